@@ -1,0 +1,142 @@
+// GpuArray: a shape and a type over pooled GPU memory, counted by references.
+
+import type { Gpu } from "./gpu.ts";
+import type { Storage } from "./pool.ts";
+import { elementCount, formatShape, type Shape } from "./shape.ts";
+
+/** Element types that the kernels understand, each four bytes. */
+export type DType = "f32" | "u32";
+
+/** The host array of an element type. */
+export type HostArray<D extends DType> = { f32: Float32Array; u32: Uint32Array }[D];
+
+/**
+ * A contiguous array in GPU memory.
+ *
+ * Arrays are counted: a new one has one reference, {@link GpuArray.retain} adds one and
+ * {@link GpuArray.release} removes one. At zero the memory returns to the pool, and any further use
+ * throws. Views and slices share the memory and hold a reference of their own.
+ */
+export class GpuArray<D extends DType = "f32"> {
+  /** The device that holds the data. */
+  readonly gpu: Gpu;
+  /** Length of each axis, outermost first. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: D;
+  /** Name used in errors and profiles. */
+  readonly label: string;
+  /** Number of elements. */
+  readonly size: number;
+  /** Offset of the first element in the buffer, in bytes. */
+  readonly byteOffset: number;
+  readonly #storage: Storage;
+  #references = 1;
+
+  /** Use `gpu.empty`, `gpu.zeros` or `gpu.upload`; this is for the runtime. */
+  constructor(
+    gpu: Gpu,
+    storage: Storage,
+    layout: { shape: Shape; dtype: D; label: string; byteOffset?: number },
+  ) {
+    this.gpu = gpu;
+    this.#storage = storage;
+    this.shape = layout.shape;
+    this.dtype = layout.dtype;
+    this.label = layout.label;
+    this.size = elementCount(layout.shape);
+    this.byteOffset = layout.byteOffset ?? 0;
+  }
+
+  /** Length in bytes. */
+  get byteLength(): number {
+    return this.size * 4;
+  }
+
+  /** Whether the array has been given back. */
+  get released(): boolean {
+    return this.#references === 0;
+  }
+
+  /** The pooled memory. @throws {Error} After the last release. */
+  get storage(): Storage {
+    if (this.#references === 0) {
+      throw new Error(`Cannot use the array "${this.label}" after it was released`);
+    }
+    return this.#storage;
+  }
+
+  /** Adds a reference. */
+  retain(): this {
+    void this.storage;
+    this.#references++;
+    return this;
+  }
+
+  /** Removes a reference; the last one returns the memory to the pool. */
+  release(): void {
+    const storage = this.storage;
+    this.#references--;
+    if (this.#references === 0 && --storage.references === 0) this.gpu.pool.release(storage);
+  }
+
+  /** Same as {@link GpuArray.release}, for `using`. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  /**
+   * The same numbers under another shape.
+   *
+   * @throws {TypeError} If the shapes differ in size.
+   */
+  view(shape: Shape): GpuArray<D> {
+    if (elementCount(shape) !== this.size) {
+      throw new TypeError(
+        `Cannot view "${this.label}" as ${formatShape(shape)}: it has ${this.size} elements in ${
+          formatShape(this.shape)
+        }`,
+      );
+    }
+    return this.#share(shape, this.byteOffset);
+  }
+
+  /**
+   * `count` rows of the first axis from row `start`, sharing memory.
+   *
+   * @throws {RangeError} If the rows lie outside the array.
+   */
+  slice(start: number, count: number): GpuArray<D> {
+    const [rows = 0, ...rest] = this.shape;
+    if (start < 0 || count < 0 || start + count > rows) {
+      throw new RangeError(
+        `Cannot slice rows ${start} to ${start + count} of "${this.label}": it has ${rows}`,
+      );
+    }
+    return this.#share([count, ...rest], this.byteOffset + start * elementCount(rest) * 4);
+  }
+
+  #share(shape: Shape, byteOffset: number): GpuArray<D> {
+    const storage = this.storage;
+    storage.references++;
+    return new GpuArray(this.gpu, storage, {
+      shape,
+      dtype: this.dtype,
+      label: this.label,
+      byteOffset,
+    });
+  }
+
+  /**
+   * Copies the array to the host, after everything enqueued before has run.
+   *
+   * @throws {Error} The first GPU error kept since the last host call.
+   */
+  async read(): Promise<HostArray<D>> {
+    const [data] = await this.gpu.readAll([this]);
+    return data as HostArray<D>;
+  }
+}
+
+/** An array of either element type. */
+export type AnyArray = GpuArray<DType>;

@@ -1,0 +1,460 @@
+// The device: adapter choice, limits, memory, pipelines, errors.
+
+import { type AnyArray, type DType, GpuArray } from "./array.ts";
+import type { Kernel } from "./kernel.ts";
+import { MAX_GROUPS } from "./kernel.ts";
+import { BufferPool, type MemoryUse } from "./pool.ts";
+import { Profiler } from "./profile.ts";
+import { CommandQueue, type ParamValue, type Pipeline } from "./queue.ts";
+import { elementCount, formatBytes, type Shape } from "./shape.ts";
+
+/** How to open a device. */
+export interface GpuOptions {
+  /** The most bytes that arrays may take together; unlimited unless said. */
+  readonly memoryBudget?: number | undefined;
+  /** Whether to time every kernel by timestamp queries; slower. */
+  readonly profile?: boolean | undefined;
+  /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
+  readonly maxBindingBytes?: number | undefined;
+  /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */
+  readonly guardBytes?: number | undefined;
+}
+
+/** The adapter, as WebGPU names it. */
+export interface AdapterDescription {
+  /** Driver or device name, `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly description: string;
+  /** Vendor, for Vulkan the PCI id as a decimal string. */
+  readonly vendor: string;
+  /** Whether the adapter is a CPU behind a graphics interface. */
+  readonly isFallback: boolean;
+  /** Features that the adapter offers. */
+  readonly features: readonly string[];
+}
+
+/**
+ * Limits above WebGPU's defaults that the library asks for, each where the adapter has it: large
+ * tensors in one buffer and in one binding, and finer offsets for slices.
+ */
+const WANTED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+
+const SENTINEL = 0x7fc0dead; // a NaN, so that a kernel that reads past its array shows it too
+
+/**
+ * Opens the machine's GPU, the fastest that WebGPU offers.
+ *
+ * @example Double numbers on the GPU
+ * ```ts
+ * import { openGpu, scaleForward } from "@proda/webgpu";
+ * const gpu = await openGpu();
+ * const x = gpu.upload(new Float32Array([1, 2, 3]), [3], "x");
+ * console.log(await scaleForward(x, 2).read()); // Float32Array(3) [ 2, 4, 6 ]
+ * gpu.close();
+ * ```
+ * @throws {Error} If there is no adapter, or only an OpenGL one.
+ */
+export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new Error(
+      "Cannot open a GPU as WebGPU found no adapter: install a Vulkan driver (on Debian " +
+        "`apt-get install libvulkan1 mesa-vulkan-drivers`), then run `deno task doctor`",
+    );
+  }
+  if (isOpenGl(adapter)) {
+    throw new Error(
+      `Cannot open "${adapter.info.description}" as it is an OpenGL adapter, on which kernels are ` +
+        "neither fast nor checked: install a Vulkan driver, or set DENO_WEBGPU_BACKEND=vulkan to see why it is not found",
+    );
+  }
+  if (options.profile && !adapter.features.has("timestamp-query")) {
+    throw new Error(
+      `Cannot profile on "${adapter.info.description}" as it has no timestamp queries`,
+    );
+  }
+  const requiredLimits: Record<string, number> = {};
+  for (const limit of WANTED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
+  const device = await adapter.requestDevice({
+    requiredLimits,
+    requiredFeatures: options.profile ? ["timestamp-query"] : [],
+  });
+  return new Gpu(device, {
+    description: adapter.info.description,
+    vendor: adapter.info.vendor,
+    isFallback: adapter.info.isFallbackAdapter,
+    features: [...adapter.features],
+  }, options);
+}
+
+// Deno falls back to OpenGL without a word where Vulkan finds no driver. An OpenGL adapter reports
+// no bound on bindings and never has this feature, which every Vulkan, Metal and D3D12 one has.
+function isOpenGl(adapter: GPUAdapter): boolean {
+  return adapter.limits.maxBindingsPerBindGroup === 0xffffffff &&
+    !adapter.features.has("bgra8unorm-storage");
+}
+
+/** An open device: memory, kernels and errors. Made by {@link openGpu}. */
+export class Gpu {
+  /** The adapter behind the device. */
+  readonly adapter: AdapterDescription;
+  /** The WebGPU device. */
+  readonly device: GPUDevice;
+  /** Most bytes of one array that one binding may show to a kernel. */
+  readonly maxBindingBytes: number;
+  /** Alignment of slices that kernels bind, in bytes. */
+  readonly offsetAlignment: number;
+  /** Times of kernels, when opened with `profile`. */
+  readonly profiler: Profiler | undefined;
+  /** Buffers by size class; for the runtime. */
+  readonly pool: BufferPool;
+  /** The open encoder; for the runtime. */
+  readonly queue: CommandQueue;
+  readonly #guardBytes: number;
+  readonly #pipelines = new Map<Kernel, Pipeline>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #builds = new Set<Promise<void>>();
+  #staging: GPUBuffer | undefined;
+  #failure: Error | undefined;
+  #closed = false;
+
+  /** Use {@link openGpu}. */
+  constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
+    this.device = device;
+    this.adapter = adapter;
+    this.maxBindingBytes = Math.min(
+      device.limits.maxStorageBufferBindingSize,
+      options.maxBindingBytes ?? Infinity,
+    );
+    this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
+    this.#guardBytes = options.guardBytes ?? 0;
+    this.profiler = options.profile ? new Profiler(device) : undefined;
+    this.queue = new CommandQueue(device, {
+      profiler: this.profiler,
+      guardBytes: this.#guardBytes,
+    });
+    this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
+      beforeDestroy: () => this.queue.flush(),
+      onDestroy: (storage) => this.queue.forget(storage),
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#fail(
+        new Error(`The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`),
+      );
+    });
+    device.lost.then(({ reason, message }) => {
+      if (!this.#closed) {
+        this.#fail(
+          new Error(
+            `The GPU device was lost (${reason}): ${message}; resume from the last checkpoint`,
+          ),
+        );
+      }
+    });
+  }
+
+  /** Byte counters of all arrays. */
+  get memory(): MemoryUse {
+    return this.pool.use;
+  }
+
+  /** An array of undefined contents: write all of it. */
+  empty(shape: Shape, label: string): GpuArray<"f32">;
+  /** An array of undefined contents of the given element type. */
+  empty<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  empty(shape: Shape, label: string, dtype: DType = "f32"): AnyArray {
+    this.check();
+    const bytes = Math.max(4, elementCount(shape) * 4);
+    if (bytes > this.device.limits.maxBufferSize) {
+      throw new RangeError(
+        `Cannot allocate "${label}" as one buffer holds at most ${
+          formatBytes(this.device.limits.maxBufferSize)
+        } on this adapter and it needs ${formatBytes(bytes)}: lower the batch or crop size`,
+      );
+    }
+    const storage = this.pool.acquire(bytes + this.#guardBytes, label);
+    if (this.#guardBytes > 0) {
+      this.queue.write(storage, bytes, new Uint32Array(this.#guardBytes / 4).fill(SENTINEL));
+    }
+    return new GpuArray(this, storage, { shape, dtype, label });
+  }
+
+  /** An array of zeros. */
+  zeros(shape: Shape, label: string): GpuArray<"f32">;
+  /** An array of zeros of the given element type. */
+  zeros<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  zeros(shape: Shape, label: string, dtype: DType = "f32"): AnyArray {
+    const array = this.empty(shape, label, dtype);
+    this.clear(array);
+    return array;
+  }
+
+  /**
+   * Copies host numbers to a new array.
+   *
+   * @throws {TypeError} If the length is not that of the shape.
+   */
+  upload<T extends Float32Array | Uint32Array>(
+    data: T,
+    shape: Shape,
+    label: string,
+  ): GpuArray<T extends Float32Array ? "f32" : "u32"> {
+    const dtype = (data instanceof Float32Array ? "f32" : "u32") as T extends Float32Array ? "f32"
+      : "u32";
+    if (data.length !== elementCount(shape)) {
+      throw new TypeError(
+        `Cannot upload "${label}" as its shape [${shape.join(", ")}] holds ${
+          elementCount(shape)
+        } elements and the data ${data.length}`,
+      );
+    }
+    const array = this.empty(shape, label, dtype);
+    this.write(array, data);
+    return array;
+  }
+
+  /** Overwrites an array with host numbers of the same length. */
+  write(array: AnyArray, data: Float32Array | Uint32Array): void {
+    if (data.length !== array.size) {
+      throw new TypeError(
+        `Cannot write ${data.length} elements to "${array.label}" as it has ${array.size}`,
+      );
+    }
+    this.check();
+    this.queue.write(array.storage, array.byteOffset, data);
+  }
+
+  /** Sets every element to zero. */
+  clear(array: AnyArray): void {
+    this.queue.clear(array.storage, array.byteOffset, array.byteLength);
+  }
+
+  /** Copies one array over another of the same size. */
+  copy(from: AnyArray, to: AnyArray): void {
+    if (from.size !== to.size) {
+      throw new TypeError(
+        `Cannot copy "${from.label}" to "${to.label}" as they have ${from.size} and ${to.size} elements`,
+      );
+    }
+    this.queue.copy(from, to);
+  }
+
+  /**
+   * Copies arrays to the host in one transfer, after everything enqueued before has run.
+   *
+   * @throws {Error} The first GPU error kept since the last host call.
+   */
+  async readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]> {
+    this.check();
+    const lengths = arrays.map((array) => array.byteLength + this.#guardBytes);
+    const total = Math.max(4, lengths.reduce((sum, length) => sum + length, 0));
+    const staging = this.#takeStaging(total);
+    let offset = 0;
+    arrays.forEach((array, index) => {
+      // A slice is followed by its neighbours, not by a guard: copy what the buffer holds.
+      const bytes = Math.min(
+        lengths[index] as number,
+        array.storage.capacity - array.byteOffset,
+      );
+      this.queue.copyBytes(array.storage, array.byteOffset, staging, offset, bytes);
+      offset += lengths[index] as number;
+    });
+    this.queue.flush();
+    try {
+      await Promise.all(this.#builds);
+      await staging.mapAsync(GPUMapMode.READ, 0, Math.ceil(total / 8) * 8);
+    } catch (error) {
+      this.check();
+      throw error;
+    }
+    const bytes = staging.getMappedRange(0, Math.ceil(total / 8) * 8).slice(0, total);
+    staging.unmap();
+    this.#returnStaging(staging);
+    this.check();
+    offset = 0;
+    return arrays.map((array, index) => {
+      const { dtype, size } = array;
+      const data = dtype === "f32"
+        ? new Float32Array(bytes, offset, size)
+        : new Uint32Array(bytes, offset, size);
+      if (this.#guardBytes > 0 && array.byteOffset === 0) {
+        this.#checkGuard(array, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
+      }
+      offset += lengths[index] as number;
+      return arrays.length === 1 ? data : data.slice();
+    });
+  }
+
+  #checkGuard(array: AnyArray, guard: Uint32Array): void {
+    const whole = array.storage.capacity >= array.byteLength + this.#guardBytes;
+    if (whole && array.size > 0 && guard.some((word) => word !== SENTINEL)) {
+      throw new Error(`A kernel wrote past the end of "${array.label}"`);
+    }
+  }
+
+  #takeStaging(bytes: number): GPUBuffer {
+    const staging = this.#staging;
+    this.#staging = undefined;
+    if (staging && staging.size >= bytes) return staging;
+    staging?.destroy();
+    return this.device.createBuffer({
+      label: "read-back",
+      size: Math.ceil(bytes / 65536) * 65536,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+  }
+
+  #returnStaging(staging: GPUBuffer): void {
+    if (this.#staging || this.#closed) staging.destroy();
+    else this.#staging = staging;
+  }
+
+  /** Runs a kernel; use `dispatch`. */
+  run(
+    kernel: Kernel,
+    arrays: readonly AnyArray[],
+    params: readonly ParamValue[],
+    grid: readonly [number, number, number],
+    flops: number,
+  ): void {
+    this.check();
+    checkDispatch(this, kernel, arrays, grid);
+    const pipeline = this.#pipelines.get(kernel) ?? this.#build(kernel);
+    this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
+  }
+
+  #build(kernel: Kernel): Pipeline {
+    const layoutKey = kernel.arrays
+      .map(({ binding, writable }) => `${binding}${writable ? "w" : "r"}`).join();
+    let arraysLayout = this.#layouts.get(layoutKey);
+    if (!arraysLayout) {
+      arraysLayout = this.device.createBindGroupLayout({
+        entries: kernel.arrays.map(({ binding, writable }) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: writable ? "storage" : "read-only-storage" },
+        })),
+      });
+      this.#layouts.set(layoutKey, arraysLayout);
+    }
+    this.device.pushErrorScope("validation");
+    const module = this.device.createShaderModule({ label: kernel.file, code: kernel.source });
+    const pipeline: Pipeline = {
+      pipeline: this.device.createComputePipeline({
+        label: kernel.name,
+        layout: this.device.createPipelineLayout({
+          bindGroupLayouts: [arraysLayout, this.queue.paramsLayout],
+        }),
+        compute: { module, entryPoint: kernel.entry, constants: { ...kernel.constants } },
+      }),
+      arraysLayout,
+      layoutKey,
+      bindings: kernel.arrays.map(({ binding }) => binding),
+    };
+    const build = this.device.popErrorScope().then(async (error) => {
+      if (error) this.#fail(await compileError(kernel, module, error));
+    }).finally(() => this.#builds.delete(build));
+    this.#builds.add(build);
+    this.#pipelines.set(kernel, pipeline);
+    return pipeline;
+  }
+
+  /** Submits everything recorded so far. @throws {Error} A kept GPU error. */
+  flush(): void {
+    this.check();
+    this.queue.flush();
+  }
+
+  /** Waits until the GPU has run everything recorded so far. @throws {Error} A kept GPU error. */
+  async finish(): Promise<void> {
+    this.flush();
+    await Promise.all(this.#builds);
+    await this.device.queue.onSubmittedWorkDone();
+    this.check();
+  }
+
+  /** Throws the first GPU error that was kept, as errors reach the host late. */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#closed) throw new Error("Cannot use the GPU after close()");
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  /** Frees everything; arrays of the device are unusable afterwards. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#staging?.destroy();
+    this.device.destroy();
+  }
+
+  /** Same as {@link Gpu.close}, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function checkDispatch(
+  gpu: Gpu,
+  kernel: Kernel,
+  arrays: readonly AnyArray[],
+  grid: readonly [number, number, number],
+): void {
+  for (const groups of grid) {
+    if (groups > MAX_GROUPS) {
+      throw new RangeError(
+        `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
+      );
+    }
+  }
+  arrays.forEach((array, index) => {
+    const { name, dtype, written } = kernel.arrays[index] as Kernel["arrays"][number];
+    if (array.gpu !== gpu) {
+      throw new TypeError(`Cannot run ${kernel.name} as "${name}" lives on another device`);
+    }
+    if (dtype && dtype !== array.dtype) {
+      throw new TypeError(`Cannot run ${kernel.name} as "${name}" is ${array.dtype}, not ${dtype}`);
+    }
+    if (array.byteLength > gpu.maxBindingBytes) {
+      throw new RangeError(
+        `Cannot run ${kernel.name} as "${name}" takes ${
+          formatBytes(array.byteLength)
+        } and a binding shows at most ${formatBytes(gpu.maxBindingBytes)}`,
+      );
+    }
+    if (array.byteOffset % gpu.offsetAlignment !== 0) {
+      throw new RangeError(
+        `Cannot run ${kernel.name} as "${name}" starts at byte ${array.byteOffset}, not a multiple of ${gpu.offsetAlignment}`,
+      );
+    }
+    if (written) {
+      arrays.forEach((other, otherIndex) => {
+        if (otherIndex !== index && other.storage === array.storage) {
+          throw new TypeError(
+            `Cannot run ${kernel.name} as "${name}" and "${
+              kernel.arrays[otherIndex]?.name
+            }" share a buffer that it writes`,
+          );
+        }
+      });
+    }
+  });
+}
+
+async function compileError(
+  kernel: Kernel,
+  module: GPUShaderModule,
+  error: GPUError,
+): Promise<Error> {
+  const { messages } = await module.getCompilationInfo();
+  const lines = kernel.source.split("\n");
+  const details = messages.map(({ lineNum, linePos, message }) =>
+    `${kernel.file}:${lineNum}:${linePos}: ${message}\n    ${lines[lineNum - 1] ?? ""}`
+  );
+  return new Error(
+    `Cannot build ${kernel.name}:\n${[...details, error.message].join("\n")}`,
+  );
+}

@@ -1,0 +1,23 @@
+/**
+ * The WebGPU runtime: devices, arrays in GPU memory, and kernels that run on them.
+ *
+ * @module
+ */
+export { type AnyArray, type DType, GpuArray, type HostArray } from "./array.ts";
+export { type AdapterDescription, Gpu, type GpuOptions, openGpu } from "./gpu.ts";
+export {
+  type ArrayBinding,
+  defineKernel,
+  dispatch,
+  type DispatchOptions,
+  type Grid,
+  gridFor,
+  type Kernel,
+  type KernelDefinition,
+  type ScalarType,
+} from "./kernel.ts";
+export type { BufferPool, MemoryUse, Storage } from "./pool.ts";
+export type { KernelProfile, Profiler } from "./profile.ts";
+export type { CommandQueue, ParamValue, Pipeline } from "./queue.ts";
+export { elementCount, formatBytes, formatShape, sameShape, type Shape } from "./shape.ts";
+export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";

@@ -1,0 +1,126 @@
+// The buffer pool: one GPUBuffer a tensor, reused through free lists of size classes.
+//
+// Buffers are never shared between live tensors: WebGPU rejects a dispatch that reads and writes
+// one buffer, even in disjoint ranges. Reuse is safe at once, as the queue runs in order.
+
+import { formatBytes } from "./shape.ts";
+
+/** One pooled buffer and the references that keep it alive. */
+export interface Storage {
+  /** Unique for the life of the device; part of bind-group cache keys. */
+  readonly id: number;
+  readonly buffer: GPUBuffer;
+  /** Bytes allocated: the size class, not the tensor's own length. */
+  readonly capacity: number;
+  references: number;
+  /** The submission that last used the buffer; see `CommandQueue.serial`. */
+  lastSerial: number;
+}
+
+/** Byte counters of a device. */
+export interface MemoryUse {
+  /** Bytes held by live arrays. */
+  readonly live: number;
+  /** Bytes kept in free lists for reuse. */
+  readonly free: number;
+  /** The highest value that `live` has had. */
+  readonly peak: number;
+  /** The most that `live + free` may reach. */
+  readonly budget: number;
+}
+
+const SMALLEST = 256;
+
+/** The size class of a byte length: 256 bytes times the next power of 1.25, in steps of 256. */
+export function sizeClass(bytes: number): number {
+  let size = SMALLEST;
+  while (size < bytes) size = Math.ceil((size * 1.25) / SMALLEST) * SMALLEST;
+  return size;
+}
+
+/** Hands out buffers by size class, counts their bytes and holds them to a budget. */
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #freeLists = new Map<number, Storage[]>();
+  readonly #onDestroy: (storage: Storage) => void;
+  readonly #beforeDestroy: () => void;
+  #nextId = 0;
+  #live = 0;
+  #free = 0;
+  #peak = 0;
+  budget: number;
+
+  constructor(
+    device: GPUDevice,
+    budget: number,
+    hooks: { beforeDestroy: () => void; onDestroy: (storage: Storage) => void },
+  ) {
+    this.#device = device;
+    this.budget = budget;
+    this.#beforeDestroy = hooks.beforeDestroy;
+    this.#onDestroy = hooks.onDestroy;
+  }
+
+  get use(): MemoryUse {
+    return { live: this.#live, free: this.#free, peak: this.#peak, budget: this.budget };
+  }
+
+  resetPeak(): void {
+    this.#peak = this.#live;
+  }
+
+  acquire(bytes: number, label: string): Storage {
+    const capacity = sizeClass(bytes);
+    const storage = this.#freeLists.get(capacity)?.pop();
+    if (storage) {
+      this.#free -= capacity;
+      storage.references = 1;
+      this.#count(capacity);
+      return storage;
+    }
+    if (this.#live + this.#free + capacity > this.budget) this.trim();
+    if (this.#live + capacity > this.budget) {
+      throw new RangeError(
+        `Cannot allocate ${formatBytes(bytes)} for "${label}" as the memory budget is ${
+          formatBytes(this.budget)
+        } and ${
+          formatBytes(this.#live)
+        } are in use: lower the batch or crop size, or raise --memory-budget`,
+      );
+    }
+    const buffer = this.#device.createBuffer({
+      label,
+      size: capacity,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+    this.#count(capacity);
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
+  }
+
+  release(storage: Storage): void {
+    this.#live -= storage.capacity;
+    this.#free += storage.capacity;
+    const list = this.#freeLists.get(storage.capacity);
+    if (list) list.push(storage);
+    else this.#freeLists.set(storage.capacity, [storage]);
+  }
+
+  /** Destroys every free buffer; `destroy()` frees at once, a garbage collection would not. */
+  trim(): void {
+    if (this.#free === 0) return;
+    this.#beforeDestroy();
+    for (const list of this.#freeLists.values()) {
+      for (const storage of list) {
+        this.#onDestroy(storage);
+        storage.buffer.destroy();
+      }
+    }
+    this.#freeLists.clear();
+    this.#free = 0;
+  }
+
+  #count(capacity: number): void {
+    this.#live += capacity;
+    this.#peak = Math.max(this.#peak, this.#live);
+  }
+}

@@ -1,0 +1,106 @@
+// Per-kernel times by timestamp queries: one compute pass a dispatch, so only when asked for.
+
+/** What one kernel has cost so far. */
+export interface KernelProfile {
+  readonly label: string;
+  readonly calls: number;
+  readonly milliseconds: number;
+  /** Share of the time of all kernels, 0 to 1. */
+  readonly share: number;
+  /** 10^9 floating-point operations a second; 0 where the launcher states no count. */
+  readonly gigaflops: number;
+  /** 10^9 bytes a second over all bound arrays. */
+  readonly gigabytes: number;
+}
+
+interface Cost {
+  readonly label: string;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+const CAPACITY = 512;
+
+/** Collects timestamps of dispatches and sums them by kernel. */
+export class Profiler {
+  readonly #device: GPUDevice;
+  readonly #queries: GPUQuerySet;
+  readonly #ticks: GPUBuffer;
+  #open: Cost[] = [];
+  readonly #pending = new Set<Promise<void>>();
+  readonly #totals = new Map<string, { calls: number; ns: number; flops: number; bytes: number }>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+    this.#queries = device.createQuerySet({ type: "timestamp", count: CAPACITY * 2 });
+    this.#ticks = device.createBuffer({
+      label: "timestamps",
+      size: CAPACITY * 16,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+  }
+
+  get full(): boolean {
+    return this.#open.length === CAPACITY;
+  }
+
+  begin(cost: Cost): GPUComputePassTimestampWrites {
+    const index = this.#open.push(cost) - 1;
+    return {
+      querySet: this.#queries,
+      beginningOfPassWriteIndex: index * 2,
+      endOfPassWriteIndex: index * 2 + 1,
+    };
+  }
+
+  /** Records the copy of the timestamps; call what it returns after the submit. */
+  resolve(encoder: GPUCommandEncoder): (() => void) | undefined {
+    const costs = this.#open;
+    if (costs.length === 0) return undefined;
+    this.#open = [];
+    const bytes = costs.length * 16;
+    const host = this.#device.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    encoder.resolveQuerySet(this.#queries, 0, costs.length * 2, this.#ticks, 0);
+    encoder.copyBufferToBuffer(this.#ticks, 0, host, 0, bytes);
+    return () => {
+      const done = this.#collect(host, costs).finally(() => this.#pending.delete(done));
+      this.#pending.add(done);
+    };
+  }
+
+  async #collect(host: GPUBuffer, costs: readonly Cost[]): Promise<void> {
+    await host.mapAsync(GPUMapMode.READ);
+    const ticks = new BigUint64Array(host.getMappedRange().slice(0));
+    host.destroy();
+    costs.forEach(({ label, flops, bytes }, index) => {
+      const ns = Number((ticks[index * 2 + 1] as bigint) - (ticks[index * 2] as bigint));
+      const total = this.#totals.get(label) ?? { calls: 0, ns: 0, flops: 0, bytes: 0 };
+      total.calls++;
+      total.ns += ns;
+      total.flops += flops;
+      total.bytes += bytes;
+      this.#totals.set(label, total);
+    });
+  }
+
+  /** Every kernel seen since the last report, the most expensive first; starts afresh. */
+  async report(): Promise<KernelProfile[]> {
+    await Promise.all(this.#pending);
+    const all = [...this.#totals];
+    this.#totals.clear();
+    const sum = all.reduce((ns, [, total]) => ns + total.ns, 0);
+    return all
+      .sort(([, a], [, b]) => b.ns - a.ns)
+      .map(([label, { calls, ns, flops, bytes }]) => ({
+        label,
+        calls,
+        milliseconds: ns / 1e6,
+        share: ns / Math.max(1, sum),
+        gigaflops: flops / Math.max(1, ns),
+        gigabytes: bytes / Math.max(1, ns),
+      }));
+  }
+}

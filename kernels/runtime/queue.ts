@@ -1,0 +1,229 @@
+// The one open command encoder, the parameter slots and the bind-group cache.
+//
+// Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of one
+// uniform buffer, reached by a dynamic offset; the slots are written once, just before the submit.
+// Bind groups are cached: creating one costs more than a dispatch, and on Linux drivers every live
+// one is a memory mapping, so that about 65,000 of them end the process.
+
+import type { AnyArray } from "./array.ts";
+import type { Profiler } from "./profile.ts";
+import type { Storage } from "./pool.ts";
+
+/** A pipeline ready to run, with the layout of its arrays. */
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly arraysLayout: GPUBindGroupLayout;
+  readonly layoutKey: string;
+  /** Binding numbers, in the order in which `dispatch` receives the arrays. */
+  readonly bindings: readonly number[];
+}
+
+/** Parameter values in the order of the WGSL struct. */
+export type ParamValue = { readonly type: "u32" | "i32" | "f32"; readonly value: number };
+
+/** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
+export const SLOT_BYTES = 256;
+const SLOTS = 512;
+/** Enough for the bind groups of the deepest network, far below the number that ends a process. */
+const MAX_BIND_GROUPS = 8192;
+
+/** Records dispatches and copies, and submits them in order. */
+export class CommandQueue {
+  readonly #device: GPUDevice;
+  readonly #profiler: Profiler | undefined;
+  readonly #slots: GPUBuffer;
+  readonly #slotBytes = new ArrayBuffer(SLOTS * SLOT_BYTES);
+  readonly #slotData = new DataView(this.#slotBytes);
+  readonly #paramsGroup: GPUBindGroup;
+  /** Layout of group 1, shared by all kernels. */
+  readonly paramsLayout: GPUBindGroupLayout;
+  readonly #bindGroups = new Map<string, GPUBindGroup>();
+  readonly #keysOfStorage = new Map<number, Set<string>>();
+  readonly #guardBytes: number;
+  #encoder: GPUCommandEncoder | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  #usedSlots = 0;
+  /** Counts submissions: a storage whose `lastSerial` equals it is used by the open encoder. */
+  serial = 0;
+  /** Dispatches recorded since the device was opened. */
+  dispatches = 0;
+
+  constructor(device: GPUDevice, options: { profiler?: Profiler | undefined; guardBytes: number }) {
+    this.#device = device;
+    this.#profiler = options.profiler;
+    this.#guardBytes = options.guardBytes;
+    this.#slots = device.createBuffer({
+      label: "kernel parameters",
+      size: SLOTS * SLOT_BYTES,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    this.paramsLayout = device.createBindGroupLayout({
+      label: "kernel parameters",
+      entries: [{
+        binding: 0,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: "uniform", hasDynamicOffset: true },
+      }],
+    });
+    this.#paramsGroup = device.createBindGroup({
+      layout: this.paramsLayout,
+      entries: [{ binding: 0, resource: { buffer: this.#slots, size: SLOT_BYTES } }],
+    });
+  }
+
+  /** How many bind groups are cached. */
+  get bindGroupCount(): number {
+    return this.#bindGroups.size;
+  }
+
+  dispatch(
+    pipeline: Pipeline,
+    arrays: readonly AnyArray[],
+    params: readonly ParamValue[],
+    grid: readonly [number, number, number],
+    profile: { label: string; flops: number },
+  ): void {
+    if (this.#usedSlots === SLOTS) this.flush();
+    const group = this.#bindGroup(pipeline, arrays);
+    const offset = this.#usedSlots++ * SLOT_BYTES;
+    params.forEach(({ type, value }, index) => {
+      const at = offset + index * 4;
+      if (type === "f32") this.#slotData.setFloat32(at, value, true);
+      else if (type === "i32") this.#slotData.setInt32(at, value, true);
+      else this.#slotData.setUint32(at, value, true);
+    });
+    const encoder = this.#open();
+    let pass: GPUComputePassEncoder;
+    if (this.#profiler) {
+      const bytes = arrays.reduce((sum, array) => sum + array.byteLength, 0);
+      const timestampWrites = this.#profiler.begin({ ...profile, bytes });
+      pass = encoder.beginComputePass({ timestampWrites });
+    } else {
+      pass = this.#pass ??= encoder.beginComputePass();
+    }
+    pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, group);
+    pass.setBindGroup(1, this.#paramsGroup, [offset]);
+    pass.dispatchWorkgroups(...grid);
+    if (this.#profiler) {
+      pass.end();
+      if (this.#profiler.full) this.flush();
+    }
+    for (const array of arrays) array.storage.lastSerial = this.serial;
+    this.dispatches++;
+  }
+
+  copy(from: AnyArray, to: AnyArray): void {
+    this.copyBytes(
+      from.storage,
+      from.byteOffset,
+      to.storage.buffer,
+      to.byteOffset,
+      from.byteLength,
+    );
+    to.storage.lastSerial = this.serial;
+  }
+
+  copyBytes(
+    from: Storage,
+    fromOffset: number,
+    to: GPUBuffer,
+    toOffset: number,
+    bytes: number,
+  ): void {
+    if (bytes === 0) return;
+    this.#endPass();
+    this.#open().copyBufferToBuffer(from.buffer, fromOffset, to, toOffset, bytes);
+    from.lastSerial = this.serial;
+  }
+
+  clear(storage: Storage, byteOffset: number, bytes: number): void {
+    if (bytes === 0) return;
+    this.#endPass();
+    this.#open().clearBuffer(storage.buffer, byteOffset, bytes);
+    storage.lastSerial = this.serial;
+  }
+
+  /**
+   * Writes host data. Queue writes run before commands that are recorded but not yet submitted, so
+   * the open encoder goes first where it uses the buffer.
+   */
+  write(storage: Storage, byteOffset: number, data: Uint8Array | Float32Array | Uint32Array): void {
+    if (storage.lastSerial === this.serial) this.flush();
+    if (data.byteLength === 0) return;
+    this.#device.queue.writeBuffer(
+      storage.buffer,
+      byteOffset,
+      data.buffer as ArrayBuffer,
+      data.byteOffset,
+      data.byteLength,
+    );
+  }
+
+  /** Submits what is recorded. */
+  flush(): void {
+    this.#endPass();
+    if (!this.#encoder) return;
+    const resolved = this.#profiler?.resolve(this.#encoder);
+    const commands = this.#encoder.finish();
+    this.#encoder = undefined;
+    if (this.#usedSlots > 0) {
+      this.#device.queue.writeBuffer(
+        this.#slots,
+        0,
+        this.#slotBytes,
+        0,
+        this.#usedSlots * SLOT_BYTES,
+      );
+    }
+    this.#device.queue.submit([commands]);
+    resolved?.();
+    this.#usedSlots = 0;
+    this.serial++;
+  }
+
+  /** Forgets the bind groups of a buffer that is about to be destroyed. */
+  forget(storage: Storage): void {
+    for (const key of this.#keysOfStorage.get(storage.id) ?? []) this.#bindGroups.delete(key);
+    this.#keysOfStorage.delete(storage.id);
+  }
+
+  #open(): GPUCommandEncoder {
+    return this.#encoder ??= this.#device.createCommandEncoder();
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+
+  #bindGroup(pipeline: Pipeline, arrays: readonly AnyArray[]): GPUBindGroup {
+    let key = pipeline.layoutKey;
+    for (const array of arrays) key += `|${array.storage.id}:${array.byteOffset}:${array.size}`;
+    const cached = this.#bindGroups.get(key);
+    if (cached) return cached;
+    const group = this.#device.createBindGroup({
+      layout: pipeline.arraysLayout,
+      entries: arrays.map((array, index) => ({
+        binding: pipeline.bindings[index] as number,
+        resource: {
+          buffer: array.storage.buffer,
+          offset: array.byteOffset,
+          size: Math.max(4, array.byteLength) + this.#guardBytes,
+        },
+      })),
+    });
+    if (this.#bindGroups.size >= MAX_BIND_GROUPS) {
+      this.#bindGroups.clear();
+      this.#keysOfStorage.clear();
+    }
+    this.#bindGroups.set(key, group);
+    for (const array of arrays) {
+      const id = array.storage.id;
+      const keys = this.#keysOfStorage.get(id);
+      if (keys) keys.add(key);
+      else this.#keysOfStorage.set(id, new Set([key]));
+    }
+    return group;
+  }
+}
