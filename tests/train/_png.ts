@@ -1,0 +1,39 @@
+/** PNG files by hand, for what no encoder writes: odd bit depths, damage, absurd headers. */
+import { crc32, deflateSync } from "node:zlib";
+
+export interface RawPng {
+  width: number;
+  height: number;
+  depth: number;
+  colorType: number;
+  /** Filter byte and packed samples of each row. */
+  rows: ArrayLike<number>;
+  palette?: number[][];
+  interlaced?: boolean;
+}
+
+export function rawPng(png: RawPng): Uint8Array<ArrayBuffer> {
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, png.width);
+  view.setUint32(4, png.height);
+  header.set([png.depth, png.colorType, 0, 0, png.interlaced ? 1 : 0], 8);
+  const parts = [
+    Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10),
+    chunk("IHDR", header),
+    ...(png.palette ? [chunk("PLTE", Uint8Array.from(png.palette.flat()))] : []),
+    chunk("IDAT", deflateSync(Uint8Array.from(png.rows))),
+    chunk("IEND", new Uint8Array(0)),
+  ];
+  return Uint8Array.from(parts.flatMap((part) => [...part]));
+}
+
+function chunk(type: string, data: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(12 + data.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, data.length);
+  bytes.set(new TextEncoder().encode(type), 4);
+  bytes.set(data, 8);
+  view.setUint32(8 + data.length, crc32(bytes.subarray(4, 8 + data.length)));
+  return bytes;
+}

@@ -1,0 +1,25 @@
+/**
+ * Something that the user gave is wrong: a data set, an image, a run folder, a checkpoint. The
+ * message is one sentence that names the file, what was found, what was expected and a way out; the
+ * command line prints it and exits with code 2.
+ */
+export class DataError extends Error {
+  /** The class name, which also survives the way from a worker to the main thread. */
+  override readonly name = "DataError";
+}
+
+/** Says in a few words why the operating system refused a file, for use in a sentence. */
+export function describeFailure(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "it does not exist";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission is denied";
+  if (error instanceof Deno.errors.NotCapable) {
+    return `Deno was started without the permission (${error.message})`;
+  }
+  if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
+  if (error instanceof Deno.errors.NotADirectory) return "a part of its path is not a folder";
+  if (error instanceof Deno.errors.FilesystemLoop) return "its symbolic links form a loop";
+  const code = (error as { code?: unknown } | null)?.code;
+  if (code === "ENOSPC") return "the disk is full";
+  if (code === "EROFS") return "the disk is read-only";
+  return error instanceof Error ? error.message : String(error);
+}
