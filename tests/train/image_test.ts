@@ -138,7 +138,10 @@ Deno.test("a file cut anywhere is refused by name and never decoded to wrong pix
 Deno.test("a flipped bit in the pixel data is refused by name", () => {
   const bytes = encodeImage(image);
   bytes[bytes.length - 20] ^= 4;
-  assert.throws(() => decodeImage(bytes, "bad.png"), dataError("bad.png as its PNG data is damaged"));
+  assert.throws(
+    () => decodeImage(bytes, "bad.png"),
+    dataError("bad.png as its PNG data is damaged"),
+  );
 });
 
 Deno.test("rows missing from intact pixel data are refused", () => {
