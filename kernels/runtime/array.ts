@@ -68,7 +68,7 @@ export class GpuArray<D extends DType = "f32"> {
 
   /** Adds a reference. */
   retain(): this {
-    void this.storage;
+    this.storage.references++;
     this.#references++;
     return this;
   }
@@ -77,7 +77,7 @@ export class GpuArray<D extends DType = "f32"> {
   release(): void {
     const storage = this.storage;
     this.#references--;
-    if (this.#references === 0 && --storage.references === 0) this.gpu.pool.release(storage);
+    if (--storage.references === 0) this.gpu.pool.release(storage);
   }
 
   /** Same as {@link GpuArray.release}, for `using`. */

@@ -1,0 +1,253 @@
+// The tape: what was computed from what, and how gradients flow back.
+//
+// Every differentiable operation records a node that holds its inputs, the arrays its backward needs
+// and the backward itself. `backward` walks the nodes from the newest to the oldest and lets each go
+// as soon as it has run, so that activations are freed on the way. Accumulation and the checks of
+// shapes live here, once.
+
+import { addInPlace } from "../kernels/elementwise.ts";
+import { formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
+import { Tensor } from "./tensor.ts";
+
+/**
+ * The gradient of an operation: from the gradient of its output to one new array per input.
+ * `needs[i]` says whether input `i` wants one; return null where it does not.
+ */
+export type Backward = (
+  gradOutput: GpuArray,
+  needs: readonly boolean[],
+) => readonly (GpuArray | null)[];
+
+/** One recorded operation. */
+export class Node {
+  /** Grows with every operation: a larger one is newer. */
+  readonly id: number;
+  readonly name: string;
+  readonly inputs: readonly (Tensor | null)[];
+  #saved: readonly GpuArray[];
+  #backward: Backward | undefined;
+  /** Sum of the gradients that have arrived so far. */
+  gradient: GpuArray | null = null;
+
+  constructor(
+    id: number,
+    name: string,
+    inputs: readonly (Tensor | null)[],
+    saved: readonly GpuArray[],
+    backward: Backward,
+  ) {
+    this.id = id;
+    this.name = name;
+    this.inputs = inputs;
+    this.#saved = saved.map((array) => array.retain());
+    this.#backward = backward;
+  }
+
+  run(gradOutput: GpuArray): readonly (GpuArray | null)[] {
+    if (!this.#backward) {
+      throw new Error(
+        `Cannot run backward through ${this.name} as its saved arrays were freed: call backward once, inside the scope that computed the loss`,
+      );
+    }
+    const gradients = this.#backward(gradOutput, this.inputs.map(needsGradient));
+    if (gradients.length !== this.inputs.length) {
+      throw new Error(
+        `Cannot run backward through ${this.name} as it returned ${gradients.length} gradients for ${this.inputs.length} inputs`,
+      );
+    }
+    return gradients;
+  }
+
+  /** Lets go of the saved arrays. */
+  free(): void {
+    this.#backward = undefined;
+    for (const array of this.#saved) array.release();
+    this.#saved = [];
+    this.gradient?.release();
+    this.gradient = null;
+  }
+}
+
+/** A scope's own tensors, and the nodes recorded while it was the outermost. */
+interface Frame {
+  readonly tensors: Set<Tensor>;
+  readonly nodes: Set<Node>;
+}
+
+const frames: Frame[] = [];
+let nextId = 0;
+let recording = true;
+
+function needsGradient(tensor: Tensor | null): boolean {
+  return tensor !== null && (tensor.requiresGrad || tensor.node !== undefined);
+}
+
+/**
+ * Wraps the output of an operation as a tensor and records how its gradient flows back.
+ *
+ * @param name Name for errors, `conv2d`.
+ * @param output The result; the tensor takes over the caller's reference.
+ * @param inputs Tensors that may want a gradient, null for absent ones.
+ * @param saved Arrays that `backward` reads; kept alive until it has run.
+ * @param backward See {@link Backward}; called at most once.
+ */
+export function record(
+  name: string,
+  output: GpuArray,
+  inputs: readonly (Tensor | null)[],
+  saved: readonly GpuArray[],
+  backward: Backward,
+): Tensor {
+  const result = new Tensor(output);
+  if (recording && inputs.some(needsGradient)) {
+    // Keep only what leads to a gradient: other inputs need not outlive the forward.
+    const kept = inputs.map((input) => (needsGradient(input) ? input : null));
+    const node = new Node(nextId++, name, kept, saved, backward);
+    result.node = node;
+    frames[0]?.nodes.add(node);
+  }
+  frames.at(-1)?.tensors.add(result);
+  return result;
+}
+
+/**
+ * Runs `fn` and disposes every tensor made inside it, except those that it returns (alone, in an
+ * array or as values of an object), which pass to the enclosing scope. What backward still needs
+ * stays alive until backward has run, or until the outermost scope ends.
+ */
+export function scope<T>(fn: () => T): T {
+  const frame: Frame = { tensors: new Set(), nodes: new Set() };
+  frames.push(frame);
+  let kept = new Set<Tensor>();
+  try {
+    const result = fn();
+    kept = tensorsIn(result);
+    return result;
+  } finally {
+    frames.pop();
+    const parent = frames.at(-1);
+    for (const tensor of frame.tensors) {
+      if (kept.has(tensor)) parent?.tensors.add(tensor);
+      else if (!tensor.disposed) tensor.dispose();
+    }
+    for (const node of frame.nodes) node.free();
+  }
+}
+
+function tensorsIn(value: unknown): Set<Tensor> {
+  if (value instanceof Tensor) return new Set([value]);
+  if (Array.isArray(value)) return new Set(value.flatMap((item) => [...tensorsIn(item)]));
+  if (
+    value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype
+  ) {
+    return new Set(Object.values(value).flatMap((item) => [...tensorsIn(item)]));
+  }
+  return new Set();
+}
+
+/** A tensor of the same numbers that no gradient passes; it belongs to the current scope. */
+export function detach(tensor: Tensor): Tensor {
+  const result = new Tensor(tensor.array.retain());
+  frames.at(-1)?.tensors.add(result);
+  return result;
+}
+
+/** Runs `fn` without recording: nothing inside keeps activations for a backward. */
+export function noGrad<T>(fn: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return fn();
+  } finally {
+    recording = before;
+  }
+}
+
+/** Whether operations are being recorded. */
+export function isRecording(): boolean {
+  return recording;
+}
+
+/**
+ * Computes the gradient of a scalar with respect to every tensor that requires one, and adds it to
+ * their `grad`. Frees what the operations saved on the way.
+ *
+ * @param output A tensor of shape `[]`, or of any shape where `gradient` is given.
+ * @param gradient The gradient to start from, of the output's shape; backward takes it over.
+ * @throws {TypeError} If the shape is wrong or nothing that led here requires a gradient.
+ */
+export function backward(output: Tensor, gradient?: GpuArray): void {
+  if (!sameShape(output.shape, gradient?.shape ?? [])) {
+    throw new TypeError(
+      gradient
+        ? `Cannot run backward as the output has shape ${
+          formatShape(output.shape)
+        } and the gradient ${formatShape(gradient.shape)}`
+        : `Cannot run backward from a tensor of shape ${
+          formatShape(output.shape)
+        }: it must be a scalar, or come with a gradient`,
+    );
+  }
+  if (!output.node) {
+    throw new TypeError(
+      "Cannot run backward as the output depends on no tensor that requires a gradient",
+    );
+  }
+  output.node.gradient = gradient ??
+    output.gpu.upload(new Float32Array([1]), [], "gradient of the loss");
+  for (const node of newestFirst(output.node)) propagate(node);
+}
+
+function newestFirst(root: Node): Node[] {
+  const found = new Set([root]);
+  for (const node of found) { // a Set visits what is added while it is walked
+    for (const input of node.inputs) if (input?.node) found.add(input.node);
+  }
+  return [...found].sort((a, b) => b.id - a.id);
+}
+
+function propagate(node: Node): void {
+  if (!node.gradient) return node.free();
+  const gradients = node.run(node.gradient);
+  node.inputs.forEach((input, index) => {
+    const gradient = gradients[index];
+    if (!input || !gradient) return gradient?.release();
+    if (!sameShape(gradient.shape, input.shape)) {
+      throw new Error(
+        `Cannot run backward through ${node.name} as its gradient of input ${index} has shape ${
+          formatShape(gradient.shape)
+        }, and the input ${formatShape(input.shape)}`,
+      );
+    }
+    const holder: { gradient: GpuArray | null } = input.node ?? gradientOf(input);
+    holder.gradient = accumulate(holder.gradient, gradient);
+  });
+  node.free();
+}
+
+/** Presents the `grad` of a leaf under the name that nodes use. */
+function gradientOf(leaf: Tensor): { gradient: GpuArray | null } {
+  return {
+    get gradient() {
+      return leaf.grad;
+    },
+    set gradient(value) {
+      leaf.grad = value;
+    },
+  };
+}
+
+/** Sums gradients; takes over both references. */
+function accumulate(sum: GpuArray | null, gradient: GpuArray): GpuArray {
+  if (!sum) return gradient;
+  if (sum.storage.references > 1) {
+    // Shared with another gradient (add() hands one array to both inputs): sum into a copy.
+    const own = sum.gpu.empty(sum.shape, sum.label);
+    sum.gpu.copy(sum, own);
+    sum.release();
+    sum = own;
+  }
+  addInPlace(sum, gradient);
+  gradient.release();
+  return sum;
+}

@@ -1,0 +1,79 @@
+// Tensor: a GPU array that may have a gradient.
+
+import { type Gpu, type GpuArray, type Shape } from "../kernels/runtime/mod.ts";
+import type { Node } from "./tape.ts";
+
+/**
+ * A tensor of 32-bit floats, [N, C, H, W] where it holds images.
+ *
+ * A tensor that an operation returns remembers how it was computed, when any input requires a
+ * gradient; `backward` follows that and fills `grad` of the leaves that require one.
+ */
+export class Tensor {
+  /** The numbers. */
+  readonly array: GpuArray;
+  /** Whether `backward` stores a gradient here. */
+  requiresGrad: boolean;
+  /** Sum of the gradients since it was last cleared. */
+  grad: GpuArray | null = null;
+  /** The operation that made the tensor, where one was recorded. */
+  node: Node | undefined;
+
+  /** Takes over the caller's reference of `array`. */
+  constructor(array: GpuArray, options: { readonly requiresGrad?: boolean } = {}) {
+    this.array = array;
+    this.requiresGrad = options.requiresGrad ?? false;
+  }
+
+  /** Length of each axis. */
+  get shape(): Shape {
+    return this.array.shape;
+  }
+
+  /** The device. */
+  get gpu(): Gpu {
+    return this.array.gpu;
+  }
+
+  /** Whether the memory has been given back. */
+  get disposed(): boolean {
+    return this.array.released;
+  }
+
+  /** Drops the gradient. */
+  zeroGrad(): void {
+    this.grad?.release();
+    this.grad = null;
+  }
+
+  /** Copies the numbers to the host. */
+  read(): Promise<Float32Array> {
+    return this.array.read();
+  }
+
+  /** Gives the memory back, of the gradient as well. */
+  dispose(): void {
+    this.zeroGrad();
+    this.array.release();
+  }
+
+  /** Same as {@link Tensor.dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * Uploads numbers as a tensor.
+ *
+ * @throws {TypeError} If the length is not that of the shape.
+ */
+export function tensor(
+  gpu: Gpu,
+  data: Float32Array | readonly number[],
+  shape: Shape,
+  options: { readonly requiresGrad?: boolean; readonly label?: string } = {},
+): Tensor {
+  const floats = data instanceof Float32Array ? data : Float32Array.from(data);
+  return new Tensor(gpu.upload(floats, shape, options.label ?? "tensor"), options);
+}
