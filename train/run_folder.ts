@@ -1,0 +1,195 @@
+/**
+ * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/` and `samples/`.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { writeFileAtomic, writeWhole } from "./atomic_file.ts";
+import { DataError, describeFailure } from "./data_error.ts";
+
+/** What `result.json` says about one stage. Scores are percentages. */
+export interface StageResult {
+  /** The stage's name. */
+  name: string;
+  /** Optimiser updates made. */
+  steps: number;
+  /** Mean IoU on the target's val split. */
+  mIoU: number;
+  /** IoU by class name; null for a class that does not occur. */
+  classIoU: Record<string, number | null>;
+  /** Share of pixels predicted right. */
+  pixelAccuracy: number;
+  /** Wall time. */
+  seconds: number;
+}
+
+/** The content of `result.json`. */
+export interface RunResult {
+  /** The adapter's description. */
+  adapter: string;
+  /** The seed of everything drawn at random. */
+  seed: number;
+  /** The stages in the order in which they ran. */
+  stages: StageResult[];
+}
+
+/** A run folder that this process alone may write to, until it is closed. */
+export class RunFolder implements Disposable {
+  /** The folder's path. */
+  readonly path: string;
+  /** The content of `config.json`. */
+  readonly config: unknown;
+  readonly #metrics: Deno.FsFile;
+
+  private constructor(path: string, config: unknown, metrics: Deno.FsFile) {
+    this.path = path;
+    this.config = config;
+    this.#metrics = metrics;
+  }
+
+  /**
+   * Creates the folder of a new run, and its parents.
+   *
+   * @param config Written to `config.json`.
+   * @throws {DataError} If the folder exists and is not empty, or cannot be written.
+   */
+  static create(path: string, config: unknown): RunFolder {
+    const failure = (reason: string) =>
+      new DataError(
+        `Cannot create run folder ${path} as ${reason}: expected a new or empty folder; ` +
+          `choose another one`,
+      );
+    const metricsPath = join(path, "metrics.jsonl");
+    let metrics;
+    try {
+      Deno.mkdirSync(path, { recursive: true });
+      const found = [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+      if (found.length > 0) throw failure(`it is occupied by ${listed(found)}`);
+      // Of two processes that come this far together, only one creates this file.
+      metrics = Deno.openSync(metricsPath, { append: true, read: true, createNew: true });
+    } catch (error) {
+      if (error instanceof DataError) throw error;
+      if (error instanceof Deno.errors.AlreadyExists) {
+        throw failure("it is occupied by another run or a file");
+      }
+      throw failure(describeFailure(error));
+    }
+    try {
+      metrics.tryLockSync(true);
+      Deno.mkdirSync(join(path, "checkpoints"));
+      Deno.mkdirSync(join(path, "samples"));
+      writeJson(join(path, "config.json"), config);
+    } catch (error) {
+      metrics.close();
+      for (const name of ["metrics.jsonl", "checkpoints", "samples"]) {
+        removeIfPresent(join(path, name));
+      }
+      throw error instanceof DataError ? error : failure(describeFailure(error));
+    }
+    return new RunFolder(path, config, metrics);
+  }
+
+  /**
+   * Opens the folder of an earlier run to go on with it.
+   *
+   * @throws {DataError} If it is no run folder, or another process is writing to it.
+   */
+  static open(path: string): RunFolder {
+    let [config, metrics]: [unknown, Deno.FsFile | null] = [null, null];
+    try {
+      config = JSON.parse(Deno.readTextFileSync(join(path, "config.json")));
+      metrics = Deno.openSync(join(path, "metrics.jsonl"), { append: true, read: true });
+    } catch (error) {
+      throw new DataError(
+        `Cannot open run folder ${path} as its config.json and metrics.jsonl cannot be read: ` +
+          `${describeFailure(error)}; give the folder of an earlier run`,
+        { cause: error },
+      );
+    }
+    if (!metrics.tryLockSync(true)) {
+      metrics.close();
+      throw new DataError(
+        `Cannot open run folder ${path} as another process is writing to it; wait for its end`,
+      );
+    }
+    return new RunFolder(path, config, metrics);
+  }
+
+  /** Appends one line to `metrics.jsonl`. Numbers that are not finite become null. */
+  appendMetrics(record: Record<string, unknown>): void {
+    try {
+      writeWhole(this.#metrics, new TextEncoder().encode(JSON.stringify(record) + "\n"));
+    } catch (error) {
+      throw new DataError(
+        `Cannot write ${join(this.path, "metrics.jsonl")} as ${describeFailure(error)}; make room`,
+        { cause: error },
+      );
+    }
+  }
+
+  /**
+   * Cuts `metrics.jsonl` back to the point that a checkpoint was made at: keeps lines from the start
+   * for as long as `keep` agrees, and drops the rest, a torn last line included.
+   */
+  rewindMetrics(keep: (record: Record<string, unknown>) => boolean): void {
+    const text = Deno.readTextFileSync(join(this.path, "metrics.jsonl"));
+    let end = 0;
+    for (let next = text.indexOf("\n"); next >= 0; next = text.indexOf("\n", end)) {
+      const record = parseRecord(text.slice(end, next));
+      if (!record || !keep(record)) break;
+      end = next + 1;
+    }
+    this.#metrics.truncateSync(new TextEncoder().encode(text.slice(0, end)).length);
+  }
+
+  /** Writes or replaces `result.json`. */
+  writeResult(result: RunResult): void {
+    writeJson(join(this.path, "result.json"), result);
+  }
+
+  /** The path of a checkpoint: `checkpoints/<name>.safetensors`. */
+  checkpointPath(name: string): string {
+    return join(this.path, "checkpoints", `${name}.safetensors`);
+  }
+
+  /** The path of a sample image: `samples/<name>.png`. */
+  samplePath(name: string): string {
+    return join(this.path, "samples", `${name}.png`);
+  }
+
+  /** Puts the metrics on the disk and lets other processes in. */
+  close(): void {
+    this.#metrics.syncDataSync();
+    this.#metrics.close();
+  }
+
+  /** The same as {@link RunFolder.close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeFileAtomic(path, [new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n")]);
+}
+
+function parseRecord(line: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return null;
+  }
+}
+
+function listed(names: string[]): string {
+  const shown = names.slice(0, 3).join(", ");
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}
+
+function removeIfPresent(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // It was never made, or someone else has put something into it.
+  }
+}
