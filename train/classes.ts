@@ -1,0 +1,67 @@
+/**
+ * The 19 classes that GTA5, Cityscapes and the built-in benchmark share: names, colours and the
+ * numbers they have on disk. The only place that knows them.
+ *
+ * A *label id* is what a label file holds (0 to 34, the Cityscapes numbering, which GTA5 uses too);
+ * a *train id* is what the network predicts (0 to 18).
+ *
+ * @module
+ */
+import type { Colour } from "./image.ts";
+
+/** One class that a network predicts; its train id is its index in {@link CLASSES}. */
+export interface SegmentationClass {
+  /** The Cityscapes name. */
+  readonly name: string;
+  /** The official Cityscapes colour. */
+  readonly colour: Colour;
+  /** The number of this class in a Cityscapes or GTA5 label file. */
+  readonly labelId: number;
+}
+
+/** The train id of pixels that no loss and no score counts. */
+export const IGNORE = 255;
+
+/** The 19 evaluated classes of Cityscapes in the order of their train ids. */
+export const CLASSES: readonly SegmentationClass[] = [
+  { name: "road", colour: [128, 64, 128], labelId: 7 },
+  { name: "sidewalk", colour: [244, 35, 232], labelId: 8 },
+  { name: "building", colour: [70, 70, 70], labelId: 11 },
+  { name: "wall", colour: [102, 102, 156], labelId: 12 },
+  { name: "fence", colour: [190, 153, 153], labelId: 13 },
+  { name: "pole", colour: [153, 153, 153], labelId: 17 },
+  { name: "traffic light", colour: [250, 170, 30], labelId: 19 },
+  { name: "traffic sign", colour: [220, 220, 0], labelId: 20 },
+  { name: "vegetation", colour: [107, 142, 35], labelId: 21 },
+  { name: "terrain", colour: [152, 251, 152], labelId: 22 },
+  { name: "sky", colour: [70, 130, 180], labelId: 23 },
+  { name: "person", colour: [220, 20, 60], labelId: 24 },
+  { name: "rider", colour: [255, 0, 0], labelId: 25 },
+  { name: "car", colour: [0, 0, 142], labelId: 26 },
+  { name: "truck", colour: [0, 0, 70], labelId: 27 },
+  { name: "bus", colour: [0, 60, 100], labelId: 28 },
+  { name: "train", colour: [0, 80, 100], labelId: 31 },
+  { name: "motorcycle", colour: [0, 0, 230], labelId: 32 },
+  { name: "bicycle", colour: [119, 11, 32], labelId: 33 },
+];
+
+/**
+ * Train ids by label id: 35 entries, `IGNORE` for the ids that are not evaluated (unlabelled, ego
+ * vehicle, parking, bridge, caravan …). An id past the end is no label id of these data sets.
+ */
+export const TRAIN_IDS: readonly number[] = Array.from({ length: 35 }, (_, labelId) => {
+  const trainId = CLASSES.findIndex((candidate) => candidate.labelId === labelId);
+  return trainId < 0 ? IGNORE : trainId;
+});
+
+/** Train ids of the eight classes that the built-in benchmark, streets, draws. */
+export const STREETS_TRAIN_IDS: readonly number[] = [
+  "road",
+  "sidewalk",
+  "building",
+  "pole",
+  "vegetation",
+  "sky",
+  "person",
+  "car",
+].map((name) => CLASSES.findIndex((candidate) => candidate.name === name));
