@@ -6,6 +6,7 @@
 // one is a memory mapping, so that about 65,000 of them end the process.
 
 import type { AnyArray } from "./array.ts";
+import { collectGarbage } from "./garbage.ts";
 import type { Profiler } from "./profile.ts";
 import type { Storage } from "./pool.ts";
 
@@ -216,6 +217,7 @@ export class CommandQueue {
     if (this.#bindGroups.size >= MAX_BIND_GROUPS) {
       this.#bindGroups.clear();
       this.#keysOfStorage.clear();
+      collectGarbage();
     }
     this.#bindGroups.set(key, group);
     for (const array of arrays) {
