@@ -50,12 +50,27 @@ export class Node {
       );
     }
     const gradients = this.#backward(gradOutput, this.inputs.map(needsGradient));
-    if (gradients.length !== this.inputs.length) {
-      throw new Error(
-        `Cannot run backward through ${this.name} as it returned ${gradients.length} gradients for ${this.inputs.length} inputs`,
-      );
+    const problem = this.#problemOf(gradients);
+    if (problem) {
+      for (const gradient of gradients) gradient?.release();
+      throw new Error(`Cannot run backward through ${this.name} as ${problem}`);
     }
     return gradients;
+  }
+
+  #problemOf(gradients: readonly (GpuArray | null)[]): string | undefined {
+    if (gradients.length !== this.inputs.length) {
+      return `it returned ${gradients.length} gradients for ${this.inputs.length} inputs`;
+    }
+    for (const [index, input] of this.inputs.entries()) {
+      const gradient = gradients[index];
+      if (input && gradient && !sameShape(gradient.shape, input.shape)) {
+        return `its gradient of input ${index} has shape ${
+          formatShape(gradient.shape)
+        }, and the input ${formatShape(input.shape)}`;
+      }
+    }
+    return undefined;
   }
 
   /** Lets go of the saved arrays. */
@@ -195,7 +210,13 @@ export function backward(output: Tensor, gradient?: GpuArray): void {
   }
   output.node.gradient = gradient ??
     output.gpu.upload(new Float32Array([1]), [], "gradient of the loss");
-  for (const node of newestFirst(output.node)) propagate(node);
+  const nodes = newestFirst(output.node);
+  try {
+    for (const node of nodes) propagate(node);
+  } catch (error) {
+    for (const node of nodes) node.free();
+    throw error;
+  }
 }
 
 function newestFirst(root: Node): Node[] {
@@ -212,13 +233,6 @@ function propagate(node: Node): void {
   node.inputs.forEach((input, index) => {
     const gradient = gradients[index];
     if (!input || !gradient) return gradient?.release();
-    if (!sameShape(gradient.shape, input.shape)) {
-      throw new Error(
-        `Cannot run backward through ${node.name} as its gradient of input ${index} has shape ${
-          formatShape(gradient.shape)
-        }, and the input ${formatShape(input.shape)}`,
-      );
-    }
     const holder: { gradient: GpuArray | null } = input.node ?? gradientOf(input);
     holder.gradient = accumulate(holder.gradient, gradient);
   });
