@@ -1,6 +1,6 @@
 // Tensor: a GPU array that may have a gradient.
 
-import { type Gpu, type GpuArray, type Shape } from "../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray, Shape } from "../kernels/runtime/mod.ts";
 import type { Node } from "./tape.ts";
 
 /**

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { mulForward, scaleForward } from "../../kernels/elementwise.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { backward, detach, noGrad, record, scope } from "../../nn/tape.ts";
-import { Tensor, tensor } from "../../nn/tensor.ts";
+import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { testGpu } from "../_device.ts";
 
 // Two operations of the smallest kind, so that the tape is tested apart from real ones.
