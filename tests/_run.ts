@@ -57,7 +57,8 @@ const backend = BACKENDS[Deno.build.os];
 if (backend !== undefined && !Deno.env.get("DENO_WEBGPU_BACKEND")) {
   environment.DENO_WEBGPU_BACKEND = backend;
 }
-if (Deno.stdout.isTerminal() && !Deno.noColor) environment.FORCE_COLOR = "1";
+// The child writes to a pipe, so it is told whether a person will see its colours.
+environment[Deno.stdout.isTerminal() && !Deno.noColor ? "FORCE_COLOR" : "NO_COLOR"] = "1";
 
 const named = Deno.args.some((argument) => !argument.startsWith("-"));
 const child = new Deno.Command("deno", {
