@@ -1,0 +1,169 @@
+// DeepLabv2: a dilated ResNet with one of two heads, under the official names.
+
+import type { Gpu } from "../kernels/runtime/mod.ts";
+import { ClassicHead, type Head, type Prediction, ProdaHead } from "./heads.ts";
+import { initialise, type InitScheme } from "./init.ts";
+import { BatchNorm2d, Dropout2d } from "./layers.ts";
+import { Module } from "./module.ts";
+import { ResNet } from "./resnet.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Shape and start of a DeepLab. */
+export interface DeepLabOptions {
+  /** Blocks of the four layers (default [3, 4, 23, 3], ResNet-101). */
+  readonly blocks?: readonly number[] | undefined;
+  /** Channels of the stem (default 64); the backbone ends in 32 times as many. */
+  readonly width?: number | undefined;
+  /** Number of classes. */
+  readonly classes: number;
+  /** `proda` (default), or `classic` DeepLabv2. */
+  readonly head?: "proda" | "classic" | undefined;
+  /** Channels of the features (default 256); ProDA head only. */
+  readonly headChannels?: number | undefined;
+  /** Groups of the head's group norms (default 32), a divisor of `headChannels`. */
+  readonly groups?: number | undefined;
+  /** Dilations of the head's 3×3 branches (default 6, 12, 18, 24). */
+  readonly dilations?: readonly number[] | undefined;
+  /** Share of the feature channels that dropout zeroes (default 0.1); ProDA head only. */
+  readonly dropout?: number | undefined;
+  /** Whether a batch norm, `bn_pretrain`, stands between backbone and head (default false). */
+  readonly featureNorm?: boolean | undefined;
+  /** Seed of the starting weights (default 0). */
+  readonly seed?: number | undefined;
+  /** How weights start (default `he`), or `none` where a state dict follows: undefined until then. */
+  readonly init?: InitScheme | "none" | undefined;
+}
+
+/** Parameters that share a learning rate, under their full names; each is in exactly one group. */
+export interface ParameterGroups {
+  /** Stem and `layer1` to `layer4`. */
+  readonly backbone: ReadonlyMap<string, Tensor>;
+  /** `layer5` and `bn_pretrain`, which learn ten times as fast in most stages. */
+  readonly head: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * DeepLabv2 for images in [0, 1], [N, 3, H, W]: output stride 8, so features and logits are about
+ * H/8 × W/8. The official network is `new DeepLab(gpu, { classes: 19 })`.
+ */
+export class DeepLab extends Module {
+  /** Number of classes. */
+  readonly classes: number;
+  /** Channels of the features. */
+  readonly featureChannels: number;
+  readonly #backbone: ResNet;
+  readonly #featureNorm: BatchNorm2d | null;
+  readonly #head: Head;
+
+  /** @throws {RangeError} If an option is out of range. */
+  constructor(gpu: Gpu, options: DeepLabOptions) {
+    super();
+    const {
+      blocks = [3, 4, 23, 3],
+      width = 64,
+      classes,
+      head = "proda",
+      headChannels = 256,
+      groups = 32,
+      dilations = [6, 12, 18, 24],
+      dropout = 0.1,
+      featureNorm = false,
+      seed = 0,
+      init = "he",
+    } = options;
+    checkOptions({ classes, headChannels, groups, dilations, dropout });
+    this.classes = classes;
+    this.#backbone = this.child("", new ResNet(gpu, { blocks, width }));
+    const inputs = this.#backbone.outputs;
+    this.#head = this.child(
+      "layer5",
+      head === "proda"
+        ? new ProdaHead(gpu, {
+          inputs,
+          classes,
+          dilations,
+          channels: headChannels,
+          groups,
+          dropout,
+        })
+        : new ClassicHead(gpu, { inputs, classes, dilations }),
+    );
+    this.#featureNorm = featureNorm
+      ? this.child("bn_pretrain", new BatchNorm2d(gpu, inputs))
+      : null;
+    this.featureChannels = head === "proda" ? headChannels : inputs;
+    if (init !== "none") initialise(this, { seed, scheme: init });
+  }
+
+  /**
+   * [N, 3, H, W] → features and logits.
+   *
+   * @throws {TypeError} If `x` is not a batch of three-channel images.
+   */
+  forward(x: Tensor): Prediction {
+    if (x.shape.length !== 4 || x.shape[1] !== 3) {
+      throw new TypeError(
+        `Cannot run DeepLab on a tensor of shape [${x.shape.join(", ")}]: it takes [N, 3, H, W]`,
+      );
+    }
+    let backbone = this.#backbone.forward(x);
+    if (this.#featureNorm) {
+      const normal = this.#featureNorm.forward(backbone);
+      backbone.dispose();
+      backbone = normal;
+    }
+    const prediction = this.#head.forward(backbone);
+    if (prediction.features !== backbone) backbone.dispose();
+    return prediction;
+  }
+
+  /**
+   * Sets the counters of dropout; call it at the start of every training step. The same counters
+   * give the same masks, pass after pass.
+   */
+  setStep(seed: number, step: number): void {
+    for (const [, module] of this.namedModules()) {
+      if (module instanceof Dropout2d) module.setStep(seed, step);
+    }
+  }
+
+  /** The parameters by learning rate. */
+  parameterGroups(): ParameterGroups {
+    const head = new Map(this.#head.namedParameters("layer5"));
+    for (const [name, tensor] of this.#featureNorm?.namedParameters("bn_pretrain") ?? []) {
+      head.set(name, tensor);
+    }
+    return { backbone: this.#backbone.namedParameters(), head };
+  }
+}
+
+function checkOptions(
+  options: Required<
+    Pick<DeepLabOptions, "classes" | "headChannels" | "groups" | "dilations" | "dropout">
+  >,
+): void {
+  const { classes, headChannels, groups, dilations, dropout } = options as {
+    [K in keyof typeof options]: NonNullable<(typeof options)[K]>;
+  };
+  const counts = { classes, headChannels, groups };
+  for (const [name, value] of Object.entries(counts)) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new RangeError(
+        `Cannot make a DeepLab of ${name} ${value}: it takes a positive integer`,
+      );
+    }
+  }
+  if (headChannels % groups !== 0) {
+    throw new RangeError(
+      `Cannot make a DeepLab of headChannels ${headChannels} and groups ${groups}: groups must divide headChannels`,
+    );
+  }
+  if (dilations.length === 0 || !dilations.every((value) => Number.isInteger(value) && value > 0)) {
+    throw new RangeError(
+      `Cannot make a DeepLab of dilations [${dilations.join(", ")}]: it takes positive integers`,
+    );
+  }
+  if (!(dropout >= 0 && dropout < 1)) {
+    throw new RangeError(`Cannot make a DeepLab of dropout ${dropout}: it must be in [0, 1)`);
+  }
+}
