@@ -1,0 +1,132 @@
+// f64 twins of the softmax and of every loss: the formulas as written, one pixel at a time.
+
+import type { Nd } from "../_check.ts";
+
+/** Visits every pixel of logits [N, K, H, W] with the indices of its K elements. */
+function forEachPixel(
+  { data, shape }: Nd,
+  visit: (values: number[], indices: number[], pixel: number) => void,
+): void {
+  const [images, classes, height, width] = shape as [number, number, number, number];
+  const plane = height * width;
+  for (let image = 0; image < images; image++) {
+    for (let p = 0; p < plane; p++) {
+      const indices = Array.from({ length: classes }, (_, k) => (image * classes + k) * plane + p);
+      visit(indices.map((i) => data[i] as number), indices, image * plane + p);
+    }
+  }
+}
+
+function softmaxOf(values: number[]): number[] {
+  const largest = Math.max(...values);
+  const powers = values.map((value) => Math.exp(value - largest));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
+
+function logSoftmaxOf(values: number[]): number[] {
+  const largest = Math.max(...values);
+  const total = values.reduce((sum, value) => sum + Math.exp(value - largest), 0);
+  return values.map((value) => value - largest - Math.log(total));
+}
+
+function mapPixels(x: Nd, map: (values: number[]) => number[]): Nd {
+  const data = new Float64Array(x.data.length);
+  forEachPixel(x, (values, indices) => {
+    map(values).forEach((value, k) => data[indices[k] as number] = value);
+  });
+  return { data, shape: x.shape };
+}
+
+/** softmax(scale x) over channels. */
+export function softmax(x: Nd, scale = 1): Nd {
+  return mapPixels(x, (values) => softmaxOf(values.map((value) => scale * value)));
+}
+
+/** log softmax(scale x) over channels. */
+export function logSoftmax(x: Nd, scale = 1): Nd {
+  return mapPixels(x, (values) => logSoftmaxOf(values.map((value) => scale * value)));
+}
+
+/** Mean over the pixels for which `loss` returns a number, 0 where there is none. */
+function pixelMean(
+  logits: Nd,
+  loss: (values: number[], pixel: number, indices: number[]) => number | undefined,
+): Nd {
+  let sum = 0;
+  let count = 0;
+  forEachPixel(logits, (values, indices, pixel) => {
+    const term = loss(values, pixel, indices);
+    if (term === undefined) return;
+    sum += term;
+    count++;
+  });
+  return { data: Float64Array.of(count === 0 ? 0 : sum / count), shape: [] };
+}
+
+/** −log p of the label. */
+export function crossEntropy(logits: Nd, labels: Uint32Array, ignoreLabel = 255): Nd {
+  return symmetricCrossEntropy(logits, labels, 1, 0, ignoreLabel);
+}
+
+/** α CE(p, y) + β CE(y, p) with p ≥ 1e-7 in the second and the one-hot ≥ 1e-4. */
+export function symmetricCrossEntropy(
+  logits: Nd,
+  labels: Uint32Array,
+  alpha: number,
+  beta: number,
+  ignoreLabel = 255,
+): Nd {
+  return pixelMean(logits, (values, pixel) => {
+    const label = labels[pixel] as number;
+    if (label === ignoreLabel) return undefined;
+    const reverse = softmaxOf(values).reduce((sum, p, k) => {
+      const oneHot = Math.min(Math.max(k === label ? 1 : 0, 1e-4), 1);
+      return sum - Math.max(p, 1e-7) * Math.log(oneHot);
+    }, 0);
+    return -alpha * (logSoftmaxOf(values)[label] as number) + beta * reverse;
+  });
+}
+
+/** KL(target ‖ softmax(scale logits)) over the pixels of the mask. */
+export function klDivergence(
+  logits: Nd,
+  target: Nd,
+  mask: ArrayLike<number> | null,
+  { scale = 1, divideByClasses = false } = {},
+): Nd {
+  const mean = pixelMean(logits, (values, pixel, indices) => {
+    if (mask && mask[pixel] === 0) return undefined;
+    const logs = logSoftmaxOf(values.map((value) => scale * value));
+    return logs.reduce((sum, log, k) => {
+      const t = target.data[indices[k] as number] as number;
+      return t > 0 ? sum + t * (Math.log(t) - log) : sum;
+    }, 0);
+  });
+  const divisor = divideByClasses ? logits.shape[1] as number : 1;
+  return { data: mean.data.map((value) => value / divisor), shape: [] };
+}
+
+/** −Σ_k log p_k. */
+export function uniformPrior(logits: Nd, divideByClasses = false): Nd {
+  const divisor = divideByClasses ? logits.shape[1] as number : 1;
+  return pixelMean(
+    logits,
+    (values) => -logSoftmaxOf(values).reduce((sum, log) => sum + log, 0) / divisor,
+  );
+}
+
+/** Mean of (x − target)². */
+export function leastSquares({ data }: Nd, target: number): Nd {
+  const sum = data.reduce((total, x) => total + (x - target) ** 2, 0);
+  return { data: Float64Array.of(sum / data.length), shape: [] };
+}
+
+/** Mean of −target log σ(x) − (1 − target) log(1 − σ(x)). */
+export function bceWithLogits({ data }: Nd, target: number): Nd {
+  const sum = data.reduce(
+    (total, x) => total + Math.max(x, 0) - x * target + Math.log1p(Math.exp(-Math.abs(x))),
+    0,
+  );
+  return { data: Float64Array.of(sum / data.length), shape: [] };
+}
