@@ -1,0 +1,179 @@
+// Losses: each returns a scalar tensor. What only the backward needs besides the inputs is the divisor
+// of the mean, which stays on the GPU; probabilities are computed again instead of saved.
+
+import {
+  crossEntropyBackward,
+  crossEntropyForward,
+  type CrossEntropyOptions,
+} from "../../kernels/cross_entropy.ts";
+import { fill } from "../../kernels/elementwise.ts";
+import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan_loss.ts";
+import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
+import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
+import { uniformPriorBackward, uniformPriorForward } from "../../kernels/uniform_prior.ts";
+import type { WeightedMean } from "../../kernels/weighted_mean.ts";
+import { record } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** Label of pixels that no loss counts, unless a call says otherwise. */
+export const IGNORE = 255;
+
+/** Records a loss whose gradient to `input` needs the divisor of its mean. */
+function recordMean(
+  name: string,
+  { mean, weight }: WeightedMean,
+  input: Tensor,
+  saved: readonly AnyArray[],
+  backward: (gradOutput: GpuArray, weight: GpuArray) => GpuArray,
+): Tensor {
+  const loss = record(
+    name,
+    mean,
+    [input],
+    [input.array, weight, ...saved],
+    (gradOutput) => [backward(gradOutput, weight)],
+  );
+  weight.release();
+  return loss;
+}
+
+/**
+ * Mean over pixels of −log softmax(logits) at the label; 0 where no pixel counts.
+ *
+ * @param logits [N, K, H, W].
+ * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function crossEntropy(
+  logits: Tensor,
+  labels: GpuArray<"u32">,
+  { ignoreLabel = IGNORE }: { readonly ignoreLabel?: number } = {},
+): Tensor {
+  return labelLoss("crossEntropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
+}
+
+/**
+ * Symmetric cross entropy (ProDA, equation 6): alpha CE(p, y) + beta CE(y, p), the mean over pixels,
+ * p clamped to at least 1e-7 and the one-hot y to 1e-4 in the second term; 0 where no pixel counts.
+ *
+ * @param logits [N, K, H, W].
+ * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function symmetricCrossEntropy(
+  logits: Tensor,
+  labels: GpuArray<"u32">,
+  options: {
+    readonly alpha?: number;
+    readonly beta?: number;
+    readonly ignoreLabel?: number;
+  } = {},
+): Tensor {
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
+  return labelLoss("symmetricCrossEntropy", logits, labels, { ignoreLabel, alpha, beta });
+}
+
+function labelLoss(
+  name: string,
+  logits: Tensor,
+  labels: GpuArray<"u32">,
+  options: CrossEntropyOptions,
+): Tensor {
+  const mean = crossEntropyForward(logits.array, labels, options);
+  return recordMean(
+    name,
+    mean,
+    logits,
+    [labels],
+    (gradOutput, weight) => crossEntropyBackward(gradOutput, logits.array, labels, weight, options),
+  );
+}
+
+/** Options of {@link klDivergence}. */
+export interface KlOptions {
+  /** [N, H, W], floats or integers: only pixels that are not 0 here count; all unless given. */
+  readonly mask?: AnyArray | null;
+  /** Factor of the logits inside the softmax, −1 / temperature for distances; 1 unless given. */
+  readonly scale?: number;
+  /** Whether the mean is over pixels and classes, as in ProDA's released code. */
+  readonly divideByClasses?: boolean;
+}
+
+/**
+ * Mean over pixels of KL(targets ‖ softmax(scale logits)) (ProDA, equations 9 and 12); 0 where no
+ * pixel counts. The gradient goes to the logits only.
+ *
+ * @param logits [N, K, H, W].
+ * @param targets Probabilities [N, K, H, W], constant.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function klDivergence(
+  logits: Tensor,
+  targets: GpuArray,
+  { mask, scale = 1, divideByClasses = false }: KlOptions = {},
+): Tensor {
+  const [, classes = 1] = logits.shape;
+  const options = { scale, divisor: divideByClasses ? classes : 1 };
+  const counted = mask?.retain() ?? everyPixel(logits.array);
+  const mean = klDivergenceForward(logits.array, targets, counted, options);
+  const loss = recordMean(
+    "klDivergence",
+    mean,
+    logits,
+    [targets, counted],
+    (gradOutput, weight) =>
+      klDivergenceBackward(gradOutput, logits.array, targets, counted, weight, options),
+  );
+  counted.release();
+  return loss;
+}
+
+function everyPixel(map: GpuArray): GpuArray {
+  const [images = 0, , height = 0, width = 0] = map.shape;
+  const mask = map.gpu.empty([images, height, width], "mask of all pixels");
+  fill(mask, 1);
+  return mask;
+}
+
+/**
+ * Regulariser −Σ_k log softmax(logits)_k (ProDA, equation 10), the mean over pixels. It is least where
+ * all classes are equally likely.
+ *
+ * @param logits [N, K, H, W].
+ * @param options.divideByClasses Whether the mean is over pixels and classes, as in ProDA's released
+ *   code.
+ * @throws {TypeError} If the logits have another number of axes.
+ */
+export function uniformPrior(
+  logits: Tensor,
+  { divideByClasses = false }: { readonly divideByClasses?: boolean } = {},
+): Tensor {
+  const [, classes = 1] = logits.shape;
+  return recordMean(
+    "uniformPrior",
+    uniformPriorForward(logits.array, divideByClasses ? classes : 1),
+    logits,
+    [],
+    (gradOutput, weight) => uniformPriorBackward(gradOutput, logits.array, weight),
+  );
+}
+
+/** Mean of (scores − label)², the least-squares GAN loss of a discriminator's scores. */
+export function leastSquaresLoss(scores: Tensor, label: number): Tensor {
+  return ganLoss("leastSquares", scores, label);
+}
+
+/** Mean binary cross entropy of a discriminator's scores before the sigmoid, label 0 to 1. */
+export function bceWithLogitsLoss(scores: Tensor, label: number): Tensor {
+  return ganLoss("bceWithLogits", scores, label);
+}
+
+function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
+  return recordMean(
+    loss,
+    ganLossForward(loss, scores.array, label),
+    scores,
+    [],
+    (gradOutput, weight) => ganLossBackward(loss, gradOutput, scores.array, label, weight),
+  );
+}
