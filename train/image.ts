@@ -206,17 +206,15 @@ function decodePng(bytes: Uint8Array, name: string): Decoded {
         `or no interlacing; save it without interlacing`,
     );
   }
-  const channels = CHANNELS[colorType];
+  checkComplete(bytes, name);
   let decoded;
   try {
     decoded = decode(bytes, { checkCrc: true });
   } catch (error) {
-    const reason = (error as Error).message;
-    if (error instanceof RangeError && reason.includes("bounds")) {
-      throw truncated(name, bytes.length);
-    }
+    const { cause, message } = error as Error;
     throw new DataError(
-      `Cannot read ${name} as its PNG data is damaged: ${reason}; restore the file`,
+      `Cannot read ${name} as its PNG data is damaged: ` +
+        `${cause instanceof Error ? cause.message : message}; restore the file`,
       { cause: error },
     );
   }
@@ -226,7 +224,20 @@ function decodePng(bytes: Uint8Array, name: string): Decoded {
   const samples = depth < 8
     ? unpackBits(decoded.data, width, height, depth)
     : decoded.data as Decoded["samples"];
+  const channels = CHANNELS[colorType];
   return { width, height, depth, channels, samples, palette: decoded.palette ?? null };
+}
+
+/** Follows the chunks to the end mark, so that a file that was cut is called so. */
+function checkComplete(bytes: Uint8Array, name: string): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = 0x49454e44; // "IEND"
+  for (let at = SIGNATURE.length, type = 0; type !== end;) {
+    if (at + 12 > bytes.length) throw truncated(name, bytes.length);
+    type = view.getUint32(at + 4);
+    at += 12 + view.getUint32(at);
+    if (at > bytes.length) throw truncated(name, bytes.length);
+  }
 }
 
 /** One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a byte. */

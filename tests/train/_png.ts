@@ -1,5 +1,23 @@
-/** PNG files by hand, for what no encoder writes: odd bit depths, damage, absurd headers. */
+/** PNG files for tests: plain ones, and by hand what no encoder writes (odd bit depths, absurd headers). */
+import { dirname } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
+import { encodeImage, encodeLabel } from "../../train/image.ts";
+
+/** Writes a file and makes the folders above it. */
+export function write(path: string, bytes: Uint8Array): void {
+  Deno.mkdirSync(dirname(path), { recursive: true });
+  Deno.writeFileSync(path, bytes);
+}
+
+/** An image of one shade. */
+export function imagePng(shade: number, width = 4, height = 2): Uint8Array {
+  return encodeImage({ data: new Uint8Array(width * height * 3).fill(shade), width, height });
+}
+
+/** A grey label of one id. */
+export function labelPng(id: number, width = 4, height = 2): Uint8Array {
+  return encodeLabel({ data: new Uint8Array(width * height).fill(id), width, height });
+}
 
 export interface RawPng {
   width: number;

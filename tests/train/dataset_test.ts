@@ -1,23 +1,10 @@
 import assert from "node:assert/strict";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { IGNORE, TRAIN_IDS } from "../../train/classes.ts";
 import { type DatasetOptions, decodeItem, openDataset } from "../../train/dataset.ts";
-import { encodeImage, encodeLabel } from "../../train/image.ts";
+import { encodeLabel } from "../../train/image.ts";
 import { dataError, withFolder } from "./_folder.ts";
-import { rawPng } from "./_png.ts";
-
-function write(path: string, bytes: Uint8Array): void {
-  Deno.mkdirSync(dirname(path), { recursive: true });
-  Deno.writeFileSync(path, bytes);
-}
-
-function imagePng(shade: number, width = 4, height = 2): Uint8Array {
-  return encodeImage({ data: new Uint8Array(width * height * 3).fill(shade), width, height });
-}
-
-function labelPng(id: number, width = 4, height = 2): Uint8Array {
-  return encodeLabel({ data: new Uint8Array(width * height).fill(id), width, height });
-}
+import { imagePng, labelPng, rawPng, write } from "./_png.ts";
 
 const gta5 = (root: string): DatasetOptions => ({
   root,

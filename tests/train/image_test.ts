@@ -123,7 +123,9 @@ Deno.test("a gigapixel header is refused from 33 bytes, before anything is decod
 Deno.test("a file cut anywhere is refused by name and never decoded to wrong pixels", () => {
   const bytes = encodeImage(image);
   for (let length = 0; length < bytes.length; length++) {
-    assert.throws(() => decodeImage(bytes.subarray(0, length), "cut.png"), dataError("cut.png"));
+    const cut = bytes.subarray(0, length);
+    const reason = length < 8 ? "" : "as it is truncated";
+    assert.throws(() => decodeImage(cut, "cut.png"), dataError("Cannot read cut.png", reason));
   }
 });
 
