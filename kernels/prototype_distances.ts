@@ -1,0 +1,149 @@
+// Distances of features to prototypes; the formula and the tiles are in the WGSL.
+
+import { checkShape, mapSizes } from "./class_map.ts";
+import {
+  defineKernel,
+  dispatch,
+  formatShape,
+  type GpuArray,
+  type Grid,
+  gridFor,
+  sliceByImage,
+} from "./runtime/mod.ts";
+import source from "./prototype_distances.wgsl" with { type: "text" };
+
+const WORKGROUP_SIZE = 64;
+/** Tile of an invocation in the forward. */
+const FORWARD_PIXELS = 8, FORWARD_CLASSES = 8;
+/** Tile of an invocation in the backward. */
+const BACKWARD_PIXELS = 4, BACKWARD_CHANNELS = 16;
+
+const shared = {
+  file: "kernels/prototype_distances.wgsl",
+  source,
+  params: { images: "u32", channels: "u32", classes: "u32", plane: "u32", spacing: "u32" },
+} as const;
+const pack = defineKernel({
+  ...shared,
+  name: "prototype_distances.pack",
+  entry: "pack",
+  reads: ["prototypes"],
+  writes: ["packed"],
+  params: { rows: "u32", columns: "u32", used: "u32", rowStride: "u32", columnStride: "u32" },
+  paramsVariable: "pack_params",
+});
+const forward = defineKernel({
+  ...shared,
+  name: "prototype_distances.forward",
+  entry: "forward",
+  reads: ["features", "byChannel"],
+  writes: ["distances"],
+});
+const backward = defineKernel({
+  ...shared,
+  name: "prototype_distances.backward",
+  entry: "backward",
+  reads: ["features", "savedDistances", "gradDistances", "byClass"],
+  writes: ["gradFeatures"],
+});
+
+/**
+ * ‖f − η_k‖₂ of every pixel and class, [N, K, H, W].
+ *
+ * @param features [N, C, H, W].
+ * @param prototypes [K, C].
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function prototypeDistancesForward(features: GpuArray, prototypes: GpuArray): GpuArray {
+  const { channels, classes, plane, height, width } = sizesOf(features, prototypes);
+  const { gpu } = features;
+  const distances = gpu.empty(
+    [features.shape[0] as number, classes, height, width],
+    "prototype distances",
+  );
+  const columns = roundUp(classes, FORWARD_CLASSES);
+  const byChannel = gpu.empty([channels, columns], "prototypes by channel");
+  dispatch(
+    pack,
+    { prototypes, packed: byChannel },
+    { rows: channels, columns, used: classes, rowStride: 1, columnStride: channels },
+    gridFor(byChannel.size, WORKGROUP_SIZE),
+  );
+  sliceByImage([features], [distances], ([features], [distances]) => {
+    const images = features.shape[0] as number;
+    const spacing = Math.ceil(plane / FORWARD_PIXELS);
+    dispatch(
+      forward,
+      { features, byChannel, distances },
+      { images, channels, classes, plane, spacing },
+      tiles(images * spacing, columns / FORWARD_CLASSES),
+      { flops: 3 * distances.size * channels },
+    );
+  });
+  byChannel.release();
+  return distances;
+}
+
+/**
+ * Gradient of {@link prototypeDistancesForward} to the features; `distances` is what the forward
+ * returned. A class at distance 0 adds nothing.
+ */
+export function prototypeDistancesBackward(
+  gradDistances: GpuArray,
+  features: GpuArray,
+  prototypes: GpuArray,
+  distances: GpuArray,
+): GpuArray {
+  const { channels, classes, plane } = sizesOf(features, prototypes);
+  checkShape("prototype_distances", gradDistances, distances.shape);
+  const { gpu } = features;
+  const gradFeatures = gpu.empty(features.shape, "gradient of prototype distances");
+  const columns = roundUp(channels, BACKWARD_CHANNELS);
+  const byClass = gpu.empty([classes, columns], "prototypes by class");
+  dispatch(
+    pack,
+    { prototypes, packed: byClass },
+    { rows: classes, columns, used: channels, rowStride: channels, columnStride: 1 },
+    gridFor(byClass.size, WORKGROUP_SIZE),
+  );
+  sliceByImage(
+    [features, distances, gradDistances],
+    [gradFeatures],
+    ([features, savedDistances, gradDistances], [gradFeatures]) => {
+      const images = features.shape[0] as number;
+      const spacing = Math.ceil(plane / BACKWARD_PIXELS);
+      dispatch(
+        backward,
+        { features, savedDistances, gradDistances, byClass, gradFeatures },
+        { images, channels, classes, plane, spacing },
+        tiles(images * spacing, columns / BACKWARD_CHANNELS),
+        { flops: 3 * savedDistances.size * channels },
+      );
+    },
+  );
+  byClass.release();
+  return gradFeatures;
+}
+
+function sizesOf(features: GpuArray, prototypes: GpuArray) {
+  const { classes: channels, plane } = mapSizes("prototype_distances", features);
+  const [classes = 0, width] = prototypes.shape;
+  if (prototypes.shape.length !== 2 || width !== channels) {
+    throw new TypeError(
+      `Cannot run prototype_distances as prototypes must be [K, ${channels}] for these features: ` +
+        `"${prototypes.label}" is ${formatShape(prototypes.shape)}`,
+    );
+  }
+  const [, , height = 0, columns = 0] = features.shape;
+  return { channels, classes, plane, height, width: columns };
+}
+
+function roundUp(count: number, multiple: number): number {
+  return Math.ceil(count / multiple) * multiple;
+}
+
+/** Workgroups for tiles of pixels times blocks of classes or channels. */
+function tiles(pixelTiles: number, blocks: number): Grid {
+  const [x, y] = gridFor(pixelTiles, WORKGROUP_SIZE);
+  return [x, y, blocks];
+}
