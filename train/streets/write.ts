@@ -1,0 +1,149 @@
+/**
+ * Writes the benchmark as PNG files in the layouts of GTA5 (source) and Cityscapes (target).
+ *
+ * @module
+ */
+import { basename, dirname, join } from "node:path";
+import { DataError, describeFailure } from "../data_error.ts";
+import { encodeImage, encodeLabel } from "../image.ts";
+import { renderStreet, type StreetOptions } from "./mod.ts";
+
+/** How many images each split has. */
+export interface StreetCounts {
+  /** Labelled source images. */
+  sourceTrain: number;
+  /** Target images to adapt to; their labels are written for oracles and pseudo-label accuracy. */
+  targetTrain: number;
+  /** Target images to measure on. */
+  targetVal: number;
+}
+
+/** What to write. */
+export interface StreetsOptions {
+  /** The seed of the benchmark; it names the data, not a training run. */
+  seed: number;
+  /** Images a split. */
+  counts: StreetCounts;
+  /** Pixels a row. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Called after every image. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Raise it when the same options draw other images: folders of older versions are not reused. */
+const VERSION = 1;
+
+const MARKER = "streets.json";
+
+/**
+ * Writes the benchmark to a folder, or returns at once if the folder already holds it with the same
+ * parameters. The folder appears complete or not at all.
+ *
+ * @param directory Holds `source/` and `target/` afterwards; its parents are made.
+ * @throws {DataError} If the folder holds something else or cannot be written.
+ * @throws {RangeError} If a count is no whole number, or see {@link renderStreet}.
+ */
+export async function writeStreets(directory: string, options: StreetsOptions): Promise<void> {
+  const { seed, counts, width, height, onProgress } = options;
+  for (const [name, count] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new RangeError(`Cannot write streets as ${name} is ${count}: expected 0 or more`);
+    }
+  }
+  const parameters = JSON.stringify({
+    benchmark: "streets",
+    version: VERSION,
+    ...describe(options),
+  });
+  if (await isReusable(directory, parameters)) return;
+
+  const files = listFiles(counts);
+  let temporary = "";
+  try {
+    const parent = dirname(directory);
+    await Deno.mkdir(parent, { recursive: true });
+    temporary = await Deno.makeTempDir({ dir: parent, prefix: `.${basename(directory)}-` });
+    const folders = new Set(files.flatMap(({ image, label }) => [dirname(image), dirname(label)]));
+    for (const folder of folders) await Deno.mkdir(join(temporary, folder), { recursive: true });
+    let done = 0;
+    for (const { image, label, domain, split, index } of files) {
+      const street = renderStreet({ seed, domain, split, index, width, height });
+      const coloured = encodeImage({ data: street.image, width, height });
+      await Deno.writeFile(join(temporary, image), coloured);
+      const ids = encodeLabel({ data: street.label, width, height });
+      await Deno.writeFile(join(temporary, label), ids);
+      onProgress?.(++done, files.length);
+    }
+    await Deno.writeTextFile(join(temporary, MARKER), parameters + "\n");
+    await Deno.chmod(temporary, 0o755).catch(() => {}); // Windows has no modes.
+    await Deno.rename(temporary, directory);
+  } catch (error) {
+    if (temporary) await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    if (error instanceof RangeError) throw error;
+    throw failure(directory, error);
+  }
+}
+
+function failure(directory: string, error: unknown): DataError {
+  return new DataError(
+    `Cannot write streets to ${directory} as ${describeFailure(error)}; ` +
+      `make room or choose another folder`,
+    { cause: error },
+  );
+}
+
+function describe({ seed, counts, width, height }: StreetsOptions): Record<string, unknown> {
+  const { sourceTrain, targetTrain, targetVal } = counts;
+  return { seed, width, height, sourceTrain, targetTrain, targetVal };
+}
+
+/** Whether the folder already holds this benchmark; an absent or empty one does not, and may. */
+async function isReusable(directory: string, parameters: string): Promise<boolean> {
+  try {
+    const found = await Deno.readTextFile(join(directory, MARKER));
+    if (found.trim() === parameters) return true;
+    throw new DataError(
+      `Cannot write streets to ${directory} as it holds streets with other parameters: ` +
+        `found ${found.trim()}, expected ${parameters}; remove it or choose another folder`,
+    );
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+  }
+  try {
+    for await (const { name } of Deno.readDir(directory)) {
+      throw new DataError(
+        `Cannot write streets to ${directory} as it is occupied by ${name}: ` +
+          `expected a new or empty folder; choose another one`,
+      );
+    }
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw failure(directory, error);
+  }
+  return false;
+}
+
+type Item = Pick<StreetOptions, "domain" | "split" | "index"> & { image: string; label: string };
+
+function listFiles({ sourceTrain, targetTrain, targetVal }: StreetCounts): Item[] {
+  const range = (count: number): number[] => [...Array(count).keys()];
+  const targets = (split: "train" | "val", count: number): Item[] =>
+    range(count).map((index) => {
+      const name = `streets/streets_${String(index + 1).padStart(6, "0")}_000000`;
+      return {
+        domain: "target",
+        split,
+        index,
+        image: `target/leftImg8bit/${split}/${name}_leftImg8bit.png`,
+        label: `target/gtFine/${split}/${name}_gtFine_labelIds.png`,
+      };
+    });
+  const sources = range(sourceTrain).map((index): Item => {
+    const name = `${String(index + 1).padStart(5, "0")}.png`;
+    const [image, label] = [`source/images/${name}`, `source/labels/${name}`];
+    return { domain: "source", split: "train", index, image, label };
+  });
+  return [...sources, ...targets("train", targetTrain), ...targets("val", targetVal)];
+}
