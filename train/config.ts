@@ -1,0 +1,395 @@
+/**
+ * The one typed configuration of a run: its sections, the presets, and the check of what a user
+ * writes. Flags of the command line are a way to set a few of these keys; `config.json` of a run
+ * folder holds them all.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { DataError, describeFailure } from "./data_error.ts";
+import { type Layout, LAYOUTS } from "./dataset.ts";
+import { nearest } from "./nearest.ts";
+import { type PresetName, PRESETS } from "./presets.ts";
+
+export { type PresetName, PRESETS };
+
+/** The network of every stage: DeepLabv2 with a bottleneck ResNet. */
+export interface NetworkConfig {
+  /** Bottleneck blocks of the four layers; ResNet-101 is 3, 4, 23, 3. */
+  blocks: number[];
+  /** Channels of the stem; 64 in ResNet-101. */
+  width: number;
+  /** `proda` has features to denoise by and is what stage 1 needs; `classic` is plain DeepLabv2. */
+  head: "proda" | "classic";
+  /** Channels of the features that the prototypes live in. */
+  headChannels: number;
+  /** Groups of the head's group norms; they divide `headChannels`. */
+  groups: number;
+  /** Dilations of the head's 3×3 branches. */
+  dilations: number[];
+  /** Share of feature channels that dropout zeroes. */
+  dropout: number;
+}
+
+/** Where images come from and how they are cut. */
+export interface DataConfig {
+  /** Folder of the labelled source images; null for the built-in benchmark, streets. */
+  sourceDirectory: string | null;
+  /** How the source's files lie in it. */
+  sourceLayout: Layout;
+  /** Folder of the target images; null for the built-in benchmark, streets. */
+  targetDirectory: string | null;
+  /** How the target's files lie in it. */
+  targetLayout: Layout;
+  /** Images of each domain in a step. */
+  batch: number;
+  /** Height of a training crop in pixels. */
+  cropHeight: number;
+  /** Width of a training crop in pixels. */
+  cropWidth: number;
+  /** Length in pixels that an image's long side is resized to at scale 1. */
+  longSide: number;
+  /** Range that the random scale of a crop is drawn from, evenly. */
+  scales: [least: number, most: number];
+  /** Chance of a horizontal flip. */
+  flip: number;
+  /** Size of the built-in benchmark, where it is used. */
+  streets: StreetsConfig;
+}
+
+/** The built-in benchmark, written as PNG files where no folders are given. */
+export interface StreetsConfig {
+  /** Folder that it is written to, and reused from. */
+  directory: string;
+  /** Seed of the images; the run's own seed leaves them as they are. */
+  seed: number;
+  /** Pixels a row. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Labelled source images. */
+  sourceTrain: number;
+  /** Target images to adapt to. */
+  targetTrain: number;
+  /** Target images to measure on. */
+  targetVal: number;
+}
+
+/** What every stage sets: its length and its SGD with a polynomial schedule. */
+export interface StageConfig {
+  /** Optimiser updates. */
+  steps: number;
+  /** Learning rate of the backbone at the first step. */
+  learningRate: number;
+  /** The head's learning rate over the backbone's. */
+  headFactor: number;
+  /** Momentum of SGD. */
+  momentum: number;
+  /** L2 penalty of SGD. */
+  weightDecay: number;
+  /** Step at which the learning rate would reach zero. */
+  scheduleSteps: number;
+  /** Power of the schedule. */
+  power: number;
+}
+
+/** Adversarial warm-up in the output space. */
+export interface WarmUpConfig extends StageConfig {
+  /** Weight of the adversarial loss. */
+  adversarialWeight: number;
+  /** The adversarial loss. */
+  gan: "least-squares" | "bce";
+  /** Adam's learning rate for the discriminator. */
+  discriminatorLearningRate: number;
+  /** Channels of the discriminator's first convolution. */
+  discriminatorPlanes: number;
+}
+
+/** Stage 1: denoised pseudo labels and target structure. Equations are the paper's. */
+export interface Stage1Config extends StageConfig {
+  /** Weight of cross entropy in the symmetric loss, α (eq. 6). */
+  alpha: number;
+  /** Weight of reverse cross entropy, β (eq. 6). */
+  beta: number;
+  /** Weight of the structure loss, γ1 (eq. 11). */
+  gamma1: number;
+  /** Weight of the regulariser, γ2 (eq. 11). */
+  gamma2: number;
+  /** Temperature of the prototype assignments, τ (eq. 3, 7 and 8). */
+  temperature: number;
+  /** Weight of a prototype's old value, λ (eq. 5). */
+  prototypeDecay: number;
+  /** Weight of the momentum encoder's old value. */
+  emaDecay: number;
+}
+
+/** A stage that `pipeline` can name; `oracle` is supervised training on the target's own labels. */
+export type StageName = "source" | "warmup" | "stage1" | "oracle";
+
+/** Everything that decides what a run computes. */
+export interface RunConfig {
+  /** Seed of weights, data order, views and dropout. */
+  seed: number;
+  /** The run folder. */
+  out: string;
+  /** The stages to run, in this order; each starts from the network of the one before. */
+  pipeline: StageName[];
+  /** Steps between two lines of the log. */
+  logEvery: number;
+  /** Steps between two evaluations; a stage's end is always evaluated. */
+  evalEvery: number;
+  /** The network. */
+  network: NetworkConfig;
+  /** The data. */
+  data: DataConfig;
+  /** The settings of each stage. */
+  stages: {
+    /** Supervised training on source. */
+    source: StageConfig;
+    /** Adversarial warm-up. */
+    warmup: WarmUpConfig;
+    /** Stage 1 of ProDA. */
+    stage1: Stage1Config;
+    /** Supervised training on target labels: what adaptation could reach at best. */
+    oracle: StageConfig;
+  };
+}
+
+/** Some of the keys of a configuration. */
+export type Partially<T> = T extends readonly unknown[] ? T
+  : T extends object ? { [K in keyof T]?: Partially<T[K]> | undefined }
+  : T;
+
+// Each schema's message says what it expects; the error is put together around it.
+const number = (expected: string, check: (value: number) => boolean) =>
+  v.pipe(
+    v.number(expected),
+    v.check((value) => Number.isFinite(value) && check(value), expected),
+  );
+const integerFrom = (least: number) =>
+  number(
+    `a whole number of at least ${least}`,
+    (value) => Number.isSafeInteger(value) && value >= least,
+  );
+const count = integerFrom(1);
+const positive = number("a number above 0", (value) => value > 0);
+const weight = number("a number of at least 0", (value) => value >= 0);
+const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1);
+const belowOne = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
+const text = v.pipe(v.string("a path"), v.nonEmpty("a path"));
+const folder = v.nullable(text, null);
+const oneOf = <const T extends readonly string[]>(names: T) =>
+  v.picklist(names, `one of ${names.join(", ")}`);
+
+const stage = {
+  steps: count,
+  learningRate: positive,
+  headFactor: positive,
+  momentum: belowOne,
+  weightDecay: weight,
+  scheduleSteps: count,
+  power: weight,
+};
+
+const STAGES = ["source", "warmup", "stage1", "oracle"] as const;
+
+const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
+  seed: integerFrom(0),
+  out: text,
+  pipeline: v.pipe(
+    v.array(oneOf(STAGES), `a list of stages: ${STAGES.join(", ")}`),
+    v.check(
+      (names) => names.length > 0 && new Set(names).size === names.length,
+      "a list of stages, each once",
+    ),
+  ),
+  logEvery: count,
+  evalEvery: count,
+  network: v.strictObject({
+    blocks: v.pipe(
+      v.array(count, "four whole numbers"),
+      v.length(4, "four whole numbers"),
+    ),
+    width: count,
+    head: oneOf(["proda", "classic"]),
+    headChannels: count,
+    groups: count,
+    dilations: v.pipe(v.array(count, "a list of whole numbers"), v.nonEmpty("at least one number")),
+    dropout: belowOne,
+  }),
+  data: v.strictObject({
+    sourceDirectory: folder,
+    sourceLayout: oneOf(LAYOUTS),
+    targetDirectory: folder,
+    targetLayout: oneOf(LAYOUTS),
+    batch: count,
+    cropHeight: integerFrom(16),
+    cropWidth: integerFrom(16),
+    longSide: integerFrom(16),
+    scales: v.pipe(
+      v.tuple([positive, positive], "two numbers above 0, the least first"),
+      v.check(([least, most]) => least <= most, "two numbers, the least first"),
+    ),
+    flip: share,
+    streets: v.strictObject({
+      directory: text,
+      seed: integerFrom(0),
+      width: integerFrom(16),
+      height: integerFrom(16),
+      sourceTrain: count,
+      targetTrain: count,
+      targetVal: count,
+    }),
+  }),
+  stages: v.strictObject({
+    source: v.strictObject(stage),
+    warmup: v.strictObject({
+      ...stage,
+      adversarialWeight: weight,
+      gan: oneOf(["least-squares", "bce"]),
+      discriminatorLearningRate: positive,
+      discriminatorPlanes: count,
+    }),
+    stage1: v.strictObject({
+      ...stage,
+      alpha: weight,
+      beta: weight,
+      gamma1: weight,
+      gamma2: weight,
+      temperature: positive,
+      prototypeDecay: share,
+      emaDecay: share,
+    }),
+    oracle: v.strictObject(stage),
+  }),
+});
+
+/** A fresh copy of a preset. */
+export function presetConfig(name: PresetName): RunConfig {
+  return structuredClone(PRESETS[name]);
+}
+
+/** Some keys of a configuration and where they come from, for errors: `config file my.json`. */
+export interface ConfigLayer {
+  /** The keys to set, in the nesting of {@link RunConfig}; lists are replaced whole. */
+  readonly values: unknown;
+  /** What a message calls their origin. */
+  readonly from: string;
+}
+
+/**
+ * Sets keys of a configuration, later layers over earlier ones, and checks the result.
+ *
+ * @param base A complete configuration, such as a preset; it stays as it is.
+ * @throws {DataError} If a key is unknown, a value is not what the key takes, or two values do not
+ * go together.
+ */
+export function mergeConfig(base: RunConfig, ...layers: readonly ConfigLayer[]): RunConfig {
+  let config = base;
+  for (const { values, from } of layers) {
+    const result = v.safeParse(schema, merge(config, values, [], from));
+    if (!result.success) {
+      const issue = result.issues[0];
+      throw new DataError(
+        `Cannot use ${from} as ${v.getDotPath(issue) ?? "it"} is ${shown(issue.input)}: expected ` +
+          `${issue.message}; correct it`,
+      );
+    }
+    config = result.output;
+  }
+  checkTogether(config);
+  return structuredClone(config);
+}
+
+/**
+ * Reads a configuration file: a JSON object with any of the keys of {@link RunConfig}.
+ *
+ * @throws {DataError} If the file cannot be read or is no JSON.
+ */
+export function readConfigFile(path: string): unknown {
+  try {
+    return JSON.parse(Deno.readTextFileSync(path));
+  } catch (error) {
+    const reason = error instanceof SyntaxError
+      ? `it is not JSON (${error.message})`
+      : describeFailure(error);
+    throw new DataError(
+      `Cannot read config file ${path} as ${reason}: expected an object such as ` +
+        `{ "seed": 1, "data": { "batch": 2 } }; correct the file or its path`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Sets the number of steps of every stage; each schedule is stretched or shrunk with its stage, so
+ * that the learning rate falls to the same share.
+ */
+export function withSteps(config: RunConfig, steps: number): RunConfig {
+  const copy = structuredClone(config);
+  for (const stage of Object.values(copy.stages)) {
+    stage.scheduleSteps = Math.max(1, Math.round(stage.scheduleSteps * steps / stage.steps));
+    stage.steps = steps;
+  }
+  copy.logEvery = Math.min(copy.logEvery, Math.max(1, Math.ceil(steps / 10)));
+  return copy;
+}
+
+function merge(base: unknown, values: unknown, path: string[], from: string): unknown {
+  if (!isObject(base)) return values;
+  if (!isObject(values)) {
+    throw new DataError(
+      `Cannot use ${from} as ${path.join(".") || "it"} is ${shown(values)}: expected an object ` +
+        `with any of the keys ${Object.keys(base).join(", ")}; correct it`,
+    );
+  }
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    if (!Object.hasOwn(base, key)) throw unknownKey(key, Object.keys(base), path, from);
+    merged[key] = merge(base[key], value, [...path, key], from);
+  }
+  return merged;
+}
+
+function unknownKey(key: string, known: string[], path: string[], from: string): DataError {
+  const full = (name: string) => [...path, name].join(".");
+  const meant = nearest(key, known);
+  return new DataError(
+    `Cannot use ${from} as key ${full(key)} is unknown: ` +
+      (meant === null
+        ? `expected one of ${known.join(", ")}; remove or rename it`
+        : `did you mean ${full(meant)}?`),
+  );
+}
+
+function checkTogether({ network, data, pipeline }: RunConfig): void {
+  const fail = (reason: string) => {
+    throw new DataError(`Cannot use this configuration as ${reason}`);
+  };
+  if (network.head === "proda" && network.headChannels % network.groups !== 0) {
+    fail(
+      `network.groups is ${network.groups}: expected a divisor of network.headChannels, ` +
+        `${network.headChannels}; change one of them`,
+    );
+  }
+  if ((data.sourceDirectory === null) !== (data.targetDirectory === null)) {
+    const missing = data.sourceDirectory === null ? "source" : "target";
+    fail(
+      `only one domain has a folder: expected folders of both, or of neither for the built-in ` +
+        `benchmark; give --${missing} too`,
+    );
+  }
+  if (pipeline.includes("oracle") && pipeline.length > 1) {
+    fail("pipeline names oracle beside other stages: expected it alone; make two runs");
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function shown(value: unknown): string {
+  const json = JSON.stringify(value) ?? "missing";
+  return json.length > 60 ? `${json.slice(0, 57)}…` : json;
+}

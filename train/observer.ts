@@ -1,0 +1,62 @@
+// What a running training tells whoever watches: the seam between the loop and the screen.
+
+import type { RunResult, StageResult } from "./run_folder.ts";
+
+export type { RunResult, StageResult };
+
+/** A stage is about to run. */
+export interface StageStart {
+  /** The stage's name. */
+  readonly name: string;
+  /** Optimiser updates that it will have made at its end. */
+  readonly steps: number;
+  /** Updates that it has made already, above 0 after a resume. */
+  readonly firstStep: number;
+}
+
+/** One optimiser update. */
+export interface StepReport {
+  /** The stage's name. */
+  readonly stage: string;
+  /** Updates made so far in the stage, this one included: 1 to `steps`. */
+  readonly step: number;
+  /** Updates of the whole stage. */
+  readonly steps: number;
+  /** The named terms of the loss, unweighted. */
+  readonly losses: Readonly<Record<string, number>>;
+  /** The backbone's learning rate. */
+  readonly learningRate: number;
+  /** Updates a second of late, evaluation and checkpoints not counted. */
+  readonly stepsPerSecond: number;
+}
+
+/** The scores of the target's val split during or after a stage, in percent. */
+export interface EvaluationReport {
+  /** The stage's name. */
+  readonly stage: string;
+  /** Updates made so far in the stage. */
+  readonly step: number;
+  /** Mean IoU. */
+  readonly mIoU: number;
+  /** IoU by class name; null for a class that does not occur. */
+  readonly classIoU: Readonly<Record<string, number | null>>;
+  /** Share of labelled pixels predicted right. */
+  readonly pixelAccuracy: number;
+}
+
+/**
+ * Watches a training. The loop reads losses back from the GPU in groups, so the reports of several
+ * steps may come at once; they come in order, and every step is reported.
+ */
+export interface TrainingObserver {
+  /** A stage begins. */
+  stageStart(stage: StageStart): void;
+  /** A step was made. */
+  step(report: StepReport): void;
+  /** The network was scored. */
+  evaluation(report: EvaluationReport): void;
+  /** A stage is complete, or was stopped: `result.steps` tells. */
+  stageEnd(result: StageResult): void;
+  /** Something else worth a line: data being written, pseudo labels being made, a file saved. */
+  message(text: string): void;
+}
