@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { writeFileAtomic, writeWhole } from "./atomic_file.ts";
+import { removeIfPossible, writeFileAtomic, writeWhole } from "./atomic_file.ts";
 import { DataError, describeFailure } from "./data_error.ts";
 
 /** What `result.json` says about one stage. Scores are percentages. */
@@ -82,7 +82,7 @@ export class RunFolder implements Disposable {
     } catch (error) {
       metrics.close();
       for (const name of ["metrics.jsonl", "checkpoints", "samples"]) {
-        removeIfPresent(join(path, name));
+        removeIfPossible(join(path, name));
       }
       throw error instanceof DataError ? error : failure(describeFailure(error));
     }
@@ -184,12 +184,4 @@ function parseRecord(line: string): Record<string, unknown> | null {
 function listed(names: string[]): string {
   const shown = names.slice(0, 3).join(", ");
   return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
-}
-
-function removeIfPresent(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // It was never made, or someone else has put something into it.
-  }
 }

@@ -24,9 +24,15 @@ Deno.test("a failed atomic write keeps the old file and leaves nothing beside it
       yield bytes("half");
       throw new Error("the source broke");
     }
-    assert.throws(() => writeFileAtomic(path, failing()), dataError(path, "the source broke"));
+    assert.throws(() => writeFileAtomic(path, failing()), /the source broke/);
     assert.equal(Deno.readTextFileSync(path), "old");
     assert.deepEqual(namesIn(folder), ["a.txt"]);
+  }));
+
+Deno.test("a file in a missing folder is a data error", () =>
+  withFolder((folder) => {
+    const path = join(folder, "no", "a.txt");
+    assert.throws(() => writeFileAtomic(path, [bytes("x")]), dataError(path, "it does not exist"));
   }));
 
 Deno.test("a full disk and a read-only one are described in words", () => {
