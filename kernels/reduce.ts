@@ -1,0 +1,59 @@
+// Sum of all elements in a fixed order, and its gradient; the formulas are in the WGSL.
+
+import { addInPlace } from "./elementwise.ts";
+import { defineKernel, dispatch, type GpuArray, gridFor, sliceByElement } from "./runtime/mod.ts";
+import source from "./reduce.wgsl" with { type: "text" };
+
+const WORKGROUP_SIZE = 64;
+const RUN = 64;
+
+const shared = {
+  file: "kernels/reduce.wgsl",
+  source,
+  reads: ["x"],
+  writes: ["y"],
+  params: { count: "u32", factor: "f32" },
+} as const;
+const sumRuns = defineKernel({ ...shared, name: "sum.forward", entry: "sum_runs" });
+const broadcast = defineKernel({ ...shared, name: "sum.backward", entry: "broadcast" });
+
+/** Sum of all elements, of shape []; 0 for an empty array. */
+export function sumForward(x: GpuArray): GpuArray {
+  const total = x.gpu.zeros([], "sum");
+  if (x.size === 0) return total;
+  sliceByElement([x], [], ([range]) => {
+    let sums = range.retain();
+    while (sums.size > 1) {
+      const count = sums.size;
+      const next = x.gpu.empty([Math.ceil(count / RUN)], "partial sums");
+      const grid = gridFor(next.size, WORKGROUP_SIZE);
+      dispatch(sumRuns, { x: sums, y: next }, { count, factor: 1 }, grid);
+      sums.release();
+      sums = next;
+    }
+    const sum = sums.view([]);
+    addInPlace(total, sum);
+    sum.release();
+    sums.release();
+  });
+  return total;
+}
+
+/**
+ * Gradient of `factor` times the sum: the scalar times `factor` at every element.
+ *
+ * @param gradOutput A scalar.
+ * @param shape Shape of what was summed.
+ */
+export function sumBackward(
+  gradOutput: GpuArray,
+  shape: readonly number[],
+  factor: number,
+): GpuArray {
+  const output = gradOutput.gpu.empty(shape, "sum.backward");
+  sliceByElement([], [output], (_, [y]) => {
+    const params = { count: y.size, factor };
+    dispatch(broadcast, { x: gradOutput, y }, params, gridFor(y.size, WORKGROUP_SIZE));
+  });
+  return output;
+}
