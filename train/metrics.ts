@@ -105,6 +105,11 @@ export class ConfusionMatrix {
   }
 }
 
+/** Values of the classes under their names. */
+export function byName<T>(classNames: readonly string[], values: readonly T[]): Record<string, T> {
+  return Object.fromEntries(classNames.map((name, k) => [name, values[k] as T]));
+}
+
 /**
  * A plain-text table of class IoU: one row a class that was scored, one column a stage or network.
  *

@@ -1,5 +1,6 @@
 /**
- * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/` and `samples/`.
+ * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `samples/`
+ * and, from stage 1 on, `soft_labels/`.
  *
  * @module
  */
@@ -155,6 +156,11 @@ export class RunFolder implements Disposable {
   /** The path of a sample image: `samples/<name>.png`. */
   samplePath(name: string): string {
     return join(this.path, "samples", `${name}.png`);
+  }
+
+  /** The folder of the soft labels that stage 1 reads: `soft_labels`. */
+  get softLabelPath(): string {
+    return join(this.path, "soft_labels");
   }
 
   /** Puts the metrics on the disk and lets other processes in. */

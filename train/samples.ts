@@ -4,15 +4,11 @@
  * @module
  */
 import { writeFileAtomic } from "./atomic_file.ts";
-import { CLASSES } from "./classes.ts";
 import { type Colour, encodeImage, type RgbImage } from "./image.ts";
-
-/** The colours of train ids 0, 1 …; ids past the end, such as the ignore label, are black. */
-export const PALETTE: readonly Colour[] = CLASSES.map(({ colour }) => colour);
 
 /** Class indices, one a pixel, row by row. */
 export interface LabelMap {
-  /** `height · width` train ids. */
+  /** `height · width` class indices. */
   data: ArrayLike<number>;
   /** Pixels a row. */
   width: number;
@@ -20,7 +16,7 @@ export interface LabelMap {
   height: number;
 }
 
-/** One row of pictures. The maps may be smaller than the image; they are enlarged to its size. */
+/** One row of pictures. The maps may be of another size than the image, as at a quarter of it. */
 export interface SampleRow {
   /** The target image. */
   image: RgbImage;
@@ -28,10 +24,14 @@ export interface SampleRow {
   maps: readonly LabelMap[];
 }
 
-/** Paints every train id in its class colour. */
+/**
+ * Paints every class in its colour.
+ *
+ * @param palette The colour of each class; indices past its end, such as the ignore label, are black.
+ */
 export function colourLabel(
   { data, width, height }: LabelMap,
-  palette: readonly Colour[] = PALETTE,
+  palette: readonly Colour[],
 ): RgbImage {
   const pixels = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) {
@@ -44,14 +44,15 @@ export function colourLabel(
 /**
  * Blends class colours over an image.
  *
- * @param opacity Of the colours, from 0 to 1. Pixels without a colour show the image alone.
+ * @param palette The colour of each class; pixels of other indices show the image alone.
+ * @param opacity Of the colours, from 0 to 1.
  * @throws {RangeError} If the sizes differ.
  */
 export function overlay(
   image: RgbImage,
   label: LabelMap,
+  palette: readonly Colour[],
   opacity = 0.5,
-  palette: readonly Colour[] = PALETTE,
 ): RgbImage {
   const { width, height } = image;
   if (label.width !== width || label.height !== height) {
@@ -71,18 +72,32 @@ export function overlay(
   return { data: pixels, width, height };
 }
 
+/** Wider pictures are shrunk by a whole factor, so that four of them fit on a screen. */
+const MAX_PANEL_WIDTH = 640;
+
 /**
- * Puts rows of pictures into one PNG file: image, then its maps, two white pixels apart.
+ * Puts rows of pictures into one PNG file: image, then its maps, two white pixels apart. Every
+ * picture takes the size of the first image, shrunk where that is wider than 640 pixels.
  *
- * @param rows At least one; all images of one size, all rows with as many maps.
+ * @param rows At least one, all with as many maps.
+ * @param palette The colour of each class.
  * @throws {DataError} If the file cannot be written.
- * @throws {RangeError} If sizes or counts differ.
+ * @throws {RangeError} If there is no row, or rows differ in their number of maps.
  */
-export function writeSamples(path: string, rows: readonly SampleRow[]): void {
-  const panels = rows.map(({ image, maps }) => [
-    image,
-    ...maps.map((map) => resizeNearest(colourLabel(map), image.width, image.height)),
-  ]);
+export function writeSamples(
+  path: string,
+  rows: readonly SampleRow[],
+  palette: readonly Colour[],
+): void {
+  if (rows.length === 0) throw new RangeError("Cannot write samples without a row");
+  const { width, height } = rows[0].image;
+  const factor = Math.ceil(width / MAX_PANEL_WIDTH);
+  const size = { width: Math.ceil(width / factor), height: Math.ceil(height / factor) };
+  const panels = rows.map(({ image, maps }) =>
+    [image, ...maps.map((map) => colourLabel(map, palette))].map((panel) =>
+      resizeNearest(panel, size)
+    )
+  );
   writeFileAtomic(path, [encodeImage(contactSheet(panels))]);
 }
 
@@ -125,7 +140,8 @@ export function contactSheet(rows: readonly (readonly RgbImage[])[]): RgbImage {
   return { data, ...sheet };
 }
 
-function resizeNearest(image: RgbImage, width: number, height: number): RgbImage {
+function resizeNearest(image: RgbImage, size: { width: number; height: number }): RgbImage {
+  const { width, height } = size;
   if (image.width === width && image.height === height) return image;
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ConfusionMatrix, formatScores } from "../../train/metrics.ts";
+import { byName, ConfusionMatrix, formatScores } from "../../train/metrics.ts";
 
 /** IoU from its definition on sets of pixels, in percent. */
 function setIoU(label: number[], prediction: number[], k: number): number | null {
@@ -38,6 +38,10 @@ Deno.test("counts from the GPU add to those of the host, with labels in rows", (
   assert.deepEqual([...matrix.counts], [1, 4, 0, 5]);
   assert.deepEqual(matrix.scores().classIoU, [100 * 1 / 5, 100 * 5 / 9]);
   assert.throws(() => matrix.add([1, 2, 3]), /must be 4: found 3/);
+});
+
+Deno.test("scores can be listed under the names of their classes", () => {
+  assert.deepEqual(byName(["road", "car"], [50, null]), { road: 50, car: null });
 });
 
 Deno.test("an empty matrix scores zero and not NaN", () => {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { CLASSES } from "../../train/classes.ts";
 import { readImage, type RgbImage } from "../../train/image.ts";
-import { colourLabel, contactSheet, overlay, PALETTE, writeSamples } from "../../train/samples.ts";
+import { colourLabel, contactSheet, overlay, writeSamples } from "../../train/samples.ts";
 import { namesIn, withFolder } from "./_folder.ts";
 
+const PALETTE = CLASSES.map(({ colour }) => colour);
 const ROAD = [128, 64, 128];
 const CAR = [0, 0, 142];
 const BLACK = [0, 0, 0];
@@ -18,16 +20,15 @@ function pixel({ data, width }: RgbImage, x: number, y: number): number[] {
 }
 
 Deno.test("labels are painted in the Cityscapes colours, the ignore label in black", () => {
-  const image = colourLabel({ data: Uint32Array.of(0, 13, 255), width: 3, height: 1 });
+  const image = colourLabel({ data: Uint32Array.of(0, 13, 255), width: 3, height: 1 }, PALETTE);
   assert.deepEqual([...image.data], [...ROAD, ...CAR, ...BLACK]);
-  assert.equal(PALETTE.length, 19);
 });
 
 Deno.test("an overlay blends colours and shows the image where there is no class", () => {
   const label = { data: Uint8Array.of(0, 255), width: 2, height: 1 };
-  const image = overlay(shade(100, 2, 1), label, 0.25);
+  const image = overlay(shade(100, 2, 1), label, PALETTE, 0.25);
   assert.deepEqual([...image.data], [107, 91, 107, 100, 100, 100]);
-  assert.throws(() => overlay(shade(0, 1, 1), label), /label is 2×1, image is 1×1/);
+  assert.throws(() => overlay(shade(0, 1, 1), label, PALETTE), /label is 2×1, image is 1×1/);
 });
 
 Deno.test("a contact sheet keeps every picture in its place, two white pixels apart", () => {
@@ -53,7 +54,7 @@ Deno.test("samples show the image, then its maps, small ones enlarged by whole p
     const path = join(folder, "0.png");
     const label = { data: [0, 0, 13, 13, 0, 0, 13, 13], width: 4, height: 2 };
     const denoised = { data: Uint32Array.of(255, 0), width: 2, height: 1 };
-    writeSamples(path, [{ image: shade(9, 4, 2), maps: [label, denoised] }]);
+    writeSamples(path, [{ image: shade(9, 4, 2), maps: [label, denoised] }], PALETTE);
     assert.deepEqual(namesIn(folder), ["0.png"]);
     const sheet = readImage(path);
     assert.deepEqual([sheet.width, sheet.height], [16, 2]);
@@ -66,4 +67,19 @@ Deno.test("samples show the image, then its maps, small ones enlarged by whole p
         ...[BLACK, BLACK, ROAD, ROAD],
       ]);
     }
+  }));
+
+Deno.test("samples of images of several sizes take that of the first, and large ones shrink", () =>
+  withFolder((folder) => {
+    const path = join(folder, "0.png");
+    const label = { data: [0], width: 1, height: 1 };
+    const rows = [shade(9, 4, 2), shade(8, 7, 7)].map((image) => ({ image, maps: [label] }));
+    writeSamples(path, rows, PALETTE);
+    const sheet = readImage(path);
+    assert.deepEqual([sheet.width, sheet.height], [10, 6]);
+    assert.deepEqual(pixel(sheet, 3, 5), [8, 8, 8]);
+    writeSamples(path, [{ image: shade(9, 1281, 5), maps: [] }], PALETTE);
+    const small = readImage(path);
+    assert.deepEqual([small.width, small.height], [427, 2]);
+    assert.throws(() => writeSamples(path, [], PALETTE), /without a row/);
   }));
