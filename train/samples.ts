@@ -44,15 +44,15 @@ export function colourLabel(
 /**
  * Blends class colours over an image.
  *
- * @param palette The colour of each class; pixels of other indices show the image alone.
  * @param opacity Of the colours, from 0 to 1.
+ * @param palette The colour of each class; pixels of other indices show the image alone.
  * @throws {RangeError} If the sizes differ.
  */
 export function overlay(
   image: RgbImage,
   label: LabelMap,
+  opacity: number,
   palette: readonly Colour[],
-  opacity = 0.5,
 ): RgbImage {
   const { width, height } = image;
   if (label.width !== width || label.height !== height) {

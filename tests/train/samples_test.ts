@@ -26,9 +26,9 @@ Deno.test("labels are painted in the Cityscapes colours, the ignore label in bla
 
 Deno.test("an overlay blends colours and shows the image where there is no class", () => {
   const label = { data: Uint8Array.of(0, 255), width: 2, height: 1 };
-  const image = overlay(shade(100, 2, 1), label, PALETTE, 0.25);
+  const image = overlay(shade(100, 2, 1), label, 0.25, PALETTE);
   assert.deepEqual([...image.data], [107, 91, 107, 100, 100, 100]);
-  assert.throws(() => overlay(shade(0, 1, 1), label, PALETTE), /label is 2×1, image is 1×1/);
+  assert.throws(() => overlay(shade(0, 1, 1), label, 0.5, PALETTE), /label is 2×1, image is 1×1/);
 });
 
 Deno.test("a contact sheet keeps every picture in its place, two white pixels apart", () => {
