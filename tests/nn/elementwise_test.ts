@@ -84,7 +84,7 @@ Deno.test("mul channels matches its reference", async () => {
   await checkOp(mulChannels, reference.mulChannels, { shapes: [[3, 5, 7, 9], [3, 5]] });
   await checkOp(mulChannels, reference.mulChannels, { shapes: [[2, 3, 17, 65], [2, 3]] });
   const shapes = [[2, 70, 1, 1], [2, 70]];
-  await checkOp(mulChannels, reference.mulChannels, { shapes, narrow: 1024 });
+  await checkOp(mulChannels, reference.mulChannels, { shapes, narrow: 0 });
 });
 
 Deno.test("scale, sum and mean match their references", async () => {

@@ -1,0 +1,53 @@
+// Batch normalisation.
+
+import { batchNormBackward, batchNormForward } from "../../kernels/batch_norm.ts";
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { record } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+
+/**
+ * Batch normalisation over N, H and W (Ioffe and Szegedy, 2015), as PyTorch's `batch_norm`.
+ *
+ * In training the batch gives mean and variance, and moves the running ones in place. Otherwise the
+ * running ones are used and stay; gradients flow all the same, which is what a frozen layer needs.
+ *
+ * @param x [N, C, H, W].
+ * @param affine Weight and bias, [C] each.
+ * @param running Mean and unbiased variance, [C] each.
+ * @param options `training`; `momentum` weights the batch in the running statistics (default 0.1);
+ *   `eps` is added to the variance (default 1e-5); `relu` applies a ReLU in the same pass.
+ * @throws {TypeError} If the parameters are not [C].
+ * @throws {RangeError} In training, if the batch has one value a channel.
+ */
+export function batchNorm(
+  x: Tensor,
+  { weight, bias }: { readonly weight: Tensor; readonly bias: Tensor },
+  { runningMean, runningVar }: { readonly runningMean: GpuArray; readonly runningVar: GpuArray },
+  { training, momentum = 0.1, eps = 1e-5, relu = false }: {
+    readonly training: boolean;
+    readonly momentum?: number;
+    readonly eps?: number;
+    readonly relu?: boolean;
+  },
+): Tensor {
+  const arrays = {
+    weight: weight.array,
+    bias: bias.array,
+    runningMean,
+    runningVariance: runningVar,
+  };
+  const forward = batchNormForward(x.array, arrays, { training, momentum, eps, relu });
+  const result = record(
+    "batchNorm",
+    forward.output,
+    [x, weight, bias],
+    [x.array, forward.coefficients],
+    (gradOutput, [needsInput = false]) => {
+      const options = { training, needsInput };
+      const gradients = batchNormBackward(gradOutput, x.array, forward, options);
+      return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];
+    },
+  );
+  forward.coefficients.release();
+  return result;
+}

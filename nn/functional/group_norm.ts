@@ -1,0 +1,42 @@
+// Group normalisation.
+
+import { groupNormBackward, groupNormForward } from "../../kernels/group_norm.ts";
+import { record } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+
+/**
+ * Group normalisation (Wu and He, 2018): every group of channels of every image by itself.
+ *
+ * @param x [N, C, H, W].
+ * @param weight [C].
+ * @param bias [C].
+ * @param options `groups` divides C; `eps` is added to the variance (default 1e-5); `relu` applies a
+ *   ReLU in the same pass.
+ * @throws {TypeError} If the parameters are not [C].
+ * @throws {RangeError} If `groups` does not divide C.
+ */
+export function groupNorm(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  { groups, eps = 1e-5, relu = false }: {
+    readonly groups: number;
+    readonly eps?: number;
+    readonly relu?: boolean;
+  },
+): Tensor {
+  const forward = groupNormForward(x.array, weight.array, bias.array, { groups, eps, relu });
+  const result = record(
+    "groupNorm",
+    forward.output,
+    [x, weight, bias],
+    [x.array, weight.array, forward.coefficients],
+    (gradOutput, [needsInput = false]) => {
+      const options = { groups, needsInput };
+      const gradients = groupNormBackward(gradOutput, x.array, weight.array, forward, options);
+      return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];
+    },
+  );
+  forward.coefficients.release();
+  return result;
+}
