@@ -14,32 +14,39 @@ import source from "./kl_divergence.wgsl" with { type: "text" };
 
 const WORKGROUP_SIZE = 64;
 
-const shared = {
-  file: "kernels/kl_divergence.wgsl",
-  source,
-  params: {
-    images: "u32",
-    classes: "u32",
-    plane: "u32",
-    runs: "u32",
-    scale: "f32",
-    divisor: "f32",
-  },
-} as const;
-const forward = defineKernel({
-  ...shared,
-  name: "kl_divergence.forward",
-  entry: "forward",
-  reads: ["logits", "targets", "mask"],
-  writes: ["terms"],
-});
-const backward = defineKernel({
-  ...shared,
-  name: "kl_divergence.backward",
-  entry: "backward",
-  reads: ["logits", "targets", "mask", "gradOutput", "weight"],
-  writes: ["gradLogits"],
-});
+const kernels = { divergence: kernelsOf(0), softmaxAsLog: kernelsOf(1) } as const;
+
+function kernelsOf(softmaxAsLog: number) {
+  const shared = {
+    file: "kernels/kl_divergence.wgsl",
+    source,
+    params: {
+      images: "u32",
+      classes: "u32",
+      plane: "u32",
+      runs: "u32",
+      scale: "f32",
+      divisor: "f32",
+    },
+    constants: { SOFTMAX_AS_LOG: softmaxAsLog },
+  } as const;
+  return {
+    forward: defineKernel({
+      ...shared,
+      name: "kl_divergence.forward",
+      entry: "forward",
+      reads: ["logits", "targets", "mask"],
+      writes: ["terms"],
+    }),
+    backward: defineKernel({
+      ...shared,
+      name: "kl_divergence.backward",
+      entry: "backward",
+      reads: ["logits", "targets", "mask", "gradOutput", "weight"],
+      writes: ["gradLogits"],
+    }),
+  };
+}
 
 /** Constants of the divergence. */
 export interface KlDivergenceOptions {
@@ -47,6 +54,8 @@ export interface KlDivergenceOptions {
   readonly scale: number;
   /** What a pixel that counts adds to the divisor of the mean, usually 1. */
   readonly divisor: number;
+  /** `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does. */
+  readonly formula: keyof typeof kernels;
 }
 
 /**
@@ -61,7 +70,7 @@ export function klDivergenceForward(
   logits: GpuArray,
   targets: GpuArray,
   mask: AnyArray,
-  options: KlDivergenceOptions,
+  { scale, divisor, formula }: KlDivergenceOptions,
 ): WeightedMean {
   const { images, classes, plane } = mapSizes("kl_divergence", logits);
   checkShape("kl_divergence", targets, logits.shape);
@@ -70,9 +79,9 @@ export function klDivergenceForward(
   sliceByImage([logits, targets, mask], [terms], ([logits, targets, mask], [terms]) => {
     const images = terms.shape[0] as number;
     dispatch(
-      forward,
+      kernels[formula].forward,
       { logits, targets, mask, terms },
-      { images, classes, plane, runs, ...options },
+      { images, classes, plane, runs, scale, divisor },
       gridFor(images * runs, WORKGROUP_SIZE),
     );
   });
@@ -86,16 +95,16 @@ export function klDivergenceBackward(
   targets: GpuArray,
   mask: AnyArray,
   weight: GpuArray,
-  options: KlDivergenceOptions,
+  { scale, divisor, formula }: KlDivergenceOptions,
 ): GpuArray {
   const { classes, plane } = mapSizes("kl_divergence", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of kl_divergence");
   sliceByImage([logits, targets, mask], [gradLogits], ([logits, targets, mask], [gradLogits]) => {
     const images = logits.shape[0] as number;
     dispatch(
-      backward,
+      kernels[formula].backward,
       { logits, targets, mask, gradOutput, weight, gradLogits },
-      { images, classes, plane, runs: 0, ...options },
+      { images, classes, plane, runs: 0, scale, divisor },
       gridFor(images * plane, WORKGROUP_SIZE),
     );
   });

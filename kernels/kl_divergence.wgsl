@@ -1,7 +1,9 @@
 // Kullback-Leibler divergence of q = softmax(scale logits) from constant targets t (equations 9, 12):
 //   loss = Σ_k t_k (log t_k − log q_k),   grad_k = scale (q_k Σ_j t_j − t_k),
 // summed over the pixels whose mask is not zero and divided by their number times `divisor`.
-// A class with t_k = 0 adds nothing to the loss.
+// A class with t_k = 0 adds nothing to the loss. With SOFTMAX_AS_LOG q_k stands in the place of its
+// logarithm, as in the distillation of ProDA's released code, which then is no divergence:
+//   loss = Σ_k t_k (log t_k − q_k),   grad_k = scale q_k (Σ_j t_j q_j − t_k).
 //
 // logits, targets, grad_logits: [N, K, H, W]; mask: [N, H, W]; plane = H W; weight: divisor times the
 // number of pixels that count.
@@ -21,6 +23,8 @@ alias Word = u32;
 
 struct Params { images: u32, classes: u32, plane: u32, runs: u32, scale: f32, divisor: f32 }
 @group(1) @binding(0) var<uniform> params: Params;
+
+override SOFTMAX_AS_LOG: bool = false;
 
 const WORKGROUP_SIZE = 64u;
 
@@ -43,9 +47,16 @@ fn divergence(first: u32) -> f32 {
   for (var k = 0u; k < params.classes; k++) {
     let i = first + k * params.plane;
     let t = targets[i];
-    if (t > 0) { loss += t * (log(t) - (params.scale * logits[i] - total.x - total.y)); }
+    let log_q = params.scale * logits[i] - total.x - total.y;
+    if (t > 0) { loss += t * (log(t) - select(log_q, exp(log_q), SOFTMAX_AS_LOG)); }
   }
   return loss;
+}
+
+// (q_k, −q_k ∂loss/∂q_k) of one element.
+fn pull_of(i: u32, total: vec2f) -> vec2f {
+  let q = exp(params.scale * logits[i] - total.x - total.y);
+  return vec2f(q, targets[i] * select(1, q, SOFTMAX_AS_LOG));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -73,12 +84,12 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
     return;
   }
   let total = log_sum(first);
-  var target_sum = 0.0;
-  for (var k = 0u; k < params.classes; k++) { target_sum += targets[first + k * params.plane]; }
+  var sum = 0.0;
+  for (var k = 0u; k < params.classes; k++) { sum += pull_of(first + k * params.plane, total).y; }
   let factor = params.scale * grad_output[0] / weight[0];
   for (var k = 0u; k < params.classes; k++) {
     let i = first + k * params.plane;
-    let q = exp(params.scale * logits[i] - total.x - total.y);
-    grad_logits[i] = factor * (q * target_sum - targets[i]);
+    let pull = pull_of(i, total);
+    grad_logits[i] = factor * (pull.x * sum - pull.y);
   }
 }

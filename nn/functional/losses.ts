@@ -30,7 +30,8 @@ function recordMean(
     name,
     mean,
     [input],
-    [input.array, weight, ...saved],
+    // The tape only keeps saved arrays alive: their element type does not matter to it.
+    [input.array, weight, ...saved as readonly GpuArray[]],
     (gradOutput) => [backward(gradOutput, weight)],
   );
   weight.release();
@@ -97,6 +98,8 @@ export interface KlOptions {
   readonly scale?: number;
   /** Whether the mean is over pixels and classes, as in ProDA's released code. */
   readonly divideByClasses?: boolean;
+  /** Whether the softmax stands in the place of its logarithm, as in ProDA's released distillation. */
+  readonly softmaxAsLog?: boolean;
 }
 
 /**
@@ -110,10 +113,14 @@ export interface KlOptions {
 export function klDivergence(
   logits: Tensor,
   targets: GpuArray,
-  { mask, scale = 1, divideByClasses = false }: KlOptions = {},
+  { mask, scale = 1, divideByClasses = false, softmaxAsLog = false }: KlOptions = {},
 ): Tensor {
   const [, classes = 1] = logits.shape;
-  const options = { scale, divisor: divideByClasses ? classes : 1 };
+  const options = {
+    scale,
+    divisor: divideByClasses ? classes : 1,
+    formula: softmaxAsLog ? "softmaxAsLog" : "divergence",
+  } as const;
   const counted = mask?.retain() ?? everyPixel(logits.array);
   const mean = klDivergenceForward(logits.array, targets, counted, options);
   const loss = recordMean(

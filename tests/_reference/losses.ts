@@ -88,19 +88,19 @@ export function symmetricCrossEntropy(
   });
 }
 
-/** KL(target ‖ softmax(scale logits)) over the pixels of the mask. */
+/** KL(target ‖ softmax(scale logits)) over the pixels of the mask, or with q instead of log q. */
 export function klDivergence(
   logits: Nd,
   target: Nd,
   mask: ArrayLike<number> | null,
-  { scale = 1, divideByClasses = false } = {},
+  { scale = 1, divideByClasses = false, softmaxAsLog = false } = {},
 ): Nd {
   const mean = pixelMean(logits, (values, pixel, indices) => {
     if (mask && mask[pixel] === 0) return undefined;
     const logs = logSoftmaxOf(values.map((value) => scale * value));
     return logs.reduce((sum, log, k) => {
       const t = target.data[indices[k] as number] as number;
-      return t > 0 ? sum + t * (Math.log(t) - log) : sum;
+      return t > 0 ? sum + t * (Math.log(t) - (softmaxAsLog ? Math.exp(log) : log)) : sum;
     }, 0);
   });
   const divisor = divideByClasses ? logits.shape[1] as number : 1;
