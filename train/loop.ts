@@ -1,0 +1,131 @@
+// The loop around every stage: steps, metrics, evaluation, checkpoints, stopping. It does not know
+// which stage runs.
+
+import type { GpuArray } from "../kernels/runtime/mod.ts";
+import { byName, type Scores } from "./metrics.ts";
+import type { TrainingObserver } from "./observer.ts";
+import type { Losses, Stage } from "./stages/stage.ts";
+
+/** What the loop needs from its surroundings. */
+export interface LoopOptions<B> {
+  /** The stage. */
+  readonly stage: Stage<B>;
+  /** Updates to make in all. */
+  readonly steps: number;
+  /** Updates that an earlier run has made already. */
+  readonly firstStep?: number;
+  /** Makes the batch of a step. */
+  readonly nextBatch: (step: number) => Promise<B>;
+  /** Frees a batch. */
+  readonly releaseBatch: (batch: B) => void;
+  /** Scores the network. */
+  readonly evaluate: () => Promise<Scores>;
+  /** Names of the classes, in the order of the scores. */
+  readonly classNames: readonly string[];
+  /** Steps between evaluations; the last step is always followed by one. */
+  readonly evalEvery: number;
+  /** Steps between read-backs of losses: each waits for the GPU. */
+  readonly logEvery: number;
+  /** Takes one record a step. */
+  readonly record: (record: Record<string, unknown>) => void;
+  /** Saves everything that a resume needs, after `step` updates. */
+  readonly checkpoint: (step: number) => Promise<void>;
+  /** Steps between checkpoints; the last step, or the one a stop follows, is always saved. */
+  readonly checkpointEvery: number;
+  /** Hears of progress. */
+  readonly observer: TrainingObserver;
+  /** Asks for a stop after the current step. */
+  readonly signal: AbortSignal;
+}
+
+/** How a stage ended. */
+export interface LoopResult {
+  /** Updates made in all. */
+  readonly steps: number;
+  /** Whether the signal ended it early. */
+  readonly stopped: boolean;
+  /** Scores after the last step; null where it was stopped. */
+  readonly scores: Scores | null;
+}
+
+/**
+ * Runs a stage to its end or until it is asked to stop.
+ *
+ * @throws {RangeError} If a loss is not finite.
+ */
+export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
+  const { stage, steps, signal } = options;
+  const firstStep = options.firstStep ?? 0;
+  const log = new StepLog(options, firstStep);
+  let scores: Scores | null = null;
+  let step = firstStep;
+  for (; step < steps && !signal.aborted; step++) {
+    const batch = await options.nextBatch(step);
+    log.add(step, stage.step(batch, step));
+    options.releaseBatch(batch);
+    const done = step + 1;
+    const last = done === steps;
+    const evaluated = done % options.evalEvery === 0 || last;
+    if (evaluated) scores = await options.evaluate();
+    if (evaluated || done % options.logEvery === 0) await log.read(evaluated ? scores : null);
+    if (done % options.checkpointEvery === 0 && !last) await options.checkpoint(done);
+  }
+  await log.read(null);
+  await options.checkpoint(step);
+  const stopped = step < steps;
+  return { steps: step, stopped, scores: stopped ? null : scores };
+}
+
+/** Keeps the losses of steps on the GPU and reads them together: a read waits for the GPU. */
+class StepLog<B> {
+  readonly #options: LoopOptions<B>;
+  readonly #pending: { readonly step: number; readonly losses: Losses }[] = [];
+  readonly #started = performance.now();
+  readonly #firstStep: number;
+
+  constructor(options: LoopOptions<B>, firstStep: number) {
+    this.#options = options;
+    this.#firstStep = firstStep;
+  }
+
+  add(step: number, losses: Losses): void {
+    this.#pending.push({ step, losses });
+    this.#options.stage.network.gpu.flush();
+  }
+
+  /** Reads and records what is pending; `scores` belong to the last step of it. */
+  async read(scores: Scores | null): Promise<void> {
+    const { stage, steps, observer, record, classNames } = this.#options;
+    const pending = this.#pending.splice(0);
+    const arrays: GpuArray[] = pending.flatMap(({ losses }) => Object.values(losses));
+    if (arrays.length === 0) return;
+    const values = (await stage.network.gpu.readAll(arrays)).map(([value = NaN]) => value);
+    for (const array of arrays) array.release();
+    for (const { step, losses } of pending) {
+      const named = Object.fromEntries(
+        Object.keys(losses).map((name) => [name, values.shift() ?? NaN]),
+      );
+      const learningRate = stage.learningRate(step);
+      const evaluation = scores && step === pending.at(-1)?.step
+        ? { ...scores, classIoU: byName(classNames, scores.classIoU) }
+        : null;
+      record({ stage: stage.name, step, ...named, learningRate, ...evaluation });
+      for (const [name, value] of Object.entries(named)) {
+        if (!Number.isFinite(value)) {
+          throw new RangeError(
+            `Training diverged in stage ${stage.name} at step ${step} as the loss "${name}" is ${value}: lower the learning rate`,
+          );
+        }
+      }
+      observer.step({
+        stage: stage.name,
+        step,
+        steps,
+        losses: named,
+        learningRate,
+        stepsPerSecond: (step + 1 - this.#firstStep) / (performance.now() - this.#started) * 1000,
+      });
+      if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
+    }
+  }
+}

@@ -1,0 +1,206 @@
+// A whole run: data, run folder, and the stages of the pipeline one after the other.
+
+import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import { DeepLab } from "../nn/deeplab.ts";
+import { Discriminator } from "../nn/discriminator.ts";
+import { Batches } from "./batches.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
+import type { RunConfig, StageConfig, StageName } from "./config.ts";
+import { openRunData, type RunData } from "./data.ts";
+import { DataError } from "./data_error.ts";
+import type { Dataset } from "./dataset.ts";
+import { evaluate } from "./evaluate.ts";
+import { Loader, type Sample } from "./loader.ts";
+import { runLoop } from "./loop.ts";
+import { byName } from "./metrics.ts";
+import type { TrainingObserver } from "./observer.ts";
+import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
+import { labelTarget } from "./soft_labels.ts";
+import { writeTargetSamples } from "./target_samples.ts";
+import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
+import { releaseBatch } from "./stages/batch.ts";
+import { SourceOnly } from "./stages/source_only.ts";
+import type { OptimizerOptions, Stage } from "./stages/stage.ts";
+import { WarmUp } from "./stages/warm_up.ts";
+
+/** What the stages of a run share. */
+interface Run {
+  readonly config: RunConfig;
+  readonly gpu: Gpu;
+  readonly data: RunData;
+  readonly folder: RunFolder;
+  readonly observer: TrainingObserver;
+  readonly signal: AbortSignal;
+  readonly network: DeepLab;
+}
+
+/** A stage ready to run, and where its batches come from. */
+interface Prepared<B> {
+  readonly stage: Stage<B>;
+  readonly nextBatch: () => Promise<B>;
+  /** Denoised labels of a full target image, where the stage makes them. */
+  readonly denoise?: (sample: Sample, image: GpuArray) => GpuArray<"u32">;
+}
+
+/**
+ * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
+ *
+ * @param signal Stops after the current step, with everything saved.
+ * @returns What `result.json` holds: the stages that ran to their end.
+ * @throws {DataError} If data or run folder cannot be used.
+ */
+export async function runTraining(
+  config: RunConfig,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const data = await openRunData(config.data, (text) => observer.message(text));
+  using folder = RunFolder.create(config.out, config);
+  using network = createNetwork(config, gpu, data.classes.names.length);
+  const run: Run = { config, gpu, data, folder, observer, signal, network };
+  const stages: StageResult[] = [];
+  const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
+  for (const name of config.pipeline) {
+    const stage = await runStage(run, name);
+    if (!stage) break;
+    stages.push(stage);
+    folder.writeResult(result);
+    gpu.pool.trim();
+  }
+  return result;
+}
+
+/** The network of a configuration, with its starting weights. */
+export function createNetwork({ network, seed }: RunConfig, gpu: Gpu, classes: number): DeepLab {
+  return new DeepLab(gpu, { ...network, classes, seed, init: "he" });
+}
+
+/** Runs one stage; undefined where it was stopped. */
+async function runStage(run: Run, name: StageName): Promise<StageResult | undefined> {
+  const { config, data } = run;
+  const { batch, cropHeight, cropWidth, longSide, scales, flip } = config.data;
+  const load = (dataset: Dataset, stream: string) =>
+    new Loader({ dataset, order: "shuffled", seed: config.seed, stream: `${name}/${stream}` });
+  const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
+  using source = load(labelled, "source");
+  using target = load(data.target, "target");
+  const batches = new Batches({
+    gpu: run.gpu,
+    batch,
+    seed: config.seed,
+    stage: name,
+    view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
+  }, source, target);
+  switch (name) {
+    case "source":
+    case "oracle": {
+      using stage = new SourceOnly(run.network, optimizer(run, config.stages[name]), name);
+      return await finishStage(run, { stage, nextBatch: () => batches.nextSourceOnly() });
+    }
+    case "warmup": {
+      using stage = prepareWarmUp(run);
+      return await finishStage(run, { stage, nextBatch: () => batches.nextWarmUp() });
+    }
+    case "stage1": {
+      const prepared = await prepareDenoise(run, batches);
+      using _ = prepared.stage;
+      return await finishStage(run, prepared);
+    }
+  }
+}
+
+function prepareWarmUp(run: Run): WarmUp {
+  const { gpu, config: { seed, stages: { warmup } }, network } = run;
+  const discriminator = new Discriminator(gpu, {
+    classes: network.classes,
+    planes: warmup.discriminatorPlanes,
+    seed,
+  });
+  return new WarmUp(network, discriminator, { ...warmup, ...optimizer(run, warmup) });
+}
+
+async function prepareDenoise(run: Run, batches: Batches): Promise<Prepared<DenoiseBatch>> {
+  const { gpu, config, data, folder, network, observer, signal } = run;
+  const images = data.target.items.length;
+  observer.message(`stage1: soft labels and prototypes of ${images} target images`);
+  const { softLabels, bank } = await labelTarget(network, data.target, folder.softLabelPath, {
+    signal,
+  });
+  const encoder = createNetwork(config, gpu, network.classes);
+  encoder.loadStateDict(network.stateDict());
+  const { stage1 } = config.stages;
+  const stage = new Denoise(network, encoder, bank, { ...stage1, ...optimizer(run, stage1) });
+  return {
+    stage,
+    nextBatch: () => batches.nextDenoise(softLabels),
+    denoise: ({ index }, image) => {
+      const { shape, data } = softLabels.read(index);
+      using probabilities = gpu.upload(data, shape, "soft labels");
+      return stage.denoise(image, probabilities);
+    },
+  };
+}
+
+function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {
+  return { ...stage, seed: config.seed };
+}
+
+/** Runs the loop, then writes samples and result. */
+async function finishStage<B>(
+  run: Run,
+  { stage, nextBatch, denoise }: Prepared<B>,
+): Promise<StageResult | undefined> {
+  const { config, data, folder, network, observer, signal } = run;
+  const { steps } = config.stages[stage.name as StageName];
+  const started = performance.now();
+  observer.stageStart({ name: stage.name, steps, firstStep: 0 });
+  const end = await runLoop({
+    stage,
+    steps,
+    nextBatch,
+    releaseBatch,
+    evaluate: () => evaluate(network, data.validation),
+    classNames: data.classes.names,
+    evalEvery: config.evalEvery,
+    logEvery: config.logEvery,
+    record: (record) => folder.appendMetrics(record),
+    checkpoint: (step) =>
+      writeCheckpoint(folder.checkpointPath(stage.name), stage.state(), {
+        config,
+        classes: data.classes.names,
+        stage: stage.name,
+        step,
+      }),
+    checkpointEvery: config.evalEvery,
+    observer,
+    signal,
+  });
+  if (!end.scores) return undefined;
+  await writeTargetSamples(folder.samplePath(stage.name), {
+    network,
+    dataset: targetForPeople(data),
+    palette: data.classes.palette,
+    denoise,
+  });
+  const result: StageResult = {
+    name: stage.name,
+    steps: end.steps,
+    mIoU: end.scores.mIoU,
+    classIoU: byName(data.classes.names, end.scores.classIoU),
+    pixelAccuracy: end.scores.pixelAccuracy,
+    seconds: (performance.now() - started) / 1000,
+  };
+  observer.stageEnd(result);
+  return result;
+}
+
+/** The target images with labels where there are any: pictures show them, training never reads them. */
+function targetForPeople(data: RunData): Dataset {
+  try {
+    return data.openLabelledTarget();
+  } catch (error) {
+    if (error instanceof DataError) return data.target;
+    throw error;
+  }
+}

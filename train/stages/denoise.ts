@@ -1,0 +1,208 @@
+// Stage 1: pseudo-label denoising and target-structure learning (paper, sections 3.2 and 3.3).
+
+import { argmax } from "../../kernels/argmax.ts";
+import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
+import { warpLabelMaps, warpMaps, warpMask } from "../../kernels/warp.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import { updateEma } from "../../nn/ema.ts";
+import { add, scale } from "../../nn/functional/elementwise.ts";
+import { resizeBilinear } from "../../nn/functional/spatial.ts";
+import { backward, noGrad, scope } from "../../nn/tape.ts";
+import type { Tensor } from "../../nn/tensor.ts";
+import { regulariser, sourceLoss, structureLoss, symmetricLoss } from "../losses.ts";
+import type { PrototypeBank } from "../prototypes.ts";
+import type { ViewTransform } from "../views.ts";
+import { input } from "./input.ts";
+import {
+  type Losses,
+  NetworkTrainer,
+  type OptimizerOptions,
+  prefixed,
+  type SourceBatch,
+  type Stage,
+} from "./stage.ts";
+
+/** Settings of stage 1. Equations are the paper's. */
+export interface DenoiseOptions extends OptimizerOptions {
+  /** Weight of cross entropy in the symmetric loss, α (eq. 6). */
+  readonly alpha: number;
+  /** Weight of reverse cross entropy, β (eq. 6). */
+  readonly beta: number;
+  /** Weight of the structure loss, γ1 (eq. 11). */
+  readonly gamma1: number;
+  /** Weight of the regulariser, γ2 (eq. 11). */
+  readonly gamma2: number;
+  /** Temperature of the prototype assignments, τ (eq. 3, 7 and 8). */
+  readonly temperature: number;
+  /** Weight of a prototype's old value, λ (eq. 5). */
+  readonly prototypeDecay: number;
+  /** Weight of the momentum encoder's old value. */
+  readonly emaDecay: number;
+}
+
+/** What a step takes. */
+export interface DenoiseBatch {
+  readonly source: SourceBatch;
+  readonly target: {
+    /** The weak view T(x), [N, 3, H, W]. */
+    readonly weak: GpuArray;
+    /** The strong view T'(x), made from the weak one, [N, 3, H, W]. */
+    readonly strong: GpuArray;
+    /** From weak to strong, one an image. */
+    readonly strongViews: readonly ViewTransform[];
+    /** The fixed p_{t,0} in the frame of the weak view at a quarter of its size, [N, K, H/4, W/4]. */
+    readonly softLabels: GpuArray;
+  };
+}
+
+/** What the momentum encoder says about a batch, in the frame of the strong view. */
+interface Teaching {
+  /** Denoised labels ŷ (eq. 2), [N, H/4, W/4]. */
+  readonly labels: GpuArray<"u32">;
+  /** Distances of the weak features to the prototypes, [N, K, H/4, W/4]. */
+  readonly distances: GpuArray;
+  /** 1 where both views see the pixel, [N, H/4, W/4]. */
+  readonly mask: GpuArray;
+  /** Features of the weak view, [N, C, H/4, W/4], and the classes predicted there. */
+  readonly features: GpuArray;
+  readonly predictions: GpuArray<"u32">;
+}
+
+/**
+ * Trains on source labels and on target labels that are denoised by the distances to prototypes,
+ * while weak and strong views of a target image are made to agree on their assignments.
+ */
+export class Denoise implements Stage<DenoiseBatch> {
+  readonly name = "stage1";
+  readonly network: DeepLab;
+  readonly #encoder: DeepLab;
+  readonly #bank: PrototypeBank;
+  readonly #trainer: NetworkTrainer;
+  readonly #options: DenoiseOptions;
+
+  /**
+   * @param network Starts from the warm-up weights; stays the caller's.
+   * @param encoder The momentum encoder f̃, a copy of the network; passes to the stage.
+   * @param bank Prototypes of the warm-up model's target features (eq. 4); passes to the stage.
+   */
+  constructor(
+    network: DeepLab,
+    encoder: DeepLab,
+    bank: PrototypeBank,
+    options: DenoiseOptions,
+  ) {
+    this.network = network;
+    this.#encoder = encoder;
+    this.#bank = bank;
+    this.#options = options;
+    this.#trainer = new NetworkTrainer(network, options);
+    encoder.eval();
+  }
+
+  learningRate(step: number): number {
+    return this.#trainer.learningRate(step);
+  }
+
+  step({ source, target }: DenoiseBatch, step: number): Losses {
+    this.#trainer.begin(step);
+    const sourceTerm = scope(() => {
+      const { logits } = this.network.forward(input(source.images));
+      const loss = sourceLoss(logits, source.labels);
+      backward(loss);
+      return loss.array.retain();
+    });
+    const teaching = this.#teach(target);
+    const targetTerms = this.#learn(target.strong, teaching);
+    this.#trainer.update(step);
+    this.#bank.update(teaching.features, teaching.predictions, this.#options.prototypeDecay);
+    updateEma(this.#encoder, this.network, this.#options.emaDecay);
+    for (const array of Object.values(teaching)) array.release();
+    return { source: sourceTerm, ...targetTerms };
+  }
+
+  /**
+   * Denoised labels of one image as the stage now sees it (eq. 2), [N, h, w].
+   *
+   * @param image [N, 3, H, W].
+   * @param softLabels p_{t,0} in the frame of the image, [N, K, h, w].
+   */
+  denoise(image: GpuArray, softLabels: GpuArray): GpuArray<"u32"> {
+    const [, , height = 0, width = 0] = softLabels.shape;
+    return noGrad(() =>
+      scope(() => {
+        const { features } = this.#encoder.forward(input(image));
+        const resized = resizeBilinear(features, { height, width });
+        using distances = this.#bank.distances(resized.array);
+        return this.#bank.rectify(softLabels, distances, this.#options.temperature);
+      })
+    );
+  }
+
+  /** Equations 2, 3 and 7, and the features that move the prototypes. */
+  #teach({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
+    const [, , height = 0, width = 0] = softLabels.shape;
+    const size = { height, width };
+    return noGrad(() =>
+      scope(() => {
+        const { features, logits } = this.#encoder.forward(input(weak));
+        const quarter = resizeBilinear(features, size);
+        const distances = this.#bank.distances(quarter.array);
+        const denoised = this.#bank.rectify(softLabels, distances, this.#options.temperature);
+        const views = strongViews.map((view) => view.mapView(size, size));
+        const teaching = {
+          labels: warpLabelMaps(denoised, views, size),
+          distances: warpMaps(distances, views, size),
+          mask: warpMask(weak.gpu, views, size, size),
+          features: quarter.array.retain(),
+          predictions: argmax(resizeBilinear(logits, size).array).labels,
+        };
+        distances.release();
+        denoised.release();
+        return teaching;
+      })
+    );
+  }
+
+  /** The target terms of equation 11, on the strong view. */
+  #learn(strong: GpuArray, teaching: Teaching): Losses {
+    const { alpha, beta, gamma1, gamma2, temperature } = this.#options;
+    const [, height = 0, width = 0] = teaching.labels.shape;
+    return scope(() => {
+      const prediction = this.network.forward(input(strong));
+      const logits = resizeBilinear(prediction.logits, { height, width });
+      const features = resizeBilinear(prediction.features, { height, width });
+      const symmetric = symmetricLoss(logits, teaching.labels, { alpha, beta });
+      const structure = structureLoss(
+        this.#bank.distancesOf(features),
+        teaching.distances,
+        teaching.mask,
+        { temperature },
+      );
+      const prior = regulariser(logits);
+      backward(sum(symmetric, scale(structure, gamma1), scale(prior, gamma2)));
+      return {
+        symmetric: symmetric.array.retain(),
+        structure: structure.array.retain(),
+        regulariser: prior.array.retain(),
+      };
+    });
+  }
+
+  state(): Map<string, AnyArray> {
+    return new Map<string, AnyArray>([
+      ...this.#trainer.state(),
+      ...prefixed("encoder", this.#encoder.stateDict()),
+      ...prefixed("prototypes", this.#bank.state()),
+    ]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#trainer[Symbol.dispose]();
+    this.#encoder.dispose();
+    this.#bank.dispose();
+  }
+}
+
+function sum(...terms: Tensor[]): Tensor {
+  return terms.reduce(add);
+}

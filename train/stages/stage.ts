@@ -1,0 +1,106 @@
+// What a stage of training is, and what all stages share: a network, its optimiser, its schedule.
+
+import { type AnyArray, type GpuArray } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import { Sgd } from "../../nn/optim.ts";
+import { polynomial } from "../../nn/schedule.ts";
+
+/** Named losses of one step: scalars on the GPU, which the caller reads when it wants and releases. */
+export type Losses = Readonly<Record<string, GpuArray>>;
+
+/** Labelled images. */
+export interface SourceBatch {
+  /** [N, 3, H, W], RGB in 0 to 1. */
+  readonly images: GpuArray;
+  /** Train ids, [N, H, W]; 255 is ignored. */
+  readonly labels: GpuArray<"u32">;
+}
+
+/** One stage: what a step does to the network. The loop around it knows nothing more. */
+export interface Stage<B> extends Disposable {
+  /** Name in logs and results. */
+  readonly name: string;
+  /** The network that is trained, and evaluated after the stage. */
+  readonly network: DeepLab;
+  /**
+   * One optimiser update.
+   *
+   * @param batch Explicit tensors and transforms; they stay the caller's.
+   * @param step Counts updates from 0; drives the schedule and dropout.
+   */
+  step(batch: B, step: number): Losses;
+  /** The learning rate of a step. */
+  learningRate(step: number): number;
+  /** Every array that the next step depends on, under unique names: what a checkpoint holds. */
+  state(): Map<string, AnyArray>;
+}
+
+/** How a network is optimised (paper, section 4.1). */
+export interface OptimizerOptions {
+  /** Rate of the backbone at step 0. */
+  readonly learningRate: number;
+  /** The head's rate over the backbone's. */
+  readonly headFactor: number;
+  /** Momentum of SGD. */
+  readonly momentum: number;
+  /** L2 penalty, added to gradients. */
+  readonly weightDecay: number;
+  /** Step at which the polynomial schedule reaches zero. */
+  readonly scheduleSteps: number;
+  /** Power of the polynomial schedule. */
+  readonly power: number;
+  /** Seed of dropout. */
+  readonly seed: number;
+}
+
+/** A network with its SGD and polynomial schedule. */
+export class NetworkTrainer {
+  readonly network: DeepLab;
+  readonly #options: OptimizerOptions;
+  readonly #optimizer: Sgd;
+
+  constructor(network: DeepLab, options: OptimizerOptions) {
+    this.network = network;
+    this.#options = options;
+    const { backbone, head } = network.parameterGroups();
+    this.#optimizer = new Sgd([
+      { parameters: backbone },
+      { parameters: head, learningRateFactor: options.headFactor },
+    ], options);
+  }
+
+  learningRate(step: number): number {
+    const { learningRate, scheduleSteps, power } = this.#options;
+    return learningRate * polynomial(step, scheduleSteps, power);
+  }
+
+  /** Training mode, with the dropout of this step. */
+  begin(step: number): void {
+    this.network.train();
+    this.network.setStep(this.#options.seed, step);
+  }
+
+  /** Applies the gradients that have been accumulated, and clears them. */
+  update(step: number): void {
+    this.#optimizer.step(this.learningRate(step));
+    this.network.zeroGrad();
+  }
+
+  /** The network's and the optimiser's arrays. */
+  state(): Map<string, AnyArray> {
+    return new Map<string, AnyArray>([
+      ...prefixed("network", this.network.stateDict()),
+      ...prefixed("optimizer", this.#optimizer.state()),
+    ]);
+  }
+
+  /** Frees the optimiser; the network stays. */
+  [Symbol.dispose](): void {
+    this.#optimizer.dispose();
+  }
+}
+
+/** The entries of a map under `prefix.name`. */
+export function prefixed<T>(prefix: string, map: ReadonlyMap<string, T>): Map<string, T> {
+  return new Map([...map].map(([name, value]) => [`${prefix}.${name}`, value]));
+}

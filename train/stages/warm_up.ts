@@ -1,0 +1,165 @@
+// Warm-up: output-space adversarial alignment (Tsai et al., AdaptSegNet, CVPR 2018, single level).
+//
+// A discriminator learns to tell the network's predictions on source from those on target; the
+// network learns to segment source while its target predictions pass for source.
+
+import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import type { Discriminator } from "../../nn/discriminator.ts";
+import { add, scale } from "../../nn/functional/elementwise.ts";
+import { bceWithLogitsLoss, leastSquaresLoss } from "../../nn/functional/losses.ts";
+import { softmax } from "../../nn/functional/softmax.ts";
+import { resizeBilinear } from "../../nn/functional/spatial.ts";
+import { Adam } from "../../nn/optim.ts";
+import { polynomial } from "../../nn/schedule.ts";
+import { backward, scope } from "../../nn/tape.ts";
+import type { Tensor } from "../../nn/tensor.ts";
+import { sourceLoss } from "../losses.ts";
+import { input } from "./input.ts";
+import {
+  type Losses,
+  NetworkTrainer,
+  type OptimizerOptions,
+  prefixed,
+  type SourceBatch,
+  type Stage,
+} from "./stage.ts";
+
+/** Settings of the warm-up. */
+export interface WarmUpOptions extends OptimizerOptions {
+  /** Weight of the adversarial loss; 0.01 in the official recipe. */
+  readonly adversarialWeight: number;
+  /** The GAN loss: least squares (official) or binary cross entropy. */
+  readonly gan: "least-squares" | "bce";
+  /** Adam's rate for the discriminator; 1e-4. */
+  readonly discriminatorLearningRate: number;
+}
+
+/** What a step takes. */
+export interface WarmUpBatch {
+  readonly source: SourceBatch;
+  readonly target: {
+    /** Unlabelled images, [N, 3, H, W]. */
+    readonly images: GpuArray;
+  };
+}
+
+const SOURCE_LABEL = 0;
+const TARGET_LABEL = 1;
+
+/** One adversarial step: first the network against a frozen discriminator, then the discriminator. */
+export class WarmUp implements Stage<WarmUpBatch> {
+  readonly name = "warmup";
+  readonly network: DeepLab;
+  readonly #discriminator: Discriminator;
+  readonly #trainer: NetworkTrainer;
+  readonly #optimizer: Adam;
+  readonly #options: WarmUpOptions;
+
+  /** The discriminator passes to the stage; the network stays the caller's. */
+  constructor(network: DeepLab, discriminator: Discriminator, options: WarmUpOptions) {
+    this.network = network;
+    this.#discriminator = discriminator;
+    this.#options = options;
+    this.#trainer = new NetworkTrainer(network, options);
+    this.#optimizer = new Adam([{ parameters: discriminator.namedParameters() }], {
+      betas: [0.9, 0.99],
+    });
+  }
+
+  learningRate(step: number): number {
+    return this.#trainer.learningRate(step);
+  }
+
+  step({ source, target }: WarmUpBatch, step: number): Losses {
+    this.#trainer.begin(step);
+    const losses = scope(() => {
+      const generator = this.#stepNetwork(source, target.images);
+      this.#trainer.update(step);
+      const discriminator = this.#stepDiscriminator(generator.probabilities, step);
+      return {
+        source: generator.source.array.retain(),
+        adversarial: generator.adversarial.array.retain(),
+        discriminator,
+      };
+    });
+    return losses;
+  }
+
+  #stepNetwork(source: SourceBatch, targetImages: GpuArray): {
+    source: Tensor;
+    adversarial: Tensor;
+    probabilities: { source: GpuArray; target: GpuArray };
+  } {
+    this.#setDiscriminatorTrains(false);
+    const onSource = scope(() => {
+      const { logits } = this.network.forward(input(source.images));
+      const loss = sourceLoss(logits, source.labels);
+      const probabilities = this.#probabilities(logits, source.images);
+      backward(loss);
+      return { loss, probabilities };
+    });
+    return scope(() => {
+      const { logits } = this.network.forward(input(targetImages));
+      const probabilities = this.#probabilities(logits, targetImages);
+      const adversarial = this.#ganLoss(this.#discriminator.forward(probabilities), SOURCE_LABEL);
+      backward(scale(adversarial, this.#options.adversarialWeight));
+      return {
+        source: onSource.loss,
+        adversarial,
+        probabilities: { source: onSource.probabilities.array, target: probabilities.array.retain() },
+      };
+    });
+  }
+
+  #stepDiscriminator(
+    { source, target }: { source: GpuArray; target: GpuArray },
+    step: number,
+  ): GpuArray {
+    this.#setDiscriminatorTrains(true);
+    const loss = scope(() => {
+      const loss = add(
+        this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
+        this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
+      );
+      backward(loss);
+      return loss.array.retain();
+    });
+    target.release();
+    const { discriminatorLearningRate, scheduleSteps, power } = this.#options;
+    this.#optimizer.step(discriminatorLearningRate * polynomial(step, scheduleSteps, power));
+    this.#discriminator.zeroGrad();
+    return loss;
+  }
+
+  #probabilities(logits: Tensor, images: GpuArray): Tensor {
+    const [, , height = 0, width = 0] = images.shape;
+    return softmax(resizeBilinear(logits, { height, width }));
+  }
+
+  #ganLoss(scores: Tensor, label: number): Tensor {
+    return this.#options.gan === "bce"
+      ? bceWithLogitsLoss(scores, label)
+      : leastSquaresLoss(scores, label);
+  }
+
+  #setDiscriminatorTrains(trains: boolean): void {
+    for (const parameter of this.#discriminator.namedParameters().values()) {
+      parameter.requiresGrad = trains;
+    }
+  }
+
+  state(): Map<string, AnyArray> {
+    return new Map<string, AnyArray>([
+      ...this.#trainer.state(),
+      ...prefixed("discriminator", this.#discriminator.stateDict()),
+      ...prefixed("discriminatorOptimizer", this.#optimizer.state()),
+    ]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#trainer[Symbol.dispose]();
+    this.#optimizer.dispose();
+    this.#discriminator.dispose();
+  }
+}
