@@ -136,7 +136,7 @@ export interface RunConfig {
   pipeline: StageName[];
   /** Steps between two lines of the log. */
   logEvery: number;
-  /** Steps between two evaluations; a stage's end is always evaluated. */
+  /** Steps between two evaluations and checkpoints; a stage's end has both. */
   evalEvery: number;
   /** The network. */
   network: NetworkConfig;

@@ -1,0 +1,89 @@
+// `eval`: the scores of a checkpoint.
+
+import type { Command } from "@commander-js/extra-typings";
+import type { Dataset, Layout } from "../train/dataset.ts";
+import type { TrainedNetwork } from "../train/trained_network.ts";
+import { parseBytes, parseName } from "./values.ts";
+
+const LAYOUTS = ["gta5", "cityscapes"] as const;
+
+/** Adds the command to the program. */
+export function addEval(program: Command, finish: (exitCode: number) => void): void {
+  program.command("eval")
+    .summary("measure a checkpoint on labelled images")
+    .description(
+      "Measure a checkpoint on labelled images: IoU of every class, mIoU and pixel accuracy. " +
+        "Without --target these are the val images of the checkpoint's own run.",
+    )
+    .requiredOption("--checkpoint <file>", "checkpoint that a training has written")
+    .optionsGroup("Data:")
+    .option("--target <dir>", "folder of labelled images")
+    .option("--target-layout <layout>", "gta5 or cityscapes", parseName(LAYOUTS), "cityscapes")
+    .option("--split <name>", "split to measure on, for layouts that have splits", "val")
+    .optionsGroup("Device:")
+    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option("--profile", "time every kernel and print the most expensive ones; slower")
+    .optionsGroup("Output:")
+    .option("--json", "print the scores as JSON")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  ./run eval --checkpoint runs/first/checkpoints/stage1.safetensors
+  ./run eval --checkpoint full.safetensors --target ~/cityscapes --json`,
+    )
+    .action(async (flags) => {
+      const { StopSignals } = await import("./signals.ts");
+      const { withGpu } = await import("./device.ts");
+      const { loadTrainedNetwork } = await import("../train/trained_network.ts");
+      const { evaluate } = await import("../train/evaluate.ts");
+      const { byName } = await import("../train/metrics.ts");
+      using stop = new StopSignals((text) => console.error(text), "image");
+      const result = await stop.guard(() =>
+        withGpu(flags, (text) => console.error(text), async (gpu) => {
+          using trained = loadTrainedNetwork(gpu, flags.checkpoint);
+          const dataset = await openDataOf(trained, flags);
+          const scores = await evaluate(trained.network, dataset, stop.signal);
+          return {
+            adapter: gpu.adapter.description,
+            checkpoint: flags.checkpoint,
+            stage: trained.stage,
+            step: trained.step,
+            target: dataset.root,
+            split: dataset.split,
+            images: dataset.items.length,
+            mIoU: scores.mIoU,
+            classIoU: byName(trained.classes.names, scores.classIoU),
+            pixelAccuracy: scores.pixelAccuracy,
+          };
+        })
+      );
+      finish(stop.exitCode);
+      if (result === null) return;
+      if (flags.json) {
+        console.log(JSON.stringify(result, null, 2));
+      } else {
+        const { classTable } = await import("./progress.ts");
+        const { checkpoint, target, split, images, stage } = result;
+        console.log(`${checkpoint} on ${images} images of ${target} (${split})\n`);
+        console.log(classTable([{ ...result, name: stage }]));
+      }
+    });
+}
+
+async function openDataOf(
+  { classes, config }: TrainedNetwork,
+  { target, targetLayout, split }: {
+    target?: string | undefined;
+    targetLayout: Layout;
+    split: string;
+  },
+): Promise<Dataset> {
+  const { openDataset } = await import("../train/dataset.ts");
+  if (target !== undefined) {
+    return openDataset({ root: target, layout: targetLayout, split, trainIds: classes.trainIds });
+  }
+  const { openRunData } = await import("../train/data.ts");
+  const { validation } = await openRunData(config.data, (text) => console.error(text));
+  return split === validation.split ? validation : openDataset({ ...validation, split });
+}

@@ -1,0 +1,50 @@
+// `generate`: writes the built-in benchmark.
+
+import type { Command } from "@commander-js/extra-typings";
+import { parseCount, parseSeed } from "./values.ts";
+
+/** Adds the command to the program. */
+export function addGenerate(program: Command): void {
+  program.command("generate")
+    .summary("write the built-in benchmark, streets")
+    .description(
+      "Write the built-in benchmark, streets, as PNG files: a rendered source domain in the layout " +
+        "of GTA5, and a camera target domain in the layout of Cityscapes.",
+    )
+    .option("--out <dir>", "folder to write; reused if it holds the same images", "data/streets")
+    .option("--seed <n>", "seed of the images", parseSeed, 0)
+    .optionsGroup("Size:")
+    .option("--width <pixels>", "width of an image", parseCount, 256)
+    .option("--height <pixels>", "height of an image", parseCount, 128)
+    .option("--source-images <n>", "labelled source images", parseCount, 400)
+    .option("--target-images <n>", "target images to adapt to", parseCount, 400)
+    .option("--val-images <n>", "target images to measure on", parseCount, 100)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  ./run generate
+  ./run generate --out /tmp/streets --seed 1 --val-images 500
+  ./run train --source data/streets/source --target data/streets/target`,
+    )
+    .action(async ({ out, seed, width, height, sourceImages, targetImages, valImages }) => {
+      const { writeStreets } = await import("../train/streets/mod.ts");
+      const live = Deno.stderr.isTerminal();
+      const encoder = new TextEncoder();
+      await writeStreets(out, {
+        seed,
+        width,
+        height,
+        counts: { sourceTrain: sourceImages, targetTrain: targetImages, targetVal: valImages },
+        onProgress(done, total) {
+          if (!live) return;
+          const end = done === total ? "\r\x1b[K" : "";
+          Deno.stderr.writeSync(encoder.encode(`\rDrawing ${done}/${total}${end}`));
+        },
+      });
+      console.log(
+        `${out} holds ${sourceImages} source images, ${targetImages} target images and ` +
+          `${valImages} to measure on, ${width}×${height} pixels, seed ${seed}`,
+      );
+    });
+}

@@ -1,0 +1,218 @@
+// What a training prints while it runs: one live line for a person at a terminal, plain lines for a
+// pipe or a file.
+
+import { CLASSES } from "../train/classes.ts";
+import { formatScores } from "../train/metrics.ts";
+import type {
+  EvaluationReport,
+  StageResult,
+  StageStart,
+  StepReport,
+  TrainingObserver,
+} from "../train/observer.ts";
+
+/** An observer that owns the screen until it is closed. */
+export interface Progress extends TrainingObserver {
+  /** Gives the screen back. */
+  close(): void;
+}
+
+/** Where lines go: standard output, or standard error where the output is the result's alone. */
+export interface Screen {
+  /** Whether a person looks at it. */
+  readonly isTerminal: boolean;
+  /** Writes text as it is. */
+  write(text: string): void;
+}
+
+/** Standard output or error as a screen. */
+export function screen(stream: "stdout" | "stderr"): Screen {
+  const encoder = new TextEncoder();
+  return {
+    isTerminal: Deno[stream].isTerminal(),
+    write(text) {
+      const bytes = encoder.encode(text);
+      for (let at = 0; at < bytes.length;) at += Deno[stream].writeSync(bytes.subarray(at));
+    },
+  };
+}
+
+/**
+ * The progress that suits a screen.
+ *
+ * @param every Steps between two plain lines.
+ */
+export async function openProgress(to: Screen, every: number): Promise<Progress> {
+  if (!to.isTerminal) return new PlainProgress(to, every);
+  const { SingleBar } = (await import("cli-progress")).default;
+  return new LiveProgress(to, (options): Bar => new SingleBar(options));
+}
+
+/** One line every few steps. */
+export class PlainProgress implements Progress {
+  readonly #screen: Screen;
+  readonly #every: number;
+
+  /** @param every Steps between two lines; the first and the last step always have one. */
+  constructor(to: Screen, every: number) {
+    this.#screen = to;
+    this.#every = every;
+  }
+
+  stageStart({ name, steps, firstStep }: StageStart): void {
+    this.message(
+      firstStep > 0 ? `${name}: goes on at step ${firstStep}/${steps}` : startLine(name, steps),
+    );
+  }
+
+  step(report: StepReport): void {
+    const { stage, step, steps, losses, learningRate, stepsPerSecond } = report;
+    if (step !== 1 && step !== steps && step % this.#every !== 0) return;
+    const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+    this.message([
+      stepLabel(stage, step, steps),
+      `loss ${terms.join(" ")}`,
+      `rate ${learningRate.toExponential(1)}`,
+      `${formatSpeed(stepsPerSecond)} steps/s`,
+      `${formatDuration((steps - step) / stepsPerSecond)} left`,
+    ].join(" | "));
+  }
+
+  evaluation({ stage, step, mIoU, pixelAccuracy }: EvaluationReport): void {
+    this.message(
+      `${stage} step ${step}: mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${
+        pixelAccuracy.toFixed(1)
+      } %`,
+    );
+  }
+
+  stageEnd(result: StageResult): void {
+    this.message(endLine(result));
+  }
+
+  message(text: string): void {
+    this.#screen.write(`${text}\n`);
+  }
+
+  close(): void {}
+}
+
+/** What is used of a cli-progress bar; the package has no types of its own. */
+interface Bar {
+  start(total: number, value: number, shown: Record<string, string>): void;
+  update(value: number, shown: Record<string, string>): void;
+  render(force: boolean): void;
+  stop(): void;
+}
+
+/** Makes a bar of cli-progress options. */
+export type BarFactory = (options: Record<string, unknown>) => Bar;
+
+const BAR =
+  "{stage} {bar} {value}/{total} | loss {loss} | mIoU {mIoU} | {speed} steps/s | {left} left";
+
+/** One line that is drawn over and over; what is worth keeping is printed above it. */
+export class LiveProgress implements Progress {
+  readonly #screen: Screen;
+  readonly #makeBar: BarFactory;
+  #bar: Bar | null = null;
+  #mIoU = "–";
+
+  constructor(to: Screen, makeBar: BarFactory) {
+    this.#screen = to;
+    this.#makeBar = makeBar;
+  }
+
+  stageStart({ name, steps, firstStep }: StageStart): void {
+    this.close();
+    this.#bar = this.#makeBar({
+      format: BAR,
+      barsize: 20,
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      fps: 5,
+      autopadding: true,
+      // Stopping is the training's business: it saves first.
+      gracefulExit: false,
+    });
+    const waiting = { stage: name, loss: "–", mIoU: this.#mIoU, speed: "–", left: "–" };
+    this.#bar.start(steps, firstStep, waiting);
+  }
+
+  step({ step, steps, losses, stepsPerSecond }: StepReport): void {
+    const total = Object.values(losses).reduce((sum, value) => sum + value, 0);
+    this.#bar?.update(step, {
+      loss: total.toFixed(3),
+      mIoU: this.#mIoU,
+      speed: formatSpeed(stepsPerSecond),
+      left: formatDuration((steps - step) / stepsPerSecond),
+    });
+  }
+
+  evaluation({ step, mIoU }: EvaluationReport): void {
+    this.#mIoU = `${mIoU.toFixed(1)} %`;
+    this.#bar?.update(step, { mIoU: this.#mIoU });
+  }
+
+  stageEnd(result: StageResult): void {
+    this.close();
+    this.#screen.write(`${endLine(result)}\n`);
+  }
+
+  message(text: string): void {
+    // Over the bar's line, which then moves down by one.
+    this.#screen.write(`\r\x1b[K${text}\n`);
+    this.#bar?.render(true);
+  }
+
+  close(): void {
+    this.#bar?.stop();
+    this.#bar = null;
+  }
+}
+
+/** The IoU of every class, one column a stage; empty where no stage has been scored. */
+export function classTable(
+  stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
+): string {
+  if (stages.length === 0) return "";
+  const names = CLASSES.map(({ name }) => name);
+  return formatScores(
+    names,
+    stages.map(({ name, mIoU, pixelAccuracy, classIoU }) => ({
+      title: name,
+      scores: { mIoU, pixelAccuracy, classIoU: names.map((key) => classIoU[key] ?? null) },
+    })),
+  );
+}
+
+/** `0:07`, `12:34` or `1:02:03`. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "–";
+  const whole = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [
+    Math.floor(whole / 3600),
+    Math.floor(whole / 60) % 60,
+    whole % 60,
+  ];
+  const two = (value: number) => String(value).padStart(2, "0");
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+function formatSpeed(stepsPerSecond: number): string {
+  return stepsPerSecond >= 100 ? stepsPerSecond.toFixed(0) : stepsPerSecond.toPrecision(2);
+}
+
+function startLine(name: string, steps: number): string {
+  return `${name}: ${steps} ${steps === 1 ? "step" : "steps"}`;
+}
+
+function stepLabel(stage: string, step: number, steps: number): string {
+  const total = String(steps);
+  return `${stage} ${String(step).padStart(total.length)}/${total}`;
+}
+
+function endLine({ name, steps, seconds, mIoU, pixelAccuracy }: StageResult): string {
+  return `${name}: ${steps} steps in ${formatDuration(seconds)}, mIoU ${mIoU.toFixed(1)} %, ` +
+    `pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
+}

@@ -1,0 +1,56 @@
+// SIGINT and SIGTERM: finish what is under way, then stop.
+
+/** Turns the first SIGINT or SIGTERM into an abort, and the second into an exit. */
+export class StopSignals implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #message: (text: string) => void;
+  readonly #unit: string;
+  readonly #listeners: [Deno.Signal, () => void][] = [];
+  /** 0, or 128 + the signal's number once one has come. */
+  exitCode = 0;
+
+  /**
+   * Listens until disposed.
+   *
+   * @param unit What is finished before the stop: `step` or `image`.
+   */
+  constructor(message: (text: string) => void, unit: string) {
+    this.#message = message;
+    this.#unit = unit;
+    this.#listen("SIGINT", 130);
+    if (Deno.build.os !== "windows") this.#listen("SIGTERM", 143);
+  }
+
+  /** Aborted by the first signal. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Runs `work`; null where it gave up because of the signal. */
+  async guard<T>(work: () => Promise<T>): Promise<T | null> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error === this.signal.reason) return null;
+      throw error;
+    }
+  }
+
+  #listen(name: Deno.Signal, exitCode: number): void {
+    const listener = () => {
+      if (this.signal.aborted) Deno.exit(exitCode);
+      this.exitCode = exitCode;
+      this.#message(
+        `Stopping after this ${this.#unit}; the same signal again stops at once, unsaved`,
+      );
+      this.#controller.abort();
+    };
+    Deno.addSignalListener(name, listener);
+    this.#listeners.push([name, listener]);
+  }
+
+  /** Stops listening. */
+  [Symbol.dispose](): void {
+    for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
+  }
+}

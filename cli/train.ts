@@ -1,0 +1,145 @@
+// `train`: flags and a config file to a RunConfig, then the run.
+
+import type { Command } from "@commander-js/extra-typings";
+import type { RunConfig, StageName } from "../train/config.ts";
+import type { DeviceFlags } from "./device.ts";
+import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "./values.ts";
+
+const LAYOUTS = ["gta5", "cityscapes"] as const;
+const PRESETS = ["default", "quick", "full"] as const;
+const STAGES = ["source", "warmup", "stage1", "oracle"] as const;
+
+/** The flags of `train`, as commander gives them. */
+export interface TrainFlags extends DeviceFlags {
+  preset?: typeof PRESETS[number] | undefined;
+  config?: string | undefined;
+  source?: string | undefined;
+  sourceLayout?: typeof LAYOUTS[number] | undefined;
+  target?: string | undefined;
+  targetLayout?: typeof LAYOUTS[number] | undefined;
+  out?: string | undefined;
+  seed?: number | undefined;
+  steps?: number | undefined;
+  stages?: StageName[] | undefined;
+  json?: boolean | undefined;
+}
+
+/** Adds the command to the program. */
+export function addTrain(program: Command, finish: (exitCode: number) => void): void {
+  program.command("train")
+    .summary("adapt a network from a source to a target domain")
+    .description(
+      "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
+        "source-only training, adversarial warm-up, then stage 1 of ProDA (denoised pseudo labels and " +
+        "target structure). Without flags it runs on the built-in benchmark, streets.",
+    )
+    .optionsGroup("Data:")
+    .option("--source <dir>", "labelled source images (default: streets)")
+    .option("--source-layout <layout>", "gta5 or cityscapes (default: gta5)", parseName(LAYOUTS))
+    .option("--target <dir>", "target images; val labels measure the result (default: streets)")
+    .option(
+      "--target-layout <layout>",
+      "gta5 or cityscapes (default: cityscapes)",
+      parseName(LAYOUTS),
+    )
+    .optionsGroup("Run:")
+    .option(
+      "--preset <name>",
+      "default: streets in 12 minutes on two cores; quick: in 90 seconds;\nfull: the published recipe, for a large GPU and your data",
+      parseName(PRESETS),
+    )
+    .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
+    .option("--stages <names>", "stages to run: source,warmup,stage1 or oracle", parseNames(STAGES))
+    .option("--steps <n>", "optimiser steps of every stage", parseCount)
+    .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
+    .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
+    .optionsGroup("Device:")
+    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option("--profile", "time every kernel and print the most expensive ones; slower")
+    .optionsGroup("Output:")
+    .option("--json", "print the result as JSON; progress goes to standard error")
+    .addHelpText(
+      "after",
+      `
+The run folder holds config.json, metrics.jsonl (one line a step), result.json, checkpoints/ and
+samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
+
+Examples:
+  ./run train
+  ./run train --preset quick --seed 1 --out runs/first
+  ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
+  ./run train --stages oracle        what training on the target's own labels would reach
+  ./run train --config runs/first/config.json --out runs/again`,
+    )
+    .action(async (flags) => finish(await train(flags)));
+}
+
+/** The configuration that flags stand for: preset, then config file, then flags. */
+export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
+  const { DataError } = await import("../train/data_error.ts");
+  const { mergeConfig, presetConfig, readConfigFile, withSteps } = await import(
+    "../train/config.ts"
+  );
+  const name = flags.preset ?? "default";
+  const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
+  const file = flags.config === undefined
+    ? []
+    : [{ values: readConfigFile(flags.config), from: `config file ${flags.config}` }];
+  const config = mergeConfig(preset, ...file, {
+    values: {
+      seed: flags.seed,
+      out: flags.out,
+      pipeline: flags.stages,
+      data: {
+        sourceDirectory: flags.source,
+        sourceLayout: flags.sourceLayout,
+        targetDirectory: flags.target,
+        targetLayout: flags.targetLayout,
+      },
+    },
+    from: "the flags",
+  });
+  if (name === "full" && config.data.sourceDirectory === null) {
+    throw new DataError(
+      "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of " +
+        "GPU time: give --source and --target, or leave --preset out",
+    );
+  }
+  return flags.steps === undefined ? config : withSteps(config, flags.steps);
+}
+
+/** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */
+function defaultFolder(preset: string, now: Date): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
+  const time = `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
+  return `runs/${preset}-${date}-${time}`;
+}
+
+/** Runs the training and prints its progress and result. */
+async function train(flags: TrainFlags): Promise<number> {
+  const config = await resolveConfig(flags, new Date());
+  const { classTable, openProgress, screen } = await import("./progress.ts");
+  const { withGpu } = await import("./device.ts");
+  const { StopSignals } = await import("./signals.ts");
+  const { runTraining } = await import("../train/run.ts");
+  const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
+  using stop = new StopSignals((text) => progress.message(text), "step");
+  try {
+    const result = await stop.guard(() =>
+      withGpu(flags, (text) => progress.message(text), (gpu) => {
+        progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
+        return runTraining(config, gpu, progress, stop.signal);
+      })
+    );
+    progress.close();
+    if (result !== null) {
+      const table = classTable(result.stages);
+      if (table !== "") progress.message(`\n${table}\n`);
+      if (flags.json) console.log(JSON.stringify(result, null, 2));
+    }
+    return stop.exitCode;
+  } finally {
+    progress.close();
+  }
+}

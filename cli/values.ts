@@ -1,0 +1,67 @@
+// Values of flags: text to number, or an error that says what the flag takes.
+
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { nearest } from "../train/nearest.ts";
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** `2GiB`, `500 MB`, `4g` or plain bytes. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const unit = UNITS[match?.[2].toLowerCase() ?? "?"];
+  const bytes = match === null || unit === undefined ? 0 : Math.floor(Number(match[1]) * unit);
+  if (!(bytes > 0)) throw new InvalidArgumentError("Expected a size such as 2GiB or 500MB.");
+  return bytes;
+}
+
+/** A whole number of at least 1. */
+export function parseCount(text: string): number {
+  return parseInteger(text, 1);
+}
+
+/** A whole number of at least 0. */
+export function parseSeed(text: string): number {
+  return parseInteger(text, 0);
+}
+
+function parseInteger(text: string, least: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) {
+    throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+  }
+  return value;
+}
+
+/** One of `names`; the error suggests the nearest. */
+export function parseName<T extends string>(names: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = names.find((name) => name === text);
+    if (found === undefined) {
+      const meant = nearest(text, names);
+      const hint = meant === null ? "" : `, did you mean ${meant}?`;
+      throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${hint}.`);
+    }
+    return found;
+  };
+}
+
+/** Names separated by commas. */
+export function parseNames<T extends string>(names: readonly T[]): (text: string) => T[] {
+  const parse = parseName(names);
+  return (text) => text.split(",").map((name) => parse(name.trim()));
+}
