@@ -80,10 +80,11 @@ export function openDataset(options: DatasetOptions): Dataset {
   const labels = trainIds ? filesOf(options, "label") : null;
   const bare = labels ? [...images.keys()].filter((name) => !labels.has(name)) : [];
   if (bare.length > 0) {
-    const [folder, ending] = PLACES[options.layout].label;
+    const [, ending] = PLACES[options.layout].label;
+    const expected = join(root, folderOf(options, "label"), bare[0] + ending);
     throw new DataError(
       `Cannot use data set ${root} as ${count(bare, "image has", "images have")} no label: ` +
-        `${images.get(bare[0])} expects *${ending} in ${folder}; add the label or remove the image`,
+        `${images.get(bare[0])} expects ${expected}; add the label or remove the image`,
     );
   }
   const items = [...images].sort(([a], [b]) => a < b ? -1 : 1).map(([name, image]) => ({
@@ -155,9 +156,18 @@ function checkHeaders(root: string, items: readonly DatasetItem[]): void {
   }
 }
 
+type Kind = "image" | "label";
+
+/** The folder of files or, in the Cityscapes layout, of cities; relative to the root. */
+function folderOf({ layout, split }: DatasetOptions, kind: Kind): string {
+  const [top] = PLACES[layout][kind];
+  return layout === "gta5" ? top : join(top, split);
+}
+
 /** Paths by item name. */
-function filesOf(options: DatasetOptions, kind: "image" | "label"): Map<string, string> {
-  const [top, ending] = PLACES[options.layout][kind];
+function filesOf(options: DatasetOptions, kind: Kind): Map<string, string> {
+  const folder = folderOf(options, kind);
+  const [, ending] = PLACES[options.layout][kind];
   const files = new Map<string, string>();
   const add = (folder: string, prefix: string) => {
     for (const { name } of list(options, folder)) {
@@ -166,7 +176,6 @@ function filesOf(options: DatasetOptions, kind: "image" | "label"): Map<string, 
       files.set(prefix + name.slice(0, -ending.length), join(options.root, folder, name));
     }
   };
-  const folder = options.layout === "gta5" ? top : join(top, options.split);
   if (options.layout === "gta5") {
     add(folder, "");
   } else {
@@ -209,9 +218,9 @@ function siblings(path: string): string {
 }
 
 function wayOut({ root, layout }: DatasetOptions): string {
-  const other = LAYOUTS.find((name) =>
-    name !== layout && isFolder(join(root, PLACES[name].image[0]))
-  );
+  const has = (name: Layout) => isFolder(join(root, PLACES[name].image[0]));
+  if (has(layout)) return "complete the data set or choose another split";
+  const other = LAYOUTS.find(has);
   return other
     ? `choose the ${other} layout`
     : `give the root of a data set in the ${layout} layout`;

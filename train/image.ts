@@ -1,12 +1,10 @@
 /**
- * PNG files to pixels and back. Every error names the file, so that one bad image among thousands
- * is found from the message alone.
+ * Images and labels in PNG files, to pixels and back.
  *
  * @module
  */
-import { crc32, deflateSync } from "node:zlib";
-import { decode } from "fast-png";
 import { DataError, describeFailure } from "./data_error.ts";
+import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
 
 /** An 8-bit colour image: 3 bytes (red, green, blue) a pixel, row by row. */
 export interface RgbImage {
@@ -28,67 +26,8 @@ export interface LabelImage {
   height: number;
 }
 
-/** What the first 33 bytes of a PNG file declare. */
-export interface PngHeader {
-  /** Pixels a row. */
-  width: number;
-  /** Rows. */
-  height: number;
-  /** Bits a sample: 1, 2, 4, 8 or 16. */
-  depth: number;
-  /** 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA. */
-  colorType: number;
-  /** Whether the rows are interlaced (Adam7). */
-  interlaced: boolean;
-}
-
 /** A red, green, blue triple of bytes. */
 export type Colour = readonly [number, number, number];
-
-/** Images with more pixels than this (134 million) are refused before they are decoded. */
-export const MAX_PIXELS: number = 2 ** 27;
-
-const HEADER_BYTES = 33;
-const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
-const DEPTHS: Record<number, readonly number[]> = {
-  0: [1, 2, 4, 8, 16],
-  2: [8, 16],
-  3: [1, 2, 4, 8],
-  4: [8, 16],
-  6: [8, 16],
-};
-
-/**
- * Reads the header of a PNG, without decoding a pixel.
- *
- * @param bytes The file, or at least its first 33 bytes.
- * @param name The file's name, for messages.
- * @throws {DataError} If this is no PNG, or its declared size is zero or over {@link MAX_PIXELS}.
- */
-export function parsePngHeader(bytes: Uint8Array, name: string): PngHeader {
-  if (SIGNATURE.some((byte, at) => bytes[at] !== byte)) {
-    const found = bytes.length === 0 ? "it is empty" : "it does not start with the PNG signature";
-    throw new DataError(`Cannot read ${name} as ${found}: expected a PNG file; convert it to PNG`);
-  }
-  if (bytes.length < HEADER_BYTES) throw truncated(name, bytes.length);
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const [width, height] = [view.getUint32(16), view.getUint32(20)];
-  const [depth, colorType, interlaced] = [bytes[24], bytes[25], bytes[28] === 1];
-  if (view.getUint32(12) !== 0x49484452 || !DEPTHS[colorType]?.includes(depth)) {
-    throw new DataError(
-      `Cannot read ${name} as its PNG header is damaged: found colour type ${colorType} with ` +
-        `${depth} bits; restore the file`,
-    );
-  }
-  if (width === 0 || height === 0 || width * height > MAX_PIXELS) {
-    throw new DataError(
-      `Cannot read ${name} as its header declares ${width}×${height} pixels: expected 1 to ` +
-        `${MAX_PIXELS} pixels; cut it into tiles or restore the file`,
-    );
-  }
-  return { width, height, depth, colorType, interlaced };
-}
 
 /**
  * Decodes a PNG to 8-bit RGB. Grey becomes three equal channels, palettes are looked up, 16-bit
@@ -109,10 +48,8 @@ export function decodeImage(bytes: Uint8Array, name: string): RgbImage {
       const colour = palette[samples[i]];
       if (!colour) {
         throw new DataError(
-          `Cannot read ${name} as a pixel has palette index ${
-            samples[i]
-          }: expected an index below ` +
-            `${palette.length}; restore the file`,
+          `Cannot read ${name} as a pixel has palette index ${samples[i]}: ` +
+            `expected an index below ${palette.length}; restore the file`,
         );
       }
       for (let c = 0; c < 3; c++) data[i * 3 + c] = colour[c];
@@ -188,133 +125,6 @@ export function encodeLabel(
   return encodePng(label, 1, palette);
 }
 
-interface Decoded {
-  width: number;
-  height: number;
-  depth: number;
-  channels: number;
-  /** `height · width · channels` numbers below 2^depth, one array element each. */
-  samples: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
-  palette: number[][] | null;
-}
-
-function decodePng(bytes: Uint8Array, name: string): Decoded {
-  const { width, height, depth, colorType, interlaced } = parsePngHeader(bytes, name);
-  if (interlaced && depth < 8) {
-    throw new DataError(
-      `Cannot read ${name} as it is interlaced with ${depth} bits a pixel: expected 8 or 16 bits ` +
-        `or no interlacing; save it without interlacing`,
-    );
-  }
-  checkComplete(bytes, name);
-  let decoded;
-  try {
-    decoded = decode(bytes, { checkCrc: true });
-  } catch (error) {
-    const { cause, message } = error as Error;
-    throw new DataError(
-      `Cannot read ${name} as its PNG data is damaged: ` +
-        `${cause instanceof Error ? cause.message : message}; restore the file`,
-      { cause: error },
-    );
-  }
-  if (colorType === 3 && !decoded.palette) {
-    throw new DataError(`Cannot read ${name} as its palette is missing; restore the file`);
-  }
-  const samples = depth < 8
-    ? unpackBits(decoded.data, width, height, depth)
-    : decoded.data as Decoded["samples"];
-  const channels = CHANNELS[colorType];
-  return { width, height, depth, channels, samples, palette: decoded.palette ?? null };
-}
-
-/** Follows the chunks to the end mark, so that a file that was cut is called so. */
-function checkComplete(bytes: Uint8Array, name: string): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const end = 0x49454e44; // "IEND"
-  for (let at = SIGNATURE.length, type = 0; type !== end;) {
-    if (at + 12 > bytes.length) throw truncated(name, bytes.length);
-    type = view.getUint32(at + 4);
-    at += 12 + view.getUint32(at);
-    if (at > bytes.length) throw truncated(name, bytes.length);
-  }
-}
-
-/** One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a byte. */
-function unpackBits(
-  packed: ArrayLike<number>,
-  width: number,
-  height: number,
-  depth: number,
-): Uint8Array<ArrayBuffer> {
-  const rowBytes = Math.ceil(width * depth / 8);
-  const samples = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const bit = x * depth;
-      const byte = packed[y * rowBytes + (bit >> 3)];
-      samples[y * width + x] = (byte >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
-    }
-  }
-  return samples;
-}
-
-/** Three times faster than fast-png's encoder, which writes byte by byte. */
-function encodePng(
-  { data, width, height }: { data: Uint8Array; width: number; height: number },
-  channels: 1 | 3,
-  palette?: readonly Colour[],
-): Uint8Array<ArrayBuffer> {
-  if (data.length !== width * height * channels) {
-    throw new RangeError(
-      `Cannot encode PNG as its pixels do not fit its size: ${data.length} bytes for ` +
-        `${width}×${height}×${channels}`,
-    );
-  }
-  const rowBytes = width * channels;
-  const rows = new Uint8Array(height * (rowBytes + 1));
-  for (let y = 0; y < height; y++) {
-    const row = rows.subarray(y * (rowBytes + 1), (y + 1) * (rowBytes + 1));
-    row.set(data.subarray(y * rowBytes, (y + 1) * rowBytes), 1);
-    if (channels === 1) continue; // ids compress best as they are
-    row[0] = 1; // "Sub": each byte is the difference from the pixel on its left
-    for (let i = rowBytes; i > channels; i--) row[i] -= row[i - channels];
-  }
-  const header = new Uint8Array(13);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  header[8] = 8;
-  header[9] = channels === 3 ? 2 : palette ? 3 : 0;
-  return concatenate([
-    Uint8Array.from(SIGNATURE),
-    pngChunk("IHDR", header),
-    ...(palette ? [pngChunk("PLTE", Uint8Array.from(palette.flat()))] : []),
-    pngChunk("IDAT", deflateSync(rows, { level: 3 })),
-    pngChunk("IEND", new Uint8Array(0)),
-  ]);
-}
-
-function pngChunk(type: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  const chunk = new Uint8Array(12 + data.length);
-  const view = new DataView(chunk.buffer);
-  view.setUint32(0, data.length);
-  for (let i = 0; i < 4; i++) chunk[4 + i] = type.charCodeAt(i);
-  chunk.set(data, 8);
-  view.setUint32(8 + data.length, crc32(chunk.subarray(4, 8 + data.length)));
-  return chunk;
-}
-
-function concatenate(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
 /** The header is judged before the rest is read, so that a huge file of another kind costs nothing. */
 function readPng(path: string): Uint8Array {
   return readFile(path, (file) => {
@@ -332,10 +142,8 @@ function readFile<T>(path: string, use: (file: Deno.FsFile) => T): T {
   } catch (error) {
     if (error instanceof DataError) throw error;
     throw new DataError(
-      `Cannot read ${path} as ${
-        describeFailure(error)
-      }: expected a PNG file; restore the file or ` +
-        `correct the path`,
+      `Cannot read ${path} as ${describeFailure(error)}: ` +
+        `expected a PNG file; restore the file or correct the path`,
       { cause: error },
     );
   }
@@ -350,11 +158,4 @@ function readUpTo(file: Deno.FsFile, limit: number): Uint8Array {
     count += read;
   }
   return bytes.subarray(0, count);
-}
-
-function truncated(name: string, length: number): DataError {
-  return new DataError(
-    `Cannot read ${name} as it is truncated: it ends after ${length} bytes, within the PNG data; ` +
-      `restore the file`,
-  );
 }

@@ -128,7 +128,7 @@ Deno.test("a missing root, folder or split is named, with what is there instead"
     assert.throws(() => openDataset(gta5(root)), dataError("choose the cityscapes layout"));
     assert.throws(
       () => openDataset(cityscapes(root, "val")),
-      dataError(join(root, "leftImg8bit", "val"), "found train beside it"),
+      dataError(join(root, "leftImg8bit", "val"), "found train beside it", "another split"),
     );
   }));
 
@@ -150,7 +150,10 @@ Deno.test("images without a label are counted and the first is named", () =>
     write(join(root, "labels", "1.png"), labelPng(7));
     assert.throws(
       () => openDataset(gta5(root)),
-      dataError("2 images have no label", join(root, "images", "0.png"), "labels"),
+      dataError(
+        "2 images have no label",
+        `${join(root, "images", "0.png")} expects ${join(root, "labels", "0.png")}`,
+      ),
     );
   }));
 

@@ -5,10 +5,10 @@ import {
   decodeLabel,
   encodeImage,
   encodeLabel,
-  parsePngHeader,
   readImage,
   readPngHeader,
 } from "../../train/image.ts";
+import { parsePngHeader } from "../../train/png.ts";
 import { dataError, withFolder } from "./_folder.ts";
 import { rawPng } from "./_png.ts";
 
@@ -97,6 +97,23 @@ Deno.test("a label written with a palette keeps its ids and shows the colours", 
 
 Deno.test("a colour image is refused as a label, with its name", () => {
   assert.throws(() => decodeLabel(encodeImage(image), "x/l.png"), dataError("x/l.png"));
+});
+
+Deno.test("a palette that only advises is not looked up, one that is missing is reported", () => {
+  const advised = rawPng({
+    width: 1,
+    height: 1,
+    depth: 8,
+    colorType: 6,
+    rows: [0, 7, 8, 9, 255],
+    palette: [[1, 2, 3]],
+  });
+  assert.deepEqual([...decodeImage(advised, "a.png").data], [7, 8, 9]);
+  const bare = rawPng({ width: 1, height: 1, depth: 8, colorType: 3, rows: [0, 0] });
+  assert.throws(
+    () => decodeLabel(bare, "bare.png"),
+    dataError("bare.png as its palette is missing"),
+  );
 });
 
 Deno.test("a palette index without a colour is refused", () => {
