@@ -59,9 +59,9 @@ export const STREETS_TRAIN_IDS: readonly number[] = [
   "road",
   "sidewalk",
   "building",
-  "pole",
   "vegetation",
   "sky",
   "person",
   "car",
+  "bus",
 ].map((name) => CLASSES.findIndex((candidate) => candidate.name === name));

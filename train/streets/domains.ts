@@ -41,6 +41,8 @@ export interface Layout {
   readonly drivingCars: Range;
   /** Chance of a car that crosses the street. */
   readonly crossingCar: number;
+  /** Chance of a bus. */
+  readonly bus: number;
   readonly people: Range;
   /** Chance that a person is on the carriageway. */
   readonly jaywalking: number;
@@ -122,7 +124,8 @@ export const SOURCE: Domain = {
     parkedCars: [1, 4],
     drivingCars: [1, 2],
     crossingCar: 0.15,
-    people: [4, 8],
+    bus: 0.7,
+    people: [4, 9],
     jaywalking: 0.15,
   },
   materials: {
@@ -193,7 +196,8 @@ export const TARGET: Domain = {
     parkedCars: [2, 6],
     drivingCars: [0, 2],
     crossingCar: 0.3,
-    people: [3, 9],
+    bus: 0.7,
+    people: [4, 10],
     jaywalking: 0.3,
   },
   materials: {

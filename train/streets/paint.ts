@@ -9,20 +9,24 @@ import type { Imaging, Rgb } from "./domains.ts";
 import { cellNoise, type Random, smoothNoise } from "./random.ts";
 import {
   type Building,
-  type Car,
   FAR,
   type Person,
   type Post,
   type Scene,
   type Tree,
+  type Vehicle,
 } from "./scene.ts";
 
-const [ROAD, SIDEWALK, BUILDING, POLE, VEGETATION, SKY, PERSON, CAR] = STREETS_TRAIN_IDS.map(
+const [ROAD, SIDEWALK, BUILDING, VEGETATION, SKY, PERSON, CAR, BUS] = STREETS_TRAIN_IDS.map(
   (trainId) => CLASSES[trainId].labelId,
 );
 
+/** Lamp posts are too thin to be learnt: id 18, pole group, is one that training ignores. */
+const POLE_GROUP = 18;
+
 const WHITE: Rgb = [0.85, 0.85, 0.82];
 const BLACK: Rgb = [0.06, 0.06, 0.07];
+const TAIL_LIGHT: Rgb = [0.6, 0.08, 0.06];
 
 /** Where the sun stands, and what it leaves in the shade. */
 interface Light {
@@ -65,13 +69,13 @@ class Painter {
   }
 
   paint(): Canvas {
-    const { buildings, trees, posts, cars, people } = this.scene;
+    const { buildings, trees, posts, vehicles, people } = this.scene;
     this.#paintBackdrop();
     this.#paintGround();
     const things = [
       ...trees.map((tree) => ({ depth: tree.depth, paint: () => this.#paintTree(tree) })),
       ...posts.map((post) => ({ depth: post.depth, paint: () => this.#paintPost(post) })),
-      ...cars.map((car) => ({ depth: car.depth, paint: () => this.#paintCar(car) })),
+      ...vehicles.map((it) => ({ depth: it.depth, paint: () => this.#paintVehicle(it) })),
       ...people.map((person) => ({ depth: person.depth, paint: () => this.#paintPerson(person) })),
       // A house hides what is behind its far end; along its front, things stand before it.
       ...buildings.map((house) => ({ depth: house.far, paint: () => this.#paintBuilding(house) })),
@@ -115,7 +119,7 @@ class Painter {
   }
 
   #paintGround(): void {
-    const { canvas, light, scene: { street, trees, cars } } = this;
+    const { canvas, light, scene: { street, trees, vehicles } } = this;
     const { halfWidth, asphalt, pavement, seed, grain, mottle } = street;
     canvas.paintGround((lateral, depth, colour) => {
       const away = Math.abs(lateral);
@@ -139,7 +143,7 @@ class Painter {
       }
       return fill(colour, asphalt, shade, ROAD);
     });
-    for (const { lateral, depth, length, width, across } of cars) {
+    for (const { lateral, depth, length, width, across } of vehicles) {
       const [wide, long] = across ? [length, width] : [width, length];
       const left = lateral - wide / 2 - 0.15, right = lateral + wide / 2 + 0.15;
       canvas.shadeGround([left, depth - 0.35], [right, depth + long], 0.45);
@@ -228,20 +232,21 @@ class Painter {
       const shaft = Math.abs(aside) < width / 2 * (up < 1 ? 1.5 : 1);
       const arm = up > height - 0.22 && aside > 0 && aside < 1.4;
       if (!shaft && !arm) return 0;
-      return fill(colour, paint, light * (aside * this.light.sunSide > 0 ? 1.1 : 0.8), POLE);
+      return fill(colour, paint, light * (aside * this.light.sunSide > 0 ? 1.1 : 0.8), POLE_GROUP);
     });
   }
 
-  #paintCar(car: Car): void {
+  #paintVehicle(vehicle: Vehicle): void {
     const { canvas } = this;
-    const { lateral, depth, length, width, height, across } = car;
+    const { lateral, depth, length, width, height, across } = vehicle;
     const light = this.#lightAt(lateral, depth);
+    const [side, end] = vehicle.kind === "bus" ? [busSide, busEnd] : [carSide, carEnd];
     if (across) {
       canvas.paintBoard(
         [lateral, depth],
         length,
         height,
-        (along, up, colour) => carSide(car, along, up, light, colour),
+        (along, up, colour) => side(vehicle, along, up, light, colour),
       );
       return;
     }
@@ -249,14 +254,17 @@ class Painter {
     const flank = lateral + outside * width / 2;
     const sunny = outside === this.light.sunSide ? 1 : 0.8;
     const near: GroundPoint = [flank, depth], far: GroundPoint = [flank, depth + length];
-    canvas.paintFace(near, far, height, (along, up, colour) =>
-      // The near end is the hatch: the cabin starts there.
-      carSide(car, along + 0.12 * length, up, light * sunny, colour));
+    canvas.paintFace(
+      near,
+      far,
+      height,
+      (along, up, colour) => side(vehicle, along, up, light * sunny, colour),
+    );
     canvas.paintBoard(
       [lateral, depth],
       width,
       height,
-      (along, up, colour) => carEnd(car, along, up, light * 0.9, colour),
+      (along, up, colour) => end(vehicle, along, up, light * 0.9, colour),
     );
   }
 
@@ -279,18 +287,24 @@ class Painter {
 }
 
 /** Profile of a car: `along` in metres from the tail. */
-function carSide(car: Car, along: number, up: number, light: number, colour: Float64Array): number {
+function carSide(
+  car: Vehicle,
+  along: number,
+  up: number,
+  light: number,
+  colour: Float64Array,
+): number {
   const { length, height } = car;
   const fromWheel = Math.min(Math.abs(along - 0.18 * length), Math.abs(along - 0.8 * length));
   if (fromWheel * fromWheel + (up - 0.32) * (up - 0.32) < 0.32 * 0.32) {
     return fill(colour, BLACK, light, CAR);
   }
-  if (along > length || up < 0.22) return 0;
+  if (up < 0.22) return 0;
   const share = along / length, belt = 0.58 * height;
   if (up < belt) return fill(colour, car.colour, light * (up < 0.4 ? 0.75 : 1), CAR);
   // The cabin narrows towards the roof.
   const slant = (up - belt) / (height - belt);
-  const front = 0.74 - 0.16 * slant, back = car.across ? 0.08 + 0.08 * slant : 0.1;
+  const front = 0.74 - 0.16 * slant, back = car.across ? 0.08 + 0.08 * slant : 0;
   if (share < back || share > front) return 0;
   const pillar = share < back + 0.04 || share > front - 0.04 || Math.abs(share - 0.42) < 0.02;
   const glass = !pillar && up < height - 0.12;
@@ -298,13 +312,19 @@ function carSide(car: Car, along: number, up: number, light: number, colour: Flo
 }
 
 /** Tail or front of a car: `along` in metres from one flank. */
-function carEnd(car: Car, along: number, up: number, light: number, colour: Float64Array): number {
+function carEnd(
+  car: Vehicle,
+  along: number,
+  up: number,
+  light: number,
+  colour: Float64Array,
+): number {
   const { width, height } = car;
   const edge = Math.min(along, width - along), belt = 0.58 * height;
   if (up < 0.24) return edge < 0.26 ? fill(colour, BLACK, light, CAR) : 0;
   if (up < belt) {
     if (up > belt - 0.24 && edge > 0.06 && edge < 0.36) {
-      return fill(colour, car.oncoming ? WHITE : [0.6, 0.08, 0.06], light, CAR);
+      return fill(colour, car.oncoming ? WHITE : TAIL_LIGHT, light, CAR);
     }
     if (up < 0.42) return fill(colour, BLACK, light * 2, CAR);
     return fill(colour, car.colour, light, CAR);
@@ -313,6 +333,49 @@ function carEnd(car: Car, along: number, up: number, light: number, colour: Floa
   if (edge < inset) return 0;
   const glass = edge > inset + 0.1 && up < height - 0.14;
   return fill(colour, glass ? car.glass : car.colour, light, CAR);
+}
+
+/** Flank of a bus: a skirt, a band of windows, a roof. */
+function busSide(
+  bus: Vehicle,
+  along: number,
+  up: number,
+  light: number,
+  colour: Float64Array,
+): number {
+  const { length, height } = bus;
+  const fromWheel = Math.min(Math.abs(along - 0.2 * length), Math.abs(along - 0.78 * length));
+  if (fromWheel * fromWheel + (up - 0.45) * (up - 0.45) < 0.45 * 0.45) {
+    return fill(colour, BLACK, light, BUS);
+  }
+  if (up < 0.3) return 0;
+  const pane = along / 1.4 % 1;
+  const glass = up > 0.45 * height && up < 0.82 * height && pane > 0.1 && along > 0.4;
+  if (glass) return fill(colour, bus.glass, light, BUS);
+  return fill(colour, up > 0.36 * height && up < 0.41 * height ? WHITE : bus.colour, light, BUS);
+}
+
+/** Tail or front of a bus: one wide window, a sign above it, lights below. */
+function busEnd(
+  bus: Vehicle,
+  along: number,
+  up: number,
+  light: number,
+  colour: Float64Array,
+): number {
+  const { width, height } = bus;
+  const edge = Math.min(along, width - along);
+  if (up < 0.3) return edge < 0.35 ? fill(colour, BLACK, light, BUS) : 0;
+  if (up > 0.42 * height && up < 0.8 * height && edge > 0.18) {
+    return fill(colour, bus.glass, light, BUS);
+  }
+  if (up > 0.86 * height && up < 0.95 * height && edge > 0.5) {
+    return fill(colour, BLACK, light * 2, BUS);
+  }
+  if (up > 0.6 && up < 0.85 && edge > 0.1 && edge < 0.45) {
+    return fill(colour, bus.oncoming ? WHITE : TAIL_LIGHT, light, BUS);
+  }
+  return fill(colour, bus.colour, light, BUS);
 }
 
 function fill(colour: Float64Array, paint: Rgb, light: number, label: number): number {

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type Domain, drawColour, type Materials, type Paint, type Rgb } from "./domains.ts";
+import { type Domain, drawColour, type Paint, type Rgb } from "./domains.ts";
 import type { Random, Range } from "./random.ts";
 
 /** Where the camera stands and looks; `centre` and `horizon` are the vanishing point in pixels. */
@@ -71,8 +71,9 @@ export interface Post {
   colour: Rgb;
 }
 
-/** A car; `across` means that it crosses the street. */
-export interface Car {
+/** A car or a bus; `across` means that it crosses the street. */
+export interface Vehicle {
+  kind: "car" | "bus";
   lateral: number;
   depth: number;
   length: number;
@@ -113,7 +114,7 @@ export interface Scene {
   buildings: Building[];
   trees: Tree[];
   posts: Post[];
-  cars: Car[];
+  vehicles: Vehicle[];
   people: Person[];
 }
 
@@ -210,14 +211,14 @@ export function drawScene(random: Random, domain: Domain, width: number, height:
       width: random.range([0.16, 0.34]),
       colour: any(materials.posts),
     })),
-    cars: drawCars(random, domain, halfWidth),
+    vehicles: drawVehicles(random, domain, halfWidth),
     people: repeat(random.integer(layout.people), () => {
       const walks = halfWidth + random.range([0.5, street.facadeLine - halfWidth - 0.2]);
       return {
         lateral: random.chance(layout.jaywalking)
           ? random.range([-halfWidth, halfWidth])
           : random.sign() * walks,
-        depth: drawDepth(random, [3.5, 16]),
+        depth: drawDepth(random, [3.5, 12]),
         height: random.range([1.5, 1.95]),
         stride: random.range([0.05, 0.3]),
         coat: any(materials.clothes),
@@ -250,36 +251,48 @@ function drawBuilding(
   };
 }
 
-function drawCars(random: Random, { layout, materials }: Domain, halfWidth: number): Car[] {
-  const cars: Car[] = [];
-  const add = (lateral: number, depth: number, across: boolean, materials: Materials): void => {
-    const car: Car = {
+function drawVehicles(
+  random: Random,
+  { layout, materials }: Domain,
+  halfWidth: number,
+): Vehicle[] {
+  const vehicles: Vehicle[] = [];
+  const add = (kind: Vehicle["kind"], lateral: number, depth: number, across: boolean): void => {
+    const bus = kind === "bus";
+    const vehicle: Vehicle = {
+      kind,
       lateral,
       depth,
-      length: random.range([3.6, 4.8]),
-      width: random.range([1.65, 1.95]),
-      height: random.range([1.4, 1.75]),
+      length: random.range(bus ? [7, 11] : [3.6, 4.8]),
+      width: random.range(bus ? [2.3, 2.5] : [1.65, 1.95]),
+      height: random.range(bus ? [2.8, 3.3] : [1.4, 1.75]),
       across,
       oncoming: lateral < 0,
       colour: drawColour(random, random.pick(materials.cars)),
       glass: drawColour(random, GLASS),
     };
-    const apart = (other: Car): boolean =>
-      Math.abs(other.lateral - lateral) > 2.4 || Math.abs(other.depth - depth) > 5.4;
-    if (cars.every(apart)) cars.push(car);
+    const apart = (other: Vehicle): boolean =>
+      Math.abs(other.lateral - lateral) > 2.4 || depth > other.depth + other.length + 0.8 ||
+      other.depth > depth + vehicle.length + 0.8;
+    if (vehicles.every(apart)) vehicles.push(vehicle);
   };
+  if (random.chance(layout.bus)) {
+    const side = random.sign();
+    const lateral = side * random.range([0.4 * halfWidth, halfWidth - 1.4]);
+    add("bus", lateral, drawDepth(random, side < 0 ? [6, 24] : [9, 24]), false);
+  }
   for (let count = random.integer(layout.parkedCars); count > 0; count--) {
-    add(random.sign() * (halfWidth - 1), drawDepth(random, [4, 45]), false, materials);
+    add("car", random.sign() * (halfWidth - 1), drawDepth(random, [4, 45]), false);
   }
   for (let count = random.integer(layout.drivingCars); count > 0; count--) {
     const oncoming = random.chance(0.5);
     const depth = drawDepth(random, oncoming ? [6, 45] : [8, 45]);
-    add((oncoming ? -1 : 1) * halfWidth * 0.4, depth, false, materials);
+    add("car", (oncoming ? -1 : 1) * halfWidth * 0.4, depth, false);
   }
   if (random.chance(layout.crossingCar)) {
-    add(random.range([-halfWidth, halfWidth]), random.range([9, 20]), true, materials);
+    add("car", random.range([-halfWidth, halfWidth]), random.range([9, 20]), true);
   }
-  return cars;
+  return vehicles;
 }
 
 // Even on the screen rather than on the ground: near things are as frequent as far ones.
