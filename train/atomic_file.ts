@@ -61,9 +61,8 @@ export class AtomicFile implements Disposable {
       return action();
     } catch (error) {
       throw new DataError(
-        `Cannot write ${this.#path} as ${
-          describeFailure(error)
-        }; make room or choose another folder`,
+        `Cannot write ${this.#path} as ${describeFailure(error)}; ` +
+          `make room or choose another folder`,
         { cause: error },
       );
     }

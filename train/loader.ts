@@ -64,7 +64,7 @@ export function shuffledOrder(
 /** A stream of samples. Close it, or its workers keep the process alive. */
 export class Loader implements Disposable {
   readonly #options: Required<LoaderOptions>;
-  readonly #workers: DecodeThread[] = [];
+  readonly #workers = new Map<number, DecodeThread>();
   readonly #cache = new Map<number, DecodedItem>();
   #cacheBytes = 0;
   /** The samples from `#position` on, as promised by the workers. */
@@ -126,8 +126,8 @@ export class Loader implements Disposable {
 
   /** Ends the workers. Samples that are still awaited are rejected. */
   close(): void {
-    for (const worker of this.#workers) worker.close();
-    this.#workers.length = 0;
+    for (const worker of this.#workers.values()) worker.close();
+    this.#workers.clear();
     this.#queue.length = 0;
   }
 
@@ -171,7 +171,9 @@ export class Loader implements Disposable {
 
   #worker(position: number): DecodeThread {
     const at = position % this.#options.workers;
-    return this.#workers[at] ??= new DecodeThread(this.#options.dataset);
+    const worker = this.#workers.get(at) ?? new DecodeThread(this.#options.dataset);
+    this.#workers.set(at, worker);
+    return worker;
   }
 
   /** What came first stays: under whole epochs in random order, evicting the oldest would hit less often. */

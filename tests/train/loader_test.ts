@@ -83,7 +83,10 @@ Deno.test("the stream does not depend on batch sizes, workers, look-ahead or cac
     ) {
       assert.deepEqual(places(await stream({ ...options, ...variant }, [...counts])), expected);
     }
-    assert.deepEqual(places(await stream(options, [4, 2], 10)), expected.slice(10));
+    for (const workers of [1, 2]) {
+      const resumed = await stream({ ...options, workers, ahead: 1 }, [1, 6], 9);
+      assert.deepEqual(places(resumed), expected.slice(9));
+    }
   }));
 
 Deno.test("a sequential pass ends with fewer samples and starts again by seeking", () =>
