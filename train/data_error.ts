@@ -23,3 +23,10 @@ export function describeFailure(error: unknown): string {
   if (code === "EROFS") return "the disk is read-only";
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A list for use in a sentence: the first few names, and how many more there are. */
+export function shortList(names: readonly string[]): string {
+  if (names.length === 0) return "nothing";
+  const rest = names.length > 4 ? ` and ${names.length - 4} more` : "";
+  return names.slice(0, 4).join(", ") + rest;
+}

@@ -6,7 +6,7 @@
  * @module
  */
 import { dirname, join } from "node:path";
-import { DataError, describeFailure } from "./data_error.ts";
+import { DataError, describeFailure, shortList } from "./data_error.ts";
 import { readImage, readLabel, readPngHeader, type RgbImage } from "./image.ts";
 
 /** The known folder layouts. */
@@ -197,7 +197,7 @@ function filesOf(options: DatasetOptions, kind: Kind): Map<string, string> {
 function list(options: DatasetOptions, folder: string): Deno.DirEntry[] {
   const path = join(options.root, folder);
   try {
-    return [...Deno.readDirSync(path)];
+    return [...Deno.readDirSync(path)].sort((a, b) => a.name < b.name ? -1 : 1);
   } catch (error) {
     throw new DataError(
       `Cannot open data set ${options.root} as folder ${path} cannot be read: ` +
@@ -210,7 +210,7 @@ function list(options: DatasetOptions, folder: string): Deno.DirEntry[] {
 /** What stands where a missing folder was expected, such as the other splits. */
 function siblings(path: string): string {
   try {
-    const names = [...Deno.readDirSync(dirname(path))].map(({ name }) => name);
+    const names = [...Deno.readDirSync(dirname(path))].map(({ name }) => name).sort();
     return `, found ${shortList(names)} beside it`;
   } catch {
     return "";
@@ -232,12 +232,6 @@ function isFolder(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-function shortList(names: string[]): string {
-  if (names.length === 0) return "nothing";
-  const rest = names.length > 4 ? ` and ${names.length - 4} more` : "";
-  return names.sort().slice(0, 4).join(", ") + rest;
 }
 
 function count(things: unknown[], one: string, many: string): string {

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "./atomic_file.ts";
-import { DataError, describeFailure } from "./data_error.ts";
+import { DataError, describeFailure, shortList } from "./data_error.ts";
 
 /** What `result.json` says about one stage. Scores are percentages. */
 export interface StageResult {
@@ -65,7 +65,7 @@ export class RunFolder implements Disposable {
     try {
       Deno.mkdirSync(path, { recursive: true });
       const found = [...Deno.readDirSync(path)].map(({ name }) => name).sort();
-      if (found.length > 0) throw failure(`it is occupied by ${listed(found)}`);
+      if (found.length > 0) throw failure(`it is occupied by ${shortList(found)}`);
       // Of two processes that come this far together, only one creates this file.
       metrics = Deno.openSync(metricsPath, { append: true, read: true, createNew: true });
     } catch (error) {
@@ -185,9 +185,4 @@ function parseRecord(line: string): Record<string, unknown> | null {
   } catch {
     return null;
   }
-}
-
-function listed(names: string[]): string {
-  const shown = names.slice(0, 3).join(", ");
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
 }
