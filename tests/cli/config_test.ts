@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { resolveConfig } from "../../cli/train.ts";
+import {
+  mergeConfig,
+  presetConfig,
+  PRESETS,
+  type RunConfig,
+  withSteps,
+} from "../../train/config.ts";
+import { DataError } from "../../train/data_error.ts";
+
+function merge(values: unknown): RunConfig {
+  return mergeConfig(presetConfig("default"), { values, from: "config file a.json" });
+}
+
+function refuses(values: unknown, message: RegExp): void {
+  assert.throws(() => merge(values), (error) => {
+    assert.ok(error instanceof DataError);
+    assert.match(error.message, message);
+    assert.match(error.message, /^Cannot use [^\n]*$/);
+    return true;
+  });
+}
+
+const NOON = new Date(2026, 0, 31, 12, 5, 9);
+
+Deno.test("every preset is a valid configuration", () => {
+  for (const [name, preset] of Object.entries(PRESETS)) {
+    assert.deepEqual(mergeConfig(preset), preset, name);
+  }
+});
+
+Deno.test("the full preset holds the published hyper-parameters", () => {
+  const { network, data, stages } = PRESETS.full;
+  assert.deepEqual(network.blocks, [3, 4, 23, 3]);
+  assert.deepEqual([data.cropWidth, data.cropHeight, data.batch, data.longSide], [
+    896,
+    512,
+    4,
+    2200,
+  ]);
+  assert.deepEqual(
+    [stages.warmup.learningRate, stages.warmup.headFactor, stages.stage1.learningRate],
+    [2.5e-4, 10, 1e-4],
+  );
+  const { alpha, beta, gamma1, gamma2, temperature, prototypeDecay, emaDecay } = stages.stage1;
+  assert.deepEqual(
+    [alpha, beta, gamma1, gamma2, temperature, prototypeDecay, emaDecay],
+    [0.1, 1, 10, 0.1, 1, 0.9999, 0.999],
+  );
+});
+
+Deno.test("a config file sets the keys it names and leaves the others", () => {
+  const config = merge({
+    seed: 7,
+    network: { dilations: [1, 2] },
+    stages: { stage1: { alpha: 0 } },
+  });
+  const expected = presetConfig("default");
+  expected.seed = 7;
+  expected.network.dilations = [1, 2];
+  expected.stages.stage1.alpha = 0;
+  assert.deepEqual(config, expected);
+});
+
+Deno.test("merging changes neither the preset nor the given values", () => {
+  const before = structuredClone(PRESETS.default);
+  const values = { network: { dilations: [3] } };
+  const config = merge(values);
+  config.network.dilations.push(4);
+  config.data.scales[0] = 9;
+  assert.deepEqual(PRESETS.default, before);
+  assert.deepEqual(values, { network: { dilations: [3] } });
+});
+
+Deno.test("an unknown key is refused with the nearest name", () => {
+  refuses({ sede: 1 }, /key sede is unknown: did you mean seed\?$/);
+  refuses({ stages: { stage1: { emaDecai: 1 } } }, /did you mean stages\.stage1\.emaDecay\?$/);
+  refuses(
+    { data: { colour: 1 } },
+    /key data\.colour is unknown: expected one of sourceDirectory, /,
+  );
+});
+
+Deno.test("a key that every object inherits is still unknown", () => {
+  refuses({ toString: 1 }, /key toString is unknown/);
+  refuses(JSON.parse(`{ "__proto__": { "seed": 1 } }`), /key __proto__ is unknown/);
+});
+
+Deno.test("a value of another kind or out of range is refused with what was expected", () => {
+  refuses({ seed: "1" }, /as seed is "1": expected a whole number of at least 0; correct it$/);
+  refuses({ seed: 1.5 }, /as seed is 1\.5: expected a whole number/);
+  refuses({ network: { head: "v3" } }, /network\.head is "v3": expected one of proda, classic/);
+  refuses(
+    { network: { dropout: 1 } },
+    /network\.dropout is 1: expected a number from 0 to below 1/,
+  );
+  refuses(
+    { network: { blocks: [1, 1] } },
+    /network\.blocks is \[1,1\]: expected four whole numbers/,
+  );
+  refuses({ network: { blocks: [1, 1, 1, 0] } }, /network\.blocks\.3 is 0/);
+  refuses({ network: 3 }, /as network is 3: expected an object with any of the keys blocks, /);
+  refuses({ data: { scales: [2, 1] } }, /data\.scales is \[2,1\]: expected two numbers, the least/);
+  refuses(
+    { stages: { source: { learningRate: 0 } } },
+    /learningRate is 0: expected a number above/,
+  );
+  refuses({ pipeline: [] }, /pipeline is \[\]: expected a list of stages, each once/);
+  refuses({ pipeline: ["stage9"] }, /pipeline\.0 is "stage9": expected one of source, /);
+  refuses([], /as it is \[\]: expected an object/);
+  refuses(null, /as it is null: expected an object/);
+});
+
+Deno.test("values that do not go together are refused", () => {
+  refuses({ network: { groups: 7 } }, /network\.groups is 7: expected a divisor of/);
+  refuses({ data: { targetDirectory: "t" } }, /give --source too$/);
+  refuses({ pipeline: ["source", "oracle"] }, /expected it alone/);
+});
+
+Deno.test("a number of steps stretches the schedules with the stages", () => {
+  const full = withSteps(presetConfig("full"), 1000);
+  assert.equal(full.stages.stage1.steps, 1000);
+  assert.equal(full.stages.stage1.scheduleSteps, Math.round(90_000 * 1000 / 62_412));
+  const one = withSteps(presetConfig("default"), 1);
+  assert.equal(one.stages.source.scheduleSteps, 1);
+  assert.equal(one.logEvery, 1);
+});
+
+Deno.test("flags win over the config file, and the file over the preset", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(path, `{ "seed": 5, "data": { "batch": 2 }, "out": "runs/file" }`);
+    const config = await resolveConfig({ preset: "quick", config: path, seed: 6 }, NOON);
+    assert.equal(config.seed, 6);
+    assert.equal(config.data.batch, 2);
+    assert.equal(config.out, "runs/file");
+    assert.equal(config.stages.source.steps, PRESETS.quick.stages.source.steps);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("one domain may come from the file and the other from a flag", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(path, `{ "data": { "sourceDirectory": "a" } }`);
+    const { data } = await resolveConfig({ config: path, target: "b" }, NOON);
+    assert.deepEqual([data.sourceDirectory, data.targetDirectory], ["a", "b"]);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("a run without --out gets a folder of its own by date and time", async () => {
+  assert.equal((await resolveConfig({}, NOON)).out, "runs/default-20260131-120509");
+  assert.equal((await resolveConfig({ out: "here" }, NOON)).out, "here");
+});
+
+Deno.test("a config file that is missing or no JSON is named", async () => {
+  await assert.rejects(
+    resolveConfig({ config: "no/such.json" }, NOON),
+    /^DataError: Cannot read config file no\/such\.json as it does not exist: expected an object/,
+  );
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(path, "{ seed: 1 }");
+    await assert.rejects(
+      resolveConfig({ config: path }, NOON),
+      /as it is not JSON \(.*\): expected/,
+    );
+  } finally {
+    await Deno.remove(path);
+  }
+});

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { runProgram } from "./_program.ts";
+
+/** Commands, and the sentence each must end with on standard error, with exit code 2. */
+const MISUSES: readonly (readonly [string[], string])[] = [
+  [["trian"], "Cannot run this as there is no command trian: did you mean train? See ./run --help"],
+  [
+    ["train", "--sed", "3"],
+    "Cannot run train as it has no option --sed: did you mean --seed? See ./run train --help",
+  ],
+  [
+    ["train", "--steps", "many"],
+    "Cannot run train as --steps is many: expected a whole number of at least 1; see ./run train --help",
+  ],
+  [
+    ["train", "--memory-budget", "much"],
+    "Cannot run train as --memory-budget is much: expected a size such as 2GiB or 500MB; see ./run train --help",
+  ],
+  [
+    ["train", "--preset", "quik"],
+    "Cannot run train as --preset is quik: expected one of default, quick, full, did you mean quick? See ./run train --help",
+  ],
+  [
+    ["train", "now"],
+    "Cannot run train as it takes options only: found now; see ./run train --help",
+  ],
+  [
+    ["predict", "--input", "here"],
+    "Cannot run predict as --checkpoint is missing: expected <file>; see ./run predict --help",
+  ],
+  [
+    ["eval", "--checkpoint"],
+    "Cannot run eval as --checkpoint has no value: expected <file>; see ./run eval --help",
+  ],
+  [
+    ["train", "--preset", "full"],
+    "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of GPU time: give --source and --target, or leave --preset out",
+  ],
+  [
+    ["train", "--source", "here"],
+    "Cannot use this configuration as only one domain has a folder: expected folders of both, or of neither for the built-in benchmark; give --target too",
+  ],
+];
+
+for (const [args, sentence] of MISUSES) {
+  Deno.test(`${args.join(" ")} is refused in one sentence`, async () => {
+    const { code, stdout, stderr } = await runProgram(...args);
+    assert.equal(stderr, `${sentence}\n`);
+    assert.equal(stdout, "");
+    assert.equal(code, 2);
+  });
+}
+
+Deno.test("a config file with an unknown key is refused with the nearest name", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(path, `{ "stages": { "stage1": { "temprature": 2 } } }`);
+    const { code, stderr } = await runProgram("train", "--config", path);
+    assert.equal(
+      stderr,
+      `Cannot use config file ${path} as key stages.stage1.temprature is unknown: did you mean stages.stage1.temperature?\n`,
+    );
+    assert.equal(code, 2);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("help names every command, and each command's help its options and examples", async () => {
+  const { code, stdout } = await runProgram("--help");
+  assert.equal(code, 0);
+  for (const command of ["train", "eval", "predict", "generate", "doctor"]) {
+    assert.match(stdout, new RegExp(`^ {2}${command} `, "m"));
+    const help = await runProgram(command, "--help");
+    assert.equal(help.code, 0, help.stderr);
+    assert.match(help.stdout, /^Examples?:$/m, command);
+    assert.match(help.stdout, new RegExp(`./run ${command}`), command);
+  }
+});
+
+Deno.test("without a command the program shows its help and fails", async () => {
+  const { code, stdout } = await runProgram();
+  assert.match(stdout, /^Usage: /);
+  assert.equal(code, 2);
+});

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "../../cli/values.ts";
+import { nearest } from "../../train/nearest.ts";
+
+Deno.test("sizes are read in binary and decimal units", () => {
+  assert.equal(parseBytes("2GiB"), 2 * 2 ** 30);
+  assert.equal(parseBytes("1.5g"), 1.5 * 2 ** 30);
+  assert.equal(parseBytes("500 MB"), 500e6);
+  assert.equal(parseBytes("4096"), 4096);
+});
+
+Deno.test("sizes that are none are refused", () => {
+  for (const text of ["", "GiB", "-1", "0", "2 apples", "1e9", "Infinity", "0.1"]) {
+    assert.throws(() => parseBytes(text), /Expected a size/, text);
+  }
+});
+
+Deno.test("counts are whole numbers from 1, seeds from 0", () => {
+  assert.equal(parseCount("12"), 12);
+  assert.equal(parseSeed("0"), 0);
+  for (const text of ["0", "-1", "1.5", "", " ", "NaN", "1e400", "9007199254740993"]) {
+    assert.throws(() => parseCount(text), /whole number of at least 1/, text);
+  }
+  assert.throws(() => parseSeed("-1"), /whole number of at least 0/);
+});
+
+Deno.test("names must be known, and the error suggests the nearest", () => {
+  const parse = parseName(["gta5", "cityscapes"]);
+  assert.equal(parse("gta5"), "gta5");
+  assert.throws(() => parse("cityscape"), /did you mean cityscapes\?/);
+  assert.throws(() => parse("kitti"), (error: Error) => !error.message.includes("did you mean"));
+  assert.deepEqual(parseNames(["a", "b"])("b, a"), ["b", "a"]);
+});
+
+Deno.test("the nearest name forgives a slip or two and no more", () => {
+  const names = ["temperature", "alpha", "beta", "gamma1", "gamma2"];
+  assert.equal(nearest("temprature", names), "temperature");
+  assert.equal(nearest("Alpha", names), "alpha");
+  assert.equal(nearest("aplha", names), "alpha");
+  assert.equal(nearest("gama2", names), "gamma2");
+  assert.equal(nearest("momentum", names), null);
+  assert.equal(nearest("x", []), null);
+});
