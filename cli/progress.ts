@@ -19,6 +19,8 @@ export interface Progress extends TrainingObserver {
 
 /** Where lines go: standard output, or standard error where the output is the result's alone. */
 export interface Screen {
+  /** The stream behind it. */
+  readonly stream: "stdout" | "stderr";
   /** Whether a person looks at it. */
   readonly isTerminal: boolean;
   /** Writes text as it is. */
@@ -29,6 +31,7 @@ export interface Screen {
 export function screen(stream: "stdout" | "stderr"): Screen {
   const encoder = new TextEncoder();
   return {
+    stream,
     isTerminal: Deno[stream].isTerminal(),
     write(text) {
       const bytes = encoder.encode(text);
@@ -45,7 +48,9 @@ export function screen(stream: "stdout" | "stderr"): Screen {
 export async function openProgress(to: Screen, every: number): Promise<Progress> {
   if (!to.isTerminal) return new PlainProgress(to, every);
   const { SingleBar } = (await import("cli-progress")).default;
-  return new LiveProgress(to, (options): Bar => new SingleBar(options));
+  const { default: process } = await import("node:process");
+  const stream = process[to.stream];
+  return new LiveProgress(to, (options): Bar => new SingleBar({ ...options, stream }));
 }
 
 /** One line every few steps. */

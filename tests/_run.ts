@@ -64,9 +64,10 @@ const named = Deno.args.some((argument) => !argument.startsWith("-"));
 const child = new Deno.Command("deno", {
   args: [
     "test",
+    "--no-check", // `deno task check` has its own turn
     "--allow-read",
     "--allow-write",
-    "--allow-run=deno",
+    "--allow-run=deno,/bin/sh",
     "--allow-env=DENO_WEBGPU_BACKEND",
     ...Deno.args,
     ...(named ? [] : ["tests/"]),

@@ -1,0 +1,161 @@
+// ./run with stand-ins for Deno and npm: which of them it starts, and how.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+
+const ROOT = new URL("../../", import.meta.url);
+const ARGS = ["eval", "--name", "two words", "a'b", "$HOME", ""];
+
+/** Prints how it was called, or a version. */
+const DENO = (version: string) =>
+  `#!/bin/sh
+if [ "$1" = --version ]; then echo "deno ${version} (stable, release, any)"; exit; fi
+echo "deno ${version} backend=$DENO_WEBGPU_BACKEND"
+printf '<%s>' "$@"
+exit 7
+`;
+/** Installs a Deno that says 9.9.9 where npm would put it, and counts its calls. */
+const NPM = `#!/bin/sh
+echo "$@" >> "$(dirname "$0")/npm.log"
+while [ $# -gt 0 ]; do case $1 in --prefix) prefix=$2; shift ;; esac; shift; done
+mkdir -p "$prefix/node_modules/@deno/any"
+cp "$(dirname "$0")/installed" "$prefix/node_modules/@deno/any/deno"
+`;
+
+/** A copy of ./run beside a folder of stand-ins that alone is on PATH, with what the script needs. */
+async function withLauncher(
+  standIns: Record<string, string>,
+  use: (start: typeof launch, folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  const launch = makeLaunch(folder);
+  try {
+    await Deno.mkdir(join(folder, "bin"));
+    await Deno.copyFile(new URL("run", ROOT), join(folder, "run"));
+    await Deno.chmod(join(folder, "run"), 0o755);
+    for (const [name, script] of Object.entries(standIns)) {
+      await Deno.writeTextFile(join(folder, "bin", name), script, { mode: 0o755 });
+    }
+    for (const tool of ["sh", "dirname", "uname", "mkdir", "mv", "rm", "cp"]) {
+      const path = [`/bin/${tool}`, `/usr/bin/${tool}`].find((path) => exists(path));
+      if (path !== undefined) await Deno.symlink(path, join(folder, "bin", tool));
+    }
+    await use(launch, folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+declare function launch(environment?: Record<string, string>): Promise<{
+  code: number;
+  stdout: string;
+  stderr: string;
+}>;
+
+function makeLaunch(folder: string): typeof launch {
+  return async (environment = {}) => {
+    const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
+      args: [join(folder, "run"), ...ARGS],
+      // A driver is named, so that no test installs one.
+      env: { PATH: join(folder, "bin"), VK_DRIVER_FILES: "any.json", ...environment },
+      clearEnv: true,
+    }).output();
+    const decoder = new TextDecoder();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const TASK = `<task><--quiet>${ARGS.map((argument) => `<${argument}>`).join("")}`;
+const BACKEND = Deno.build.os === "darwin" ? "metal" : "vulkan";
+const ignore = Deno.build.os === "windows";
+
+Deno.test({
+  name: "the launcher runs a recent Deno of PATH with every argument and its exit code",
+  ignore,
+  fn: () =>
+    withLauncher({ deno: DENO("2.9.0") }, async (launch) => {
+      const { code, stdout, stderr } = await launch();
+      assert.equal(stdout, `deno 2.9.0 backend=${BACKEND}\n${TASK}`);
+      assert.equal(stderr, "");
+      assert.equal(code, 7);
+    }),
+});
+
+Deno.test({
+  name: "the launcher accepts later versions and a backend of the user's choice",
+  ignore,
+  fn: () =>
+    withLauncher({ deno: DENO("3.0.1-rc.1+abc") }, async (launch) => {
+      const { stdout } = await launch({ DENO_WEBGPU_BACKEND: "gl" });
+      assert.match(stdout, /^deno 3\.0\.1-rc\.1\+abc backend=gl\n/);
+    }),
+});
+
+for (const [what, old] of [["no", null], ["an old", "2.8.9"], ["a very old", "1.46.3"]] as const) {
+  Deno.test({
+    name: `with ${what} Deno on PATH the launcher installs the pinned one once`,
+    ignore,
+    fn: () => {
+      const deno = old === null ? {} : { deno: DENO(old) };
+      return withLauncher(
+        { ...deno, npm: NPM, installed: DENO("9.9.9") },
+        async (launch, folder) => {
+          const first = await launch();
+          assert.equal(first.code, 7, first.stderr);
+          assert.match(first.stdout, /^deno 9\.9\.9 /);
+          assert.ok(first.stdout.endsWith(TASK));
+          const second = await launch();
+          assert.equal(second.stdout, first.stdout);
+          assert.equal(second.stderr, "");
+          const calls = await Deno.readTextFile(join(folder, "bin", "npm.log"));
+          assert.match(calls, /^install [^\n]* deno@2\.9\.6\n$/);
+          assert.deepEqual([...Deno.readDirSync(join(folder, ".deno"))].map(({ name }) => name), [
+            "2.9.6",
+          ]);
+        },
+      );
+    },
+  });
+}
+
+Deno.test({
+  name: "an installation that fails leaves nothing behind and is tried again",
+  ignore,
+  fn: () =>
+    withLauncher({ npm: "#!/bin/sh\nexit 1\n" }, async (launch, folder) => {
+      const { code, stderr } = await launch();
+      assert.equal(code, 2);
+      assert.match(stderr, /Cannot install Deno 2\.9\.6 as npm failed \(see above\): /);
+      assert.deepEqual([...Deno.readDirSync(join(folder, ".deno"))], []);
+    }),
+});
+
+Deno.test({
+  name: "with neither Deno nor npm the launcher says what to install",
+  ignore,
+  fn: () =>
+    withLauncher({}, async (launch) => {
+      const { code, stdout, stderr } = await launch();
+      assert.equal(
+        stderr,
+        "Cannot run a task as neither Deno 2.9 or newer nor npm was found on PATH: " +
+          "install Node (with npm) or Deno, then run this again.\n",
+      );
+      assert.equal(stdout, "");
+      assert.equal(code, 2);
+    }),
+});
+
+Deno.test("the launcher installs the version that the documents and CI speak of", () => {
+  const script = Deno.readTextFileSync(new URL("run", ROOT));
+  assert.match(script, /^deno_version=2\.9\.6 /m);
+});

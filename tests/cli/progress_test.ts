@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import {
+  classTable,
+  formatDuration,
+  LiveProgress,
+  openProgress,
+  PlainProgress,
+  type Screen,
+} from "../../cli/progress.ts";
+import { formatProfile } from "../../cli/profile.ts";
+import type { StageResult, TrainingObserver } from "../../train/observer.ts";
+
+function fakeScreen(isTerminal: boolean): Screen & { text: string } {
+  return {
+    stream: "stderr",
+    isTerminal,
+    text: "",
+    write(text) {
+      this.text += text;
+    },
+  };
+}
+
+const RESULT: StageResult = {
+  name: "source",
+  steps: 20,
+  mIoU: 51.25,
+  classIoU: { road: 80, sky: 22.5 },
+  pixelAccuracy: 90,
+  seconds: 65,
+};
+
+/** A stage of twenty steps with one evaluation. */
+function play(observer: TrainingObserver): void {
+  observer.stageStart({ name: "source", steps: 20, firstStep: 0 });
+  for (let step = 1; step <= 20; step++) {
+    observer.step({
+      stage: "source",
+      step,
+      steps: 20,
+      losses: { source: 2 / step, regulariser: 0.5 },
+      learningRate: 1e-3,
+      stepsPerSecond: 2,
+    });
+  }
+  const { mIoU, classIoU, pixelAccuracy } = RESULT;
+  observer.evaluation({ stage: "source", step: 20, mIoU, classIoU, pixelAccuracy });
+  observer.stageEnd(RESULT);
+}
+
+Deno.test("a pipe gets plain lines: the first step, every tenth, scores and the end", () => {
+  const screen = fakeScreen(false);
+  play(new PlainProgress(screen, 10));
+  assert.deepEqual(screen.text.split("\n"), [
+    "source: 20 steps",
+    "source  1/20 | loss source 2.000 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:10 left",
+    "source 10/20 | loss source 0.200 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:05 left",
+    "source 20/20 | loss source 0.100 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:00 left",
+    "source step 20: mIoU 51.3 %, pixel accuracy 90.0 %",
+    "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %",
+    "",
+  ]);
+});
+
+Deno.test("a pipe never gets a control character", async () => {
+  const screen = fakeScreen(false);
+  const progress = await openProgress(screen, 1);
+  play(progress);
+  progress.close();
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(screen.text, /[\x00-\x09\x0b-\x1f]/);
+});
+
+Deno.test("a terminal gets one bar a stage with loss, mIoU, speed and time left", () => {
+  const calls: unknown[][] = [];
+  const screen = fakeScreen(true);
+  const progress = new LiveProgress(screen, (options) => {
+    calls.push(["new", options.gracefulExit]);
+    return {
+      start: (...rest) => calls.push(["start", ...rest]),
+      update: (...rest) => calls.push(["update", ...rest]),
+      render: (...rest) => calls.push(["render", ...rest]),
+      stop: () => calls.push(["stop"]),
+    };
+  });
+  play(progress);
+  progress.close();
+  const waiting = { stage: "source", loss: "–", mIoU: "–", speed: "–", left: "–" };
+  assert.deepEqual(calls.slice(0, 3), [
+    ["new", false],
+    ["start", 20, 0, waiting],
+    ["update", 1, { loss: "2.500", mIoU: "–", speed: "2.0", left: "0:10" }],
+  ]);
+  assert.deepEqual(calls.slice(-2), [["update", 20, { mIoU: "51.3 %" }], ["stop"]]);
+  assert.equal(screen.text, "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %\n");
+});
+
+Deno.test("the real bar draws on the screen that it is given a terminal for, and stops", async () => {
+  const progress = await openProgress(fakeScreen(true), 1);
+  progress.stageStart({ name: "source", steps: 3, firstStep: 0 });
+  progress.step({
+    stage: "source",
+    step: 1,
+    steps: 3,
+    losses: { source: 1 },
+    learningRate: 1,
+    stepsPerSecond: 1,
+  });
+  progress.close();
+  progress.close();
+});
+
+Deno.test("the table has a row for every class scored and a column for every stage", () => {
+  const table = classTable([RESULT, {
+    ...RESULT,
+    name: "stage1",
+    classIoU: { road: 81, sky: null },
+  }]);
+  const rows = table.split("\n").map((line) => line.trim().split(/\s{2,}/));
+  assert.deepEqual(rows.filter(([name]) => !name.startsWith("─")), [
+    ["IoU in %", "source", "stage1"],
+    ["road", "80.0", "81.0"],
+    ["sky", "22.5", "–"],
+    ["mIoU", "51.3", "51.3"],
+    ["pixel accuracy", "90.0", "90.0"],
+  ]);
+  assert.equal(classTable([]), "");
+});
+
+Deno.test("durations read as a clock", () => {
+  assert.equal(formatDuration(7), "0:07");
+  assert.equal(formatDuration(754), "12:34");
+  assert.equal(formatDuration(3723), "1:02:03");
+  assert.equal(formatDuration(Infinity), "–");
+});
+
+Deno.test("the profile shows the most expensive kernels and sums up the rest", () => {
+  const kernel = (index: number) => ({
+    label: `kernel ${index}`,
+    calls: 2,
+    milliseconds: 100 - index,
+    share: 0.05,
+    gigaflops: index === 0 ? 42 : 0,
+    gigabytes: 1.25,
+  });
+  const lines = formatProfile(Array.from({ length: 17 }, (_, index) => kernel(index))).split("\n");
+  assert.match(lines[0], /^kernel +calls +ms +share +GFLOP\/s +GB\/s$/);
+  assert.match(lines[2], /^kernel 0 +2 +100\.0 +5\.0 % +42\.0 +1\.3$/);
+  assert.match(lines[3], /^kernel 1 +2 +99\.0 +5\.0 % +– +1\.3$/);
+  assert.equal(lines.at(-1), "and 2 more kernels, 169.0 ms");
+});
