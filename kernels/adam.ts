@@ -1,0 +1,80 @@
+// Adam with bias correction; the formula is in the WGSL.
+
+import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
+import { spread, strideFor } from "./spread.ts";
+import source from "./adam.wgsl" with { type: "text" };
+
+const shared = {
+  file: "kernels/adam.wgsl",
+  source,
+  params: {
+    count: "u32",
+    stride: "u32",
+    rate: "f32",
+    firstShare: "f32",
+    secondShare: "f32",
+    eps: "f32",
+    decay: "f32",
+  },
+} as const;
+const advance = defineKernel({
+  ...shared,
+  name: "adam.advance",
+  entry: "advance",
+  reads: [],
+  writes: ["corrections"],
+});
+const step = defineKernel({
+  ...shared,
+  name: "adam.step",
+  entry: "step",
+  reads: ["grad", "corrections"],
+  writes: ["weight", "first", "second"],
+});
+
+/** Numbers of one Adam step. */
+export interface AdamOptions {
+  /** Step size. */
+  readonly rate: number;
+  /** Decay of the first and of the second moment. */
+  readonly betas: readonly [number, number];
+  /** Added to the root of the second moment. */
+  readonly eps: number;
+  /** L2 penalty, added to the gradient. */
+  readonly decay: number;
+}
+
+/** What Adam keeps of one parameter, each of its size. */
+export interface AdamMoments {
+  /** Moving mean of the gradient. */
+  readonly first: GpuArray;
+  /** Moving mean of its square. */
+  readonly second: GpuArray;
+}
+
+/** Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first. */
+export function adamAdvance(corrections: GpuArray, betas: readonly [number, number]): void {
+  const params = { ...shares(betas), count: 2, stride: 1, rate: 0, eps: 0, decay: 0 };
+  dispatch(advance, { corrections }, params, [1]);
+}
+
+/** Updates `weight` and its moments in place from `grad`; all of one size. */
+export function adamStep(
+  weight: GpuArray,
+  { first, second }: AdamMoments,
+  grad: GpuArray,
+  corrections: GpuArray,
+  { rate, betas, eps, decay }: AdamOptions,
+): void {
+  const stride = strideFor(weight.gpu);
+  const numbers = { ...shares(betas), stride, rate, eps, decay };
+  sliceByElement([grad], [weight, first, second], ([grad], [weight, first, second]) => {
+    const arrays = { grad, corrections, weight, first, second };
+    dispatch(step, arrays, { ...numbers, count: grad.size }, spread(grad.size));
+  });
+}
+
+// In doubles: in 32-bit floats, 1 - 0.999 would have four digits.
+function shares([firstBeta, secondBeta]: readonly [number, number]) {
+  return { firstShare: 1 - firstBeta, secondShare: 1 - secondBeta };
+}

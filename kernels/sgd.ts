@@ -1,0 +1,39 @@
+// SGD with momentum and weight decay; the formula is in the WGSL.
+
+import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
+import { spread, strideFor } from "./spread.ts";
+import source from "./sgd.wgsl" with { type: "text" };
+
+const step = defineKernel({
+  name: "sgd.step",
+  file: "kernels/sgd.wgsl",
+  source,
+  entry: "step",
+  reads: ["grad"],
+  writes: ["weight", "velocity"],
+  params: { count: "u32", stride: "u32", rate: "f32", momentum: "f32", decay: "f32" },
+});
+
+/** Numbers of one SGD step. */
+export interface SgdOptions {
+  /** Factor of the velocity in the update. */
+  readonly rate: number;
+  /** Factor of the old velocity. */
+  readonly momentum: number;
+  /** L2 penalty, added to the gradient. */
+  readonly decay: number;
+}
+
+/** Updates `weight` and `velocity` in place from `grad`; all of one size. */
+export function sgdStep(
+  weight: GpuArray,
+  velocity: GpuArray,
+  grad: GpuArray,
+  options: SgdOptions,
+): void {
+  const stride = strideFor(weight.gpu);
+  sliceByElement([grad], [weight, velocity], ([grad], [weight, velocity]) => {
+    const params = { count: grad.size, stride, ...options };
+    dispatch(step, { grad, weight, velocity }, params, spread(grad.size));
+  });
+}

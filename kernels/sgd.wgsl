@@ -1,0 +1,33 @@
+// One step of SGD with momentum and L2 weight decay, as PyTorch's:
+//   velocity = momentum * velocity + grad + decay * weight; weight -= rate * velocity
+// (PyTorch's first step sets velocity to the gradient, which is the same from a velocity of 0.)
+//
+// weight, velocity, grad: any shape, all the same, `count` elements.
+// One invocation owns RUN elements, `stride` apart as in elementwise.wgsl, and updates them in place.
+
+@group(0) @binding(0) var<storage, read> grad: array<f32>;
+@group(0) @binding(1) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(2) var<storage, read_write> velocity: array<f32>;
+
+struct Params { count: u32, stride: u32, rate: f32, momentum: f32, decay: f32 }
+@group(1) @binding(0) var<uniform> params: Params;
+
+const WORKGROUP_SIZE = 64u;
+const RUN = 16u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn step(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let block = (group.y * groups.x + group.x) * WORKGROUP_SIZE * RUN;
+  let first = block + local * select(1, RUN, params.stride == 1);
+  let end = min(first + RUN * params.stride, params.count);
+  for (var i = first; i < end; i += params.stride) {
+    let w = weight[i];
+    let v = params.momentum * velocity[i] + grad[i] + params.decay * w;
+    velocity[i] = v;
+    weight[i] = w - params.rate * v;
+  }
+}

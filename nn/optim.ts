@@ -1,0 +1,212 @@
+// Optimisers: they own what they remember of each parameter, and change parameters in place.
+
+import { adamAdvance, type AdamMoments, adamStep } from "../kernels/adam.ts";
+import { formatShape, GpuArray, sameShape } from "../kernels/runtime/mod.ts";
+import { sgdStep } from "../kernels/sgd.ts";
+import type { StateSource } from "./module.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Parameters that share a learning rate. */
+export interface ParameterGroup {
+  /** Parameters under unique names. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Multiplies the learning rate of a step (default 1). */
+  readonly learningRateFactor?: number;
+}
+
+/** What {@link Sgd} and {@link Adam} have in common: groups, steps and a state to save. */
+export abstract class Optimizer<Memory> {
+  readonly #groups: readonly ParameterGroup[];
+  readonly #memories = new Map<string, Memory>();
+
+  /**
+   * Remembers something of every parameter.
+   *
+   * @throws {TypeError} If a parameter or a name occurs twice: it would be stepped twice.
+   */
+  constructor(groups: readonly ParameterGroup[], remember: (tensor: Tensor) => Memory) {
+    this.#groups = groups;
+    const tensors = new Set<Tensor>();
+    for (const { parameters } of groups) {
+      for (const [name, tensor] of parameters) {
+        if (tensors.has(tensor) || this.#memories.has(name)) {
+          throw new TypeError(
+            `Cannot make an optimiser as the parameter "${name}" occurs in it twice`,
+          );
+        }
+        tensors.add(tensor);
+        this.#memories.set(name, remember(tensor));
+      }
+    }
+  }
+
+  /** Updates one parameter from its gradient. */
+  protected abstract update(weight: Tensor, grad: GpuArray, memory: Memory, rate: number): void;
+
+  /** Updates every parameter that has a gradient. */
+  step(learningRate: number): void {
+    for (const { parameters, learningRateFactor = 1 } of this.#groups) {
+      for (const [name, tensor] of parameters) {
+        const memory = this.#memories.get(name) as Memory;
+        if (tensor.grad) {
+          this.update(tensor, tensor.grad, memory, learningRate * learningRateFactor);
+        }
+      }
+    }
+  }
+
+  /** Drops the gradient of every parameter. */
+  zeroGrad(): void {
+    for (const { parameters } of this.#groups) {
+      for (const tensor of parameters.values()) tensor.zeroGrad();
+    }
+  }
+
+  /** What is remembered of each parameter, under its name. */
+  protected get memories(): ReadonlyMap<string, Memory> {
+    return this.#memories;
+  }
+
+  /** Every array that the next step depends on besides the parameters; the optimiser's own. */
+  abstract state(): Map<string, GpuArray>;
+
+  /**
+   * Overwrites the state with values saved from {@link Optimizer.state}.
+   *
+   * @throws {TypeError} If an array is missing or has another shape; nothing is overwritten then.
+   */
+  loadState(source: StateSource): void {
+    const state = this.state();
+    for (const [name, { shape }] of state) {
+      const found = source.get(name)?.shape;
+      if (!found || !sameShape(found, shape)) {
+        throw new TypeError(
+          `Cannot load the optimiser's state as "${name}" must be ${formatShape(shape)}: ${
+            found ? `it is ${formatShape(found)}` : "it is missing"
+          }`,
+        );
+      }
+    }
+    for (const [name, target] of state) {
+      const values = source.get(name);
+      if (values instanceof GpuArray) target.gpu.copy(values, target);
+      else if (values) target.gpu.write(target, values.floats());
+    }
+  }
+
+  /** Frees the state; parameters and gradients are left alone. */
+  dispose(): void {
+    for (const array of this.state().values()) array.release();
+  }
+
+  /** Same as `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * SGD with momentum and L2 weight decay, in PyTorch's form: `velocity = momentum * velocity + grad +
+ * weightDecay * weight; weight -= learningRate * velocity`.
+ */
+export class Sgd extends Optimizer<GpuArray> {
+  readonly #momentum: number;
+  readonly #weightDecay: number;
+
+  /**
+   * Starts every velocity at 0.
+   *
+   * @throws {TypeError} If a parameter occurs twice.
+   */
+  constructor(
+    groups: readonly ParameterGroup[],
+    { momentum = 0, weightDecay = 0 }: {
+      readonly momentum?: number;
+      readonly weightDecay?: number;
+    } = {},
+  ) {
+    super(groups, ({ gpu, shape }) => gpu.zeros(shape, "velocity"));
+    this.#momentum = momentum;
+    this.#weightDecay = weightDecay;
+  }
+
+  /** Updates one parameter from its gradient. */
+  protected override update(
+    { array }: Tensor,
+    grad: GpuArray,
+    velocity: GpuArray,
+    rate: number,
+  ): void {
+    const options = { rate, momentum: this.#momentum, decay: this.#weightDecay };
+    sgdStep(array, velocity, grad, options);
+  }
+
+  /** The velocities, as `velocity.<parameter>`. */
+  override state(): Map<string, GpuArray> {
+    return new Map([...this.memories].map(([name, array]) => [`velocity.${name}`, array]));
+  }
+}
+
+/**
+ * Adam (Kingma and Ba, 2015) in PyTorch's form, with bias correction, eps outside the root and L2
+ * weight decay.
+ */
+export class Adam extends Optimizer<AdamMoments> {
+  readonly #betas: readonly [number, number];
+  readonly #eps: number;
+  readonly #weightDecay: number;
+  // 1 - betas^t. On the GPU with the rest of the state, so that saving and loading are copies.
+  readonly #corrections: GpuArray;
+
+  /**
+   * Starts every moment at 0.
+   *
+   * @throws {TypeError} If a parameter occurs twice, or there is none.
+   */
+  constructor(
+    groups: readonly ParameterGroup[],
+    { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 }: {
+      readonly betas?: readonly [number, number];
+      readonly eps?: number;
+      readonly weightDecay?: number;
+    } = {},
+  ) {
+    const [first] = groups.flatMap(({ parameters }) => [...parameters.values()]);
+    if (!first) throw new TypeError("Cannot make an Adam optimiser as it has no parameters");
+    super(groups, ({ gpu, shape }) => ({
+      first: gpu.zeros(shape, "first moment"),
+      second: gpu.zeros(shape, "second moment"),
+    }));
+    this.#corrections = first.gpu.zeros([2], "bias corrections");
+    this.#betas = betas;
+    this.#eps = eps;
+    this.#weightDecay = weightDecay;
+  }
+
+  /** Updates every parameter that has a gradient. */
+  override step(learningRate: number): void {
+    adamAdvance(this.#corrections, this.#betas);
+    super.step(learningRate);
+  }
+
+  /** Updates one parameter from its gradient. */
+  protected override update(
+    { array }: Tensor,
+    grad: GpuArray,
+    moments: AdamMoments,
+    rate: number,
+  ): void {
+    const options = { rate, betas: this.#betas, eps: this.#eps, decay: this.#weightDecay };
+    adamStep(array, moments, grad, this.#corrections, options);
+  }
+
+  /** The moments, as `first.<parameter>` and `second.<parameter>`, and the `corrections`. */
+  override state(): Map<string, GpuArray> {
+    const state = new Map([["corrections", this.#corrections]]);
+    for (const [name, { first, second }] of this.memories) {
+      state.set(`first.${name}`, first);
+      state.set(`second.${name}`, second);
+    }
+    return state;
+  }
+}

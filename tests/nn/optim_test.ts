@@ -1,0 +1,188 @@
+import { strict as assert } from "node:assert";
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { updateEma } from "../../nn/ema.ts";
+import { Module } from "../../nn/module.ts";
+import { Adam, type ParameterGroup, Sgd } from "../../nn/optim.ts";
+import { polynomial } from "../../nn/schedule.ts";
+import { type Tensor, tensor } from "../../nn/tensor.ts";
+import { assertAllClose, seededRandom } from "../_check.ts";
+import { narrowGpu, testGpu } from "../_device.ts";
+
+const SIZE = 1237; // no multiple of a run of elements, and more than one workgroup
+const STEPS = 5;
+
+/** The gradient that every test feeds at a step. */
+function gradient(step: number): Float32Array {
+  const random = seededRandom(100 + step);
+  return Float32Array.from({ length: SIZE }, () => 2 * random() - 1);
+}
+
+function start(): Float32Array {
+  const random = seededRandom(99);
+  return Float32Array.from({ length: SIZE }, () => 2 * random() - 1);
+}
+
+function setGradient(parameter: Tensor, values: Float32Array): void {
+  parameter.zeroGrad();
+  parameter.grad = parameter.gpu.upload(values, parameter.shape, "gradient");
+}
+
+type Optimizer = Pick<Sgd, "step" | "dispose">;
+
+/** Runs STEPS steps at a falling rate and returns the parameter. */
+async function descend(
+  make: (groups: ParameterGroup[]) => Optimizer,
+  narrow = false,
+): Promise<Float32Array> {
+  const gpu = narrow ? await narrowGpu(1024) : await testGpu();
+  using parameter = tensor(gpu, start(), [SIZE], { requiresGrad: true });
+  const optimizer = make([{
+    parameters: new Map([["weight", parameter]]),
+    learningRateFactor: 2,
+  }]);
+  for (let step = 0; step < STEPS; step++) {
+    setGradient(parameter, gradient(step));
+    optimizer.step(0.05 / (step + 1));
+  }
+  optimizer.dispose();
+  return await parameter.read();
+}
+
+/** One weight's path under `update`, which returns the change, in doubles. */
+function expected(update: () => (grad: number, weight: number, rate: number) => number): number[] {
+  const gradients = Array.from({ length: STEPS }, (_, step) => gradient(step));
+  return [...start()].map((weight, i) => {
+    const change = update();
+    for (let step = 0; step < STEPS; step++) {
+      weight += change(gradients[step][i], weight, 0.1 / (step + 1));
+    }
+    return weight;
+  });
+}
+
+Deno.test("SGD with momentum and weight decay follows PyTorch's formula", async () => {
+  // PyTorch's own words: the first step sets the buffer to the gradient.
+  const reference = expected(() => {
+    let buffer: number | undefined;
+    return (grad, weight, rate) => {
+      const g = grad + 0.01 * weight;
+      buffer = buffer === undefined ? g : 0.9 * buffer + g;
+      return -rate * buffer;
+    };
+  });
+  const make = (groups: ParameterGroup[]) => new Sgd(groups, { momentum: 0.9, weightDecay: 0.01 });
+  assertAllClose("weight", await descend(make), reference);
+  assertAllClose("weight in slices", await descend(make, true), reference);
+});
+
+Deno.test("SGD without momentum is plain descent", async () => {
+  const reference = expected(() => (grad, _, rate) => -rate * grad);
+  assertAllClose("weight", await descend((groups) => new Sgd(groups)), reference);
+});
+
+Deno.test("Adam corrects its bias and follows PyTorch's formula", async () => {
+  for (const betas of [[0.9, 0.99], [0.9, 0.999]] as const) {
+    const reference = expected(() => {
+      let [first, second, t] = [0, 0, 0];
+      return (grad, weight, rate) => {
+        const g = grad + 0.01 * weight;
+        t++;
+        first = betas[0] * first + (1 - betas[0]) * g;
+        second = betas[1] * second + (1 - betas[1]) * g * g;
+        const root = Math.sqrt(second) / Math.sqrt(1 - betas[1] ** t) + 1e-3;
+        return -rate / (1 - betas[0] ** t) * first / root;
+      };
+    });
+    const options = { betas, eps: 1e-3, weightDecay: 0.01 };
+    const make = (groups: ParameterGroup[]) => new Adam(groups, options);
+    assertAllClose("weight", await descend(make), reference, { atol: 3e-6, rtol: 1e-5 });
+    assertAllClose("weight in slices", await descend(make, true), reference, { atol: 3e-6 });
+  }
+});
+
+for (
+  const [name, make] of [
+    ["SGD", (groups: ParameterGroup[]) => new Sgd(groups, { momentum: 0.9 })],
+    ["Adam", (groups: ParameterGroup[]) => new Adam(groups)],
+  ] as const
+) {
+  Deno.test(`${name} goes on to the same bits from a loaded state`, async () => {
+    const gpu = await testGpu();
+    using parameter = tensor(gpu, start(), [SIZE]);
+    using copy = tensor(gpu, start(), [SIZE]);
+    using optimizer = make([{ parameters: new Map([["weight", parameter]]) }]);
+    using resumed = make([{ parameters: new Map([["weight", copy]]) }]);
+    const step = (optimizer: Optimizer, parameter: Tensor, number: number) => {
+      setGradient(parameter, gradient(number));
+      optimizer.step(0.1);
+    };
+    step(optimizer, parameter, 0);
+    step(optimizer, parameter, 1);
+    gpu.copy(parameter.array, copy.array);
+    resumed.loadState(optimizer.state());
+    step(optimizer, parameter, 2);
+    step(resumed, copy, 2);
+    assert.deepEqual(await copy.read(), await parameter.read());
+  });
+
+  Deno.test(`${name} refuses a state of another parameter and a parameter given twice`, async () => {
+    const gpu = await testGpu();
+    using parameter = tensor(gpu, start(), [SIZE]);
+    using other = tensor(gpu, [1, 2], [2]);
+    using optimizer = make([{ parameters: new Map([["weight", parameter]]) }]);
+    using small = make([{ parameters: new Map([["weight", other]]) }]);
+    assert.throws(() => optimizer.loadState(small.state()), /must be \[1237\]: it is \[2\]/);
+    assert.throws(() => optimizer.loadState(new Map()), /it is missing/);
+    const groups = ["a", "b"].map((name) => ({ parameters: new Map([[name, parameter]]) }));
+    assert.throws(() => make(groups), /the parameter "b" occurs in it twice/);
+  });
+}
+
+Deno.test("a parameter without a gradient stays, and zeroGrad drops gradients", async () => {
+  const gpu = await testGpu();
+  using parameter = tensor(gpu, [1, 2, 3], [3]);
+  using optimizer = new Sgd([{ parameters: new Map([["weight", parameter]]) }], {
+    weightDecay: 0.5,
+  });
+  optimizer.step(1);
+  assert.deepEqual([...await parameter.read()], [1, 2, 3]);
+  setGradient(parameter, new Float32Array(3));
+  optimizer.zeroGrad();
+  assert.equal(parameter.grad, null);
+});
+
+Deno.test("the polynomial schedule falls from 1 to 0 and stays there", () => {
+  assert.equal(polynomial(0, 100), 1);
+  assert.ok(Math.abs(polynomial(25, 100, 2) - 0.5625) < 1e-12);
+  assert.ok(Math.abs(polynomial(62412, 90000) - 0.3450086) < 1e-6);
+  assert.equal(polynomial(100, 100), 0);
+  assert.equal(polynomial(130, 100), 0);
+});
+
+/** One parameter and one buffer. */
+class Pair extends Module {
+  readonly weight: Tensor;
+  readonly statistic: GpuArray;
+
+  constructor(weight: Tensor, statistic: GpuArray) {
+    super();
+    this.weight = this.parameter("weight", weight);
+    this.statistic = this.buffer("statistic", statistic);
+  }
+}
+
+Deno.test("the momentum encoder moves its parameters slowly and copies buffers", async () => {
+  const gpu = await testGpu();
+  const pair = (weight: number, statistic: number) =>
+    new Pair(
+      tensor(gpu, [weight, 2 * weight, -1], [3]),
+      gpu.upload(new Float32Array([statistic]), [1], "statistic"),
+    );
+  using encoder = pair(1, 5);
+  using network = pair(2, 7);
+  updateEma(encoder, network, 0.999);
+  assertAllClose("weight", await encoder.weight.read(), [1.001, 2.002, -1], { atol: 1e-7 });
+  assert.deepEqual([...await encoder.statistic.read()], [7]);
+  assert.deepEqual([...await network.weight.read()], [2, 4, -1]);
+  assert.throws(() => updateEma(encoder, network, 1.5), RangeError);
+});
