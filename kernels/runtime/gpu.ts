@@ -452,9 +452,9 @@ async function compileError(
   const { messages } = await module.getCompilationInfo();
   const lines = kernel.source.split("\n");
   const details = messages.map(({ lineNum, linePos, message }) =>
-    `${kernel.file}:${lineNum}:${linePos}: ${message}\n    ${lines[lineNum - 1] ?? ""}`
+    `${kernel.file}:${lineNum}:${linePos}: ${message.trim()}\n    ${lines[lineNum - 1] ?? ""}`
   );
   return new Error(
-    `Cannot build ${kernel.name}:\n${[...details, error.message].join("\n")}`,
+    `Cannot build ${kernel.name}:\n${details.length > 0 ? details.join("\n") : error.message}`,
   );
 }
