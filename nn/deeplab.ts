@@ -47,6 +47,8 @@ export interface ParameterGroups {
  * H/8 × W/8. The official network is `new DeepLab(gpu, { classes: 19 })`.
  */
 export class DeepLab extends Module {
+  /** The device that holds the network. */
+  readonly gpu: Gpu;
   /** Number of classes. */
   readonly classes: number;
   /** Channels of the features. */
@@ -72,6 +74,7 @@ export class DeepLab extends Module {
       init = "he",
     } = options;
     checkOptions({ classes, headChannels, groups, dilations, dropout });
+    this.gpu = gpu;
     this.classes = classes;
     this.#backbone = this.child("", new ResNet(gpu, { blocks, width }));
     const inputs = this.#backbone.outputs;
@@ -137,14 +140,13 @@ export class DeepLab extends Module {
   }
 }
 
-function checkOptions(
-  options: Required<
-    Pick<DeepLabOptions, "classes" | "headChannels" | "groups" | "dilations" | "dropout">
-  >,
-): void {
-  const { classes, headChannels, groups, dilations, dropout } = options as {
-    [K in keyof typeof options]: NonNullable<(typeof options)[K]>;
-  };
+function checkOptions({ classes, headChannels, groups, dilations, dropout }: {
+  readonly classes: number;
+  readonly headChannels: number;
+  readonly groups: number;
+  readonly dilations: readonly number[];
+  readonly dropout: number;
+}): void {
   const counts = { classes, headChannels, groups };
   for (const [name, value] of Object.entries(counts)) {
     if (!Number.isInteger(value) || value < 1) {

@@ -1,9 +1,8 @@
 // The two heads of DeepLab: the one ProDA's numbers come from, and the classic one.
 
 import type { Gpu } from "../kernels/runtime/mod.ts";
-import { concatChannels } from "./functional/concat.ts";
 import { add, mulChannels, relu, sigmoid } from "./functional/elementwise.ts";
-import { globalAveragePool } from "./functional/pool.ts";
+import { concatChannels, globalAveragePool } from "./functional/spatial.ts";
 import { chain, Conv2d, Dropout2d, GroupNorm, Linear, ModuleList, Sequential } from "./layers.ts";
 import { Layer, Module } from "./module.ts";
 import type { Tensor } from "./tensor.ts";
@@ -87,8 +86,7 @@ export class ProdaHead extends Head {
     const branch = (geometry: { kernel: number; padding?: number; dilation?: number }) =>
       new Sequential(
         new Conv2d(gpu, { inputs, outputs: channels, ...geometry }),
-        new GroupNorm(gpu, groups, channels),
-        relu,
+        new GroupNorm(gpu, groups, channels, { relu: true }),
       );
     this.#branches = this.child(
       "conv2d_list",

@@ -113,20 +113,24 @@ export class BatchNorm2d extends Layer {
   readonly runningVar: GpuArray;
   /** Keeps to the running statistics in training too. */
   frozen = false;
-  readonly #options: { momentum: number; eps: number };
+  readonly #options: { momentum: number; eps: number; relu: boolean };
 
-  /** `momentum` weights the new statistics, as in PyTorch. */
+  /** `momentum` weights the new statistics, as in PyTorch; `relu` applies one in the same pass. */
   constructor(
     gpu: Gpu,
     channels: number,
-    { momentum = 0.1, eps = 1e-5 }: { readonly momentum?: number; readonly eps?: number } = {},
+    { momentum = 0.1, eps = 1e-5, relu = false }: {
+      readonly momentum?: number;
+      readonly eps?: number;
+      readonly relu?: boolean;
+    } = {},
   ) {
     super();
     this.weight = this.parameter("weight", ones(gpu, channels, "batch norm weight"));
     this.bias = this.parameter("bias", zeros(gpu, channels, "batch norm bias"));
     this.runningMean = this.buffer("running_mean", gpu.zeros([channels], "running mean"));
     this.runningVar = this.buffer("running_var", filled(gpu, channels, 1, "running variance"));
-    this.#options = { momentum, eps };
+    this.#options = { momentum, eps, relu };
   }
 
   /** [N, channels, H, W] → the same shape. */
@@ -145,10 +149,19 @@ export class GroupNorm extends Layer {
   readonly weight: Tensor;
   /** [channels], starts at 0. */
   readonly bias: Tensor;
-  readonly #options: { groups: number; eps: number };
+  readonly #options: { groups: number; eps: number; relu: boolean };
 
-  /** @throws {RangeError} If `groups` does not divide `channels`. */
-  constructor(gpu: Gpu, groups: number, channels: number, eps = 1e-5) {
+  /**
+   * `relu` applies one in the same pass.
+   *
+   * @throws {RangeError} If `groups` does not divide `channels`.
+   */
+  constructor(
+    gpu: Gpu,
+    groups: number,
+    channels: number,
+    { eps = 1e-5, relu = false }: { readonly eps?: number; readonly relu?: boolean } = {},
+  ) {
     super();
     if (channels % groups !== 0) {
       throw new RangeError(
@@ -157,7 +170,7 @@ export class GroupNorm extends Layer {
     }
     this.weight = this.parameter("weight", ones(gpu, channels, "group norm weight"));
     this.bias = this.parameter("bias", zeros(gpu, channels, "group norm bias"));
-    this.#options = { groups, eps };
+    this.#options = { groups, eps, relu };
   }
 
   /** [N, channels, H, W] → the same shape. */

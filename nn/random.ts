@@ -24,6 +24,13 @@ export class Random {
     this.#d = next() | 1; // the all-zero state is the one fixed point
   }
 
+  /** A stream from a state of the generator, not all zero. */
+  static fromState(state: readonly [number, number, number, number]): Random {
+    const random = new Random(0);
+    [random.#a, random.#b, random.#c, random.#d] = state;
+    return random;
+  }
+
   /** An integer in [0, 2³²). */
   uint32(): number {
     const scrambled = Math.imul(rotate(Math.imul(this.#b, 5), 7), 9) >>> 0;

@@ -1,8 +1,8 @@
 // The residual network below the head: bottleneck blocks, output stride 8.
 
 import type { Gpu } from "../kernels/runtime/mod.ts";
-import { add, relu } from "./functional/elementwise.ts";
-import { maxPool2d } from "./functional/max_pool2d.ts";
+import { addRelu } from "./functional/elementwise.ts";
+import { maxPool2d } from "./functional/spatial.ts";
 import { BatchNorm2d, chain, Conv2d, Sequential } from "./layers.ts";
 import { Layer } from "./module.ts";
 import type { Tensor } from "./tensor.ts";
@@ -45,14 +45,12 @@ export class Bottleneck extends Layer {
       new Conv2d(gpu, { ...options, bias: false });
     this.#body = [
       this.child("conv1", conv({ inputs, outputs: planes, kernel: 1, stride })),
-      this.child("bn1", new BatchNorm2d(gpu, planes)),
-      relu,
+      this.child("bn1", new BatchNorm2d(gpu, planes, { relu: true })),
       this.child(
         "conv2",
         conv({ inputs: planes, outputs: planes, kernel: 3, padding: dilation, dilation }),
       ),
-      this.child("bn2", new BatchNorm2d(gpu, planes)),
-      relu,
+      this.child("bn2", new BatchNorm2d(gpu, planes, { relu: true })),
       this.child("conv3", conv({ inputs: planes, outputs, kernel: 1 })),
       this.child("bn3", new BatchNorm2d(gpu, outputs)),
     ];
@@ -70,11 +68,10 @@ export class Bottleneck extends Layer {
     return chain(x, [
       ...this.#body,
       (body) => {
-        const sum = add(body, shortcut);
+        const output = addRelu(body, shortcut);
         if (shortcut !== x) shortcut.dispose();
-        return sum;
+        return output;
       },
-      relu,
     ]);
   }
 }
@@ -119,8 +116,7 @@ export class ResNet extends Layer {
           bias: false,
         }),
       ),
-      this.child("bn1", new BatchNorm2d(gpu, width)),
-      relu,
+      this.child("bn1", new BatchNorm2d(gpu, width, { relu: true })),
       (x) => maxPool2d(x, { kernel: 3, stride: 2, padding: 1, ceilMode: true }),
     ];
     let inputs = width;
