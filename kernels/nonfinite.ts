@@ -1,0 +1,30 @@
+// Finds NaN and infinities; the test of bits is in the WGSL.
+
+import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
+import { spread, strideFor } from "./spread.ts";
+import source from "./nonfinite.wgsl" with { type: "text" };
+
+const count = defineKernel({
+  name: "nonfinite.count",
+  file: "kernels/nonfinite.wgsl",
+  source,
+  entry: "count",
+  reads: ["x"],
+  writes: ["total"],
+  params: { count: "u32", stride: "u32" },
+});
+
+/** How many elements of all the arrays together are NaN or infinite, as a scalar. */
+export function countNonfinite(
+  arrays: readonly [GpuArray, ...GpuArray[]],
+): GpuArray<"u32"> {
+  const { gpu } = arrays[0];
+  const total = gpu.zeros([], "non-finite elements", "u32");
+  const stride = strideFor(gpu);
+  for (const array of arrays) {
+    sliceByElement([array], [], ([x]) => {
+      dispatch(count, { x, total }, { count: x.size, stride }, spread(x.size));
+    });
+  }
+  return total;
+}
