@@ -1,0 +1,295 @@
+// Convolution and its input gradient, both correlations with packed weights; formulas in the WGSL.
+
+import {
+  checkBias,
+  conv2dFlops,
+  type Conv2dGeometry,
+  type Conv2dSizes,
+  conv2dSizes,
+} from "./conv2d_shape.ts";
+import source from "./conv2d.wgsl" with { type: "text" };
+import { multiply, pack } from "./matmul.ts";
+import {
+  defineKernel,
+  dispatch,
+  formatShape,
+  type GpuArray,
+  gridFor,
+  type Shape,
+  sliceByImage,
+} from "./runtime/mod.ts";
+
+const LANES = 8;
+/** Output channels and positions of one invocation. */
+const TILE = 16;
+
+const correlateKernel = defineKernel({
+  name: "conv2d.correlate",
+  file: "kernels/conv2d.wgsl",
+  source,
+  entry: "correlate",
+  reads: ["x", "weight", "bias"],
+  writes: ["y"],
+  params: {
+    images: "u32",
+    inChannels: "u32",
+    inHeight: "u32",
+    inWidth: "u32",
+    outChannels: "u32",
+    outHeight: "u32",
+    outWidth: "u32",
+    rows: "u32",
+    columns: "u32",
+    tapRows: "u32",
+    tapColumns: "u32",
+    tapStep: "i32",
+    xStep: "i32",
+    xTop: "i32",
+    xLeft: "i32",
+    yStep: "u32",
+    yTop: "u32",
+    yLeft: "u32",
+    hasBias: "u32",
+  },
+});
+
+/**
+ * 2-D convolution.
+ *
+ * @param x [N, C, H, W].
+ * @param weight [O, C, rows, columns].
+ * @param bias [O], or null.
+ * @returns [N, O, H', W'].
+ * @throws {TypeError} If the shapes do not fit each other.
+ * @throws {RangeError} If the geometry is out of range or leaves no output.
+ */
+export function conv2dForward(
+  x: GpuArray,
+  weight: GpuArray,
+  bias: GpuArray | null,
+  geometry: Conv2dGeometry,
+): GpuArray {
+  const sizes = conv2dSizes(x.shape, weight.shape, geometry);
+  checkBias(bias, sizes);
+  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
+  if (y.size === 0) return y;
+  const taps = tapRows * tapColumns;
+  const packed = pack(weight, {
+    outer: { count: taps, step: 1 },
+    rows: { count: inChannels, step: taps },
+    columns: { count: outChannels, step: inChannels * taps },
+  });
+  const flops = conv2dFlops(sizes) / images;
+  sliceByImage([x], [y], ([x], [y]) => {
+    if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
+    const { stride, padding, dilation } = geometry;
+    correlate({ x, weight: packed, bias, y }, {
+      tapRows,
+      tapColumns,
+      tapStep: dilation,
+      xStep: stride,
+      xTop: -padding,
+      xLeft: -padding,
+      rows: outHeight,
+      columns: outWidth,
+      yStep: 1,
+      yTop: 0,
+      yLeft: 0,
+    }, flops);
+  });
+  packed.release();
+  return y;
+}
+
+/**
+ * Gradient of {@link conv2dForward} to its input.
+ *
+ * @param gradOutput [N, O, H', W'].
+ * @param weight [O, C, rows, columns].
+ * @param inputShape [N, C, H, W].
+ * @returns [N, C, H, W].
+ * @throws {TypeError} If the shapes do not fit each other.
+ */
+export function conv2dInputGradient(
+  gradOutput: GpuArray,
+  weight: GpuArray,
+  inputShape: Shape,
+  geometry: Conv2dGeometry,
+): GpuArray {
+  const sizes = conv2dSizes(inputShape, weight.shape, geometry);
+  checkGradOutput(gradOutput, sizes);
+  const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
+  const gradInput = gradOutput.gpu.empty(inputShape, "conv2d.input_gradient");
+  if (gradInput.size === 0) return gradInput;
+  const rows = residues(inHeight, tapRows, geometry);
+  const columns = residues(inWidth, tapColumns, geometry);
+  if (rows.length < stride || columns.length < stride) gradOutput.gpu.clear(gradInput);
+  for (const row of rows) {
+    for (const column of columns) {
+      const packed = packReversed(weight, sizes, row, column);
+      const flops = 2 * row.count * column.count * row.taps * column.taps * sizes.inChannels *
+        sizes.outChannels;
+      sliceByImage([gradOutput], [gradInput], ([x], [y]) => {
+        if (isProduct(sizes)) return multiplyPixels(x, packed, null, y);
+        correlate({ x, weight: packed, bias: null, y }, {
+          tapRows: row.taps,
+          tapColumns: column.taps,
+          tapStep: -row.spacing,
+          xStep: 1,
+          xTop: row.start,
+          xLeft: column.start,
+          rows: row.count,
+          columns: column.count,
+          yStep: stride,
+          yTop: row.residue,
+          yLeft: column.residue,
+        }, flops);
+      });
+      packed.release();
+    }
+  }
+  return gradInput;
+}
+
+/** Checks the gradient of the output. @throws {TypeError} If it has not the output's shape. */
+export function checkGradOutput(gradOutput: GpuArray, sizes: Conv2dSizes): void {
+  const { images, outChannels, outHeight, outWidth } = sizes;
+  const expected = formatShape([images, outChannels, outHeight, outWidth]);
+  if (formatShape(gradOutput.shape) !== expected) {
+    throw new TypeError(
+      `Cannot run the gradient of conv2d as the gradient of its output must be ${expected}: it is ${
+        formatShape(gradOutput.shape)
+      }`,
+    );
+  }
+}
+
+/** The input coordinates `residue`, `residue + stride`, … along one axis, and the taps they meet. */
+interface Residue {
+  readonly residue: number;
+  /** How many coordinates there are. */
+  readonly count: number;
+  /** How many taps ever meet them: `firstTap`, `firstTap + tapStep`, … */
+  readonly taps: number;
+  readonly firstTap: number;
+  readonly tapStep: number;
+  /** The output coordinate where `firstTap` met the first of them; each further tap met it `spacing` before. */
+  readonly start: number;
+  readonly spacing: number;
+}
+
+/**
+ * Splits the input coordinates of one axis by their residue modulo the stride: output i reads input
+ * i·stride − padding + tap·dilation, so each residue meets only every (stride / gcd)-th tap.
+ */
+function residues(length: number, taps: number, geometry: Conv2dGeometry): Residue[] {
+  const { stride, padding, dilation } = geometry;
+  const divisor = greatestCommonDivisor(stride, dilation);
+  const tapStep = stride / divisor;
+  const found: Residue[] = [];
+  for (let residue = 0; residue < Math.min(stride, length); residue++) {
+    const offset = (tap: number) => residue + padding - tap * dilation;
+    let firstTap = 0;
+    while (firstTap < Math.min(taps, tapStep) && offset(firstTap) % stride !== 0) firstTap++;
+    if (firstTap >= Math.min(taps, tapStep)) continue;
+    found.push({
+      residue,
+      count: Math.ceil((length - residue) / stride),
+      taps: Math.ceil((taps - firstTap) / tapStep),
+      firstTap,
+      tapStep,
+      start: offset(firstTap) / stride,
+      spacing: dilation / divisor,
+    });
+  }
+  return found;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+/** Weights for the input gradient: sums run over output channels, results over input channels. */
+function packReversed(
+  weight: GpuArray,
+  { inChannels, outChannels, tapRows, tapColumns }: Conv2dSizes,
+  row: Residue,
+  column: Residue,
+): GpuArray {
+  const taps = tapRows * tapColumns;
+  return pack(weight, {
+    outer: { count: row.taps, step: row.tapStep * tapColumns },
+    inner: { count: column.taps, step: column.tapStep },
+    rows: { count: outChannels, step: inChannels * taps },
+    columns: { count: inChannels, step: taps },
+    origin: row.firstTap * tapColumns + column.firstTap,
+  });
+}
+
+/** Whether the convolution is a matrix product at every pixel, and pixels come in quads. */
+function isProduct(sizes: Conv2dSizes): boolean {
+  const { tapRows, tapColumns, stride, padding, inHeight, inWidth } = sizes;
+  return tapRows * tapColumns === 1 && stride === 1 && padding === 0 &&
+    (inHeight * inWidth) % 4 === 0;
+}
+
+/** y[n] = weightᵀ x[n] (+ bias), for 1 × 1 kernels. */
+function multiplyPixels(
+  x: GpuArray,
+  weight: GpuArray,
+  bias: GpuArray | null,
+  y: GpuArray,
+): void {
+  const [batch, depth, height, width] = x.shape as [number, number, number, number];
+  const rows = y.shape[1] as number;
+  multiply({ left: weight, right: x, bias, c: y }, { batch, rows, depth, columns: height * width });
+}
+
+type Places = Record<
+  | "tapRows"
+  | "tapColumns"
+  | "tapStep"
+  | "xStep"
+  | "xTop"
+  | "xLeft"
+  | "rows"
+  | "columns"
+  | "yStep"
+  | "yTop"
+  | "yLeft",
+  number
+>;
+
+function correlate(
+  { x, weight, bias, y }: {
+    x: GpuArray;
+    weight: GpuArray;
+    bias: GpuArray | null;
+    y: GpuArray;
+  },
+  places: Places,
+  flopsPerImage: number,
+): void {
+  const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
+  const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
+  const positions = images * places.rows * places.columns;
+  const [gridX, gridY] = gridFor(Math.ceil(positions / TILE), LANES);
+  dispatch(
+    correlateKernel,
+    { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
+    {
+      images,
+      inChannels,
+      inHeight,
+      inWidth,
+      outChannels,
+      outHeight,
+      outWidth,
+      ...places,
+      hasBias: bias ? 1 : 0,
+    },
+    [gridX, gridY, Math.ceil(outChannels / TILE)],
+    { flops: images * flopsPerImage },
+  );
+}

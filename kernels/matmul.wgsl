@@ -1,0 +1,135 @@
+// Matrix products c = a b with both operands stored sum-first ("K-major"), and the packing for it.
+//
+//   pack:     packed[s][t][r][q] = the four elements source[origin + s·s_step + t·t_step + r·row_step
+//             + (4 q + e)·column_step], e = 0…3; zeros past the last column
+//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n]
+//   trim:     trimmed[m][n] = padded[m][n], without the padding of its rows
+//
+// left: [K, row_quads] quads along m; right: [B, K, column_quads] and c: [B, M, column_quads], quads
+// along n. A quad is a vec4f of neighbours; lengths that are not a multiple of four are padded.
+// pack: an invocation owns one quad. multiply: an invocation owns 16 rows × 4 column quads of c, counted
+// over all of the batch. trim: an invocation owns one element. All overwrite.
+//
+// The shape of `multiply` is what software adapters run fastest: 16 × 16 sums an invocation in named
+// matrices, all loads of a step before its products, no workgroup memory, no unrolling over k.
+
+@group(0) @binding(0) var<storage, read> source: array<f32>;
+@group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;
+@group(0) @binding(2) var<storage, read> left: array<vec4f>;
+@group(0) @binding(3) var<storage, read> right: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(6) var<storage, read> padded: array<f32>;
+@group(0) @binding(7) var<storage, read_write> trimmed: array<f32>;
+
+struct PackParams {
+  outer: u32,
+  inner: u32,
+  rows: u32,
+  columns: u32,
+  origin: i32,
+  outer_step: i32,
+  inner_step: i32,
+  row_step: i32,
+  column_step: i32,
+}
+@group(1) @binding(0) var<uniform> pack_params: PackParams;
+
+struct Params {
+  batch: u32,
+  rows: u32,
+  depth: u32,
+  column_quads: u32,
+  has_bias: u32,
+}
+@group(1) @binding(0) var<uniform> params: Params;
+
+struct TrimParams { rows: u32, columns: u32, padded_columns: u32 }
+@group(1) @binding(0) var<uniform> trim_params: TrimParams;
+
+const WORKGROUP_SIZE = 64u;
+const LANES = 8u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn pack(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= pack_params.rows) { return; }
+  let quads = (pack_params.columns + 3) / 4;
+  let first = pack_params.origin +
+    i32(id.z / pack_params.inner) * pack_params.outer_step +
+    i32(id.z % pack_params.inner) * pack_params.inner_step +
+    i32(id.x) * pack_params.row_step;
+  var quad = vec4f();
+  for (var e = 0u; e < 4; e++) {
+    let column = id.y * 4 + e;
+    if (column < pack_params.columns) {
+      quad[e] = source[first + i32(column) * pack_params.column_step];
+    }
+  }
+  packed[(id.z * pack_params.rows + id.x) * quads + id.y] = quad;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn trim(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= trim_params.columns) { return; }
+  trimmed[id.y * trim_params.columns + id.x] = padded[id.y * trim_params.padded_columns + id.x];
+}
+
+// Column i of the result is x y[i].
+fn outer(x: vec4f, y: vec4f) -> mat4x4f {
+  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+// Writes four rows of one column quad.
+fn store(row: u32, column: u32, block: mat4x4f) {
+  let at = (column / params.column_quads * params.rows + row) * params.column_quads +
+    column % params.column_quads;
+  store_row(row, at, block[0]);
+  store_row(row + 1, at + params.column_quads, block[1]);
+  store_row(row + 2, at + 2 * params.column_quads, block[2]);
+  store_row(row + 3, at + 3 * params.column_quads, block[3]);
+}
+
+fn store_row(row: u32, at: u32, sums: vec4f) {
+  if (row >= params.rows) { return; }
+  if (params.has_bias == 1) { c[at] = sums + bias[row]; } else { c[at] = sums; }
+}
+
+@compute @workgroup_size(LANES)
+fn multiply(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let first = ((group.y * groups.x + group.x) * LANES + lane) * 4;
+  let columns_end = params.batch * params.column_quads;
+  if (first >= columns_end) { return; }
+  let row_quads = (params.rows + 3) / 4;
+  // Past the end the last quad is computed again.
+  let columns = min(first + vec4u(0, 1, 2, 3), vec4u(columns_end - 1));
+  var l = min(group.z * 4 + vec4u(0, 1, 2, 3), vec4u(row_quads - 1));
+  var r = columns / params.column_quads * params.depth * params.column_quads +
+    columns % params.column_quads;
+  var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
+  var c10 = mat4x4f(); var c11 = mat4x4f(); var c12 = mat4x4f(); var c13 = mat4x4f();
+  var c20 = mat4x4f(); var c21 = mat4x4f(); var c22 = mat4x4f(); var c23 = mat4x4f();
+  var c30 = mat4x4f(); var c31 = mat4x4f(); var c32 = mat4x4f(); var c33 = mat4x4f();
+  for (var k = 0u; k < params.depth; k++) {
+    let l0 = left[l.x]; let l1 = left[l.y]; let l2 = left[l.z]; let l3 = left[l.w];
+    let r0 = right[r.x]; let r1 = right[r.y]; let r2 = right[r.z]; let r3 = right[r.w];
+    c00 += outer(r0, l0); c01 += outer(r1, l0); c02 += outer(r2, l0); c03 += outer(r3, l0);
+    c10 += outer(r0, l1); c11 += outer(r1, l1); c12 += outer(r2, l1); c13 += outer(r3, l1);
+    c20 += outer(r0, l2); c21 += outer(r1, l2); c22 += outer(r2, l2); c23 += outer(r3, l2);
+    c30 += outer(r0, l3); c31 += outer(r1, l3); c32 += outer(r2, l3); c33 += outer(r3, l3);
+    l += vec4u(row_quads);
+    r += vec4u(params.column_quads);
+  }
+  let row = group.z * 16;
+  store(row, columns.x, c00); store(row, columns.y, c01);
+  store(row, columns.z, c02); store(row, columns.w, c03);
+  store(row + 4, columns.x, c10); store(row + 4, columns.y, c11);
+  store(row + 4, columns.z, c12); store(row + 4, columns.w, c13);
+  store(row + 8, columns.x, c20); store(row + 8, columns.y, c21);
+  store(row + 8, columns.z, c22); store(row + 8, columns.w, c23);
+  store(row + 12, columns.x, c30); store(row + 12, columns.y, c31);
+  store(row + 12, columns.z, c32); store(row + 12, columns.w, c33);
+}

@@ -1,0 +1,49 @@
+// 2-D convolution.
+
+import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
+import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
+import { record } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** Geometry of a convolution, in pixels, the same along both axes. */
+export interface Conv2dOptions {
+  /** Step of the kernel (default 1). */
+  readonly stride?: number;
+  /** Zeros around the input (default 0). */
+  readonly padding?: number;
+  /** Distance between taps (default 1). */
+  readonly dilation?: number;
+}
+
+/**
+ * 2-D convolution, y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v]
+ * x[n, c, i stride − padding + u dilation, j stride − padding + v dilation].
+ *
+ * @param x [N, C, H, W].
+ * @param weight [O, C, rows, columns].
+ * @param bias [O], or null.
+ * @returns [N, O, H', W'].
+ * @throws {TypeError} If the shapes do not fit each other.
+ * @throws {RangeError} If the geometry is out of range or leaves no output.
+ */
+export function conv2d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  { stride = 1, padding = 0, dilation = 1 }: Conv2dOptions = {},
+): Tensor {
+  const geometry = { stride, padding, dilation };
+  const output = conv2dForward(x.array, weight.array, bias?.array ?? null, geometry);
+  const saved = [x.array, weight.array] as const;
+  return record("conv2d", output, [x, weight, bias], saved, (gradOutput, needs) => {
+    const [ofInput = false, ofWeight = false, ofBias = false] = needs;
+    const parameters = conv2dParameterGradients(gradOutput, saved[0], saved[1].shape, geometry, {
+      weight: ofWeight,
+      bias: ofBias,
+    });
+    const input = ofInput
+      ? conv2dInputGradient(gradOutput, saved[1], saved[0].shape, geometry)
+      : null;
+    return [input, parameters.weight, parameters.bias];
+  });
+}
