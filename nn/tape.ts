@@ -6,7 +6,7 @@
 // shapes live here, once.
 
 import { addInPlace } from "../kernels/elementwise.ts";
-import { formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
+import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import { Tensor } from "./tensor.ts";
 
 /**
@@ -24,7 +24,7 @@ export class Node {
   readonly id: number;
   readonly name: string;
   readonly inputs: readonly (Tensor | null)[];
-  #saved: readonly GpuArray[];
+  #saved: readonly AnyArray[];
   #backward: Backward | undefined;
   /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null = null;
@@ -33,7 +33,7 @@ export class Node {
     id: number,
     name: string,
     inputs: readonly (Tensor | null)[],
-    saved: readonly GpuArray[],
+    saved: readonly AnyArray[],
     backward: Backward,
   ) {
     this.id = id;
@@ -110,7 +110,7 @@ export function record(
   name: string,
   output: GpuArray,
   inputs: readonly (Tensor | null)[],
-  saved: readonly GpuArray[],
+  saved: readonly AnyArray[],
   backward: Backward,
 ): Tensor {
   const result = new Tensor(output);
