@@ -1,0 +1,76 @@
+// Mean of every plane; the formulas are in the WGSL.
+
+import { imageSizes, sliceByPlane } from "./planes.ts";
+import { defineKernel, dispatch, type GpuArray, gridFor, type Shape } from "./runtime/mod.ts";
+import source from "./global_average_pool.wgsl" with { type: "text" };
+
+const WORKGROUP_SIZE = 64;
+/** Invocations that share a plane, at most. */
+const MOST_LANES = 32;
+/** Elements that an invocation adds, at least. */
+const SHORTEST_LANE = 16;
+
+const shared = {
+  file: "kernels/global_average_pool.wgsl",
+  source,
+  params: { planes: "u32", plane: "u32", lanes: "u32" },
+} as const;
+const sum = defineKernel({
+  ...shared,
+  name: "global_average_pool.sum",
+  entry: "sum",
+  reads: ["x"],
+  writes: ["laneSums"],
+});
+const mean = defineKernel({
+  ...shared,
+  name: "global_average_pool.mean",
+  entry: "mean",
+  reads: ["laneSums"],
+  writes: ["y"],
+});
+const backward = defineKernel({
+  ...shared,
+  name: "global_average_pool.backward",
+  entry: "backward",
+  reads: ["gradY"],
+  writes: ["gradX"],
+});
+
+/**
+ * Mean of every plane, [N, C].
+ *
+ * @param x [N, C, H, W].
+ * @throws {TypeError} If `x` has another number of axes.
+ * @throws {RangeError} If the planes are empty.
+ */
+export function globalAveragePoolForward(x: GpuArray): GpuArray {
+  const { images, channels, height, width } = imageSizes("globalAveragePool", x);
+  const plane = height * width;
+  if (plane === 0) throw new RangeError("Cannot run globalAveragePool as the planes are empty");
+  const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
+  const output = x.gpu.empty([images, channels], "global_average_pool.forward");
+  sliceByPlane([x], [output], ([x], [y]) => {
+    const params = { planes: y.size, plane, lanes };
+    const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");
+    dispatch(sum, { x, laneSums }, params, gridFor(laneSums.size, WORKGROUP_SIZE));
+    dispatch(mean, { laneSums, y }, params, gridFor(y.size, WORKGROUP_SIZE));
+    laneSums.release();
+  });
+  return output;
+}
+
+/**
+ * Gradient of {@link globalAveragePoolForward}.
+ *
+ * @param gradOutput [N, C].
+ * @param inputShape [N, C, H, W].
+ */
+export function globalAveragePoolBackward(gradOutput: GpuArray, inputShape: Shape): GpuArray {
+  const gradInput = gradOutput.gpu.empty(inputShape, "global_average_pool.backward");
+  sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
+    const params = { planes: gradY.size, plane: gradX.size / gradY.size, lanes: 0 };
+    dispatch(backward, { gradY, gradX }, params, gridFor(gradX.size, WORKGROUP_SIZE));
+  });
+  return gradInput;
+}

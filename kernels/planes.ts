@@ -1,0 +1,68 @@
+// What the launchers over planes share; a plane is one channel of one image.
+
+import {
+  type AnyArray,
+  formatShape,
+  type GpuArray,
+  type RunRange,
+  sliceByImage,
+} from "./runtime/mod.ts";
+
+/** Height and width in pixels. */
+export interface Size {
+  /** Rows. */
+  readonly height: number;
+  /** Pixels a row. */
+  readonly width: number;
+}
+
+/** Lengths of the axes of [N, C, H, W]. */
+export interface ImageSizes extends Size {
+  /** N. */
+  readonly images: number;
+  /** C. */
+  readonly channels: number;
+}
+
+/**
+ * Lengths of the axes of [N, C, H, W].
+ *
+ * @param action What is about to run, for the error.
+ * @throws {TypeError} If the array has another number of axes.
+ */
+export function imageSizes(action: string, x: GpuArray): ImageSizes {
+  const [images, channels, height, width] = x.shape;
+  if (
+    x.shape.length !== 4 || images === undefined || channels === undefined ||
+    height === undefined || width === undefined
+  ) {
+    throw new TypeError(
+      `Cannot run ${action} as it takes [N, C, H, W]: "${x.label}" is ${formatShape(x.shape)}`,
+    );
+  }
+  return { images, channels, height, width };
+}
+
+/** Checks a height and width. @throws {RangeError} If one is not a whole number of at least 1. */
+export function checkSize(action: string, { height, width }: Size): void {
+  if (![height, width].every((length) => Number.isSafeInteger(length) && length > 0)) {
+    throw new RangeError(
+      `Cannot run ${action} as height and width must be whole numbers of at least 1: they are ${height} and ${width}`,
+    );
+  }
+}
+
+/** `sliceByImage` for kernels that treat every plane alike: [N, C, ...] arrive as [planes, ...]. */
+export function sliceByPlane<
+  const I extends readonly AnyArray[],
+  const O extends readonly AnyArray[],
+>(inputs: I, outputs: O, run: RunRange<I, O>): void {
+  const planes = (array: AnyArray) => {
+    const [images = 1, channels = 1, ...rest] = array.shape;
+    return array.view([images * channels, ...rest]);
+  };
+  const inputPlanes = inputs.map(planes) as unknown as I;
+  const outputPlanes = outputs.map(planes) as unknown as O;
+  sliceByImage(inputPlanes, outputPlanes, run);
+  for (const array of [...inputPlanes, ...outputPlanes]) array.release();
+}
