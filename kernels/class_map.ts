@@ -1,6 +1,6 @@
 // What the launchers over class maps share: checks of shapes, and the terms of a mean over pixels.
 
-import { type AnyArray, formatShape, type GpuArray } from "./runtime/mod.ts";
+import { type AnyArray, formatShape, type GpuArray, sameShape, type Shape } from "./runtime/mod.ts";
 
 /** Sizes of an array [N, K, H, W]. */
 export interface MapSizes {
@@ -38,8 +38,8 @@ export function checkPixels(action: string, map: GpuArray, pixels: AnyArray): vo
 }
 
 /** Checks the shape of an array. @throws {TypeError} If it has another. */
-export function checkShape(action: string, array: AnyArray, expected: readonly number[]): void {
-  if (formatShape(array.shape) !== formatShape(expected)) {
+export function checkShape(action: string, array: AnyArray, expected: Shape): void {
+  if (!sameShape(array.shape, expected)) {
     throw new TypeError(
       `Cannot run ${action} as "${array.label}" must be ${formatShape(expected)}: it is ${
         formatShape(array.shape)

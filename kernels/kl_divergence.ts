@@ -55,7 +55,7 @@ export interface KlDivergenceOptions {
   /** What a pixel that counts adds to the divisor of the mean, usually 1. */
   readonly divisor: number;
   /** `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does. */
-  readonly formula: keyof typeof kernels;
+  readonly formula: "divergence" | "softmaxAsLog";
 }
 
 /**

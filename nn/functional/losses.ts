@@ -16,7 +16,7 @@ import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Label of pixels that no loss counts, unless a call says otherwise. */
-export const IGNORE = 255;
+const IGNORE_LABEL = 255;
 
 /** Records a loss whose gradient to `input` needs the divisor of its mean. */
 function recordMean(
@@ -48,7 +48,7 @@ function recordMean(
 export function crossEntropy(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  { ignoreLabel = IGNORE }: { readonly ignoreLabel?: number } = {},
+  { ignoreLabel = IGNORE_LABEL }: { readonly ignoreLabel?: number } = {},
 ): Tensor {
   return labelLoss("crossEntropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
 }
@@ -70,7 +70,7 @@ export function symmetricCrossEntropy(
     readonly ignoreLabel?: number;
   } = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
   return labelLoss("symmetricCrossEntropy", logits, labels, { ignoreLabel, alpha, beta });
 }
 

@@ -3,7 +3,6 @@ import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import {
   bceWithLogitsLoss,
   crossEntropy,
-  IGNORE,
   klDivergence,
   leastSquaresLoss,
   symmetricCrossEntropy,
@@ -17,6 +16,7 @@ import * as reference from "../_reference/losses.ts";
 
 const IMAGES = 3, HEIGHT = 5, WIDTH = 7;
 const PIXELS = IMAGES * HEIGHT * WIDTH;
+const IGNORE = 255;
 const ALPHA = 0.1, BETA = 1;
 
 /** Labels of which about every fifth is ignored. */
