@@ -71,7 +71,7 @@ export class BufferPool {
 
   acquire(bytes: number, label: string): Storage {
     const capacity = sizeClass(bytes);
-    const storage = this.#freeLists.get(capacity)?.pop();
+    const storage = this.#freeLists.get(capacity)?.shift();
     if (storage) {
       this.#free -= capacity;
       storage.references = 1;
@@ -100,9 +100,12 @@ export class BufferPool {
   release(storage: Storage): void {
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
-    const list = this.#freeLists.get(storage.capacity);
-    if (list) list.push(storage);
-    else this.#freeLists.set(storage.capacity, [storage]);
+    // The oldest buffer goes first: equal steps then get equal buffers, and bind groups are reused.
+    const list = this.#freeLists.get(storage.capacity) ?? [];
+    let place = list.length;
+    while (place > 0 && (list[place - 1] as Storage).id > storage.id) place--;
+    list.splice(place, 0, storage);
+    this.#freeLists.set(storage.capacity, list);
   }
 
   /** Destroys every free buffer; `destroy()` frees at once, a garbage collection would not. */
