@@ -81,7 +81,7 @@ export function accumulateCentroids(
  * @throws {TypeError} If the shapes do not fit.
  */
 export function meanCentroids(prototypes: GpuArray, state: GpuArray): void {
-  const [classes = 0, channels = 0] = prototypes.shape;
+  const [classes, channels] = prototypes.shape;
   checkShape("centroids", state, [classes, channels + 1, 2]);
   dispatch(
     mean,
@@ -129,7 +129,7 @@ export function updateCentroids(
 }
 
 function sizesOf(sums: GpuArray, counts: GpuArray) {
-  const [images = 0, classes = 0, channels = 0] = sums.shape;
+  const [images, classes, channels] = sums.shape;
   if (sums.shape.length !== 3) {
     throw new TypeError(
       `Cannot run centroids as class sums must be [N, K, C]: "${sums.label}" is ${

@@ -8,6 +8,10 @@ export interface MapSizes {
   readonly images: number;
   /** K. */
   readonly classes: number;
+  /** H. */
+  readonly height: number;
+  /** W. */
+  readonly width: number;
   /** H W. */
   readonly plane: number;
 }
@@ -19,22 +23,19 @@ export interface MapSizes {
  * @throws {TypeError} If the array has another number of axes.
  */
 export function mapSizes(action: string, map: GpuArray): MapSizes {
-  const [images, classes, height, width] = map.shape;
-  if (
-    map.shape.length !== 4 || images === undefined || classes === undefined ||
-    height === undefined || width === undefined
-  ) {
+  if (map.shape.length !== 4) {
     throw new TypeError(
       `Cannot run ${action} as it takes [N, K, H, W]: "${map.label}" is ${formatShape(map.shape)}`,
     );
   }
-  return { images, classes, plane: height * width };
+  const [images, classes, height, width] = map.shape;
+  return { images, classes, height, width, plane: height * width };
 }
 
 /** Checks that `pixels` is [N, H, W] of `map` [N, K, H, W]. @throws {TypeError} If it is not. */
 export function checkPixels(action: string, map: GpuArray, pixels: AnyArray): void {
   const [images, , height, width] = map.shape;
-  checkShape(action, pixels, [images ?? 0, height ?? 0, width ?? 0]);
+  checkShape(action, pixels, [images, height, width]);
 }
 
 /** Checks the shape of an array. @throws {TypeError} If it has another. */

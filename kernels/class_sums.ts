@@ -58,7 +58,7 @@ export function classSums(
   // Runs of at least 2 K pixels keep the partial sums of an image smaller than its features.
   const runs = Math.ceil(plane / Math.max(PIXELS_PER_RUN, 2 * classes));
   sliceByImage([features, labels], [sums, counts], ([features, labels], [sums, counts]) => {
-    const images = features.shape[0] as number;
+    const images = features.shape[0];
     const partialSums = gpu.empty([images, runs, classes, channels], "partial class sums");
     const partialCounts = gpu.empty([images, runs, classes], "partial class counts");
     dispatch(
@@ -80,7 +80,7 @@ export function classSums(
 
 /** Adds partials [N, runs, …] up to totals [N, …], and releases them. */
 function addRuns(partials: GpuArray, totals: GpuArray, runs: number): void {
-  const images = totals.shape[0] as number;
+  const images = totals.shape[0];
   dispatch(
     combine,
     { partials, totals },

@@ -61,7 +61,7 @@ export function crossEntropyForward(
   checkPixels("cross_entropy", logits, labels);
   const { terms, runs } = emptyTerms(logits, images, plane);
   sliceByImage([logits, labels], [terms], ([logits, labels], [terms]) => {
-    const images = terms.shape[0] as number;
+    const images = terms.shape[0];
     dispatch(
       forward,
       { logits, labels, terms },
@@ -83,7 +83,7 @@ export function crossEntropyBackward(
   const { classes, plane } = mapSizes("cross_entropy", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of cross_entropy");
   sliceByImage([logits, labels], [gradLogits], ([logits, labels], [gradLogits]) => {
-    const images = logits.shape[0] as number;
+    const images = logits.shape[0];
     dispatch(
       backward,
       { logits, labels, gradOutput, weight, gradLogits },

@@ -46,7 +46,7 @@ export function ganLossForward(loss: GanLoss, scores: GpuArray, label: number): 
   const plane = scores.size / images;
   const { terms, runs } = emptyTerms(scores, images, plane);
   sliceByImage([scores], [terms], ([scores], [terms]) => {
-    const images = terms.shape[0] as number;
+    const images = terms.shape[0];
     dispatch(
       kernels[loss].forward,
       { scores, terms },

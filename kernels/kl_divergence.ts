@@ -77,7 +77,7 @@ export function klDivergenceForward(
   checkPixels("kl_divergence", logits, mask);
   const { terms, runs } = emptyTerms(logits, images, plane);
   sliceByImage([logits, targets, mask], [terms], ([logits, targets, mask], [terms]) => {
-    const images = terms.shape[0] as number;
+    const images = terms.shape[0];
     dispatch(
       kernels[formula].forward,
       { logits, targets, mask, terms },
@@ -100,7 +100,7 @@ export function klDivergenceBackward(
   const { classes, plane } = mapSizes("kl_divergence", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of kl_divergence");
   sliceByImage([logits, targets, mask], [gradLogits], ([logits, targets, mask], [gradLogits]) => {
-    const images = logits.shape[0] as number;
+    const images = logits.shape[0];
     dispatch(
       kernels[formula].backward,
       { logits, targets, mask, gradOutput, weight, gradLogits },

@@ -55,12 +55,9 @@ const backward = defineKernel({
  * @throws {TypeError} If the shapes do not fit.
  */
 export function prototypeDistancesForward(features: GpuArray, prototypes: GpuArray): GpuArray {
-  const { channels, classes, plane, height, width } = sizesOf(features, prototypes);
+  const { images, channels, classes, height, width, plane } = sizesOf(features, prototypes);
   const { gpu } = features;
-  const distances = gpu.empty(
-    [features.shape[0] as number, classes, height, width],
-    "prototype distances",
-  );
+  const distances = gpu.empty([images, classes, height, width], "prototype distances");
   const columns = roundUp(classes, FORWARD_CLASSES);
   const byChannel = gpu.empty([channels, columns], "prototypes by channel");
   dispatch(
@@ -70,7 +67,7 @@ export function prototypeDistancesForward(features: GpuArray, prototypes: GpuArr
     gridFor(byChannel.size, WORKGROUP_SIZE),
   );
   sliceByImage([features], [distances], ([features], [distances]) => {
-    const images = features.shape[0] as number;
+    const images = features.shape[0];
     const spacing = Math.ceil(plane / FORWARD_PIXELS);
     dispatch(
       forward,
@@ -110,7 +107,7 @@ export function prototypeDistancesBackward(
     [features, distances, gradDistances],
     [gradFeatures],
     ([features, savedDistances, gradDistances], [gradFeatures]) => {
-      const images = features.shape[0] as number;
+      const images = features.shape[0];
       const spacing = Math.ceil(plane / BACKWARD_PIXELS);
       dispatch(
         backward,
@@ -126,16 +123,15 @@ export function prototypeDistancesBackward(
 }
 
 function sizesOf(features: GpuArray, prototypes: GpuArray) {
-  const { classes: channels, plane } = mapSizes("prototype_distances", features);
-  const [classes = 0, width] = prototypes.shape;
+  const { classes: channels, ...sizes } = mapSizes("prototype_distances", features);
+  const [classes, width] = prototypes.shape;
   if (prototypes.shape.length !== 2 || width !== channels) {
     throw new TypeError(
       `Cannot run prototype_distances as prototypes must be [K, ${channels}] for these features: ` +
         `"${prototypes.label}" is ${formatShape(prototypes.shape)}`,
     );
   }
-  const [, , height = 0, columns = 0] = features.shape;
-  return { channels, classes, plane, height, width: columns };
+  return { ...sizes, channels, classes };
 }
 
 function roundUp(count: number, multiple: number): number {

@@ -63,9 +63,12 @@ export function denoiseLabels(
   distances: GpuArray,
   options: DenoiseOptions,
 ): DenoisedLabels {
-  const { images, classes, plane } = sizesOf(softLabels, distances, options.temperature);
+  const { images, classes, height, width, plane } = sizesOf(
+    softLabels,
+    distances,
+    options.temperature,
+  );
   const { gpu } = distances;
-  const [, , height = 0, width = 0] = distances.shape;
   const labels = gpu.empty([images, height, width], "denoised labels", "u32");
   const confidence = gpu.empty([images, height, width], "confidence of denoised labels");
   sliceByImage(
@@ -101,7 +104,7 @@ export function rectifySoftLabels(
     [softLabels, distances],
     [rectified],
     ([softLabels, distances], [rectified]) => {
-      const pixels = rectified.shape[0] as number * plane;
+      const pixels = rectified.shape[0] * plane;
       dispatch(
         rectify,
         { softLabels, distances, rectified },

@@ -64,7 +64,7 @@ function runForward(kernel: Kernel<"x" | "y", Params>, input: GpuArray, scale: n
   const { classes, plane } = mapSizes(kernel.name, input);
   const output = input.gpu.empty(input.shape, kernel.name);
   sliceByImage([input], [output], ([x], [y]) => {
-    const pixels = (x.shape[0] as number) * plane;
+    const pixels = x.shape[0] * plane;
     dispatch(
       kernel,
       { x, y },
@@ -85,7 +85,7 @@ function runBackward(
   checkShape(kernel.name, gradOutput, output.shape);
   const gradInput = output.gpu.empty(output.shape, kernel.name);
   sliceByImage([gradOutput, output], [gradInput], ([gradY, savedY], [gradX]) => {
-    const pixels = (gradX.shape[0] as number) * plane;
+    const pixels = gradX.shape[0] * plane;
     dispatch(
       kernel,
       { gradY, savedY, gradX },

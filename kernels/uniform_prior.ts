@@ -37,7 +37,7 @@ export function uniformPriorForward(logits: GpuArray, divisor: number): Weighted
   const { images, classes, plane } = mapSizes("uniform_prior", logits);
   const { terms, runs } = emptyTerms(logits, images, plane);
   sliceByImage([logits], [terms], ([logits], [terms]) => {
-    const images = terms.shape[0] as number;
+    const images = terms.shape[0];
     dispatch(
       forward,
       { logits, terms },
@@ -57,7 +57,7 @@ export function uniformPriorBackward(
   const { classes, plane } = mapSizes("uniform_prior", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of uniform_prior");
   sliceByImage([logits], [gradLogits], ([logits], [gradLogits]) => {
-    const images = logits.shape[0] as number;
+    const images = logits.shape[0];
     dispatch(
       backward,
       { logits, gradOutput, weight, gradLogits },

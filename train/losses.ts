@@ -116,7 +116,7 @@ export function distillationLoss(
 }
 
 function resizedTo(logits: Tensor, labels: GpuArray<"u32">): Tensor {
-  const [, height = 0, width = 0] = labels.shape;
+  const [, height, width] = labels.shape;
   const [, , rows, columns] = logits.shape;
   return rows === height && columns === width ? logits : resizeBilinear(logits, { height, width });
 }

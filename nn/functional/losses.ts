@@ -1,6 +1,7 @@
 // Losses: each returns a scalar tensor. What only the backward needs besides the inputs is the divisor
 // of the mean, which stays on the GPU; probabilities are computed again instead of saved.
 
+import { mapSizes } from "../../kernels/class_map.ts";
 import {
   crossEntropyBackward,
   crossEntropyForward,
@@ -80,10 +81,9 @@ function labelLoss(
   labels: GpuArray<"u32">,
   options: CrossEntropyOptions,
 ): Tensor {
-  const mean = crossEntropyForward(logits.array, labels, options);
   return recordMean(
     name,
-    mean,
+    crossEntropyForward(logits.array, labels, options),
     logits,
     [labels],
     (gradOutput, weight) => crossEntropyBackward(gradOutput, logits.array, labels, weight, options),
@@ -115,28 +115,25 @@ export function klDivergence(
   targets: GpuArray,
   { mask, scale = 1, divideByClasses = false, softmaxAsLog = false }: KlOptions = {},
 ): Tensor {
-  const [, classes = 1] = logits.shape;
+  const [, classes] = logits.shape;
   const options = {
     scale,
     divisor: divideByClasses ? classes : 1,
     formula: softmaxAsLog ? "softmaxAsLog" : "divergence",
   } as const;
-  const counted = mask?.retain() ?? everyPixel(logits.array);
-  const mean = klDivergenceForward(logits.array, targets, counted, options);
-  const loss = recordMean(
+  using counted = mask?.retain() ?? everyPixel(logits.array);
+  return recordMean(
     "klDivergence",
-    mean,
+    klDivergenceForward(logits.array, targets, counted, options),
     logits,
     [targets, counted],
     (gradOutput, weight) =>
       klDivergenceBackward(gradOutput, logits.array, targets, counted, weight, options),
   );
-  counted.release();
-  return loss;
 }
 
 function everyPixel(map: GpuArray): GpuArray {
-  const [images = 0, , height = 0, width = 0] = map.shape;
+  const { images, height, width } = mapSizes("klDivergence", map);
   const mask = map.gpu.empty([images, height, width], "mask of all pixels");
   fill(mask, 1);
   return mask;
@@ -155,7 +152,7 @@ export function uniformPrior(
   logits: Tensor,
   { divideByClasses = false }: { readonly divideByClasses?: boolean } = {},
 ): Tensor {
-  const [, classes = 1] = logits.shape;
+  const [, classes] = logits.shape;
   return recordMean(
     "uniformPrior",
     uniformPriorForward(logits.array, divideByClasses ? classes : 1),

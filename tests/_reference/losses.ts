@@ -7,12 +7,12 @@ function forEachPixel(
   { data, shape }: Nd,
   visit: (values: number[], indices: number[], pixel: number) => void,
 ): void {
-  const [images, classes, height, width] = shape as [number, number, number, number];
+  const [images, classes, height, width] = shape;
   const plane = height * width;
   for (let image = 0; image < images; image++) {
     for (let p = 0; p < plane; p++) {
       const indices = Array.from({ length: classes }, (_, k) => (image * classes + k) * plane + p);
-      visit(indices.map((i) => data[i] as number), indices, image * plane + p);
+      visit(indices.map((i) => data[i]), indices, image * plane + p);
     }
   }
 }
@@ -33,7 +33,7 @@ function logSoftmaxOf(values: number[]): number[] {
 function mapPixels(x: Nd, map: (values: number[]) => number[]): Nd {
   const data = new Float64Array(x.data.length);
   forEachPixel(x, (values, indices) => {
-    map(values).forEach((value, k) => data[indices[k] as number] = value);
+    map(values).forEach((value, k) => data[indices[k]] = value);
   });
   return { data, shape: x.shape };
 }
@@ -78,13 +78,13 @@ export function symmetricCrossEntropy(
   ignoreLabel = 255,
 ): Nd {
   return pixelMean(logits, (values, pixel) => {
-    const label = labels[pixel] as number;
+    const label = labels[pixel];
     if (label === ignoreLabel) return undefined;
     const reverse = softmaxOf(values).reduce((sum, p, k) => {
       const oneHot = Math.min(Math.max(k === label ? 1 : 0, 1e-4), 1);
       return sum - Math.max(p, 1e-7) * Math.log(oneHot);
     }, 0);
-    return -alpha * (logSoftmaxOf(values)[label] as number) + beta * reverse;
+    return -alpha * logSoftmaxOf(values)[label] + beta * reverse;
   });
 }
 
@@ -99,17 +99,17 @@ export function klDivergence(
     if (mask && mask[pixel] === 0) return undefined;
     const logs = logSoftmaxOf(values.map((value) => scale * value));
     return logs.reduce((sum, log, k) => {
-      const t = target.data[indices[k] as number] as number;
+      const t = target.data[indices[k]];
       return t > 0 ? sum + t * (Math.log(t) - (softmaxAsLog ? Math.exp(log) : log)) : sum;
     }, 0);
   });
-  const divisor = divideByClasses ? logits.shape[1] as number : 1;
+  const divisor = divideByClasses ? logits.shape[1] : 1;
   return { data: mean.data.map((value) => value / divisor), shape: [] };
 }
 
 /** −Σ_k log p_k. */
 export function uniformPrior(logits: Nd, divideByClasses = false): Nd {
-  const divisor = divideByClasses ? logits.shape[1] as number : 1;
+  const divisor = divideByClasses ? logits.shape[1] : 1;
   return pixelMean(
     logits,
     (values) => -logSoftmaxOf(values).reduce((sum, log) => sum + log, 0) / divisor,

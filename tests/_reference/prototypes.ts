@@ -4,8 +4,8 @@ import type { Nd } from "../_check.ts";
 
 /** ‖f − η_k‖₂ of features [N, C, H, W] and prototypes [K, C], as [N, K, H, W]. */
 export function prototypeDistances(features: Nd, prototypes: Nd): Nd {
-  const [images, channels, height, width] = features.shape as [number, number, number, number];
-  const [classes] = prototypes.shape as [number, number];
+  const [images, channels, height, width] = features.shape;
+  const [classes] = prototypes.shape;
   const plane = height * width;
   const data = new Float64Array(images * classes * plane);
   for (let image = 0; image < images; image++) {
@@ -13,8 +13,8 @@ export function prototypeDistances(features: Nd, prototypes: Nd): Nd {
       for (let p = 0; p < plane; p++) {
         let sum = 0;
         for (let c = 0; c < channels; c++) {
-          const f = features.data[(image * channels + c) * plane + p] as number;
-          sum += (f - (prototypes.data[k * channels + c] as number)) ** 2;
+          const f = features.data[(image * channels + c) * plane + p];
+          sum += (f - prototypes.data[k * channels + c]) ** 2;
         }
         data[(image * classes + k) * plane + p] = Math.sqrt(sum);
       }
@@ -28,7 +28,7 @@ export function prototypeDistances(features: Nd, prototypes: Nd): Nd {
  * classes; all zero where the soft label is.
  */
 export function rectify(softLabels: Nd, distances: Nd, temperature: number): Nd {
-  const [images, classes, height, width] = distances.shape as [number, number, number, number];
+  const [images, classes, height, width] = distances.shape;
   const plane = height * width;
   const data = new Float64Array(distances.data.length);
   for (let image = 0; image < images; image++) {
@@ -36,12 +36,12 @@ export function rectify(softLabels: Nd, distances: Nd, temperature: number): Nd 
       const at = (k: number) => (image * classes + k) * plane + p;
       const range = Array.from({ length: classes }, (_, k) => k);
       // The nearest class with a soft label sets the scale, so that the weights never all vanish.
-      const supported = range.filter((k) => (softLabels.data[at(k)] as number) > 0);
+      const supported = range.filter((k) => softLabels.data[at(k)] > 0);
       if (supported.length === 0) continue;
-      const nearest = Math.min(...supported.map((k) => distances.data[at(k)] as number));
+      const nearest = Math.min(...supported.map((k) => distances.data[at(k)]));
       const products = range.map((k) =>
-        (softLabels.data[at(k)] as number) === 0 ? 0 : (softLabels.data[at(k)] as number) *
-          Math.exp(-((distances.data[at(k)] as number) - nearest) / temperature)
+        softLabels.data[at(k)] === 0 ? 0 : softLabels.data[at(k)] *
+          Math.exp(-(distances.data[at(k)] - nearest) / temperature)
       );
       const total = products.reduce((sum, product) => sum + product, 0);
       products.forEach((product, k) => data[at(k)] = product / total);
@@ -56,20 +56,20 @@ export function classSums(
   labels: Uint32Array,
   classes: number,
 ): { sums: Nd; counts: Nd } {
-  const [images, channels, height, width] = features.shape as [number, number, number, number];
+  const [images, channels, height, width] = features.shape;
   const plane = height * width;
   const sums = new Float64Array(images * classes * channels);
   const counts = new Float64Array(images * classes);
   for (let image = 0; image < images; image++) {
     for (let p = 0; p < plane; p++) {
-      const label = labels[image * plane + p] as number;
+      const label = labels[image * plane + p];
       if (label >= classes) continue;
       const row = image * classes + label;
-      counts[row] = (counts[row] as number) + 1;
+      counts[row] = counts[row] + 1;
       for (let c = 0; c < channels; c++) {
         const i = row * channels + c;
-        sums[i] = (sums[i] as number) +
-          (features.data[(image * channels + c) * plane + p] as number);
+        sums[i] = sums[i] +
+          features.data[(image * channels + c) * plane + p];
       }
     }
   }
@@ -86,22 +86,20 @@ export function updatedPrototypes(
   counts: Nd,
   { decay, minimumPixels, perImage }: { decay: number; minimumPixels: number; perImage: boolean },
 ): Nd {
-  const [images, classes, channels] = sums.shape as [number, number, number];
+  const [images, classes, channels] = sums.shape;
   const data = prototypes.data.slice();
   for (let k = 0; k < classes; k++) {
     const seen = Array.from({ length: images }, (_, image) => image)
-      .filter((image) =>
-        (counts.data[image * classes + k] as number) >= Math.max(1, minimumPixels)
-      );
+      .filter((image) => counts.data[image * classes + k] >= Math.max(1, minimumPixels));
     for (const group of perImage ? seen.map((image) => [image]) : seen.length ? [seen] : []) {
-      const total = group.reduce((n, image) => n + (counts.data[image * classes + k] as number), 0);
+      const total = group.reduce((n, image) => n + counts.data[image * classes + k], 0);
       for (let c = 0; c < channels; c++) {
         const sum = group.reduce(
-          (s, image) => s + (sums.data[(image * classes + k) * channels + c] as number),
+          (s, image) => s + sums.data[(image * classes + k) * channels + c],
           0,
         );
         const i = k * channels + c;
-        data[i] = decay * (data[i] as number) + (1 - decay) * sum / total;
+        data[i] = decay * data[i] + (1 - decay) * sum / total;
       }
     }
   }

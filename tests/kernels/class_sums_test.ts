@@ -128,7 +128,7 @@ Deno.test("the mean over ten thousand batches keeps six digits, where a plain su
   }
   meanCentroids(prototypes, state);
   const expected = Array.from({ length: classes * channels }, (_, i) => {
-    const at = (image: number) => sums.data[image * classes * channels + i] as number;
+    const at = (image: number) => sums.data[image * classes * channels + i];
     return i < channels ? (at(0) + at(1) + at(2) + at(3)) / 4 / 3277 : at(0) / 1234;
   });
   assertAllClose("mean", await prototypes.read(), expected, { atol: 0, rtol: 3e-7 });
@@ -136,10 +136,10 @@ Deno.test("the mean over ten thousand batches keeps six digits, where a plain su
   let plain = 0; // what the first channel would be without the compensation
   for (let batch = 0; batch < batches; batch++) {
     for (let image = 0; image < images; image++) {
-      plain = Math.fround(plain + (sums.data[image * classes * channels] as number));
+      plain = Math.fround(plain + sums.data[image * classes * channels]);
     }
   }
-  const drift = Math.abs(plain / (images * batches * 3277) / (expected[0] as number) - 1);
+  const drift = Math.abs(plain / (images * batches * 3277) / expected[0] - 1);
   assert.ok(drift > 3e-7, `a plain sum drifts by ${drift} only, which tests nothing`);
 });
 

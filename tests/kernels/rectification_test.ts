@@ -24,11 +24,11 @@ function randomCase(classes: number) {
 
 /** Per pixel of a map [N, K, H, W]: the largest value and its class. */
 function largest({ data, shape }: Nd): { value: number; label: number }[] {
-  const [images, classes, height, width] = shape as [number, number, number, number];
+  const [images, classes, height, width] = shape;
   const plane = height * width;
   return Array.from({ length: images * plane }, (_, pixel) => {
     const first = Math.floor(pixel / plane) * classes * plane + pixel % plane;
-    const values = Array.from({ length: classes }, (_, k) => data[first + k * plane] as number);
+    const values = Array.from({ length: classes }, (_, k) => data[first + k * plane]);
     const value = Math.max(...values);
     return { value, label: value === 0 ? IGNORE : values.indexOf(value) };
   });

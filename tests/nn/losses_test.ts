@@ -86,7 +86,7 @@ for (const classes of [8, 13, 19]) {
       () =>
         checkOp(
           (logits) => {
-            using array = logits.gpu.upload(Float32Array.from(targets.data), shapes[0]!, "targets");
+            using array = logits.gpu.upload(Float32Array.from(targets.data), shapes[0], "targets");
             using counted = uploadPixels(logits.gpu, mask);
             return klDivergence(logits, array, { mask: counted, ...kl });
           },
@@ -243,6 +243,10 @@ Deno.test("losses refuse shapes that do not fit, naming both", async () => {
     message: /"labels" must be \[1, 2, 3\]: it is \[1, 3, 2\]/,
   });
   assert.throws(() => uniformPrior(flat), {
+    name: "TypeError",
+    message: /takes \[N, K, H, W\]: "flat" is \[4, 6\]/,
+  });
+  assert.throws(() => klDivergence(flat, flat.array), {
     name: "TypeError",
     message: /takes \[N, K, H, W\]: "flat" is \[4, 6\]/,
   });

@@ -44,7 +44,7 @@ Deno.test("small distances of large features keep their digits", async () => {
   // Every feature lies next to one prototype.
   features.data.forEach((offset, i) => {
     const [channel, pixel] = [Math.floor(i / 15), i % 15];
-    features.data[i] = Math.fround(offset + (prototypes.data[pixel * 256 + channel] as number));
+    features.data[i] = Math.fround(offset + prototypes.data[pixel * 256 + channel]);
   });
   using input = tensor(gpu, Float32Array.from(features.data), features.shape);
   using array = gpu.upload(Float32Array.from(prototypes.data), prototypes.shape, "prototypes");

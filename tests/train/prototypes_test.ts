@@ -45,14 +45,14 @@ function expectedStart(batches: readonly Batch[], perImage: boolean): number[] {
     const { sums, counts } = reference.classSums(features, labels, CLASSES);
     counts.data.forEach((count, row) => {
       if (count < 10) return;
-      weights[row % CLASSES]! += perImage ? 1 : count;
+      weights[row % CLASSES] += perImage ? 1 : count;
       for (let c = 0; c < CHANNELS; c++) {
-        const sum = sums.data[row * CHANNELS + c] as number;
-        totals[row % CLASSES * CHANNELS + c]! += perImage ? sum / count : sum;
+        const sum = sums.data[row * CHANNELS + c];
+        totals[row % CLASSES * CHANNELS + c] += perImage ? sum / count : sum;
       }
     });
   }
-  return totals.map((total, i) => total / Math.max(1, weights[Math.floor(i / CHANNELS)] as number));
+  return totals.map((total, i) => total / Math.max(1, weights[Math.floor(i / CHANNELS)]));
 }
 
 for (const variant of ["paper", "official"] as const) {
@@ -104,9 +104,9 @@ Deno.test("denoised labels undo confident mistakes near the true prototype", asy
   const soft = new Float32Array(CLASSES * PIXELS).fill(0.2 / CLASSES);
   truth.forEach((label, pixel) => {
     const told = random() < 0.4 ? Math.floor(random() * CLASSES) : label; // two of five are noise
-    soft[told * PIXELS + pixel]! += 0.8;
+    soft[told * PIXELS + pixel] += 0.8;
     for (let c = 0; c < CHANNELS; c++) {
-      features[c * PIXELS + pixel] = (prototypes.data[label * CHANNELS + c] as number) +
+      features[c * PIXELS + pixel] = prototypes.data[label * CHANNELS + c] +
         0.2 * (random() - 0.5);
     }
   });
