@@ -100,7 +100,7 @@ export function batchNormForward(
 ): NormForward {
   const { images, channels, plane } = planeSizes("batchNorm", x);
   checkChannels("batchNorm", channels, { ...arrays });
-  const coefficients = x.gpu.empty([1, channels, 4], "batch norm coefficients");
+  const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
   const params = { images, channels, plane, batch: Number(training), momentum, eps };
   const grid = gridFor(channels, WORKGROUP_SIZE);
   if (training) {
@@ -138,7 +138,7 @@ export function batchNormBackward(
   const { images, channels, plane } = planeSizes("batchNormBackward", x);
   const { gpu } = x;
   const { coefficients } = forward;
-  const slopes = gpu.empty([1, channels, 2], "batch norm slopes");
+  const slopes = gpu.empty([channels, 2], "batch norm slopes");
   const gradWeight = gpu.empty([channels], "gradient of a batch norm weight");
   const gradBias = gpu.empty([channels], "gradient of a batch norm bias");
   const sums = planeSums(gradOutput, x, forward);

@@ -1,14 +1,15 @@
 // Maps with numbers of their own for every plane (one channel of one image): the passes over whole
 // tensors that normalisations, dropout and squeeze-excite share. The formulas are in the WGSL.
 
+import { sliceByPlane } from "./planes.ts";
 import {
   defineKernel,
   dispatch,
   formatShape,
   type GpuArray,
   type Grid,
+  gridFor,
   sameShape,
-  sliceByImage,
 } from "./runtime/mod.ts";
 import { RUN, strideFor, WORKGROUP_SIZE } from "./spread.ts";
 import source from "./plane_maps.wgsl" with { type: "text" };
@@ -17,7 +18,7 @@ const shared = {
   file: "kernels/plane_maps.wgsl",
   source,
   writes: ["y"],
-  params: { channels: "u32", plane: "u32", stride: "u32", rowsPerImage: "u32", relu: "u32" },
+  params: { planes: "u32", plane: "u32", stride: "u32", first: "u32", rows: "u32", relu: "u32" },
 } as const;
 const multiply = defineKernel({
   ...shared,
@@ -61,24 +62,20 @@ export function planeSizes(name: string, { shape, size }: GpuArray): PlaneSizes 
 
 /** What every pass over whole tensors of a normalisation needs. */
 export interface Normalisation {
-  /** (center, scale, shift, reciprocal deviation) a plane: [N, C, 4], or [1, C, 4] for all images. */
+  /** (center, scale, shift, reciprocal deviation) a plane, [N, C, 4], or a channel, [C, 4]. */
   readonly coefficients: GpuArray;
   /** Whether a ReLU follows. */
   readonly relu: boolean;
 }
 
-/** The array where images have rows of their own in it, to be split with them; else nothing. */
-export function ownRows(array: GpuArray): GpuArray[] {
-  return array.shape[0] === 1 ? [] : [array];
-}
-
-function run(x: GpuArray, { channels, plane }: PlaneSizes, rows: GpuArray, relu: boolean) {
-  const rowsPerImage = rows.shape[0] === 1 ? 0 : channels;
-  const grid: Grid = [Math.ceil(plane / (WORKGROUP_SIZE * RUN)), channels, x.shape[0]];
-  return [
-    { channels, plane, stride: strideFor(x.gpu), rowsPerImage, relu: Number(relu) },
-    grid,
-  ] as const;
+/** Params and grid for planes [planes, ...] that start at plane `first` of their tensor. */
+function run(x: GpuArray, first: number, rows: number, relu = false) {
+  const [planes = 0] = x.shape;
+  const plane = x.size / Math.max(1, planes);
+  const [y, z] = gridFor(planes, 1);
+  const grid: Grid = [Math.ceil(plane / (WORKGROUP_SIZE * RUN)), y, z];
+  const stride = strideFor(x.gpu);
+  return [{ planes, plane, stride, first, rows, relu: Number(relu) }, grid] as const;
 }
 
 /**
@@ -89,28 +86,26 @@ function run(x: GpuArray, { channels, plane }: PlaneSizes, rows: GpuArray, relu:
  * @throws {TypeError} If the shapes do not fit.
  */
 export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
-  const sizes = planeSizes("multiplyPlanes", x);
-  const expected = [sizes.images, sizes.channels];
-  if (!sameShape(factor.shape, expected)) {
+  const { images, channels } = planeSizes("multiplyPlanes", x);
+  if (!sameShape(factor.shape, [images, channels])) {
     throw new TypeError(
-      `Cannot run multiplyPlanes as the factors must be ${formatShape(expected)}: they are ${
+      `Cannot run multiplyPlanes as the factors must be [${images}, ${channels}]: they are ${
         formatShape(factor.shape)
       }`,
     );
   }
   const output = x.gpu.empty(x.shape, "planes.multiply");
-  sliceByImage([x, factor], [output], ([x, factor], [y]) => {
-    dispatch(multiply, { x, factor, y }, ...run(x, sizes, factor, false));
+  sliceByPlane([x], [output], ([x], [y], first) => {
+    dispatch(multiply, { x, factor, y }, ...run(x, first, factor.size));
   });
   return output;
 }
 
 /** `(x - center) * scale + shift`, every plane with its own coefficients, then ReLU if asked. */
 export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisation): GpuArray {
-  const sizes = planeSizes("normalisePlanes", x);
   const output = x.gpu.empty(x.shape, "planes.normalise");
-  sliceByImage([x, ...ownRows(coefficients)], [output], ([x, own = coefficients], [y]) => {
-    dispatch(normalise, { x, coefficients: own, y }, ...run(x, sizes, own, relu));
+  sliceByPlane([x], [output], ([x], [y], first) => {
+    dispatch(normalise, { x, coefficients, y }, ...run(x, first, coefficients.size / 4, relu));
   });
   return output;
 }
@@ -121,7 +116,7 @@ export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisati
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The input of the forward, [N, C, ...].
- * @param slopes (slope, offset) a plane: [N, C, 2], or [1, C, 2], as the coefficients.
+ * @param slopes (slope, offset) a plane, [N, C, 2], or a channel, [C, 2], as the coefficients.
  */
 export function normalisePlanesBackward(
   gradOutput: GpuArray,
@@ -129,15 +124,10 @@ export function normalisePlanesBackward(
   { coefficients, relu }: Normalisation,
   slopes: GpuArray,
 ): GpuArray {
-  const sizes = planeSizes("normalisePlanesBackward", x);
   const output = x.gpu.empty(x.shape, "planes.gradient");
-  sliceByImage(
-    [gradOutput, x, ...ownRows(coefficients), ...ownRows(slopes)],
-    [output],
-    ([gradOutput, x, own = coefficients, ownSlopes = slopes], [y]) => {
-      const arrays = { gradOutput, x, coefficients: own, slopes: ownSlopes, y };
-      dispatch(gradient, arrays, ...run(x, sizes, own, relu));
-    },
-  );
+  sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [y], first) => {
+    const arrays = { gradOutput, x, coefficients, slopes, y };
+    dispatch(gradient, arrays, ...run(x, first, slopes.size / 2, relu));
+  });
   return output;
 }

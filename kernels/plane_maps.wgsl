@@ -5,10 +5,11 @@
 // gradient:  y = g * scale + (x - center) * slope + offset, where g is grad_output, or 0 where `relu`
 //            is 1 and normalise gave 0
 //
-// x, grad_output, y: [N, C, H, W]; factor: [N, C]. coefficients = (center, scale, shift, unused) and
-// slopes = (slope, offset): [N, C], or [1, C] where `rows_per_image` is 0 and images share them.
-// Workgroup (i, c, n) owns block i of the plane of channel c in image n; an invocation owns RUN of its
-// elements, `stride` apart as in elementwise.wgsl. All entries overwrite y.
+// x, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it. A row for
+// every plane of the tensor, or for every channel, where images share them: factor; coefficients =
+// (center, scale, shift, unused); slopes = (slope, offset).
+// Workgroup (i, p) owns block i of plane p, p folded over y and z; an invocation owns RUN elements of
+// the block, `stride` apart as in elementwise.wgsl. All entries overwrite y.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> factor: array<f32>;
@@ -17,43 +18,64 @@
 @group(0) @binding(4) var<storage, read> slopes: array<vec2f>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-struct Params { channels: u32, plane: u32, stride: u32, rows_per_image: u32, relu: u32 }
+struct Params { planes: u32, plane: u32, stride: u32, first: u32, rows: u32, relu: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
 const RUN = 16u;
 
-// First and last + 1 of an invocation's elements in the whole tensor.
-fn range(group: vec3u, local: u32) -> vec2u {
-  let start = (group.z * params.channels + group.y) * params.plane;
+struct Share {
+  row: u32, // of the plane
+  first: u32, // element of x
+  end: u32,
+}
+
+// What one invocation owns; empty past the last plane.
+fn share_of(group: vec3u, groups: vec3u, local: u32) -> Share {
+  let plane = group.z * groups.y + group.y;
+  let row = (params.first + plane) % params.rows;
+  if (plane >= params.planes) { return Share(row, 0, 0); }
   let block = group.x * WORKGROUP_SIZE * RUN;
   let first = block + local * select(1, RUN, params.stride == 1);
-  return start + vec2u(first, min(first + RUN * params.stride, params.plane));
+  let end = min(first + RUN * params.stride, params.plane);
+  return Share(row, plane * params.plane + first, plane * params.plane + end);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn multiply(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = range(group, local);
-  let plane_factor = factor[group.z * params.channels + group.y];
-  for (var i = own.x; i < own.y; i += params.stride) { y[i] = x[i] * plane_factor; }
+fn multiply(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let own = share_of(group, groups, local);
+  let plane_factor = factor[own.row];
+  for (var i = own.first; i < own.end; i += params.stride) { y[i] = x[i] * plane_factor; }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn normalise(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = range(group, local);
-  let c = coefficients[group.z * params.rows_per_image + group.y];
-  for (var i = own.x; i < own.y; i += params.stride) {
+fn normalise(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let own = share_of(group, groups, local);
+  let c = coefficients[own.row];
+  for (var i = own.first; i < own.end; i += params.stride) {
     let value = (x[i] - c.x) * c.y + c.z;
     y[i] = select(value, 0, params.relu == 1 && value < 0);
   }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = range(group, local);
-  let c = coefficients[group.z * params.rows_per_image + group.y];
-  let s = slopes[group.z * params.rows_per_image + group.y];
-  for (var i = own.x; i < own.y; i += params.stride) {
+fn gradient(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let own = share_of(group, groups, local);
+  let c = coefficients[own.row];
+  let s = slopes[own.row];
+  for (var i = own.first; i < own.end; i += params.stride) {
     let centred = x[i] - c.x;
     let cut = params.relu == 1 && centred * c.y + c.z <= 0;
     y[i] = select(grad_output[i], 0, cut) * c.y + centred * s.x + s.y;

@@ -1,7 +1,8 @@
 // Sums over planes (one channel of one image) in a fixed order; the formulas are in the WGSL.
 
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
-import { type Normalisation, ownRows, planeSizes } from "./plane_maps.ts";
+import { type Normalisation, planeSizes } from "./plane_maps.ts";
+import { sliceByPlane } from "./planes.ts";
+import { defineKernel, dispatch, type GpuArray, gridFor } from "./runtime/mod.ts";
 import { strideFor, WORKGROUP_SIZE } from "./spread.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
@@ -15,12 +16,12 @@ const shared = {
   source,
   params: {
     planes: "u32",
-    channels: "u32",
     plane: "u32",
     lanes: "u32",
     chunk: "u32",
     stride: "u32",
-    rowsPerImage: "u32",
+    first: "u32",
+    rows: "u32",
     relu: "u32",
   },
 } as const;
@@ -67,26 +68,18 @@ const totalDots = defineKernel({
   writes: ["dotTotals"],
 });
 
-/** Parts, params and the grids of both passes over the planes of `x`. */
-function passes(x: GpuArray, { relu = false, rows = x }: { relu?: boolean; rows?: GpuArray } = {}) {
-  const { images, channels, plane } = planeSizes("a sum over planes", x);
-  const planes = images * channels;
+/** Parts, params and the grids of both passes over planes [planes, ...]. */
+function passes(x: GpuArray, first = 0, rows = 1, relu = false) {
+  const [planes = 0] = x.shape;
+  const plane = x.size / Math.max(1, planes);
   const chunk = Math.max(SHORTEST_CHUNK, Math.ceil(plane / MOST_LANES));
   const lanes = Math.ceil(plane / chunk);
+  const stride = Math.min(strideFor(x.gpu), lanes);
   return {
     parts: x.gpu.empty([planes, lanes, 2], "parts of plane sums"),
-    params: {
-      planes,
-      channels,
-      plane,
-      lanes,
-      chunk,
-      stride: Math.min(strideFor(x.gpu), lanes),
-      rowsPerImage: rows.shape[0] === 1 ? 0 : channels,
-      relu: Number(relu),
-    },
-    first: gridFor(planes * lanes, WORKGROUP_SIZE),
-    second: gridFor(planes, WORKGROUP_SIZE),
+    params: { planes, plane, lanes, chunk, stride, first, rows, relu: Number(relu) },
+    partsGrid: gridFor(planes * lanes, WORKGROUP_SIZE),
+    totalsGrid: gridFor(planes, WORKGROUP_SIZE),
   };
 }
 
@@ -99,10 +92,10 @@ function passes(x: GpuArray, { relu = false, rows = x }: { relu?: boolean; rows?
 export function planeMoments(x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeMoments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
-  sliceByImage([x], [output], ([x], [totals]) => {
-    const { parts, params, first, second } = passes(x);
-    dispatch(moments, { x, parts }, params, first);
-    dispatch(totalMoments, { parts, totals }, params, second);
+  sliceByPlane([x], [output], ([x], [totals]) => {
+    const { parts, params, partsGrid, totalsGrid } = passes(x);
+    dispatch(moments, { x, parts }, params, partsGrid);
+    dispatch(totalMoments, { parts, totals }, params, totalsGrid);
     parts.release();
   });
   return output;
@@ -122,16 +115,13 @@ export function planeSums(
 ): GpuArray {
   const { images, channels } = planeSizes("planeSums", x);
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
-  sliceByImage(
-    [gradOutput, x, ...ownRows(coefficients)],
-    [output],
-    ([gradOutput, x, rows = coefficients], [totals]) => {
-      const { parts, params, first, second } = passes(x, { relu, rows });
-      dispatch(sums, { gradOutput, x, coefficients: rows, parts }, params, first);
-      dispatch(totalSums, { parts, totals }, params, second);
-      parts.release();
-    },
-  );
+  const rows = coefficients.size / 4;
+  sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
+    const { parts, params, partsGrid, totalsGrid } = passes(x, first, rows, relu);
+    dispatch(sums, { gradOutput, x, coefficients, parts }, params, partsGrid);
+    dispatch(totalSums, { parts, totals }, params, totalsGrid);
+    parts.release();
+  });
   return output;
 }
 
@@ -145,10 +135,10 @@ export function planeSums(
 export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeDots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
-  sliceByImage([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
-    const { parts, params, first, second } = passes(x);
-    dispatch(dots, { gradOutput, x, parts }, params, first);
-    dispatch(totalDots, { parts, dotTotals }, params, second);
+  sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
+    const { parts, params, partsGrid, totalsGrid } = passes(x);
+    dispatch(dots, { gradOutput, x, parts }, params, partsGrid);
+    dispatch(totalDots, { parts, dotTotals }, params, totalsGrid);
     parts.release();
   });
   return output;

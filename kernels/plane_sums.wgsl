@@ -5,9 +5,9 @@
 //          normalisation (x - center) * scale + shift was not positive
 // dots:    Σ grad_output x
 //
-// x, grad_output: [N, C, H, W]; coefficients = (center, scale, shift, unused): [N, C], or [1, C] where
-// `rows_per_image` is 0 and images share them. parts: [N, C, lanes] pairs; totals: [N, C] pairs;
-// dot_totals: [N, C].
+// x, grad_output: `planes` planes of a tensor [N, C, H, W], from plane `first` of it; coefficients =
+// (center, scale, shift, unused): a row for every plane of the tensor, or for every channel, where
+// images share them. parts: [planes, lanes] pairs; totals: [planes] pairs; dot_totals: [planes].
 // First pass: an invocation owns one pair of parts, over `chunk` neighbouring elements of a plane
 // where `stride` is 1 (CPU adapters), over every `stride`-th (= lanes) one else (GPUs). Second pass: an
 // invocation owns one pair of totals. Both overwrite.
@@ -21,12 +21,12 @@
 
 struct Params {
   planes: u32,
-  channels: u32,
   plane: u32,
   lanes: u32,
   chunk: u32,
   stride: u32,
-  rows_per_image: u32,
+  first: u32,
+  rows: u32,
   relu: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
@@ -76,8 +76,7 @@ fn sums(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.planes * params.lanes) { return; }
   let plane = i / params.lanes;
   let own = plane * params.plane + range(i % params.lanes);
-  let image = plane / params.channels;
-  let c = coefficients[image * params.rows_per_image + plane % params.channels];
+  let c = coefficients[(params.first + plane) % params.rows];
   var sum = vec2f(0);
   for (var k = own.x; k < own.y; k += params.stride) {
     let centred = x[k] - c.x;
