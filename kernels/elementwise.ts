@@ -12,12 +12,14 @@ import {
 import { spread, strideFor } from "./spread.ts";
 import source from "./elementwise.wgsl" with { type: "text" };
 
+type MapKernel = Kernel<string, "count" | "stride" | "factor">;
+
 /** `operation` is the number of a constant in the WGSL. */
 function defineMap(
   name: string,
   operation: number,
   entry: "unary" | "binary" | "in_place" | "fill",
-): Kernel<string, "count" | "stride" | "factor"> {
+): MapKernel {
   return defineKernel({
     name,
     file: "kernels/elementwise.wgsl",
@@ -42,8 +44,9 @@ const addToTarget = defineMap("add_in_place", 4, "in_place");
 const lerpToTarget = defineMap("lerp_in_place", 7, "in_place");
 const fillTarget = defineMap("fill", 0, "fill");
 
+/** Runs a map into `output`, which an in-place map reads as well. */
 function run(
-  kernel: ReturnType<typeof defineMap>,
+  kernel: MapKernel,
   inputs: readonly GpuArray[],
   output: GpuArray,
   factor = 0,
@@ -65,8 +68,9 @@ function run(
   });
 }
 
+/** Runs a map into a new array like the first input. */
 function map(
-  kernel: ReturnType<typeof defineMap>,
+  kernel: MapKernel,
   inputs: readonly [GpuArray, ...GpuArray[]],
   factor?: number,
 ): GpuArray {

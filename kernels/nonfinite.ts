@@ -1,6 +1,6 @@
 // Finds NaN and infinities; the test of bits is in the WGSL.
 
-import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type Gpu, type GpuArray, sliceByElement } from "./runtime/mod.ts";
 import { spread, strideFor } from "./spread.ts";
 import source from "./nonfinite.wgsl" with { type: "text" };
 
@@ -14,11 +14,12 @@ const count = defineKernel({
   params: { count: "u32", stride: "u32" },
 });
 
-/** How many elements of all the arrays together are NaN or infinite, as a scalar. */
-export function countNonfinite(
-  arrays: readonly [GpuArray, ...GpuArray[]],
-): GpuArray<"u32"> {
-  const { gpu } = arrays[0];
+/**
+ * How many elements of all the arrays together are NaN or infinite.
+ *
+ * @returns A scalar.
+ */
+export function countNonfinite(gpu: Gpu, arrays: Iterable<GpuArray>): GpuArray<"u32"> {
   const total = gpu.zeros([], "non-finite elements", "u32");
   const stride = strideFor(gpu);
   for (const array of arrays) {

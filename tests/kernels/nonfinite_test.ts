@@ -14,8 +14,8 @@ for (const [name, open] of [["", testGpu], [" in slices", () => narrowGpu(1024)]
     words[3000] = 0x7f800000; // the last element
     using x = gpu.upload(new Float32Array(words.buffer), [3001], "x");
     using clean = gpu.upload(new Float32Array(5).fill(1), [5], "clean");
-    using found = countNonfinite([clean, x, x]);
-    using none = countNonfinite([clean]);
+    using found = countNonfinite(gpu, [clean, x, x]);
+    using none = countNonfinite(gpu, [clean]);
     assert.deepEqual([...await found.read()], [2 * (NONFINITE.length + 1)]);
     assert.deepEqual([...await none.read()], [0]);
   });

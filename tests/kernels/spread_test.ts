@@ -45,7 +45,7 @@ Deno.test("element-wise kernels give the same numbers with either layout", () =>
     sgdStep(a, b, c, { rate: 0.1, momentum: 0.9, decay: 0.01 });
     const filled = a.gpu.empty([1025], "filled");
     fill(filled, Infinity);
-    return [addForward(a, b), a.retain(), b.retain(), filled, countNonfinite([a, filled])];
+    return [addForward(a, b), a.retain(), b.retain(), filled, countNonfinite(a.gpu, [a, filled])];
   }));
 
 Deno.test("plane kernels give the same numbers with either layout", () =>
