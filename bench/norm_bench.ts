@@ -49,7 +49,7 @@ function casesOf(gpu: Gpu, shape: Shape): KernelCase[] {
       return [forward.output, forward.coefficients, ...Object.values(gradients)];
     }),
     made("SGD", () => {
-      sgdStep(x, velocity, grad, { rate: 0, momentum: 0.9, decay: 0 });
+      sgdStep(x, velocity, grad, { learningRate: 0, momentum: 0.9, weightDecay: 0 });
       return [];
     }),
   ];

@@ -10,11 +10,11 @@ const shared = {
   params: {
     count: "u32",
     stride: "u32",
-    rate: "f32",
+    learningRate: "f32",
     firstShare: "f32",
     secondShare: "f32",
     eps: "f32",
-    decay: "f32",
+    weightDecay: "f32",
   },
 } as const;
 const advance = defineKernel({
@@ -35,13 +35,13 @@ const step = defineKernel({
 /** Numbers of one Adam step. */
 export interface AdamOptions {
   /** Step size. */
-  readonly rate: number;
+  readonly learningRate: number;
   /** Decay of the first and of the second moment. */
   readonly betas: readonly [number, number];
   /** Added to the root of the second moment. */
   readonly eps: number;
   /** L2 penalty, added to the gradient. */
-  readonly decay: number;
+  readonly weightDecay: number;
 }
 
 /** What Adam keeps of one parameter, each of its size. */
@@ -54,7 +54,7 @@ export interface AdamMoments {
 
 /** Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first. */
 export function adamAdvance(corrections: GpuArray, betas: readonly [number, number]): void {
-  const params = { ...shares(betas), count: 2, stride: 1, rate: 0, eps: 0, decay: 0 };
+  const params = { ...shares(betas), count: 2, stride: 1, learningRate: 0, eps: 0, weightDecay: 0 };
   dispatch(advance, { corrections }, params, [1]);
 }
 
@@ -64,10 +64,10 @@ export function adamStep(
   { first, second }: AdamMoments,
   grad: GpuArray,
   corrections: GpuArray,
-  { rate, betas, eps, decay }: AdamOptions,
+  { learningRate, betas, eps, weightDecay }: AdamOptions,
 ): void {
   const stride = strideFor(weight.gpu);
-  const numbers = { ...shares(betas), stride, rate, eps, decay };
+  const numbers = { ...shares(betas), stride, learningRate, eps, weightDecay };
   sliceByElement([grad], [weight, first, second], ([grad], [weight, first, second]) => {
     const arrays = { grad, corrections, weight, first, second };
     dispatch(step, arrays, { ...numbers, count: grad.size }, spread(grad.size));

@@ -1,7 +1,7 @@
-// One step of Adam (Kingma and Ba, 2015) with L2 weight decay, as PyTorch's. With g = grad + decay
-// weight, share = 1 - beta and correction = 1 - beta^t after step t:
+// One step of Adam (Kingma and Ba, 2015) with L2 weight decay, as PyTorch's. With g = grad +
+// weight_decay * weight, share = 1 - beta and correction = 1 - beta^t after step t:
 //   first += first_share (g - first); second += second_share (g² - second)
-//   weight -= rate * (first / first_correction) / (√(second / second_correction) + eps)
+//   weight -= learning_rate * (first / first_correction) / (√(second / second_correction) + eps)
 //
 // weight, first, second, grad: any shape, all the same, `count` elements; corrections: 2 elements,
 // 0 before the first step.
@@ -17,11 +17,11 @@
 struct Params {
   count: u32,
   stride: u32,
-  rate: f32,
+  learning_rate: f32,
   first_share: f32,
   second_share: f32,
   eps: f32,
-  decay: f32,
+  weight_decay: f32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -43,10 +43,10 @@ fn step(
   let block = (group.y * groups.x + group.x) * WORKGROUP_SIZE * RUN;
   let start = block + local * select(1, RUN, params.stride == 1);
   let end = min(start + RUN * params.stride, params.count);
-  let rate = params.rate / corrections[0];
+  let rate = params.learning_rate / corrections[0];
   for (var i = start; i < end; i += params.stride) {
     let w = weight[i];
-    let g = grad[i] + params.decay * w;
+    let g = grad[i] + params.weight_decay * w;
     let m = first[i] + params.first_share * (g - first[i]);
     let v = second[i] + params.second_share * (g * g - second[i]);
     first[i] = m;

@@ -100,17 +100,17 @@ export function batchNormForward(
 ): NormForward {
   const { images, channels, plane } = planeSizes("batchNorm", x);
   checkChannels("batchNorm", channels, { ...arrays });
+  if (training && images * plane < 2) {
+    throw new RangeError(
+      `Cannot run batchNorm in training on ${
+        formatShape(x.shape)
+      }: one value a channel has no variance`,
+    );
+  }
   const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
   const params = { images, channels, plane, batch: Number(training), momentum, eps };
   const grid = gridFor(channels, WORKGROUP_SIZE);
   if (training) {
-    if (images * plane < 2) {
-      throw new RangeError(
-        `Cannot run batchNorm in training on ${
-          formatShape(x.shape)
-        }: one value a channel has no variance`,
-      );
-    }
     const moments = planeMoments(x);
     dispatch(fromBatch, { ...arrays, moments, coefficients }, params, grid);
     moments.release();

@@ -11,17 +11,17 @@ const step = defineKernel({
   entry: "step",
   reads: ["grad"],
   writes: ["weight", "velocity"],
-  params: { count: "u32", stride: "u32", rate: "f32", momentum: "f32", decay: "f32" },
+  params: { count: "u32", stride: "u32", learningRate: "f32", momentum: "f32", weightDecay: "f32" },
 });
 
 /** Numbers of one SGD step. */
 export interface SgdOptions {
   /** Factor of the velocity in the update. */
-  readonly rate: number;
+  readonly learningRate: number;
   /** Factor of the old velocity. */
   readonly momentum: number;
   /** L2 penalty, added to the gradient. */
-  readonly decay: number;
+  readonly weightDecay: number;
 }
 
 /** Updates `weight` and `velocity` in place from `grad`; all of one size. */

@@ -1,5 +1,5 @@
 // One step of SGD with momentum and L2 weight decay, as PyTorch's:
-//   velocity = momentum * velocity + grad + decay * weight; weight -= rate * velocity
+//   velocity = momentum * velocity + grad + weight_decay * weight; weight -= learning_rate * velocity
 // (PyTorch's first step sets velocity to the gradient, which is the same from a velocity of 0.)
 //
 // weight, velocity, grad: any shape, all the same, `count` elements.
@@ -9,7 +9,7 @@
 @group(0) @binding(1) var<storage, read_write> weight: array<f32>;
 @group(0) @binding(2) var<storage, read_write> velocity: array<f32>;
 
-struct Params { count: u32, stride: u32, rate: f32, momentum: f32, decay: f32 }
+struct Params { count: u32, stride: u32, learning_rate: f32, momentum: f32, weight_decay: f32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
@@ -26,8 +26,8 @@ fn step(
   let end = min(first + RUN * params.stride, params.count);
   for (var i = first; i < end; i += params.stride) {
     let w = weight[i];
-    let v = params.momentum * velocity[i] + grad[i] + params.decay * w;
+    let v = params.momentum * velocity[i] + grad[i] + params.weight_decay * w;
     velocity[i] = v;
-    weight[i] = w - params.rate * v;
+    weight[i] = w - params.learning_rate * v;
   }
 }

@@ -41,7 +41,12 @@ export abstract class Optimizer<Memory> {
   }
 
   /** Updates one parameter from its gradient. */
-  protected abstract update(weight: Tensor, grad: GpuArray, memory: Memory, rate: number): void;
+  protected abstract update(
+    weight: Tensor,
+    grad: GpuArray,
+    memory: Memory,
+    learningRate: number,
+  ): void;
 
   /** Updates every parameter that has a gradient. */
   step(learningRate: number): void {
@@ -135,9 +140,9 @@ export class Sgd extends Optimizer<GpuArray> {
     { array }: Tensor,
     grad: GpuArray,
     velocity: GpuArray,
-    rate: number,
+    learningRate: number,
   ): void {
-    const options = { rate, momentum: this.#momentum, decay: this.#weightDecay };
+    const options = { learningRate, momentum: this.#momentum, weightDecay: this.#weightDecay };
     sgdStep(array, velocity, grad, options);
   }
 
@@ -194,9 +199,14 @@ export class Adam extends Optimizer<AdamMoments> {
     { array }: Tensor,
     grad: GpuArray,
     moments: AdamMoments,
-    rate: number,
+    learningRate: number,
   ): void {
-    const options = { rate, betas: this.#betas, eps: this.#eps, decay: this.#weightDecay };
+    const options = {
+      learningRate,
+      betas: this.#betas,
+      eps: this.#eps,
+      weightDecay: this.#weightDecay,
+    };
     adamStep(array, moments, grad, this.#corrections, options);
   }
 

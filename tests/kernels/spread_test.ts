@@ -42,7 +42,7 @@ Deno.test("CPU and GPU adapters get different layouts", async () => {
 
 Deno.test("element-wise kernels give the same numbers with either layout", () =>
   compare([[2500], [2500], [2500]], (a, b, c) => {
-    sgdStep(a, b, c, { rate: 0.1, momentum: 0.9, decay: 0.01 });
+    sgdStep(a, b, c, { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 });
     const filled = a.gpu.empty([1025], "filled");
     fill(filled, Infinity);
     return [addForward(a, b), a.retain(), b.retain(), filled, countNonfinite(a.gpu, [a, filled])];
