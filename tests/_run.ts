@@ -1,5 +1,5 @@
 /**
- * Runs `deno test` over this folder and closes with one plain line that any reader of logs
+ * Runs `deno test` over the project and closes with one plain line that any reader of logs
  * understands: `N passed, N failed, N skipped`. The exit status is `deno test`'s own, and a run
  * without a single test has failed.
  *
@@ -70,7 +70,7 @@ const child = new Deno.Command("deno", {
     "--allow-run=deno,/bin/sh",
     "--allow-env=DENO_WEBGPU_BACKEND",
     ...Deno.args,
-    ...(named ? [] : ["tests/"]),
+    ...(named ? [] : ["--doc"]), // examples in documents and comments run too
   ],
   env: environment,
   stdout: "piped",
