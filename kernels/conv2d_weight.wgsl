@@ -110,25 +110,24 @@ fn accumulate_products(
     let in_rows = y < vec4u(params.in_height);
     if (!any(in_rows)) { continue; }
     let in_row = row / params.out_height * params.in_height + y;
-    var at_x = vec4i(column % params.in_quads) +
-      (vec4i(in_row) * width + i32(from_j) * params.stride + left) * i32(params.in_quads);
-    var in_column = i32(from_j) * params.stride + left;
+    var in_column = vec4u(i32(from_j) * params.stride + left);
+    var at_x = (in_row * params.in_width + in_column) * params.in_quads + column % params.in_quads;
     var at_g = (row * params.out_width + from_j) * out_quads + out_quad;
     for (var j = from_j; j < to_j; j++) {
-      let inside = in_rows & (vec4u(in_column) < vec4u(params.in_width));
-      let at = select(vec4u(), vec4u(at_x), inside);
-      let x0 = select(vec4f(), x[at.x], inside.x);
-      let x1 = select(vec4f(), x[at.y], inside.y);
-      let x2 = select(vec4f(), x[at.z], inside.z);
-      let x3 = select(vec4f(), x[at.w], inside.w);
+      // Outside the image, WGSL reads some number in place of a missing one; it is not used.
+      let inside = in_rows & (in_column < vec4u(params.in_width));
+      let x0 = select(vec4f(), x[at_x.x], inside.x);
+      let x1 = select(vec4f(), x[at_x.y], inside.y);
+      let x2 = select(vec4f(), x[at_x.z], inside.z);
+      let x3 = select(vec4f(), x[at_x.w], inside.w);
       let g0 = grad_output[at_g.x]; let g1 = grad_output[at_g.y];
       let g2 = grad_output[at_g.z]; let g3 = grad_output[at_g.w];
       c00 += outer(x0, g0); c01 += outer(x1, g0); c02 += outer(x2, g0); c03 += outer(x3, g0);
       c10 += outer(x0, g1); c11 += outer(x1, g1); c12 += outer(x2, g1); c13 += outer(x3, g1);
       c20 += outer(x0, g2); c21 += outer(x1, g2); c22 += outer(x2, g2); c23 += outer(x3, g2);
       c30 += outer(x0, g3); c31 += outer(x1, g3); c32 += outer(x2, g3); c33 += outer(x3, g3);
-      at_x += vec4i(params.stride * i32(params.in_quads));
-      in_column += vec4i(params.stride);
+      in_column += vec4u(u32(params.stride));
+      at_x += vec4u(u32(params.stride) * params.in_quads);
       at_g += vec4u(out_quads);
     }
   }

@@ -58,14 +58,11 @@ fn pack(@builtin(global_invocation_id) id: vec3u) {
     i32(id.z / pack_params.inner) * pack_params.outer_step +
     i32(id.z % pack_params.inner) * pack_params.inner_step +
     i32(id.x) * pack_params.row_step;
-  var quad = vec4f();
-  for (var e = 0u; e < 4; e++) {
-    let column = id.y * 4 + e;
-    if (column < pack_params.columns) {
-      quad[e] = source[first + i32(column) * pack_params.column_step];
-    }
-  }
-  packed[(id.z * pack_params.rows + id.x) * quads + id.y] = quad;
+  let column = id.y * 4 + vec4u(0, 1, 2, 3);
+  let inside = column < vec4u(pack_params.columns);
+  let at = select(vec4i(), first + vec4i(column) * pack_params.column_step, inside);
+  let quad = vec4f(source[at.x], source[at.y], source[at.z], source[at.w]);
+  packed[(id.z * pack_params.rows + id.x) * quads + id.y] = select(vec4f(), quad, inside);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

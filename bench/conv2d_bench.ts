@@ -1,0 +1,152 @@
+// Throughput of convolutions and their gradients, each checked first: `deno task bench` or
+// `deno bench bench/conv2d_bench.ts`. S1 to S4 are the shapes that DEV.md and the results speak of.
+
+import { strict as assert } from "node:assert";
+import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
+import { conv2dFlops, type Conv2dGeometry, conv2dSizes } from "../kernels/conv2d_shape.ts";
+import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
+import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
+import { randomNd, seededRandom } from "../tests/_check.ts";
+import { type Operation, printThroughput } from "./_throughput.ts";
+
+interface Shape {
+  readonly name: string;
+  readonly x: readonly [number, number, number, number];
+  readonly outputs: number;
+  readonly kernel: number;
+  readonly geometry: Conv2dGeometry;
+}
+
+const SHAPES: readonly Shape[] = [
+  {
+    name: "S1 3×3 64→64 [4, 64, 32, 64]",
+    x: [4, 64, 32, 64],
+    outputs: 64,
+    kernel: 3,
+    geometry: { stride: 1, padding: 1, dilation: 1 },
+  },
+  {
+    name: "S2 3×3 d2 256→256 [4, 256, 16, 32]",
+    x: [4, 256, 16, 32],
+    outputs: 256,
+    kernel: 3,
+    geometry: { stride: 1, padding: 2, dilation: 2 },
+  },
+  {
+    name: "S3 1×1 256→64 [4, 256, 32, 64]",
+    x: [4, 256, 32, 64],
+    outputs: 64,
+    kernel: 1,
+    geometry: { stride: 1, padding: 0, dilation: 1 },
+  },
+  {
+    name: "S4 7×7 s2 3→64 [4, 3, 128, 256]",
+    x: [4, 3, 128, 256],
+    outputs: 64,
+    kernel: 7,
+    geometry: { stride: 2, padding: 3, dilation: 1 },
+  },
+  {
+    name: "3×3 s2 64→128 [4, 64, 32, 64]",
+    x: [4, 64, 32, 64],
+    outputs: 128,
+    kernel: 3,
+    geometry: { stride: 2, padding: 1, dilation: 1 },
+  },
+  {
+    name: "ASPP 3×3 d8 512→64 [4, 512, 12, 24]",
+    x: [4, 512, 12, 24],
+    outputs: 64,
+    kernel: 3,
+    geometry: { stride: 1, padding: 8, dilation: 8 },
+  },
+];
+
+function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Operation[] {
+  const random = seededRandom(1);
+  const weightShape = [outputs, x[1], kernel, kernel];
+  const sizes = conv2dSizes(x, weightShape, geometry);
+  const outputShape = [x[0], outputs, sizes.outHeight, sizes.outWidth];
+  const upload = (shape: readonly number[], label: string): [Float64Array, GpuArray] => {
+    const { data } = randomNd(shape, random);
+    return [data, gpu.upload(Float32Array.from(data), shape, label)];
+  };
+  const [input, inputArray] = upload(x, "input");
+  const [weight, weightArray] = upload(weightShape, "weight");
+  const [cotangent, gradOutput] = upload(outputShape, "gradient of the output");
+  const flops = conv2dFlops(sizes);
+  let product = NaN; // ⟨output, cotangent⟩, which both gradients must reproduce
+
+  const outputAt = (at: number): number => {
+    const { outHeight, outWidth, inHeight, inWidth, inChannels } = sizes;
+    const { stride, padding, dilation } = geometry;
+    const column = at % outWidth, row = Math.floor(at / outWidth) % outHeight;
+    const plane = Math.floor(at / (outWidth * outHeight));
+    const output = plane % outputs, image = Math.floor(plane / outputs);
+    let sum = 0;
+    for (let u = 0; u < kernel; u++) {
+      for (let v = 0; v < kernel; v++) {
+        const [y, z] = [
+          row * stride - padding + u * dilation,
+          column * stride - padding + v * dilation,
+        ];
+        if (y < 0 || y >= inHeight || z < 0 || z >= inWidth) continue;
+        for (let channel = 0; channel < inChannels; channel++) {
+          sum += weight[((output * inChannels + channel) * kernel + u) * kernel + v]! *
+            input[((image * inChannels + channel) * inHeight + y) * inWidth + z]!;
+        }
+      }
+    }
+    return sum;
+  };
+  const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+    let sum = 0;
+    for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+    return sum;
+  };
+  const adjoint = (what: string, operand: Float64Array) => (found: Float32Array) => {
+    const share = Math.abs(dot(found, operand) - product) / Math.sqrt(flops);
+    assert.ok(share < 1e-4, `${name}: ⟨${what}⟩ is not ⟨output, cotangent⟩`);
+  };
+  return [
+    {
+      name: `${name} forward`,
+      flops,
+      run: () => conv2dForward(inputArray, weightArray, null, geometry),
+      check: (found) => {
+        for (let sample = 0; sample < 200; sample++) {
+          const at = Math.floor(random() * found.length);
+          assert.ok(Math.abs(found[at]! - outputAt(at)) < 1e-3, `${name}: output ${at} is wrong`);
+        }
+        product = dot(found, cotangent);
+      },
+    },
+    {
+      name: `${name} input gradient`,
+      flops,
+      run: () => conv2dInputGradient(gradOutput, weightArray, x, geometry),
+      check: adjoint("input, its gradient", input),
+    },
+    {
+      name: `${name} weight gradient`,
+      flops,
+      run: () => {
+        const needs = { weight: true, bias: false };
+        const { weight } = conv2dParameterGradients(
+          gradOutput,
+          inputArray,
+          weightShape,
+          geometry,
+          needs,
+        );
+        if (!weight) throw new Error("Cannot time a gradient that was not computed");
+        return weight;
+      },
+      check: adjoint("weight, its gradient", weight),
+    },
+  ];
+}
+
+const gpu = await openGpu({ profile: true });
+await printThroughput(gpu, "Convolutions", SHAPES.flatMap((shape) => operations(gpu, shape)));
+gpu.close();
