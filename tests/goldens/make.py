@@ -427,7 +427,7 @@ GOLDENS = {
     "discriminator": discriminator,
     "tiny": lambda: deeplab("tiny", TINY, "6", 0.05, 0.00025),
     "classic": lambda: deeplab("classic", CLASSIC, "1", 0.01, 0.001),
-    "small": lambda: deeplab("small", SMALL, "2", 0.05, 0.00025),
+    "small": lambda: deeplab("small", SMALL, "13", 0.05, 0.00025),
 }
 
 if __name__ == "__main__":
