@@ -43,6 +43,29 @@ export function imageSizes(action: string, x: GpuArray): ImageSizes {
   return { images, channels, height, width };
 }
 
+/**
+ * Lengths of the axes of [N, H, W].
+ *
+ * @param action What is about to run, for the error.
+ * @throws {TypeError} If the array has another number of axes.
+ */
+export function labelSizes(
+  action: string,
+  labels: GpuArray<"u32">,
+): Omit<ImageSizes, "channels"> {
+  const [images, height, width] = labels.shape;
+  if (
+    labels.shape.length !== 3 || images === undefined || height === undefined || width === undefined
+  ) {
+    throw new TypeError(
+      `Cannot run ${action} as it takes [N, H, W]: "${labels.label}" is ${
+        formatShape(labels.shape)
+      }`,
+    );
+  }
+  return { images, height, width };
+}
+
 /** Checks a height and width. @throws {RangeError} If one is not a whole number of at least 1. */
 export function checkSize(action: string, { height, width }: Size): void {
   if (![height, width].every((length) => Number.isSafeInteger(length) && length > 0)) {

@@ -1,11 +1,10 @@
 // Resizing of planes; the formulas are in the WGSL.
 
 import { checkShape } from "./class_map.ts";
-import { checkSize, imageSizes, type Size, sliceByPlane } from "./planes.ts";
+import { checkSize, imageSizes, labelSizes, type Size, sliceByPlane } from "./planes.ts";
 import {
   defineKernel,
   dispatch,
-  formatShape,
   type GpuArray,
   gridFor,
   type Shape,
@@ -99,17 +98,8 @@ export function resizeBilinearBackward(gradOutput: GpuArray, inputShape: Shape):
  * @throws {RangeError} If a side of either is empty.
  */
 export function resizeNearest(labels: GpuArray<"u32">, size: Size): GpuArray<"u32"> {
-  const [images, height, width] = labels.shape;
-  if (
-    labels.shape.length !== 3 || images === undefined || height === undefined || width === undefined
-  ) {
-    throw new TypeError(
-      `Cannot run resizeNearest as it takes [N, H, W]: "${labels.label}" is ${
-        formatShape(labels.shape)
-      }`,
-    );
-  }
-  checkSize("resizeNearest from this input", { height, width });
+  const { images, ...inputSize } = labelSizes("resizeNearest", labels);
+  checkSize("resizeNearest from this input", inputSize);
   checkSize("resizeNearest", size);
   const resized = labels.gpu.empty([images, size.height, size.width], labels.label, "u32");
   sliceByImage([labels], [resized], ([labels], [resizedLabels]) => {
