@@ -37,13 +37,15 @@ Examples:
       const { withGpu } = await import("./device.ts");
       const { loadTrainedNetwork } = await import("../train/trained_network.ts");
       const { evaluate } = await import("../train/evaluate.ts");
+      const { Loader } = await import("../train/loader.ts");
       const { byName } = await import("../train/metrics.ts");
       using stop = new StopSignals((text) => console.error(text), "image");
       const result = await stop.guard(() =>
         withGpu(flags, (text) => console.error(text), async (gpu) => {
           using trained = loadTrainedNetwork(gpu, flags.checkpoint);
           const dataset = await openDataOf(trained, flags);
-          const scores = await evaluate(trained.network, dataset, stop.signal);
+          using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
+          const scores = await evaluate(trained.network, loader, stop.signal);
           return {
             adapter: gpu.adapter.description,
             checkpoint: flags.checkpoint,

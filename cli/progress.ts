@@ -57,6 +57,7 @@ export async function openProgress(to: Screen, every: number): Promise<Progress>
 export class PlainProgress implements Progress {
   readonly #screen: Screen;
   readonly #every: number;
+  #steps = 0;
 
   /** @param every Steps between two lines; the first and the last step always have one. */
   constructor(to: Screen, every: number) {
@@ -65,6 +66,7 @@ export class PlainProgress implements Progress {
   }
 
   stageStart({ name, steps, firstStep }: StageStart): void {
+    this.#steps = steps;
     this.message(
       firstStep > 0 ? `${name}: goes on at step ${firstStep}/${steps}` : startLine(name, steps),
     );
@@ -84,6 +86,7 @@ export class PlainProgress implements Progress {
   }
 
   evaluation({ stage, step, mIoU, pixelAccuracy }: EvaluationReport): void {
+    if (step === this.#steps) return; // the stage's end says the same
     this.message(
       `${stage} step ${step}: mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${
         pixelAccuracy.toFixed(1)

@@ -11,6 +11,9 @@ import { Loader, type Sample } from "./loader.ts";
 import { colourLabel, type LabelMap, overlay } from "./samples.ts";
 import type { TrainedNetwork } from "./trained_network.ts";
 
+/** Of the class colours over the image. */
+const OPACITY = 0.5;
+
 /** What to predict, and where to. */
 export interface PredictOptions {
   /** A PNG file, or a folder that is searched for them, subfolders too. */
@@ -81,7 +84,7 @@ function write(
   const files = {
     label: encodeLabel({ data: ids, width, height }),
     colour: encodeImage(colourLabel(prediction, classes.palette)),
-    overlay: encodeImage(overlay(image, prediction, classes.palette)),
+    overlay: encodeImage(overlay(image, prediction, OPACITY, classes.palette)),
   };
   for (const [folder, bytes] of Object.entries(files)) {
     const path = join(output, folder, `${name}.png`);

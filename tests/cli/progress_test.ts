@@ -32,6 +32,8 @@ const RESULT: StageResult = {
 
 /** A stage of twenty steps with one evaluation. */
 function play(observer: TrainingObserver): void {
+  const { mIoU, classIoU, pixelAccuracy } = RESULT;
+  const scores = { stage: "source", mIoU, classIoU, pixelAccuracy };
   observer.stageStart({ name: "source", steps: 20, firstStep: 0 });
   for (let step = 1; step <= 20; step++) {
     observer.step({
@@ -42,21 +44,21 @@ function play(observer: TrainingObserver): void {
       learningRate: 1e-3,
       stepsPerSecond: 2,
     });
+    if (step === 10) observer.evaluation({ ...scores, step });
   }
-  const { mIoU, classIoU, pixelAccuracy } = RESULT;
-  observer.evaluation({ stage: "source", step: 20, mIoU, classIoU, pixelAccuracy });
+  observer.evaluation({ ...scores, step: 20 });
   observer.stageEnd(RESULT);
 }
 
-Deno.test("a pipe gets plain lines: the first step, every tenth, scores and the end", () => {
+Deno.test("a pipe gets plain lines: the first step, every tenth, scores between them and the end", () => {
   const screen = fakeScreen(false);
   play(new PlainProgress(screen, 10));
   assert.deepEqual(screen.text.split("\n"), [
     "source: 20 steps",
     "source  1/20 | loss source 2.000 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:10 left",
     "source 10/20 | loss source 0.200 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:05 left",
+    "source step 10: mIoU 51.3 %, pixel accuracy 90.0 %",
     "source 20/20 | loss source 0.100 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:00 left",
-    "source step 20: mIoU 51.3 %, pixel accuracy 90.0 %",
     "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %",
     "",
   ]);
