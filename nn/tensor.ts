@@ -18,6 +18,7 @@ export class Tensor {
   grad: GpuArray | null = null;
   /** The operation that made the tensor, where one was recorded. */
   node: Node | undefined;
+  #disposed = false;
 
   /** Takes over the caller's reference of `array`. */
   constructor(array: GpuArray, options: { readonly requiresGrad?: boolean } = {}) {
@@ -35,9 +36,9 @@ export class Tensor {
     return this.array.gpu;
   }
 
-  /** Whether the memory has been given back. */
+  /** Whether the tensor was given up; an operation may still hold its memory for the backward. */
   get disposed(): boolean {
-    return this.array.released;
+    return this.#disposed;
   }
 
   /** Drops the gradient. */
@@ -53,6 +54,7 @@ export class Tensor {
 
   /** Gives the memory back, of the gradient as well. */
   dispose(): void {
+    this.#disposed = true;
     this.zeroGrad();
     this.array.release();
   }

@@ -1,10 +1,10 @@
 // From decoded samples to the batches that stages take: random views, cut on the GPU.
 
-import type { AnyArray, Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels, warpMaps } from "../kernels/warp.ts";
 import { Random } from "../nn/random.ts";
 import type { Loader, Sample } from "./loader.ts";
-import { quarter, type SoftLabels } from "./soft_labels.ts";
+import { quarterOf, type SoftLabels } from "./soft_labels.ts";
 import type { DenoiseBatch } from "./stages/denoise.ts";
 import type { SourceOnlyBatch } from "./stages/source_only.ts";
 import type { SourceBatch } from "./stages/stage.ts";
@@ -16,8 +16,10 @@ export interface BatchOptions {
   readonly gpu: Gpu;
   /** Images a domain and step. */
   readonly batch: number;
-  /** Seed of the views; a view is a pure function of seed, stream and position. */
+  /** Seed of the views: a view is a pure function of seed, stage, domain and position. */
   readonly seed: number;
+  /** Tells the views of one stage from those of another. */
+  readonly stage: string;
   /** The crop, and the range of its random scale. */
   readonly view: WeakViewOptions;
 }
@@ -26,10 +28,10 @@ export interface BatchOptions {
 export class Batches {
   readonly #options: BatchOptions;
   readonly #source: Loader;
-  readonly #target: Loader | null;
+  readonly #target: Loader;
 
-  /** The loaders stay the caller's. */
-  constructor(options: BatchOptions, source: Loader, target: Loader | null) {
+  /** The loaders stay the caller's; the target's does not start before a batch needs it. */
+  constructor(options: BatchOptions, source: Loader, target: Loader) {
     this.#options = options;
     this.#source = source;
     this.#target = target;
@@ -43,29 +45,89 @@ export class Batches {
   /** A batch of labelled source and unlabelled target images. */
   async nextWarmUp(): Promise<WarmUpBatch> {
     const source = await this.#nextSource();
-    const samples = await this.#nextTarget();
-    return { source, target: { images: this.#weakImages(samples, this.#weakViews(samples, "target")) } };
+    const { images } = await this.#nextTarget();
+    return { source, target: { images } };
   }
 
-  /** A batch of labelled source images and of target images in two views with their soft labels. */
+  /** A batch of labelled source images, and of target images in two views with their soft labels. */
   async nextDenoise(softLabels: SoftLabels): Promise<DenoiseBatch> {
     const source = await this.#nextSource();
-    const samples = await this.#nextTarget();
-    const { gpu, seed, view: { crop } } = this.#options;
-    const weakViews = this.#weakViews(samples, "target");
-    const weak = this.#weakImages(samples, weakViews);
-    const strong = samples.map(({ position }) =>
-      strongView(new Random(seed, `strong/${position}`), crop)
-    );
-    const strongImages = warpMaps(weak, strong.map((view) => view.imageView()), crop);
+    const { samples, views, images } = await this.#nextTarget();
+    const { crop } = this.#options.view;
+    const strong = samples.map((sample) => strongView(this.#random(sample, "strong"), crop));
     return {
       source,
       target: {
-        weak,
-        strong: strongImages,
+        weak: images,
+        strong: warpMaps(
+          images,
+          strong.map(({ transform, colour }) => transform.imageView(colour)),
+          crop,
+        ),
         strongViews: strong.map(({ transform }) => transform),
-        softLabels: this.#softLabelsInView(softLabels, samples, weakViews),
+        softLabels: this.#softLabels(softLabels, samples, views),
       },
     };
   }
+
+  async #nextSource(): Promise<SourceBatch> {
+    const { gpu, batch, view: { crop } } = this.#options;
+    const samples = await this.#source.next(batch);
+    const views = this.#weakViews(samples, "source").map((view) => view.imageView());
+    using images = packImages(gpu, samples.map(({ image }) => image));
+    using labels = packLabels(gpu, samples.map(labelOf));
+    return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
+  }
+
+  async #nextTarget(): Promise<{ samples: Sample[]; views: ViewTransform[]; images: GpuArray }> {
+    const { gpu, batch, view: { crop } } = this.#options;
+    const samples = await this.#target.next(batch);
+    const views = this.#weakViews(samples, "target");
+    using images = packImages(gpu, samples.map(({ image }) => image));
+    return {
+      samples,
+      views,
+      images: warpImages(images, views.map((view) => view.imageView()), crop),
+    };
+  }
+
+  #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {
+    return samples.map((sample) =>
+      weakView(this.#random(sample, domain), sample.image, this.#options.view)
+    );
+  }
+
+  #random({ position }: Sample, name: string): Random {
+    const { seed, stage } = this.#options;
+    return new Random(seed, `view/${stage}/${name}/${position}`);
+  }
+
+  /** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */
+  #softLabels(
+    softLabels: SoftLabels,
+    samples: readonly Sample[],
+    views: readonly ViewTransform[],
+  ): GpuArray {
+    const { gpu, view: { crop } } = this.#options;
+    const size = quarterOf(crop);
+    const cuts = samples.map(({ index }, at) => {
+      const { shape, data } = softLabels.read(index);
+      const [, , height = 0, width = 0] = shape;
+      using whole = gpu.upload(data, shape, "soft labels");
+      return warpMaps(whole, [(views[at] as ViewTransform).mapView({ height, width }, size)], size);
+    });
+    const [, ...rest] = (cuts[0] as GpuArray).shape;
+    const batch = gpu.empty([cuts.length, ...rest], "soft labels");
+    cuts.forEach((cut, at) => {
+      using row = batch.slice(at, 1);
+      gpu.copy(cut, row);
+      cut.release();
+    });
+    return batch;
+  }
+}
+
+function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
+  if (!label) throw new TypeError(`Cannot make a labelled batch as "${name}" has no label`);
+  return label;
 }

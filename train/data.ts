@@ -58,7 +58,11 @@ export async function openRunData(
   const builtIn = sourceDirectory === null || targetDirectory === null;
   if (builtIn) {
     const { directory, seed, width, height, sourceTrain, targetTrain, targetVal } = streets;
-    message(`streets: ${directory}, ${sourceTrain + targetTrain + targetVal} images of ${width}×${height}`);
+    message(
+      `streets: ${directory}, ${
+        sourceTrain + targetTrain + targetVal
+      } images of ${width}×${height}`,
+    );
     await writeStreets(directory, {
       seed,
       width,

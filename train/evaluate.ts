@@ -6,7 +6,7 @@ import type { GpuArray } from "../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../kernels/warp.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
 import { noGrad, scope } from "../nn/tape.ts";
-import { Loader, type LoaderOptions, type Sample } from "./loader.ts";
+import type { Loader, Sample } from "./loader.ts";
 import { ConfusionMatrix, type Scores } from "./metrics.ts";
 import { input } from "./stages/input.ts";
 import { fullView } from "./views.ts";
@@ -49,24 +49,27 @@ export function predictLabels(network: DeepLab, image: GpuArray): GpuArray<"u32"
 }
 
 /**
- * Scores a network on every labelled image of a data set. The network's mode is restored.
+ * Scores a network on every labelled image of a sequential loader, from its first. The network's mode
+ * is restored.
  *
+ * @param signal Stops before the next image.
  * @throws {DataError} If a file cannot be read.
+ * @throws {TypeError} If the data set reads no labels.
  */
 export async function evaluate(
   network: DeepLab,
-  dataset: LoaderOptions["dataset"],
+  loader: Loader,
   signal?: AbortSignal,
 ): Promise<Scores> {
   const { gpu, classes, training } = network;
   const counts = gpu.zeros([classes, classes], "confusion", "u32");
-  using loader = new Loader({ dataset, order: "sequential" });
   network.eval();
+  loader.seek(0);
   try {
     for (let [sample] = await loader.next(1); sample; [sample] = await loader.next(1)) {
       signal?.throwIfAborted();
       const { image, label } = uploadSample(network, sample);
-      if (!label) throw new TypeError(`Cannot evaluate on ${dataset.root} without labels`);
+      if (!label) throw new TypeError(`Cannot evaluate on "${sample.name}" as it has no label`);
       const predicted = predictLabels(network, image);
       confusion(predicted, label, counts);
       for (const array of [image, label, predicted]) array.release();

@@ -32,6 +32,8 @@ interface Run {
   readonly observer: TrainingObserver;
   readonly signal: AbortSignal;
   readonly network: DeepLab;
+  /** The target's val split. */
+  readonly validation: Loader;
 }
 
 /** A stage ready to run, and where its batches come from. */
@@ -58,7 +60,8 @@ export async function runTraining(
   const data = await openRunData(config.data, (text) => observer.message(text));
   using folder = RunFolder.create(config.out, config);
   using network = createNetwork(config, gpu, data.classes.names.length);
-  const run: Run = { config, gpu, data, folder, observer, signal, network };
+  using validation = new Loader({ dataset: data.validation, order: "sequential" });
+  const run: Run = { config, gpu, data, folder, observer, signal, network, validation };
   const stages: StageResult[] = [];
   const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
   for (const name of config.pipeline) {
@@ -85,13 +88,17 @@ async function runStage(run: Run, name: StageName): Promise<StageResult | undefi
   const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
   using source = load(labelled, "source");
   using target = load(data.target, "target");
-  const batches = new Batches({
-    gpu: run.gpu,
-    batch,
-    seed: config.seed,
-    stage: name,
-    view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
-  }, source, target);
+  const batches = new Batches(
+    {
+      gpu: run.gpu,
+      batch,
+      seed: config.seed,
+      stage: name,
+      view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
+    },
+    source,
+    target,
+  );
   switch (name) {
     case "source":
     case "oracle": {
@@ -124,9 +131,12 @@ async function prepareDenoise(run: Run, batches: Batches): Promise<Prepared<Deno
   const { gpu, config, data, folder, network, observer, signal } = run;
   const images = data.target.items.length;
   observer.message(`stage1: soft labels and prototypes of ${images} target images`);
-  const { softLabels, bank } = await labelTarget(network, data.target, folder.softLabelPath, {
+  const { softLabels, bank } = await labelTarget(
+    network,
+    data.target,
+    folder.softLabelPath,
     signal,
-  });
+  );
   const encoder = createNetwork(config, gpu, network.classes);
   encoder.loadStateDict(network.stateDict());
   const { stage1 } = config.stages;
@@ -160,7 +170,7 @@ async function finishStage<B>(
     steps,
     nextBatch,
     releaseBatch,
-    evaluate: () => evaluate(network, data.validation),
+    evaluate: () => evaluate(network, run.validation),
     classNames: data.classes.names,
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,

@@ -4,6 +4,7 @@
 
 import { join } from "node:path";
 import { argmax } from "../kernels/argmax.ts";
+import type { Size } from "../kernels/planes.ts";
 import type { GpuArray } from "../kernels/runtime/mod.ts";
 import { softmaxForward } from "../kernels/softmax.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
@@ -17,9 +18,10 @@ import { Loader } from "./loader.ts";
 import { PrototypeBank } from "./prototypes.ts";
 import { input } from "./stages/input.ts";
 
-/** A quarter of a length, the scale of every target loss; at least one pixel. */
-export function quarter(length: number): number {
-  return Math.max(1, Math.floor(length / 4));
+/** A quarter of a size, the scale of every target loss; at least one pixel. */
+export function quarterOf({ height, width }: Size): Size {
+  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
+  return { height: quarter(height), width: quarter(width) };
 }
 
 /** The soft labels of a data set, in a folder. */
@@ -54,14 +56,13 @@ export class SoftLabels {
  * Runs the warm-up model over the unlabelled target images: writes the soft label p_{t,0} of each at
  * a quarter of its size, and starts the prototypes from their features (eq. 4).
  *
- * @param onImage Called after each image with the number done.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function labelTarget(
   network: DeepLab,
   dataset: Dataset,
   folder: string,
-  options: { readonly signal: AbortSignal; readonly onImage: (done: number) => void },
+  signal: AbortSignal,
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   Deno.mkdirSync(folder, { recursive: true });
   const softLabels = new SoftLabels(folder);
@@ -72,12 +73,11 @@ export async function labelTarget(
   using loader = new Loader({ dataset, order: "sequential" });
   const { training } = network;
   network.eval();
-  let done = 0;
   for (let [sample] = await loader.next(1); sample; [sample] = await loader.next(1)) {
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
     const { image, label } = uploadSample(network, sample);
     label?.release();
-    const size = { height: quarter(sample.image.height), width: quarter(sample.image.width) };
+    const size = quarterOf(sample.image);
     const probabilities = noGrad(() =>
       scope(() => {
         const { features, logits } = network.forward(input(image));
@@ -91,9 +91,8 @@ export async function labelTarget(
     await softLabels.write(sample.index, probabilities);
     probabilities.release();
     image.release();
-    options.onImage(++done);
   }
-  await bank.start();
+  bank.start();
   network.train(training);
   return { softLabels, bank };
 }

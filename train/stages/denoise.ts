@@ -148,13 +148,15 @@ export class Denoise implements Stage<DenoiseBatch> {
         const quarter = resizeBilinear(features, size);
         const distances = this.#bank.distances(quarter.array);
         const denoised = this.#bank.rectify(softLabels, distances, this.#options.temperature);
+        const predictions = argmax(resizeBilinear(logits, size).array);
+        predictions.confidence.release();
         const views = strongViews.map((view) => view.mapView(size, size));
         const teaching = {
           labels: warpLabelMaps(denoised, views, size),
           distances: warpMaps(distances, views, size),
           mask: warpMask(weak.gpu, views, size, size),
           features: quarter.array.retain(),
-          predictions: argmax(resizeBilinear(logits, size).array).labels,
+          predictions: predictions.labels,
         };
         distances.release();
         denoised.release();

@@ -107,7 +107,10 @@ export class WarmUp implements Stage<WarmUpBatch> {
       return {
         source: onSource.loss,
         adversarial,
-        probabilities: { source: onSource.probabilities.array, target: probabilities.array.retain() },
+        probabilities: {
+          source: onSource.probabilities.array,
+          target: probabilities.array.retain(),
+        },
       };
     });
   }

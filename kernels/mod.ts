@@ -1,0 +1,36 @@
+/**
+ * The kernels: typed launchers of hand-written WGSL, one file an operation, on arrays in GPU memory.
+ *
+ * Letters in shapes: N images, C channels, H and W rows and columns, K classes. Activations are NCHW
+ * floats; labels are `u32`, [N, H, W].
+ *
+ * @module
+ */
+export * from "./adam.ts";
+export * from "./argmax.ts";
+export * from "./batch_norm.ts";
+export * from "./centroids.ts";
+export * from "./class_sums.ts";
+export * from "./concat.ts";
+export * from "./confusion.ts";
+export * from "./conv2d.ts";
+export * from "./conv2d_weight.ts";
+export * from "./cross_entropy.ts";
+export * from "./dropout2d.ts";
+export * from "./elementwise.ts";
+export * from "./gan_loss.ts";
+export * from "./global_average_pool.ts";
+export * from "./group_norm.ts";
+export * from "./kl_divergence.ts";
+export * from "./linear.ts";
+export * from "./matmul.ts";
+export * from "./max_pool2d.ts";
+export * from "./nonfinite.ts";
+export * from "./prototype_distances.ts";
+export * from "./rectification.ts";
+export * from "./reduce.ts";
+export * from "./resize.ts";
+export * from "./sgd.ts";
+export * from "./softmax.ts";
+export * from "./uniform_prior.ts";
+export * from "./warp.ts";

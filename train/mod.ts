@@ -1,0 +1,14 @@
+/**
+ * The method: losses under the paper's names, prototypes, views, and the stages of training as steps
+ * on explicit tensors. Data sets and run folders belong to the program and are not part of the library.
+ *
+ * @module
+ */
+export * from "./losses.ts";
+export * from "./prototypes.ts";
+export * from "./stages/denoise.ts";
+export * from "./stages/source_only.ts";
+export * from "./stages/stage.ts";
+export * from "./stages/warm_up.ts";
+export * from "./view_transform.ts";
+export * from "./views.ts";
