@@ -1,6 +1,6 @@
 // Mean of every plane; the formulas are in the WGSL.
 
-import { imageSizes, sliceByPlane } from "./planes.ts";
+import { imageSizes, sliceByPlane, spreadPlanes } from "./planes.ts";
 import { defineKernel, dispatch, type GpuArray, gridFor, type Shape } from "./runtime/mod.ts";
 import source from "./global_average_pool.wgsl" with { type: "text" };
 
@@ -13,7 +13,7 @@ const SHORTEST_LANE = 16;
 const shared = {
   file: "kernels/global_average_pool.wgsl",
   source,
-  params: { planes: "u32", plane: "u32", lanes: "u32" },
+  params: { planes: "u32", run: "u32", plane: "u32", lanes: "u32" },
 } as const;
 const sum = defineKernel({
   ...shared,
@@ -51,7 +51,7 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
   const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   const output = x.gpu.empty([images, channels], "global_average_pool.forward");
   sliceByPlane([x], [output], ([x], [y]) => {
-    const params = { planes: y.size, plane, lanes };
+    const params = { planes: y.size, run: 1, plane, lanes };
     const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");
     dispatch(sum, { x, laneSums }, params, gridFor(laneSums.size, WORKGROUP_SIZE));
     dispatch(mean, { laneSums, y }, params, gridFor(y.size, WORKGROUP_SIZE));
@@ -69,8 +69,9 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
 export function globalAveragePoolBackward(gradOutput: GpuArray, inputShape: Shape): GpuArray {
   const gradInput = gradOutput.gpu.empty(inputShape, "global_average_pool.backward");
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
-    const params = { planes: gradY.size, plane: gradX.size / gradY.size, lanes: 0 };
-    dispatch(backward, { gradY, gradX }, params, gridFor(gradX.size, WORKGROUP_SIZE));
+    const { grid, run } = spreadPlanes(gradX);
+    const params = { planes: gradY.size, run, plane: gradX.size / gradY.size, lanes: 0 };
+    dispatch(backward, { gradY, gradX }, params, grid);
   });
   return gradInput;
 }

@@ -4,7 +4,8 @@
 //   backward: grad_x = grad_y / plane
 //
 // x, grad_x: [N, C, H, W]; y, grad_y: [N, C]; lane_sums: [N, C, lanes]; plane = H W; planes = N C.
-// One invocation owns one element of lane_sums (sum), y (mean) or grad_x (backward) and overwrites it.
+// One invocation owns one element of lane_sums (sum) or y (mean), or one pixel of `run` planes of grad_x
+// (backward), and overwrites what it owns.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> lane_sums: array<f32>;
@@ -12,7 +13,7 @@
 @group(0) @binding(3) var<storage, read> grad_y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> grad_x: array<f32>;
 
-struct Params { planes: u32, plane: u32, lanes: u32 }
+struct Params { planes: u32, run: u32, plane: u32, lanes: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
@@ -42,7 +43,10 @@ fn mean(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = flat_index(id, groups);
-  if (i >= params.planes * params.plane) { return; }
-  grad_x[i] = grad_y[i / params.plane] / f32(params.plane);
+  let pixel = flat_index(id, groups);
+  if (pixel >= params.plane) { return; }
+  let end = min((id.z + 1) * params.run, params.planes);
+  for (var plane = id.z * params.run; plane < end; plane++) {
+    grad_x[plane * params.plane + pixel] = grad_y[plane] / f32(params.plane);
+  }
 }

@@ -1,17 +1,16 @@
 // Max pooling; the formulas are in the WGSL.
 
 import { checkShape } from "./class_map.ts";
-import { imageSizes, sliceByPlane } from "./planes.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, type Shape } from "./runtime/mod.ts";
+import { imageSizes, sliceByPlane, spreadPlanes } from "./planes.ts";
+import { defineKernel, dispatch, type GpuArray, type Shape } from "./runtime/mod.ts";
 import source from "./max_pool2d.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/max_pool2d.wgsl",
   source,
   params: {
     planes: "u32",
+    run: "u32",
     height: "u32",
     width: "u32",
     outputHeight: "u32",
@@ -70,7 +69,8 @@ export function maxPool2dForward(x: GpuArray, windows: PoolWindows): Pooled {
   const output = x.gpu.empty(shape, "max_pool2d.forward");
   const at = x.gpu.empty(shape, "places of maxima", "u32");
   sliceByPlane([x], [output, at], ([x], [y, at]) => {
-    dispatch(forward, { x, y, at }, params(x, y, windows), gridFor(y.size, WORKGROUP_SIZE));
+    const { grid, run } = spreadPlanes(y);
+    dispatch(forward, { x, y, at }, { run, ...sizes(x, y, windows) }, grid);
   });
   return { output, at };
 }
@@ -91,13 +91,14 @@ export function maxPool2dBackward(
   checkShape("max_pool2d.backward", gradOutput, at.shape);
   const gradInput = gradOutput.gpu.empty(inputShape, "max_pool2d.backward");
   sliceByPlane([gradOutput, at], [gradInput], ([gradY, savedAt], [gradX]) => {
-    const grid = gridFor(gradX.size, WORKGROUP_SIZE);
-    dispatch(backward, { gradY, savedAt, gradX }, params(gradX, gradY, windows), grid);
+    const { grid, run } = spreadPlanes(gradX);
+    const params = { run, ...sizes(gradX, gradY, windows) };
+    dispatch(backward, { gradY, savedAt, gradX }, params, grid);
   });
   return gradInput;
 }
 
-function params(
+function sizes(
   { shape: [planes = 0, height = 0, width = 0] }: GpuArray,
   { shape: [, outputHeight = 0, outputWidth = 0] }: GpuArray,
   { kernel, stride, padding }: PoolWindows,

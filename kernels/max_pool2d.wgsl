@@ -5,8 +5,8 @@
 //             input gathers from all that touch it, in a fixed order
 //
 // x, grad_x: [N, C, height, width]; y, at, grad_y: [N, C, output_height, output_width], taken as
-// `planes` = N C planes. One invocation owns one element of y and at (forward) or of grad_x (backward)
-// and overwrites it.
+// `planes` = N C planes. One invocation owns one pixel of `run` planes of y and at (forward) or of
+// grad_x (backward) and overwrites them.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -17,6 +17,7 @@
 
 struct Params {
   planes: u32,
+  run: u32,
   height: u32,
   width: u32,
   output_height: u32,
@@ -29,8 +30,14 @@ struct Params {
 
 const WORKGROUP_SIZE = 64u;
 
-fn flat_index(id: vec3u, groups: vec3u) -> u32 {
+// The pixel within a plane.
+fn pixel_of(id: vec3u, groups: vec3u) -> u32 {
   return id.y * groups.x * WORKGROUP_SIZE + id.x;
+}
+
+// First and last + 1 of an invocation's planes.
+fn planes_of(id: vec3u) -> vec2u {
+  return vec2u(id.z * params.run, min((id.z + 1) * params.run, params.planes));
 }
 
 fn is_nan(value: f32) -> bool {
@@ -39,26 +46,29 @@ fn is_nan(value: f32) -> bool {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = pixel_of(id, groups);
   let output_plane = params.output_height * params.output_width;
-  let o = flat_index(id, groups);
-  if (o >= params.planes * output_plane) { return; }
-  let corner = vec2u(o % params.output_width, o % output_plane / params.output_width) * params.stride;
+  if (pixel >= output_plane) { return; }
+  let corner = vec2u(pixel % params.output_width, pixel / params.output_width) * params.stride;
   let first = max(corner, vec2u(params.padding)) - params.padding;
   let end = min(corner + params.kernel - params.padding, vec2u(params.width, params.height));
-  let start = o / output_plane * params.height * params.width;
-  var best_at = first.y * params.width + first.x;
-  var best = x[start + best_at];
-  for (var row = first.y; row < end.y; row++) {
-    for (var column = first.x; column < end.x; column++) {
-      let i = row * params.width + column;
-      let value = x[start + i];
-      let larger = value > best || is_nan(value);
-      best = select(best, value, larger);
-      best_at = select(best_at, i, larger);
+  let planes = planes_of(id);
+  for (var plane = planes.x; plane < planes.y; plane++) {
+    let start = plane * params.height * params.width;
+    var best_at = first.y * params.width + first.x;
+    var best = x[start + best_at];
+    for (var row = first.y; row < end.y; row++) {
+      for (var column = first.x; column < end.x; column++) {
+        let i = row * params.width + column;
+        let value = x[start + i];
+        let larger = value > best || is_nan(value);
+        best = select(best, value, larger);
+        best_at = select(best_at, i, larger);
+      }
     }
+    y[plane * output_plane + pixel] = best;
+    at[plane * output_plane + pixel] = best_at;
   }
-  y[o] = best;
-  at[o] = best_at;
 }
 
 // First and last + 1 of the windows along one axis that touch input i.
@@ -70,19 +80,21 @@ fn windows(i: u32, output_length: u32) -> vec2u {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let plane = params.height * params.width;
-  let i = flat_index(id, groups);
-  if (i >= params.planes * plane) { return; }
-  let own = i % plane;
-  let columns = windows(own % params.width, params.output_width);
-  let rows = windows(own / params.width, params.output_height);
-  let start = i / plane * params.output_height * params.output_width;
-  var sum = 0.0;
-  for (var row = rows.x; row < rows.y; row++) {
-    for (var column = columns.x; column < columns.y; column++) {
-      let o = start + row * params.output_width + column;
-      sum += select(0, grad_y[o], saved_at[o] == own);
+  let pixel = pixel_of(id, groups);
+  let input_plane = params.height * params.width;
+  if (pixel >= input_plane) { return; }
+  let columns = windows(pixel % params.width, params.output_width);
+  let rows = windows(pixel / params.width, params.output_height);
+  let planes = planes_of(id);
+  for (var plane = planes.x; plane < planes.y; plane++) {
+    let start = plane * params.output_height * params.output_width;
+    var sum = 0.0;
+    for (var row = rows.x; row < rows.y; row++) {
+      for (var column = columns.x; column < columns.y; column++) {
+        let o = start + row * params.output_width + column;
+        sum += select(0, grad_y[o], saved_at[o] == pixel);
+      }
     }
+    grad_x[plane * input_plane + pixel] = sum;
   }
-  grad_x[i] = sum;
 }

@@ -1,24 +1,30 @@
 // Resizing of planes; the formulas are in the WGSL.
 
 import { checkShape } from "./class_map.ts";
-import { checkSize, imageSizes, labelSizes, type Size, sliceByPlane } from "./planes.ts";
 import {
+  checkSize,
+  imageSizes,
+  labelSizes,
+  type Size,
+  sliceByPlane,
+  spreadPlanes,
+} from "./planes.ts";
+import {
+  type AnyArray,
   defineKernel,
   dispatch,
   type GpuArray,
-  gridFor,
   type Shape,
   sliceByImage,
 } from "./runtime/mod.ts";
 import source from "./resize.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/resize.wgsl",
   source,
   params: {
     planes: "u32",
+    run: "u32",
     height: "u32",
     width: "u32",
     outputHeight: "u32",
@@ -64,7 +70,8 @@ export function resizeBilinearForward(x: GpuArray, size: Size): GpuArray {
   checkSize("resizeBilinear", size);
   const output = x.gpu.empty([images, channels, size.height, size.width], "resize.forward");
   sliceByPlane([x], [output], ([x], [y]) => {
-    dispatch(forward, { x, y }, params(x.shape, y.shape, step), gridFor(y.size, WORKGROUP_SIZE));
+    const { grid, run } = spreadPlanes(y);
+    dispatch(forward, { x, y }, { run, ...sizes(x, y, step) }, grid);
   });
   return output;
 }
@@ -82,8 +89,8 @@ export function resizeBilinearBackward(gradOutput: GpuArray, inputShape: Shape):
   checkShape("resizeBilinear.backward", gradOutput, [images, channels, height, width]);
   const gradInput = gradOutput.gpu.empty(inputShape, "resize.backward");
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
-    const grid = gridFor(gradX.size, WORKGROUP_SIZE);
-    dispatch(backward, { gradY, gradX }, params(gradX.shape, gradY.shape, step), grid);
+    const { grid, run } = spreadPlanes(gradX);
+    dispatch(backward, { gradY, gradX }, { run, ...sizes(gradX, gradY, step) }, grid);
   });
   return gradInput;
 }
@@ -104,13 +111,9 @@ export function resizeNearest(labels: GpuArray<"u32">, size: Size): GpuArray<"u3
   const resized = labels.gpu.empty([images, size.height, size.width], labels.label, "u32");
   sliceByImage([labels], [resized], ([labels], [resizedLabels]) => {
     const ratio = (length: number, outputLength: number) => length / outputLength;
-    const grid = gridFor(resizedLabels.size, WORKGROUP_SIZE);
-    dispatch(
-      nearest,
-      { labels, resizedLabels },
-      params(labels.shape, resizedLabels.shape, ratio),
-      grid,
-    );
+    const { grid, run } = spreadPlanes(resizedLabels);
+    const params = { run, ...sizes(labels, resizedLabels, ratio) };
+    dispatch(nearest, { labels, resizedLabels }, params, grid);
   });
   return resized;
 }
@@ -120,9 +123,9 @@ export function step(length: number, outputLength: number): number {
   return outputLength === 1 ? 0 : (length - 1) / (outputLength - 1);
 }
 
-function params(
-  [planes = 0, height = 0, width = 0]: Shape,
-  [, outputHeight = 0, outputWidth = 0]: Shape,
+function sizes(
+  { shape: [planes = 0, height = 0, width = 0] }: AnyArray,
+  { shape: [, outputHeight = 0, outputWidth = 0] }: AnyArray,
   scale: (length: number, outputLength: number) => number,
 ) {
   return {

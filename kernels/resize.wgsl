@@ -6,8 +6,8 @@
 //             bits as PyTorch's interpolate(mode="nearest") does
 //
 // x, grad_x: [N, C, height, width]; y, grad_y: [N, C, output_height, output_width], taken as `planes` =
-// N C planes; labels, resized_labels: [N, …] likewise. One invocation owns one element of y, grad_x or
-// resized_labels and overwrites it.
+// N C planes; labels, resized_labels: N planes likewise. One invocation owns one pixel of `run` planes of
+// y, grad_x or resized_labels and overwrites them.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -18,6 +18,7 @@
 
 struct Params {
   planes: u32,
+  run: u32,
   height: u32,
   width: u32,
   output_height: u32,
@@ -29,8 +30,14 @@ struct Params {
 
 const WORKGROUP_SIZE = 64u;
 
-fn flat_index(id: vec3u, groups: vec3u) -> u32 {
+// The pixel within a plane.
+fn pixel_of(id: vec3u, groups: vec3u) -> u32 {
   return id.y * groups.x * WORKGROUP_SIZE + id.x;
+}
+
+// First and last + 1 of an invocation's planes.
+fn planes_of(id: vec3u) -> vec2u {
+  return vec2u(id.z * params.run, min((id.z + 1) * params.run, params.planes));
 }
 
 // The two inputs around an output along one axis, and how far it is on the way to the second.
@@ -44,17 +51,19 @@ fn taps(o: u32, scale: f32, length: u32) -> Taps {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = pixel_of(id, groups);
   let output_plane = params.output_height * params.output_width;
-  let o = flat_index(id, groups);
-  if (o >= params.planes * output_plane) { return; }
-  let across = taps(o % params.output_width, params.scale_x, params.width);
-  let down = taps(o % output_plane / params.output_width, params.scale_y, params.height);
-  let start = o / output_plane * params.height * params.width;
-  let low = start + down.low * params.width;
-  let high = start + down.high * params.width;
-  let top = mix(x[low + across.low], x[low + across.high], across.share);
-  let bottom = mix(x[high + across.low], x[high + across.high], across.share);
-  y[o] = mix(top, bottom, down.share);
+  if (pixel >= output_plane) { return; }
+  let across = taps(pixel % params.output_width, params.scale_x, params.width);
+  let down = taps(pixel / params.output_width, params.scale_y, params.height);
+  let planes = planes_of(id);
+  for (var plane = planes.x; plane < planes.y; plane++) {
+    let low = (plane * params.height + down.low) * params.width;
+    let high = (plane * params.height + down.high) * params.width;
+    let top = mix(x[low + across.low], x[low + across.high], across.share);
+    let bottom = mix(x[high + across.low], x[high + across.high], across.share);
+    y[plane * output_plane + pixel] = mix(top, bottom, down.share);
+  }
 }
 
 // First and last + 1 of the outputs along one axis that may lie within one pixel of input i; the hat
@@ -72,34 +81,38 @@ fn hat(o: u32, scale: f32, i: u32) -> f32 {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let plane = params.height * params.width;
-  let i = flat_index(id, groups);
-  if (i >= params.planes * plane) { return; }
-  let column = i % params.width;
-  let row = i % plane / params.width;
+  let pixel = pixel_of(id, groups);
+  let input_plane = params.height * params.width;
+  if (pixel >= input_plane) { return; }
+  let column = pixel % params.width;
+  let row = pixel / params.width;
   let columns = touching(column, params.scale_x, params.output_width);
   let rows = touching(row, params.scale_y, params.output_height);
-  let start = i / plane * params.output_height * params.output_width;
-  var sum = 0.0;
-  for (var o_y = rows.x; o_y < rows.y; o_y++) {
-    var row_sum = 0.0;
-    let row_start = start + o_y * params.output_width;
-    for (var o_x = columns.x; o_x < columns.y; o_x++) {
-      row_sum += grad_y[row_start + o_x] * hat(o_x, params.scale_x, column);
+  let planes = planes_of(id);
+  for (var plane = planes.x; plane < planes.y; plane++) {
+    var sum = 0.0;
+    for (var o_y = rows.x; o_y < rows.y; o_y++) {
+      var row_sum = 0.0;
+      let row_start = (plane * params.output_height + o_y) * params.output_width;
+      for (var o_x = columns.x; o_x < columns.y; o_x++) {
+        row_sum += grad_y[row_start + o_x] * hat(o_x, params.scale_x, column);
+      }
+      sum += row_sum * hat(o_y, params.scale_y, row);
     }
-    sum += row_sum * hat(o_y, params.scale_y, row);
+    grad_x[plane * input_plane + pixel] = sum;
   }
-  grad_x[i] = sum;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn nearest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = pixel_of(id, groups);
   let output_plane = params.output_height * params.output_width;
-  let o = flat_index(id, groups);
-  if (o >= params.planes * output_plane) { return; }
-  let column = u32(f32(o % params.output_width) * params.scale_x);
-  let row = u32(f32(o % output_plane / params.output_width) * params.scale_y);
-  let start = o / output_plane * params.height * params.width;
-  let i = min(row, params.height - 1) * params.width + min(column, params.width - 1);
-  resized_labels[o] = labels[start + i];
+  if (pixel >= output_plane) { return; }
+  let column = min(u32(f32(pixel % params.output_width) * params.scale_x), params.width - 1);
+  let row = min(u32(f32(pixel / params.output_width) * params.scale_y), params.height - 1);
+  let planes = planes_of(id);
+  for (var plane = planes.x; plane < planes.y; plane++) {
+    let i = (plane * params.height + row) * params.width + column;
+    resized_labels[plane * output_plane + pixel] = labels[i];
+  }
 }

@@ -7,7 +7,7 @@ import {
   resizeBilinear,
 } from "../../nn/functional/spatial.ts";
 import { backward, scope } from "../../nn/tape.ts";
-import { tensor } from "../../nn/tensor.ts";
+import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { checkOp } from "../_check.ts";
 import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
 import * as reference from "../_reference/spatial.ts";
@@ -190,4 +190,48 @@ Deno.test("nearest resizing of labels takes the pixels that PyTorch takes", asyn
       assert.deepEqual([...await tall.read()], expected, `down, ${length} to ${outputLength}`);
     }
   }
+});
+
+Deno.test("tensors so large that an invocation owns several planes give the bits of their planes alone", async () => {
+  const gpu = await testGpu();
+  const [planes, side] = [37, 144];
+  const plane = side * side;
+  const data = Float32Array.from({ length: planes * plane }, (_, i) => Math.sin(i * i));
+  const operations: [string, (x: Tensor) => Tensor][] = [
+    ["maxPool2d", (x) => maxPool2d(x, STEM)],
+    ["globalAveragePool", globalAveragePool],
+    ["resizeBilinear", (x) => resizeBilinear(x, { height: 71, width: 90 })],
+  ];
+  const run = async (operation: (x: Tensor) => Tensor, from: number, count: number) => {
+    const numbers = data.subarray(from * plane, (from + count) * plane);
+    using x = tensor(gpu, numbers, [1, count, side, side], { requiresGrad: true });
+    using y = scope(() => {
+      const output = operation(x);
+      const outputs = output.array.size / count;
+      const gradient = Float32Array.from(
+        { length: count * outputs },
+        (_, i) => Math.cos(from * outputs + i),
+      );
+      backward(output, gpu.upload(gradient, output.shape, "gradient"));
+      return output;
+    });
+    return [await y.read(), await x.grad?.read() ?? new Float32Array()] as const;
+  };
+  for (const [name, operation] of operations) {
+    const [output, gradient] = await run(operation, 0, planes);
+    for (const at of [0, 1, 20, 36]) {
+      const [own, ownGradient] = await run(operation, at, 1);
+      const part = (whole: Float32Array) =>
+        whole.subarray(at * whole.length / planes, (at + 1) * whole.length / planes);
+      assert.deepEqual(part(output), own, `${name} of plane ${at}`);
+      assert.deepEqual(part(gradient), ownGradient, `gradient of ${name} of plane ${at}`);
+    }
+  }
+  using labels = gpu.upload(Uint32Array.from(data.keys()), [planes, side, side], "labels");
+  using resized = resizeNearest(labels, { height: 72, width: 72 });
+  const expected = Uint32Array.from({ length: planes * 72 * 72 }, (_, i) => {
+    const [n, row, column] = [Math.floor(i / 5184), Math.floor(i / 72) % 72, i % 72];
+    return n * plane + 2 * row * side + 2 * column;
+  });
+  assert.deepEqual(await resized.read(), expected);
 });
