@@ -91,6 +91,8 @@ export interface StageConfig {
   scheduleSteps: number;
   /** Power of the schedule. */
   power: number;
+  /** Steps over which the learning rate first rises linearly; 0 for none. */
+  rampSteps: number;
 }
 
 /** Adversarial warm-up in the output space. */
@@ -121,6 +123,8 @@ export interface Stage1Config extends StageConfig {
   prototypeDecay: number;
   /** Weight of the momentum encoder's old value. */
   emaDecay: number;
+  /** What the momentum encoder's batch norms use: the batch (official) or running statistics. */
+  encoderStatistics: "batch" | "running";
 }
 
 /** A stage that `pipeline` can name; `oracle` is supervised training on the target's own labels. */
@@ -189,6 +193,7 @@ const stage = {
   weightDecay: weight,
   scheduleSteps: count,
   power: weight,
+  rampSteps: integerFrom(0),
 };
 
 const STAGES = ["source", "warmup", "stage1", "oracle"] as const;
@@ -259,6 +264,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       temperature: positive,
       prototypeDecay: share,
       emaDecay: share,
+      encoderStatistics: oneOf(["batch", "running"]),
     }),
     oracle: v.strictObject(stage),
   }),

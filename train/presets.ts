@@ -6,10 +6,11 @@ import type { RunConfig, StageConfig } from "./config.ts";
 /** The names of the presets. */
 export type PresetName = "default" | "quick" | "full";
 
-const sgd = { headFactor: 10, momentum: 0.9, weightDecay: 2e-4, power: 0.9 };
+const sgd = { momentum: 0.9, weightDecay: 2e-4, power: 0.9 };
 
-function supervised(steps: number, learningRate: number): StageConfig {
-  return { ...sgd, steps, learningRate, scheduleSteps: steps };
+/** A short stage from random weights: one rate for all of the network, falling to zero at the end. */
+function short(steps: number, learningRate: number): StageConfig {
+  return { ...sgd, steps, learningRate, headFactor: 1, scheduleSteps: steps, rampSteps: 20 };
 }
 
 const DEFAULT: RunConfig = {
@@ -17,14 +18,14 @@ const DEFAULT: RunConfig = {
   out: "runs/default",
   pipeline: ["source", "warmup", "stage1"],
   logEvery: 10,
-  evalEvery: 200,
+  evalEvery: 250,
   network: {
     blocks: [1, 1, 1, 1],
-    width: 16,
+    width: 8,
     head: "proda",
-    headChannels: 64,
+    headChannels: 32,
     groups: 8,
-    dilations: [2, 4, 6, 8],
+    dilations: [1, 2, 4, 6],
     dropout: 0.1,
   },
   data: {
@@ -49,47 +50,47 @@ const DEFAULT: RunConfig = {
     },
   },
   stages: {
-    source: supervised(400, 1e-2),
+    source: short(1000, 0.1),
     warmup: {
-      ...supervised(300, 2.5e-3),
+      ...short(150, 0.02),
       adversarialWeight: 0.01,
       gan: "least-squares",
       discriminatorLearningRate: 1e-4,
       discriminatorPlanes: 16,
     },
     stage1: {
-      ...supervised(300, 2.5e-3),
+      ...short(250, 0.02),
       alpha: 0.1,
       beta: 1,
       gamma1: 10,
-      gamma2: 0.1,
+      gamma2: 0.0125,
       temperature: 1,
       prototypeDecay: 0.99,
       emaDecay: 0.99,
+      encoderStatistics: "batch",
     },
-    oracle: supervised(700, 1e-2),
+    oracle: short(1000, 0.1),
   },
 };
 
 const QUICK: RunConfig = {
   ...DEFAULT,
   out: "runs/quick",
-  evalEvery: 1000,
   data: {
     ...DEFAULT.data,
     streets: {
       ...DEFAULT.data.streets,
       directory: "data/streets-quick",
-      sourceTrain: 60,
-      targetTrain: 60,
+      sourceTrain: 100,
+      targetTrain: 100,
       targetVal: 20,
     },
   },
   stages: {
-    source: supervised(60, 1e-2),
-    warmup: { ...DEFAULT.stages.warmup, ...supervised(20, 2.5e-3) },
-    stage1: { ...DEFAULT.stages.stage1, ...supervised(20, 2.5e-3) },
-    oracle: supervised(80, 1e-2),
+    source: short(80, 0.1),
+    warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
+    stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
+    oracle: short(80, 0.1),
   },
 };
 
@@ -100,6 +101,7 @@ const published = (learningRate: number, headFactor: number): StageConfig => ({
   learningRate,
   headFactor,
   scheduleSteps: 90_000,
+  rampSteps: 0,
 });
 
 const FULL: RunConfig = {
@@ -141,6 +143,7 @@ const FULL: RunConfig = {
       temperature: 1,
       prototypeDecay: 0.9999,
       emaDecay: 0.999,
+      encoderStatistics: "running",
     },
     oracle: published(2.5e-4, 10),
   },

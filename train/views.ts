@@ -71,12 +71,12 @@ export interface StrongView {
 
 /** Ranges of a strong view's draws. Geometry is method.md's, each evenly drawn up to its bound. */
 const MOST = {
-  degrees: 30,
-  shear: 0.3,
+  degrees: 10,
+  shear: 0.1,
   /** Share of the side. */
-  translation: 0.3,
+  translation: 0.1,
   /** Natural logarithm of the factor. */
-  scale: 0.25,
+  scale: 0.1,
   brightness: 0.4,
   contrast: 0.4,
   saturation: 0.4,

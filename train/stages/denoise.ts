@@ -5,6 +5,7 @@ import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import { warpLabelMaps, warpMaps, warpMask } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { updateEma } from "../../nn/ema.ts";
+import { BatchNorm2d } from "../../nn/layers.ts";
 import { add, scale } from "../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
@@ -38,6 +39,11 @@ export interface DenoiseOptions extends OptimizerOptions {
   readonly prototypeDecay: number;
   /** Weight of the momentum encoder's old value. */
   readonly emaDecay: number;
+  /**
+   * What the momentum encoder's batch norms use: the statistics of the target batch, as the official
+   * code does, or the student's running ones, which mix both domains. It never has dropout here.
+   */
+  readonly encoderStatistics: "batch" | "running";
 }
 
 /** What a step takes. */
@@ -97,6 +103,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.#options = options;
     this.#trainer = new NetworkTrainer(network, options);
     encoder.eval();
+    if (options.encoderStatistics === "batch") useBatchStatistics(encoder);
   }
 
   learningRate(step: number): number {
@@ -207,4 +214,11 @@ export class Denoise implements Stage<DenoiseBatch> {
 
 function sum(...terms: Tensor[]): Tensor {
   return terms.reduce(add);
+}
+
+/** Batch norms as in training, everything else as in evaluation. */
+function useBatchStatistics(network: DeepLab): void {
+  for (const [, module] of network.namedModules()) {
+    if (module instanceof BatchNorm2d) module.training = true;
+  }
 }

@@ -49,6 +49,8 @@ export interface OptimizerOptions {
   readonly scheduleSteps: number;
   /** Power of the polynomial schedule. */
   readonly power: number;
+  /** Steps over which the rate first rises linearly; 0 in the paper, a few help short runs from scratch. */
+  readonly rampSteps: number;
   /** Seed of dropout. */
   readonly seed: number;
 }
@@ -70,8 +72,9 @@ export class NetworkTrainer {
   }
 
   learningRate(step: number): number {
-    const { learningRate, scheduleSteps, power } = this.#options;
-    return learningRate * polynomial(step, scheduleSteps, power);
+    const { learningRate, scheduleSteps, power, rampSteps } = this.#options;
+    const ramp = Math.min(1, (step + 1) / Math.max(1, rampSteps));
+    return learningRate * ramp * polynomial(step, scheduleSteps, power);
   }
 
   /** Training mode, with the dropout of this step. */
