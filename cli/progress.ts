@@ -73,7 +73,8 @@ export class PlainProgress implements Progress {
   }
 
   step(report: StepReport): void {
-    const { stage, step, steps, losses, learningRate, stepsPerSecond } = report;
+    const { stage, steps, losses, learningRate, stepsPerSecond } = report;
+    const step = report.step + 1;
     if (step !== 1 && step !== steps && step % this.#every !== 0) return;
     const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     this.message([
@@ -149,11 +150,12 @@ export class LiveProgress implements Progress {
 
   step({ step, steps, losses, stepsPerSecond }: StepReport): void {
     const total = Object.values(losses).reduce((sum, value) => sum + value, 0);
-    this.#bar?.update(step, {
+    const done = step + 1;
+    this.#bar?.update(done, {
       loss: total.toFixed(3),
       mIoU: this.#mIoU,
       speed: formatSpeed(stepsPerSecond),
-      left: formatDuration((steps - step) / stepsPerSecond),
+      left: formatDuration((steps - done) / stepsPerSecond),
     });
   }
 

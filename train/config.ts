@@ -334,7 +334,9 @@ export function readConfigFile(path: string): unknown {
 export function withSteps(config: RunConfig, steps: number): RunConfig {
   const copy = structuredClone(config);
   for (const stage of Object.values(copy.stages)) {
-    stage.scheduleSteps = Math.max(1, Math.round(stage.scheduleSteps * steps / stage.steps));
+    const scaled = (count: number) => Math.round(count * steps / stage.steps);
+    stage.scheduleSteps = Math.max(1, scaled(stage.scheduleSteps));
+    stage.rampSteps = scaled(stage.rampSteps);
     stage.steps = steps;
   }
   copy.logEvery = Math.min(copy.logEvery, Math.max(1, Math.ceil(steps / 10)));

@@ -18,9 +18,9 @@ export interface StageStart {
 export interface StepReport {
   /** The stage's name. */
   readonly stage: string;
-  /** Updates made so far in the stage, this one included: 1 to `steps`. */
+  /** The step, counted from 0 as in `metrics.jsonl`. */
   readonly step: number;
-  /** Updates of the whole stage. */
+  /** Steps of the whole stage. */
   readonly steps: number;
   /** The named terms of the loss, unweighted. */
   readonly losses: Readonly<Record<string, number>>;

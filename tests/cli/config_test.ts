@@ -122,6 +122,8 @@ Deno.test("a number of steps stretches the schedules with the stages", () => {
   const full = withSteps(presetConfig("full"), 1000);
   assert.equal(full.stages.stage1.steps, 1000);
   assert.equal(full.stages.stage1.scheduleSteps, Math.round(90_000 * 1000 / 62_412));
+  const half = withSteps(presetConfig("default"), PRESETS.default.stages.source.steps / 2);
+  assert.equal(half.stages.source.rampSteps, PRESETS.default.stages.source.rampSteps / 2);
   const one = withSteps(presetConfig("default"), 1);
   assert.equal(one.stages.source.scheduleSteps, 1);
   assert.equal(one.logEvery, 1);

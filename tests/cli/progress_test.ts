@@ -35,16 +35,16 @@ function play(observer: TrainingObserver): void {
   const { mIoU, classIoU, pixelAccuracy } = RESULT;
   const scores = { stage: "source", mIoU, classIoU, pixelAccuracy };
   observer.stageStart({ name: "source", steps: 20, firstStep: 0 });
-  for (let step = 1; step <= 20; step++) {
+  for (let step = 0; step < 20; step++) {
     observer.step({
       stage: "source",
       step,
       steps: 20,
-      losses: { source: 2 / step, regulariser: 0.5 },
+      losses: { source: 2 / (step + 1), regulariser: 0.5 },
       learningRate: 1e-3,
       stepsPerSecond: 2,
     });
-    if (step === 10) observer.evaluation({ ...scores, step });
+    if (step === 9) observer.evaluation({ ...scores, step: step + 1 });
   }
   observer.evaluation({ ...scores, step: 20 });
   observer.stageEnd(RESULT);
