@@ -33,7 +33,11 @@ export class GpuArray<D extends DType = "f32"> {
   readonly #storage: Storage;
   #references = 1;
 
-  /** Use `gpu.empty`, `gpu.zeros` or `gpu.upload`; this is for the runtime. */
+  /**
+   * Use `gpu.empty`, `gpu.zeros` or `gpu.upload`.
+   *
+   * @internal
+   */
   constructor(
     gpu: Gpu,
     storage: Storage,
@@ -58,7 +62,12 @@ export class GpuArray<D extends DType = "f32"> {
     return this.#references === 0;
   }
 
-  /** The pooled memory. @throws {Error} After the last release. */
+  /**
+   * The pooled memory.
+   *
+   * @throws {Error} After the last release.
+   * @internal
+   */
   get storage(): Storage {
     if (this.#references === 0) {
       throw new Error(`Cannot use the array "${this.label}" after it was released`);

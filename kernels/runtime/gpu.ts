@@ -1,8 +1,7 @@
 // The device: adapter choice, limits, memory, pipelines, errors.
 
 import { type AnyArray, type DType, GpuArray } from "./array.ts";
-import type { Kernel } from "./kernel.ts";
-import { MAX_GROUPS } from "./kernel.ts";
+import { type Kernel, MAX_GROUPS } from "./kernel.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { CommandQueue, type ParamValue, type Pipeline } from "./queue.ts";
@@ -45,10 +44,10 @@ const SENTINEL = 0x7fc0dead; // a NaN, so that a kernel that reads past its arra
  *
  * @example Double numbers on the GPU
  * ```ts
- * import { openGpu, scaleForward } from "@proda/webgpu";
+ * import { kernels, openGpu } from "@proda/webgpu";
  * const gpu = await openGpu();
  * const x = gpu.upload(new Float32Array([1, 2, 3]), [3], "x");
- * console.log(await scaleForward(x, 2).read()); // Float32Array(3) [ 2, 4, 6 ]
+ * console.log(await kernels.scaleForward(x, 2).read()); // Float32Array(3) [ 2, 4, 6 ]
  * gpu.close();
  * ```
  * @throws {Error} If there is no adapter, or only an OpenGL one.
@@ -105,9 +104,17 @@ export class Gpu {
   readonly offsetAlignment: number;
   /** Times of kernels, when opened with `profile`. */
   readonly profiler: Profiler | undefined;
-  /** Buffers by size class; for the runtime. */
+  /**
+   * Buffers by size class.
+   *
+   * @internal
+   */
   readonly pool: BufferPool;
-  /** The open encoder; for the runtime. */
+  /**
+   * The open encoder.
+   *
+   * @internal
+   */
   readonly queue: CommandQueue;
   readonly #guardBytes: number;
   readonly #pipelines = new Map<Kernel, Pipeline>();
@@ -117,7 +124,11 @@ export class Gpu {
   #failure: Error | undefined;
   #closed = false;
 
-  /** Use {@link openGpu}. */
+  /**
+   * Use {@link openGpu}.
+   *
+   * @internal
+   */
   constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
     this.device = device;
     this.adapter = adapter;
@@ -309,7 +320,11 @@ export class Gpu {
     else this.#staging = staging;
   }
 
-  /** Runs a kernel; use `dispatch`. */
+  /**
+   * Runs a kernel; use `dispatch`.
+   *
+   * @internal
+   */
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],

@@ -1,10 +1,9 @@
 // Kernel definitions: which WGSL entry reads and writes what, checked against the WGSL itself.
 
 import type { AnyArray, DType } from "./array.ts";
-import type { ParamValue } from "./queue.ts";
 
 /** Scalar types of kernel parameters. */
-export type ScalarType = ParamValue["type"];
+export type ScalarType = "u32" | "i32" | "f32";
 
 /** What a launcher states about one WGSL entry point. */
 export interface KernelDefinition<R extends string, W extends string, P extends string> {
@@ -30,9 +29,13 @@ export interface KernelDefinition<R extends string, W extends string, P extends 
 
 /** One array binding, as the WGSL declares it. */
 export interface ArrayBinding {
+  /** Name that launchers use, in camelCase. */
   readonly name: string;
+  /** Binding number in group 0. */
   readonly binding: number;
+  /** Whether the WGSL declares it `read_write`. */
   readonly writable: boolean;
+  /** Whether this entry writes it; one that another entry writes is only `writable`. */
   readonly written: boolean;
   /** Element type, where the WGSL names a plain one. */
   readonly dtype: DType | undefined;
@@ -40,13 +43,20 @@ export interface ArrayBinding {
 
 /** A checked kernel; `dispatch` runs it. */
 export interface Kernel<A extends string = string, P extends string = string> {
+  /** Name in profiles and errors. */
   readonly name: string;
+  /** Path of the WGSL file, for errors. */
   readonly file: string;
+  /** Text of the WGSL file. */
   readonly source: string;
+  /** The entry point. */
   readonly entry: string;
+  /** Values of `override` constants. */
   readonly constants: Readonly<Record<string, number>>;
+  /** Arrays that are read, then those that are written. */
   readonly arrays: readonly ArrayBinding[];
-  readonly params: readonly (readonly [string, ScalarType])[];
+  /** Names and types of the parameters, in the order of the WGSL struct. */
+  readonly params: readonly (readonly [name: string, type: ScalarType])[];
   /** Carries the names to the types of `dispatch`; never set. */
   readonly names?: readonly [A, P];
 }

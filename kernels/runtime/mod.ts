@@ -16,8 +16,7 @@ export {
   type KernelDefinition,
   type ScalarType,
 } from "./kernel.ts";
-export type { BufferPool, MemoryUse, Storage } from "./pool.ts";
+export type { MemoryUse } from "./pool.ts";
 export type { KernelProfile, Profiler } from "./profile.ts";
-export type { CommandQueue, ParamValue, Pipeline } from "./queue.ts";
 export { elementCount, formatBytes, formatShape, sameShape, type Shape } from "./shape.ts";
 export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";

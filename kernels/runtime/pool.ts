@@ -9,9 +9,11 @@ import { formatBytes } from "./shape.ts";
 export interface Storage {
   /** Unique for the life of the device; part of bind-group cache keys. */
   readonly id: number;
+  /** The memory. */
   readonly buffer: GPUBuffer;
   /** Bytes allocated: the size class, not the tensor's own length. */
   readonly capacity: number;
+  /** Arrays that share the buffer; at 0 it returns to the pool. */
   references: number;
   /** The submission that last used the buffer; see `CommandQueue.serial`. */
   lastSerial: number;
@@ -48,8 +50,10 @@ export class BufferPool {
   #live = 0;
   #free = 0;
   #peak = 0;
+  /** The most bytes that live and free buffers may take together. */
   budget: number;
 
+  /** The hooks run before free buffers are destroyed: once for all of them, and for each. */
   constructor(
     device: GPUDevice,
     budget: number,
@@ -61,14 +65,22 @@ export class BufferPool {
     this.#onDestroy = hooks.onDestroy;
   }
 
+  /** Byte counters as they are now. */
   get use(): MemoryUse {
     return { live: this.#live, free: this.#free, peak: this.#peak, budget: this.budget };
   }
 
+  /** Lets the peak start again from what is live. */
   resetPeak(): void {
     this.#peak = this.#live;
   }
 
+  /**
+   * A buffer of at least `bytes`, with one reference: a free one of the size class, or a new one.
+   *
+   * @param label Names the array in errors.
+   * @throws {RangeError} If it does not fit the budget, even without the free buffers.
+   */
   acquire(bytes: number, label: string): Storage {
     const capacity = sizeClass(bytes);
     const storage = this.#freeLists.get(capacity)?.shift();
@@ -97,6 +109,7 @@ export class BufferPool {
     return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
+  /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
     this.#live -= storage.capacity;
     this.#free += storage.capacity;

@@ -2,8 +2,11 @@
 
 /** What one kernel has cost so far. */
 export interface KernelProfile {
+  /** Name of the kernel. */
   readonly label: string;
+  /** Dispatches. */
   readonly calls: number;
+  /** Time on the GPU, of all calls together. */
   readonly milliseconds: number;
   /** Share of the time of all kernels, 0 to 1. */
   readonly share: number;
@@ -13,6 +16,7 @@ export interface KernelProfile {
   readonly gigabytes: number;
 }
 
+/** What a dispatch counts as. */
 interface Cost {
   readonly label: string;
   readonly flops: number;
@@ -30,6 +34,11 @@ export class Profiler {
   readonly #pending = new Set<Promise<void>>();
   readonly #totals = new Map<string, { calls: number; ns: number; flops: number; bytes: number }>();
 
+  /**
+   * Open the device with `profile`.
+   *
+   * @internal
+   */
   constructor(device: GPUDevice) {
     this.#device = device;
     this.#queries = device.createQuerySet({ type: "timestamp", count: CAPACITY * 2 });
@@ -40,10 +49,20 @@ export class Profiler {
     });
   }
 
+  /**
+   * Whether timestamps must be resolved before the next dispatch.
+   *
+   * @internal
+   */
   get full(): boolean {
     return this.#open.length === CAPACITY;
   }
 
+  /**
+   * Timestamps for the pass of one dispatch.
+   *
+   * @internal
+   */
   begin(cost: Cost): GPUComputePassTimestampWrites {
     const index = this.#open.push(cost) - 1;
     return {
@@ -53,7 +72,11 @@ export class Profiler {
     };
   }
 
-  /** Records the copy of the timestamps; call what it returns after the submit. */
+  /**
+   * Records the copy of the timestamps; call what it returns after the submit.
+   *
+   * @internal
+   */
   resolve(encoder: GPUCommandEncoder): (() => void) | undefined {
     const costs = this.#open;
     if (costs.length === 0) return undefined;

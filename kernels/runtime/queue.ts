@@ -7,20 +7,24 @@
 
 import type { AnyArray } from "./array.ts";
 import { collectGarbage } from "./garbage.ts";
+import type { ScalarType } from "./kernel.ts";
 import type { Profiler } from "./profile.ts";
 import type { Storage } from "./pool.ts";
 
 /** A pipeline ready to run, with the layout of its arrays. */
 export interface Pipeline {
+  /** The compiled entry point. */
   readonly pipeline: GPUComputePipeline;
+  /** Layout of group 0. */
   readonly arraysLayout: GPUBindGroupLayout;
+  /** Equal for equal layouts; begins the keys of the bind-group cache. */
   readonly layoutKey: string;
   /** Binding numbers, in the order in which `dispatch` receives the arrays. */
   readonly bindings: readonly number[];
 }
 
 /** Parameter values in the order of the WGSL struct. */
-export type ParamValue = { readonly type: "u32" | "i32" | "f32"; readonly value: number };
+export type ParamValue = { readonly type: ScalarType; readonly value: number };
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 export const SLOT_BYTES = 256;
@@ -49,6 +53,7 @@ export class CommandQueue {
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
 
+  /** `guardBytes` are bound behind every array, so that kernels could reach them. */
   constructor(device: GPUDevice, options: { profiler?: Profiler | undefined; guardBytes: number }) {
     this.#device = device;
     this.#profiler = options.profiler;
@@ -77,6 +82,7 @@ export class CommandQueue {
     return this.#bindGroups.size;
   }
 
+  /** Records one dispatch; submits first where the parameter slots are used up. */
   dispatch(
     pipeline: Pipeline,
     arrays: readonly AnyArray[],
@@ -114,6 +120,7 @@ export class CommandQueue {
     this.dispatches++;
   }
 
+  /** Records a copy between arrays of one size. */
   copy(from: AnyArray, to: AnyArray): void {
     this.copyBytes(
       from.storage,
@@ -125,6 +132,7 @@ export class CommandQueue {
     to.storage.lastSerial = this.serial;
   }
 
+  /** Records a copy to any buffer, for read-backs. Offsets and `bytes` are multiples of 4. */
   copyBytes(
     from: Storage,
     fromOffset: number,
@@ -138,6 +146,7 @@ export class CommandQueue {
     from.lastSerial = this.serial;
   }
 
+  /** Records zeros over a range; offset and length are multiples of 4. */
   clear(storage: Storage, byteOffset: number, bytes: number): void {
     if (bytes === 0) return;
     this.#endPass();
