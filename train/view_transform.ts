@@ -72,7 +72,7 @@ export class ViewTransform {
         cutout = toUnitSquare(operation);
         continue;
       }
-      const back = backward(operation, size);
+      const back = wayBack(operation, size);
       matrix = compose(matrix, back);
       cutout &&= compose(cutout, back);
       if (operation.kind === "resize" || operation.kind === "crop") {
@@ -96,7 +96,7 @@ export class ViewTransform {
   }
 
   /** The view with one more step. @throws {RangeError} As the constructor does. */
-  then(operation: ViewOperation): ViewTransform {
+  append(operation: ViewOperation): ViewTransform {
     return new ViewTransform(this.inputSize, [...this.operations, operation]);
   }
 
@@ -146,7 +146,7 @@ function between(from: Size, to: Size): AffineMatrix {
 }
 
 /** From pixels after an operation to pixels before it. */
-function backward(
+function wayBack(
   operation: Exclude<ViewOperation, { kind: "cutout" }>,
   size: Size,
 ): AffineMatrix {
@@ -174,13 +174,8 @@ function backward(
 /** The inverse of (x, y) → (a x + b y, c x + d y), taken about the centre. */
 function aboutCentre(size: Size, a: number, b: number, c: number, d: number): AffineMatrix {
   const [x, y] = [(size.width - 1) / 2, (size.height - 1) / 2];
-  const determinant = a * d - b * c;
-  const [e, f, g, h] = [d, -b, -c, a].map((value) => value / determinant) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const scale = 1 / (a * d - b * c);
+  const [e, f, g, h] = [d * scale, -b * scale, -c * scale, a * scale];
   return [e, f, x - e * x - f * y, g, h, y - g * x - h * y];
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Size } from "../kernels/planes.ts";
-import type { ColourMatrix, WarpView } from "../kernels/warp.ts";
+import type { ColourMatrix } from "../kernels/warp.ts";
 import type { Random } from "../nn/random.ts";
 import { brightness, composeColours, contrast, hue, saturation } from "./colour.ts";
 import { type ViewOperation, ViewTransform } from "./view_transform.ts";
@@ -50,7 +50,7 @@ export function weakView(random: Random, size: Size, options: WeakViewOptions): 
       ...crop,
     },
   ]);
-  return random.uniform() < flip ? cropped.then({ kind: "flip" }) : cropped;
+  return random.uniform() < flip ? cropped.append({ kind: "flip" }) : cropped;
 }
 
 /** Where a crop starts: evenly inside a longer side, or evenly around a shorter one. */
@@ -65,8 +65,6 @@ export interface StrongView {
   readonly transform: ViewTransform;
   /** What becomes of the weak view's colours. */
   readonly colour: ColourMatrix;
-  /** How to warp the weak view to the strong one, colours included. */
-  imageView(): WarpView;
 }
 
 /** Ranges of a strong view's draws. Geometry is method.md's, each evenly drawn up to its bound. */
@@ -115,7 +113,8 @@ export function strongView(random: Random, size: Size): StrongView {
   if (chance()) colours.push(contrast(1 + upTo(MOST.contrast)));
   if (chance()) colours.push(saturation(1 + upTo(MOST.saturation)));
   if (chance()) colours.push(hue(upTo(MOST.hueDegrees)));
-  const transform = new ViewTransform(size, operations);
-  const colour = colours.reduce((before, next) => composeColours(next, before), brightness(1));
-  return { transform, colour, imageView: () => transform.imageView(colour) };
+  return {
+    transform: new ViewTransform(size, operations),
+    colour: colours.reduce((before, next) => composeColours(next, before), brightness(1)),
+  };
 }

@@ -234,7 +234,7 @@ Deno.test("image, label, mask and map agree under twenty random orders of all op
     let view = new ViewTransform(IMAGE);
     while (rest.length > 0) {
       const [operation] = rest.splice(random.below(rest.length), 1);
-      if (operation) view = view.then(operation);
+      if (operation) view = view.append(operation);
     }
     await assertAgrees(gpu, view);
   }
@@ -343,11 +343,11 @@ Deno.test("views depend on nothing but their stream of random numbers", () => {
   assert.equal(new Set(drawn(20, draw)).size, 20);
 });
 
-Deno.test("the strong view's images carry fill and colours, its maps neither", () => {
-  const strong = strongView(new Random(1, "colourful"), { width: 9, height: 7 });
-  const image = strong.imageView();
+Deno.test("views of images carry fill and colours, views of maps neither", () => {
+  const { transform, colour } = strongView(new Random(1), { width: 9, height: 7 });
+  const image = transform.imageView(colour);
   assert.equal(image.fill, 127 / 255);
-  assert.equal(image.colour, strong.colour);
-  const map = strong.transform.mapView({ width: 5, height: 4 }, { width: 5, height: 4 });
+  assert.equal(image.colour, colour);
+  const map = transform.mapView({ width: 5, height: 4 }, { width: 5, height: 4 });
   assert.deepEqual([map.fill, map.colour], [undefined, undefined]);
 });
