@@ -76,10 +76,9 @@ export class PlainProgress implements Progress {
     const { stage, steps, losses, learningRate, stepsPerSecond } = report;
     const step = report.step + 1;
     if (step !== 1 && step !== steps && step % this.#every !== 0) return;
-    const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     this.message([
       stepLabel(stage, step, steps),
-      `loss ${terms.join(" ")}`,
+      lossTerms(losses),
       `rate ${learningRate.toExponential(1)}`,
       `${formatSpeed(stepsPerSecond)} steps/s`,
       `${formatDuration((steps - step) / stepsPerSecond)} left`,
@@ -117,8 +116,8 @@ interface Bar {
 /** Makes a bar of cli-progress options. */
 export type BarFactory = (options: Record<string, unknown>) => Bar;
 
-const BAR =
-  "{stage} {bar} {value}/{total} | loss {loss} | mIoU {mIoU} | {speed} steps/s | {left} left";
+// The terms of the loss stand last, where a narrow terminal cuts the line.
+const BAR = "{stage} {bar} {value}/{total} | mIoU {mIoU} | {speed} steps/s | {left} left | {loss}";
 
 /** One line that is drawn over and over; what is worth keeping is printed above it. */
 export class LiveProgress implements Progress {
@@ -144,15 +143,14 @@ export class LiveProgress implements Progress {
       // Stopping is the training's business: it saves first.
       gracefulExit: false,
     });
-    const waiting = { stage: name, loss: "–", mIoU: this.#mIoU, speed: "–", left: "–" };
+    const waiting = { stage: name, loss: "loss –", mIoU: this.#mIoU, speed: "–", left: "–" };
     this.#bar.start(steps, firstStep, waiting);
   }
 
   step({ step, steps, losses, stepsPerSecond }: StepReport): void {
-    const total = Object.values(losses).reduce((sum, value) => sum + value, 0);
     const done = step + 1;
     this.#bar?.update(done, {
-      loss: total.toFixed(3),
+      loss: lossTerms(losses),
       mIoU: this.#mIoU,
       speed: formatSpeed(stepsPerSecond),
       left: formatDuration((steps - done) / stepsPerSecond),
@@ -207,6 +205,11 @@ export function formatDuration(seconds: number): string {
   ];
   const two = (value: number) => String(value).padStart(2, "0");
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+function lossTerms(losses: StepReport["losses"]): string {
+  const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  return `loss ${terms.join(" ")}`;
 }
 
 function formatSpeed(stepsPerSecond: number): string {

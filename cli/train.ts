@@ -138,6 +138,7 @@ async function train(flags: TrainFlags): Promise<number> {
       if (table !== "") progress.message(`\n${table}\n`);
       if (flags.json) console.log(JSON.stringify(result, null, 2));
     }
+    if (stop.exitCode !== 0) progress.message(`Stopped; ${config.out} holds all there is so far`);
     return stop.exitCode;
   } finally {
     progress.close();

@@ -87,11 +87,16 @@ Deno.test("a terminal gets one bar a stage with loss, mIoU, speed and time left"
   });
   play(progress);
   progress.close();
-  const waiting = { stage: "source", loss: "–", mIoU: "–", speed: "–", left: "–" };
+  const waiting = { stage: "source", loss: "loss –", mIoU: "–", speed: "–", left: "–" };
   assert.deepEqual(calls.slice(0, 3), [
     ["new", false],
     ["start", 20, 0, waiting],
-    ["update", 1, { loss: "2.500", mIoU: "–", speed: "2.0", left: "0:10" }],
+    ["update", 1, {
+      loss: "loss source 2.000 regulariser 0.500",
+      mIoU: "–",
+      speed: "2.0",
+      left: "0:10",
+    }],
   ]);
   assert.deepEqual(calls.slice(-2), [["update", 20, { mIoU: "51.3 %" }], ["stop"]]);
   assert.equal(screen.text, "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %\n");
