@@ -8,13 +8,21 @@
  */
 export * from "./adam.ts";
 export * from "./argmax.ts";
-export * from "./batch_norm.ts";
+export {
+  type BatchNormArrays,
+  batchNormBackward,
+  batchNormForward,
+  type BatchNormOptions,
+  type NormForward,
+  type NormGradients,
+} from "./batch_norm.ts";
 export * from "./centroids.ts";
 export * from "./class_sums.ts";
 export * from "./concat.ts";
 export * from "./confusion.ts";
-export * from "./conv2d.ts";
-export * from "./conv2d_weight.ts";
+export { conv2dForward, conv2dInputGradient } from "./conv2d.ts";
+export type { Conv2dGeometry } from "./conv2d_shape.ts";
+export { type Conv2dParameterGradients, conv2dParameterGradients } from "./conv2d_weight.ts";
 export * from "./cross_entropy.ts";
 export * from "./dropout2d.ts";
 export * from "./elementwise.ts";
@@ -23,14 +31,17 @@ export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
 export * from "./kl_divergence.ts";
 export * from "./linear.ts";
-export * from "./matmul.ts";
+export { matmul, type MatmulOptions } from "./matmul.ts";
 export * from "./max_pool2d.ts";
 export * from "./nonfinite.ts";
+export type { Normalisation } from "./plane_maps.ts";
+export type { Size } from "./planes.ts";
 export * from "./prototype_distances.ts";
 export * from "./rectification.ts";
 export * from "./reduce.ts";
-export * from "./resize.ts";
+export { resizeBilinearBackward, resizeBilinearForward, resizeNearest } from "./resize.ts";
 export * from "./sgd.ts";
 export * from "./softmax.ts";
 export * from "./uniform_prior.ts";
 export * from "./warp.ts";
+export type { WeightedMean } from "./weighted_mean.ts";

@@ -57,7 +57,11 @@ export class DeepLab extends Module {
   readonly #featureNorm: BatchNorm2d | null;
   readonly #head: Head;
 
-  /** @throws {RangeError} If an option is out of range. */
+  /**
+   * Makes the network with starting weights, in training mode.
+   *
+   * @throws {RangeError} If an option is out of range.
+   */
   constructor(gpu: Gpu, options: DeepLabOptions) {
     super();
     const {

@@ -79,7 +79,11 @@ export class ProdaHead extends Head {
   readonly #dropout: Dropout2d;
   readonly #classifier: Conv2d;
 
-  /** @throws {RangeError} If `groups` does not divide `channels`, or dropout is not in [0, 1). */
+  /**
+   * Registers `conv2d_list`, `bottleneck` and `head`.
+   *
+   * @throws {RangeError} If `groups` does not divide `channels`, or dropout is not in [0, 1).
+   */
   constructor(gpu: Gpu, options: ProdaHeadOptions) {
     super();
     const { inputs, classes, dilations, channels, groups, dropout } = options;

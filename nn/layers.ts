@@ -192,7 +192,11 @@ export class Dropout2d extends Layer {
   #step = 0;
   #passes = 0;
 
-  /** @throws {RangeError} If `rate` is not in [0, 1). */
+  /**
+   * Registers nothing: what it depends on are counters.
+   *
+   * @throws {RangeError} If `rate` is not in [0, 1).
+   */
   constructor(rate: number) {
     super();
     if (!(rate >= 0 && rate < 1)) {

@@ -11,10 +11,18 @@ export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./module.ts";
 export * from "./optim.ts";
+export type { AdamMoments } from "../kernels/adam.ts";
 export * from "./random.ts";
 export * from "./resnet.ts";
-export * from "./safetensors.ts";
+export {
+  type ByteSource,
+  Safetensors,
+  SAFETENSORS_TYPES,
+  type SafetensorsEntry,
+  type SafetensorsType,
+  writeSafetensors,
+} from "./safetensors.ts";
 export * from "./schedule.ts";
-export * from "./tape.ts";
+export { type Backward, backward, detach, isRecording, noGrad, record, scope } from "./tape.ts";
 export * from "./tensor.ts";
 export * from "./weights.ts";

@@ -14,7 +14,12 @@ export class Random {
   #d: number;
   #spare: number | undefined;
 
-  /** @param seed Any integer; its low 32 bits count. */
+  /**
+   * Starts a stream.
+   *
+   * @param seed Any integer; its low 32 bits count.
+   * @param name What the stream is for; streams of one seed differ by it.
+   */
   constructor(seed: number, name = "") {
     let state = (hash(name) ^ mix(seed >>> 0)) >>> 0;
     const next = (): number => mix(state = (state + 0x9e3779b9) >>> 0);

@@ -93,7 +93,11 @@ export class ResNet extends Layer {
   readonly outputs: number;
   readonly #steps: readonly (Layer | ((x: Tensor) => Tensor))[];
 
-  /** @throws {RangeError} If there are not four positive block counts, or no width. */
+  /**
+   * Registers `conv1`, `bn1` and `layer1` to `layer4`.
+   *
+   * @throws {RangeError} If there are not four positive block counts, or no width.
+   */
   constructor(gpu: Gpu, { blocks, width }: ResNetOptions) {
     super();
     if (blocks.length !== LAYERS.length || !blocks.every(isPositiveInteger)) {

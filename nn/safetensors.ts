@@ -10,7 +10,11 @@ import {
   type SafetensorsType,
 } from "./safetensors_header.ts";
 
-export type { SafetensorsEntry, SafetensorsType } from "./safetensors_header.ts";
+export {
+  SAFETENSORS_TYPES,
+  type SafetensorsEntry,
+  type SafetensorsType,
+} from "./safetensors_header.ts";
 
 /** Bytes that can be read anywhere: a file, or memory. */
 export interface ByteSource {

@@ -18,17 +18,20 @@ export type Backward = (
   needs: readonly boolean[],
 ) => readonly (GpuArray | null)[];
 
-/** One recorded operation. */
+/** One recorded operation; {@link record} makes it. */
 export class Node {
   /** Grows with every operation: a larger one is newer. */
   readonly id: number;
+  /** Name for errors. */
   readonly name: string;
+  /** What the operation was computed from; null where no gradient leads on. */
   readonly inputs: readonly (Tensor | null)[];
   #saved: readonly AnyArray[];
   #backward: Backward | undefined;
   /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null = null;
 
+  /** Retains `saved` until {@link Node.free}. */
   constructor(
     id: number,
     name: string,
@@ -43,6 +46,11 @@ export class Node {
     this.#backward = backward;
   }
 
+  /**
+   * The gradients of the inputs, each a new array or null.
+   *
+   * @throws {Error} If the node was freed, or its backward returns what does not fit the inputs.
+   */
   run(gradOutput: GpuArray): readonly (GpuArray | null)[] {
     if (!this.#backward) {
       throw new Error(

@@ -16,7 +16,11 @@ export class Tensor {
   requiresGrad: boolean;
   /** Sum of the gradients since it was last cleared. */
   grad: GpuArray | null = null;
-  /** The operation that made the tensor, where one was recorded. */
+  /**
+   * The operation that made the tensor, where one was recorded.
+   *
+   * @internal
+   */
   node: Node | undefined;
   #disposed = false;
 

@@ -4,11 +4,19 @@
  *
  * @module
  */
+export type { Size } from "../kernels/planes.ts";
+export type { AffineMatrix, ColourMatrix, WarpView } from "../kernels/warp.ts";
 export * from "./losses.ts";
 export * from "./prototypes.ts";
 export * from "./stages/denoise.ts";
 export * from "./stages/source_only.ts";
-export * from "./stages/stage.ts";
+export {
+  type Losses,
+  NetworkTrainer,
+  type OptimizerOptions,
+  type SourceBatch,
+  type Stage,
+} from "./stages/stage.ts";
 export * from "./stages/warm_up.ts";
 export * from "./view_transform.ts";
 export * from "./views.ts";

@@ -48,7 +48,9 @@ export interface DenoiseOptions extends OptimizerOptions {
 
 /** What a step takes. */
 export interface DenoiseBatch {
+  /** Labelled source images. */
   readonly source: SourceBatch;
+  /** Two views of unlabelled target images. */
   readonly target: {
     /** The weak view T(x), [N, 3, H, W]. */
     readonly weak: GpuArray;
@@ -79,7 +81,9 @@ interface Teaching {
  * while weak and strong views of a target image are made to agree on their assignments.
  */
 export class Denoise implements Stage<DenoiseBatch> {
+  /** Name in logs and results. */
   readonly name = "stage1";
+  /** The network that is trained. */
   readonly network: DeepLab;
   readonly #encoder: DeepLab;
   readonly #bank: PrototypeBank;
@@ -87,6 +91,8 @@ export class Denoise implements Stage<DenoiseBatch> {
   readonly #options: DenoiseOptions;
 
   /**
+   * Starts a fresh optimiser.
+   *
    * @param network Starts from the warm-up weights; stays the caller's.
    * @param encoder The momentum encoder f̃, a copy of the network; passes to the stage.
    * @param bank Prototypes of the warm-up model's target features (eq. 4); passes to the stage.
@@ -106,10 +112,12 @@ export class Denoise implements Stage<DenoiseBatch> {
     if (options.encoderStatistics === "batch") useBatchStatistics(encoder);
   }
 
+  /** The backbone's learning rate of a step. */
   learningRate(step: number): number {
     return this.#trainer.learningRate(step);
   }
 
+  /** One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`. */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     this.#trainer.begin(step);
     const sourceTerm = scope(() => {
@@ -197,6 +205,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     });
   }
 
+  /** The arrays of the network, its optimiser, the momentum encoder and the prototypes. */
   state(): Map<string, AnyArray> {
     return new Map<string, AnyArray>([
       ...this.#trainer.state(),
@@ -205,6 +214,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     ]);
   }
 
+  /** Frees everything but the network. */
   [Symbol.dispose](): void {
     this.#trainer[Symbol.dispose]();
     this.#encoder.dispose();

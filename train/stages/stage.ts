@@ -1,6 +1,6 @@
 // What a stage of training is, and what all stages share: a network, its optimiser, its schedule.
 
-import { type AnyArray, type GpuArray } from "../../kernels/runtime/mod.ts";
+import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
@@ -57,10 +57,12 @@ export interface OptimizerOptions {
 
 /** A network with its SGD and polynomial schedule. */
 export class NetworkTrainer {
+  /** The network that is trained; the caller's. */
   readonly network: DeepLab;
   readonly #options: OptimizerOptions;
   readonly #optimizer: Sgd;
 
+  /** Starts every velocity at 0. */
   constructor(network: DeepLab, options: OptimizerOptions) {
     this.network = network;
     this.#options = options;
@@ -71,6 +73,7 @@ export class NetworkTrainer {
     ], options);
   }
 
+  /** The backbone's learning rate of a step: ramp, then polynomial decay. */
   learningRate(step: number): number {
     const { learningRate, scheduleSteps, power, rampSteps } = this.#options;
     const ramp = Math.min(1, (step + 1) / Math.max(1, rampSteps));

@@ -37,9 +37,11 @@ export interface WarmUpOptions extends OptimizerOptions {
 
 /** What a step takes. */
 export interface WarmUpBatch {
+  /** Labelled source images. */
   readonly source: SourceBatch;
+  /** Unlabelled target images. */
   readonly target: {
-    /** Unlabelled images, [N, 3, H, W]. */
+    /** [N, 3, H, W], RGB in 0 to 1. */
     readonly images: GpuArray;
   };
 }
@@ -49,7 +51,9 @@ const TARGET_LABEL = 1;
 
 /** One adversarial step: first the network against a frozen discriminator, then the discriminator. */
 export class WarmUp implements Stage<WarmUpBatch> {
+  /** Name in logs and results. */
   readonly name = "warmup";
+  /** The network that is trained. */
   readonly network: DeepLab;
   readonly #discriminator: Discriminator;
   readonly #trainer: NetworkTrainer;
@@ -67,10 +71,12 @@ export class WarmUp implements Stage<WarmUpBatch> {
     });
   }
 
+  /** The backbone's learning rate of a step. */
   learningRate(step: number): number {
     return this.#trainer.learningRate(step);
   }
 
+  /** One update of each network; the losses are `source`, `adversarial` and `discriminator`. */
   step({ source, target }: WarmUpBatch, step: number): Losses {
     this.#trainer.begin(step);
     const losses = scope(() => {
@@ -152,6 +158,7 @@ export class WarmUp implements Stage<WarmUpBatch> {
     }
   }
 
+  /** The arrays of the network, the discriminator and their optimisers. */
   state(): Map<string, AnyArray> {
     return new Map<string, AnyArray>([
       ...this.#trainer.state(),
@@ -160,6 +167,7 @@ export class WarmUp implements Stage<WarmUpBatch> {
     ]);
   }
 
+  /** Frees everything but the network. */
   [Symbol.dispose](): void {
     this.#trainer[Symbol.dispose]();
     this.#optimizer.dispose();
