@@ -24,7 +24,7 @@ export function concatForward(parts: readonly GpuArray[]): GpuArray {
       );
     }
   }
-  const channels = parts.map(({ shape }) => shape[1] as number);
+  const channels = parts.map(({ shape }) => shape[1]);
   const total = channels.reduce((sum, count) => sum + count, 0);
   const output = first.gpu.empty([images, total, height, width], "concat");
   eachBlock(output, channels, parts, (joined, part) => first.gpu.copy(part, joined));
@@ -71,7 +71,7 @@ function eachBlock(
   using planes = joined.view([images * total, height, width]);
   let first = 0;
   parts.forEach((part, index) => {
-    const count = channels[index] as number;
+    const count = channels[index];
     for (let image = 0; part && image < images; image++) {
       using block = planes.slice(image * total + first, count);
       using own = part.slice(image, 1);

@@ -285,7 +285,7 @@ function viewNumbers(views: readonly WarpView[], sizes: readonly Size[]): Float3
     );
   }
   const rows = views.map(({ matrix, colour, cutout, fill = 0 }, index) => {
-    const { height, width } = sizes[index] as Size;
+    const { height, width } = sizes[index];
     checkSize("a warp of this input", { height, width });
     const [red, green, blue] = colour ?? NO_COLOUR;
     const cut = cutout ?? NO_CUTOUT;

@@ -25,7 +25,7 @@ export function contrast(factor: number): ColourMatrix {
 export function saturation(factor: number): ColourMatrix {
   const row = (own: number): Row => {
     const [r, g, b] = LUMA.map((weight, c) => (1 - factor) * weight + (c === own ? factor : 0));
-    return [r as number, g as number, b as number, 0];
+    return [r, g, b, 0];
   };
   return [row(0), row(1), row(2)];
 }
@@ -43,10 +43,8 @@ export function hue(degrees: number): ColourMatrix {
 /** `outer` after `inner`. */
 export function composeColours(outer: ColourMatrix, inner: ColourMatrix): ColourMatrix {
   const row = ([r, g, b, one]: Row): Row => {
-    const sums = [0, 1, 2, 3].map((c) =>
-      r * (inner[0][c] as number) + g * (inner[1][c] as number) + b * (inner[2][c] as number)
-    );
-    return [sums[0] as number, sums[1] as number, sums[2] as number, sums[3] as number + one];
+    const sums = [0, 1, 2, 3].map((c) => r * inner[0][c] + g * inner[1][c] + b * inner[2][c]);
+    return [sums[0], sums[1], sums[2], sums[3] + one];
   };
   return [row(outer[0]), row(outer[1]), row(outer[2])];
 }

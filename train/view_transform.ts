@@ -59,6 +59,8 @@ export class ViewTransform {
   readonly cutout: AffineMatrix | null;
 
   /**
+   * A view of images of one size; of everything as it is unless operations are given.
+   *
    * @throws {RangeError} If a size is empty, an operation has no inverse (a scale of 0), or there are two
    * cutouts.
    */

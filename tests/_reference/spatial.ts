@@ -24,7 +24,7 @@ function each(shape: Four, value: (n: number, c: number, y: number, x: number) =
 
 function reader({ data, shape }: Nd): (n: number, c: number, y: number, x: number) => number {
   const [, channels, height, width] = shape as Four;
-  return (n, c, y, x) => data[((n * channels + c) * height + y) * width + x] as number;
+  return (n, c, y, x) => data[((n * channels + c) * height + y) * width + x];
 }
 
 /** Windows along one axis, tried one after the other. */
@@ -58,7 +58,7 @@ export function maxPool2d(x: Nd, windows: PoolWindows): Nd {
     let best = -Infinity;
     for (let dy = 0; dy < windows.kernel; dy++) {
       for (let dx = 0; dx < windows.kernel; dx++) {
-        const [row, column] = [(rows[y] as number) + dy, (columns[x] as number) + dx];
+        const [row, column] = [(rows[y]) + dy, (columns[x]) + dx];
         if (row >= 0 && row < height && column >= 0 && column < width) {
           best = Math.max(best, at(n, c, row, column));
         }
@@ -79,12 +79,12 @@ export function globalAveragePool(x: Nd): Nd {
 }
 
 export function concatChannels(...parts: Nd[]): Nd {
-  const [images, , height, width] = parts[0]?.shape as Four;
+  const [images, , height, width] = parts[0].shape as Four;
   const channels = parts.flatMap((part) =>
-    Array.from({ length: part.shape[1] as number }, (_, c) => ({ at: reader(part), c }))
+    Array.from({ length: part.shape[1] }, (_, c) => ({ at: reader(part), c }))
   );
   return each([images, channels.length, height, width], (n, k, y, x) => {
-    const { at, c } = channels[k] as (typeof channels)[number];
+    const { at, c } = channels[k];
     return at(n, c, y, x);
   });
 }

@@ -16,7 +16,7 @@ export interface View {
 }
 
 function apply([a, b, c, d, e, f]: Matrix, x: number, y: number): [number, number] {
-  return [a! * x + b! * y + c!, d! * x + e! * y + f!];
+  return [a * x + b * y + c, d * x + e * y + f];
 }
 
 /** Where each pixel of a view looks at: a place in the input, or null where it sees nothing. */
@@ -47,7 +47,7 @@ export function bilinear(
     for (let column = 0; column < width; column++) {
       const dx = Math.abs(Math.min(Math.max(x, 0), width - 1) - column);
       const dy = Math.abs(Math.min(Math.max(y, 0), height - 1) - row);
-      if (dx < 1 && dy < 1) sum += (1 - dx) * (1 - dy) * (data[row * width + column] as number);
+      if (dx < 1 && dy < 1) sum += (1 - dx) * (1 - dy) * (data[row * width + column]);
     }
   }
   return sum;
@@ -55,5 +55,5 @@ export function bilinear(
 
 /** The plane's pixel nearest to a place inside it. */
 export function nearest({ data, width }: Plane, [x, y]: readonly [number, number]): number {
-  return data[Math.floor(y + 0.5) * width + Math.floor(x + 0.5)] as number;
+  return data[Math.floor(y + 0.5) * width + Math.floor(x + 0.5)];
 }
