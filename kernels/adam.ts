@@ -58,7 +58,12 @@ export function adamAdvance(corrections: GpuArray, betas: readonly [number, numb
   dispatch(advance, { corrections }, params, [1]);
 }
 
-/** Updates `weight` and its moments in place from `grad`; all of one size. */
+/**
+ * One step of Adam (Kingma and Ba, 2015), in place: `weight` and its moments change by `grad`. All are of
+ * one size; the formula is in the WGSL.
+ *
+ * @param corrections [2], moved once a step by {@link adamAdvance}, before the first parameter.
+ */
 export function adamStep(
   weight: GpuArray,
   { first, second }: AdamMoments,

@@ -79,7 +79,11 @@ function map(
   return output;
 }
 
-/** `target += source`, in place. @throws {TypeError} If the shapes differ. */
+/**
+ * `target += source`, in place.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function addInPlace(target: GpuArray, source: GpuArray): void {
   run(addToTarget, [source], target);
 }
@@ -126,17 +130,29 @@ export function sigmoidBackward(gradOutput: GpuArray, output: GpuArray): GpuArra
   return map(sigmoidGradient, [gradOutput, output]);
 }
 
-/** `a + b`. @throws {TypeError} If the shapes differ. */
+/**
+ * `a + b`.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function addForward(a: GpuArray, b: GpuArray): GpuArray {
   return map(add, [a, b]);
 }
 
-/** `max(a + b, 0)`, the end of a residual block. @throws {TypeError} If the shapes differ. */
+/**
+ * `max(a + b, 0)`, the end of a residual block.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function addReluForward(a: GpuArray, b: GpuArray): GpuArray {
   return map(addRelu, [a, b]);
 }
 
-/** `a * b`, element by element. @throws {TypeError} If the shapes differ. */
+/**
+ * `a * b`, element by element.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function mulForward(a: GpuArray, b: GpuArray): GpuArray {
   return map(multiply, [a, b]);
 }

@@ -40,7 +40,12 @@ function kernelsOf(name: string, binary: number) {
   };
 }
 
-/** Mean loss of scores [N, …] against one label. */
+/**
+ * Mean loss of a discriminator's scores against one label; `weight` is their number.
+ *
+ * @param scores [N, …], before any sigmoid.
+ * @param label 0 to 1, for all of them.
+ */
 export function ganLossForward(loss: GanLoss, scores: GpuArray, label: number): WeightedMean {
   const [images = 1] = scores.shape;
   const plane = scores.size / images;
@@ -57,7 +62,7 @@ export function ganLossForward(loss: GanLoss, scores: GpuArray, label: number): 
   return weightedMean(terms);
 }
 
-/** Gradient of {@link ganLossForward}; `weight` is what the forward returned. */
+/** Gradient of {@link ganLossForward} to the scores; `weight` is what the forward returned. */
 export function ganLossBackward(
   loss: GanLoss,
   gradOutput: GpuArray,

@@ -24,7 +24,10 @@ export interface SgdOptions {
   readonly weightDecay: number;
 }
 
-/** Updates `weight` and `velocity` in place from `grad`; all of one size. */
+/**
+ * One step of SGD with momentum, in place: `velocity = momentum * velocity + grad + weightDecay * weight`,
+ * then `weight -= learningRate * velocity`. All are of one size.
+ */
 export function sgdStep(
   weight: GpuArray,
   velocity: GpuArray,

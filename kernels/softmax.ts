@@ -38,12 +38,20 @@ const logSoftmaxGradient = defineKernel({
   entry: "log_backward",
 });
 
-/** softmax(scale x) over the channels of [N, K, H, W]. @throws {TypeError} For another rank. */
+/**
+ * softmax(scale x) over the channels of [N, K, H, W].
+ *
+ * @throws {TypeError} If `x` has another number of axes.
+ */
 export function softmaxForward(x: GpuArray, scale = 1): GpuArray {
   return runForward(softmax, x, scale);
 }
 
-/** log softmax(scale x) over the channels of [N, K, H, W]. @throws {TypeError} For another rank. */
+/**
+ * log softmax(scale x) over the channels of [N, K, H, W].
+ *
+ * @throws {TypeError} If `x` has another number of axes.
+ */
 export function logSoftmaxForward(x: GpuArray, scale = 1): GpuArray {
   return runForward(logSoftmax, x, scale);
 }

@@ -58,7 +58,7 @@ export class DeepLab extends Module {
   readonly #head: Head;
 
   /**
-   * Makes the network with starting weights, in training mode.
+   * Makes the network, in training mode; its weights are drawn unless `init` is `none`.
    *
    * @throws {RangeError} If an option is out of range.
    */

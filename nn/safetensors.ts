@@ -60,7 +60,11 @@ export class Safetensors {
     this.entries = checkEntries(entries, 8 + headerBytes, size);
   }
 
-  /** The entry of that name. @throws {RangeError} If there is none. */
+  /**
+   * The entry of that name.
+   *
+   * @throws {RangeError} If there is none.
+   */
   entry(name: string): SafetensorsEntry {
     const entry = this.entries.get(name);
     if (!entry) throw new RangeError(`Cannot read "${name}" as the file holds no such array`);
@@ -83,7 +87,11 @@ export class Safetensors {
     return convert(bytes);
   }
 
-  /** The numbers of an array of U32. @throws {TypeError} If the array holds something else. */
+  /**
+   * The numbers of an array of U32.
+   *
+   * @throws {TypeError} If the array holds something else.
+   */
   integers(name: string): Uint32Array {
     const { dtype, offset, byteLength } = this.entry(name);
     if (dtype !== "U32") throw new TypeError(`Cannot read "${name}" as U32: it holds ${dtype}`);

@@ -68,7 +68,11 @@ export class PrototypeBank {
     );
   }
 
-  /** Sets the prototypes to the mean of what was collected (equation 4). @throws {Error} If that is nothing. */
+  /**
+   * Sets the prototypes to the mean of what was collected (equation 4).
+   *
+   * @throws {Error} If that is nothing.
+   */
   start(): void {
     if (!this.#totals) {
       throw new Error(
@@ -110,7 +114,11 @@ export class PrototypeBank {
     sums.counts.release();
   }
 
-  /** ‖f − η^(k)‖₂ of features [N, C, H, W], as [N, K, H, W]. @throws {TypeError} If the shapes do not fit. */
+  /**
+   * ‖f − η^(k)‖₂ of features [N, C, H, W], as [N, K, H, W].
+   *
+   * @throws {TypeError} If the shapes do not fit.
+   */
   distances(features: GpuArray): GpuArray {
     return prototypeDistancesForward(features, this.prototypes);
   }

@@ -97,7 +97,11 @@ export class ViewTransform {
     this.cutout = cutout;
   }
 
-  /** The view with one more step. @throws {RangeError} As the constructor does. */
+  /**
+   * The view with one more step.
+   *
+   * @throws {RangeError} As the constructor does.
+   */
   append(operation: ViewOperation): ViewTransform {
     return new ViewTransform(this.inputSize, [...this.operations, operation]);
   }

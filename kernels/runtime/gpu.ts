@@ -374,13 +374,21 @@ export class Gpu {
     return pipeline;
   }
 
-  /** Submits everything recorded so far. @throws {Error} A kept GPU error. */
+  /**
+   * Submits everything recorded so far.
+   *
+   * @throws {Error} A kept GPU error.
+   */
   flush(): void {
     this.check();
     this.queue.flush();
   }
 
-  /** Waits until the GPU has run everything recorded so far. @throws {Error} A kept GPU error. */
+  /**
+   * Waits until the GPU has run everything recorded so far.
+   *
+   * @throws {Error} A kept GPU error.
+   */
   async finish(): Promise<void> {
     this.flush();
     await Promise.all(this.#builds);

@@ -54,13 +54,21 @@ export function sigmoid(x: Tensor): Tensor {
   );
 }
 
-/** `a + b`. @throws {TypeError} If the shapes differ. */
+/**
+ * `a + b`.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function add(a: Tensor, b: Tensor): Tensor {
   const output = addForward(a.array, b.array);
   return record("add", output, [a, b], [], (gradOutput, needs) => both(gradOutput, needs));
 }
 
-/** `relu(a + b)` in one pass, the end of a residual block. @throws {TypeError} If the shapes differ. */
+/**
+ * `relu(a + b)` in one pass, the end of a residual block.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function addRelu(a: Tensor, b: Tensor): Tensor {
   const output = addReluForward(a.array, b.array);
   return record("addRelu", output, [a, b], [output], (gradOutput, needs) => {
@@ -76,7 +84,11 @@ function both(gradient: GpuArray, needs: readonly boolean[]): (GpuArray | null)[
   return needs.map((need) => (need ? gradient.view(gradient.shape) : null));
 }
 
-/** `a * b`, element by element. @throws {TypeError} If the shapes differ. */
+/**
+ * `a * b`, element by element.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
 export function mul(a: Tensor, b: Tensor): Tensor {
   const output = mulForward(a.array, b.array);
   return record("mul", output, [a, b], [a.array, b.array], (gradOutput, [needsA, needsB]) => [
@@ -124,7 +136,11 @@ export function sum(x: Tensor): Tensor {
   );
 }
 
-/** Mean of all elements, of shape []. @throws {RangeError} If there are none. */
+/**
+ * Mean of all elements, of shape [].
+ *
+ * @throws {RangeError} If there are none.
+ */
 export function mean(x: Tensor): Tensor {
   const { shape } = x;
   const { size } = x.array;

@@ -162,12 +162,22 @@ export function uniformPrior(
   );
 }
 
-/** Mean of (scores − label)², the least-squares GAN loss of a discriminator's scores. */
+/**
+ * Mean of (scores − label)², the least-squares GAN loss (Mao et al., 2017).
+ *
+ * @param scores A discriminator's, [N, 1, H, W] or any shape.
+ * @param label What all of them should be, such as 0 for source and 1 for target.
+ */
 export function leastSquaresLoss(scores: Tensor, label: number): Tensor {
   return ganLoss("leastSquares", scores, label);
 }
 
-/** Mean binary cross entropy of a discriminator's scores before the sigmoid, label 0 to 1. */
+/**
+ * Mean binary cross entropy of sigmoid(scores) with one label (the GAN loss of Goodfellow et al., 2014).
+ *
+ * @param scores A discriminator's before the sigmoid, [N, 1, H, W] or any shape.
+ * @param label 0 to 1.
+ */
 export function bceWithLogitsLoss(scores: Tensor, label: number): Tensor {
   return ganLoss("bceWithLogits", scores, label);
 }
