@@ -7,7 +7,9 @@
  *
  * @module
  */
-import type { Colour } from "./image.ts";
+
+/** A red, green, blue triple of bytes. */
+export type Colour = readonly [number, number, number];
 
 /** One class that a network predicts; its train id is its index in {@link CLASSES}. */
 export interface SegmentationClass {

@@ -1,10 +1,9 @@
 // The data of a run: which classes, which folders, the built-in benchmark where there are none.
 
 import { join } from "node:path";
-import { CLASSES, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
+import { CLASSES, type Colour, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
 import type { DataConfig } from "./config.ts";
 import { type Dataset, openDataset } from "./dataset.ts";
-import type { Colour } from "./image.ts";
 import { writeStreets } from "./streets/mod.ts";
 
 /** The classes that a network predicts, in the order of its outputs. */

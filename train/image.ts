@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Colour } from "./classes.ts";
 import { DataError, describeFailure } from "./data_error.ts";
 import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
 
@@ -25,9 +26,6 @@ export interface LabelImage {
   /** Rows. */
   height: number;
 }
-
-/** A red, green, blue triple of bytes. */
-export type Colour = readonly [number, number, number];
 
 /**
  * Decodes a PNG to 8-bit RGB. Grey becomes three equal channels, palettes are looked up, 16-bit

@@ -4,7 +4,8 @@
  * @module
  */
 import { writeFileAtomic } from "./atomic_file.ts";
-import { type Colour, encodeImage, type RgbImage } from "./image.ts";
+import type { Colour } from "./classes.ts";
+import { encodeImage, type RgbImage } from "./image.ts";
 
 /** Class indices, one a pixel, row by row. */
 export interface LabelMap {

@@ -2,9 +2,9 @@
 
 import type { GpuArray } from "../kernels/runtime/mod.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
+import type { Colour } from "./classes.ts";
 import type { Dataset } from "./dataset.ts";
 import { predictLabels, uploadSample } from "./evaluate.ts";
-import type { Colour } from "./image.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { type LabelMap, writeSamples } from "./samples.ts";
 
