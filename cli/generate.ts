@@ -24,7 +24,7 @@ export function addGenerate(program: Command): void {
       `
 Examples:
   ./run generate
-  ./run generate --out /tmp/streets --seed 1 --val-images 500
+  ./run generate --out data/more-streets --seed 1 --val-images 500
   ./run train --source data/streets/source --target data/streets/target`,
     )
     .action(async ({ out, seed, width, height, sourceImages, targetImages, valImages }) => {
