@@ -18,6 +18,7 @@ import {
   type Shape,
   sliceByImage,
 } from "./runtime/mod.ts";
+import { winogradCorrelate, winogradPays, winogradWeight } from "./winograd.ts";
 
 const LANES = 8;
 /** Output channels and positions of one invocation. */
@@ -74,6 +75,18 @@ export function conv2dForward(
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
   const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
   if (y.size === 0) return y;
+  if (winogradPays(x.gpu, sizes, "image")) {
+    const layout = {
+      rows: inChannels,
+      columns: outChannels,
+      rowStep: 9,
+      columnStep: inChannels * 9,
+    };
+    const u = winogradWeight(weight, { ...layout, reversed: false });
+    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, geometry));
+    u.release();
+    return y;
+  }
   const taps = tapRows * tapColumns;
   const packed = pack(weight, {
     outer: { count: taps, step: 1 },
@@ -122,6 +135,18 @@ export function conv2dInputGradient(
   const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
   const gradInput = gradOutput.gpu.empty(inputShape, "conv2d.input_gradient");
   if (gradInput.size === 0) return gradInput;
+  if (winogradPays(gradOutput.gpu, sizes, "image")) {
+    const { inChannels: columns, outChannels: rows } = sizes;
+    const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
+    const u = winogradWeight(weight, { ...layout, reversed: true });
+    sliceByImage(
+      [gradOutput],
+      [gradInput],
+      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, geometry),
+    );
+    u.release();
+    return gradInput;
+  }
   const rows = residues(inHeight, tapRows, geometry);
   const columns = residues(inWidth, tapColumns, geometry);
   if (rows.length < stride || columns.length < stride) gradOutput.gpu.clear(gradInput);

@@ -12,6 +12,7 @@ import {
   type Shape,
   sliceByImage,
 } from "./runtime/mod.ts";
+import { winogradPays, winogradWeightGradient } from "./winograd.ts";
 
 const LANES = 8;
 const WORKGROUP_SIZE = 64;
@@ -121,15 +122,21 @@ export function conv2dParameterGradients(
     for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
     return { weight, bias };
   }
+  const byWinograd = winogradPays(gpu, sizes, "weight");
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
+    const accumulate = first > 0;
+    if (weight && byWinograd) {
+      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...geometry, accumulate });
+    }
+    if (byWinograd && !bias) return;
     const gradPixels = pixelMajor(gradOutput);
-    if (weight) {
+    if (weight && !byWinograd) {
       const inPixels = pixelMajor(x);
       const part = { ...sizes, images: x.shape[0] as number };
-      weightGradient(gradPixels, inPixels, part, weight, first > 0);
+      weightGradient(gradPixels, inPixels, part, weight, accumulate);
       inPixels.release();
     }
-    if (bias) biasGradient(gradPixels, bias, first > 0);
+    if (bias) biasGradient(gradPixels, bias, accumulate);
     gradPixels.release();
   });
   return { weight, bias };

@@ -34,7 +34,14 @@ const multiplyKernel = defineKernel({
   entry: "multiply",
   reads: ["left", "right", "bias"],
   writes: ["c"],
-  params: { batch: "u32", rows: "u32", depth: "u32", columnQuads: "u32", hasBias: "u32" },
+  params: {
+    batch: "u32",
+    rows: "u32",
+    depth: "u32",
+    columnQuads: "u32",
+    hasBias: "u32",
+    leftPerBatch: "u32",
+  },
 });
 const trimKernel = defineKernel({
   name: "matmul.trim",
@@ -85,13 +92,27 @@ export function pack(
 
 const ONE: Axis = { count: 1, step: 0 };
 
+/** Lengths of the axes of {@link multiply}. */
+export interface MultiplySizes {
+  /** B. */
+  readonly batch: number;
+  /** M. */
+  readonly rows: number;
+  /** K. */
+  readonly depth: number;
+  /** N, a multiple of 4. */
+  readonly columns: number;
+  /** Whether `left` has a matrix for each of the batch; N is then a multiple of 16. */
+  readonly leftPerBatch?: boolean;
+}
+
 /**
  * c[b] = left right[b] (+ bias by row) with packed operands.
  *
- * @param left Packed, [K, M up to a multiple of 4].
- * @param right [B, K, N], N a multiple of 4.
+ * @param left Packed, [K, M up to a multiple of 4], or [B, K, …].
+ * @param right [B, K, N].
  * @param bias [M], or null.
- * @param c Output, [B, M, N] of the same N.
+ * @param c Output, [B, M, N].
  */
 export function multiply(
   { left, right, bias, c }: {
@@ -100,13 +121,20 @@ export function multiply(
     bias: GpuArray | null;
     c: GpuArray;
   },
-  { batch, rows, depth, columns }: { batch: number; rows: number; depth: number; columns: number },
+  { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
 ): void {
   const [x, y] = gridFor(Math.ceil((batch * columns) / 16), LANES);
   dispatch(
     multiplyKernel,
     { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
-    { batch, rows, depth, columnQuads: columns / 4, hasBias: bias ? 1 : 0 },
+    {
+      batch,
+      rows,
+      depth,
+      columnQuads: columns / 4,
+      hasBias: bias ? 1 : 0,
+      leftPerBatch: leftPerBatch ? 1 : 0,
+    },
     [x, y, Math.ceil(rows / 16)],
     { flops: 2 * batch * rows * columns * depth },
   );

@@ -2,10 +2,10 @@
 //
 //   pack:     packed[s][t][r][q] = the four elements source[origin + s·s_step + t·t_step + r·row_step
 //             + (4 q + e)·column_step], e = 0…3; zeros past the last column
-//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n]
+//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
 //   trim:     trimmed[m][n] = padded[m][n], without the padding of its rows
 //
-// left: [K, row_quads] quads along m; right: [B, K, column_quads] and c: [B, M, column_quads], quads
+// left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right: [B, K, column_quads] and c: [B, M, column_quads], quads
 // along n. A quad is a vec4f of neighbours; lengths that are not a multiple of four are padded.
 // pack: an invocation owns one quad. multiply: an invocation owns 16 rows × 4 column quads of c, counted
 // over all of the batch. trim: an invocation owns one element. All overwrite.
@@ -41,6 +41,7 @@ struct Params {
   depth: u32,
   column_quads: u32,
   has_bias: u32,
+  left_per_batch: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -103,9 +104,10 @@ fn multiply(
   let row_quads = (params.rows + 3) / 4;
   // Past the end the last quad is computed again.
   let columns = min(first + vec4u(0, 1, 2, 3), vec4u(columns_end - 1));
-  var l = min(group.z * 4 + vec4u(0, 1, 2, 3), vec4u(row_quads - 1));
-  var r = columns / params.column_quads * params.depth * params.column_quads +
-    columns % params.column_quads;
+  let batch = columns / params.column_quads;
+  var l = min(group.z * 4 + vec4u(0, 1, 2, 3), vec4u(row_quads - 1)) +
+    params.left_per_batch * batch.x * params.depth * row_quads;
+  var r = batch * params.depth * params.column_quads + columns % params.column_quads;
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
   var c10 = mat4x4f(); var c11 = mat4x4f(); var c12 = mat4x4f(); var c13 = mat4x4f();
   var c20 = mat4x4f(); var c21 = mat4x4f(); var c22 = mat4x4f(); var c23 = mat4x4f();
