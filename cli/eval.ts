@@ -45,7 +45,12 @@ Examples:
           using trained = loadTrainedNetwork(gpu, flags.checkpoint);
           const dataset = await openDataOf(trained, flags);
           using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-          const scores = await evaluate(trained.network, loader, stop.signal);
+          const scores = await evaluate(
+            trained.network,
+            loader,
+            trained.config.data.longSide,
+            stop.signal,
+          );
           return {
             adapter: gpu.adapter.description,
             checkpoint: flags.checkpoint,

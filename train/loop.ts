@@ -56,7 +56,7 @@ export interface LoopResult {
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, signal } = options;
   const firstStep = options.firstStep ?? 0;
-  const log = new StepLog(options, firstStep);
+  const log = new StepLog(options);
   let scores: Scores | null = null;
   let step = firstStep;
   for (; step < steps && !signal.aborted; step++) {
@@ -66,10 +66,14 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const done = step + 1;
     const last = done === steps;
     const evaluated = done % options.evalEvery === 0 || last;
-    if (evaluated) scores = await options.evaluate();
-    if (evaluated || done % options.logEvery === 0) await log.read(evaluated ? scores : null);
+    if (evaluated || done % options.logEvery === 0) {
+      await log.measure();
+      if (evaluated) scores = await options.evaluate();
+      await log.read(evaluated ? scores : null);
+    }
     if (done % options.checkpointEvery === 0 && !last) await options.checkpoint(done);
   }
+  await log.measure();
   await log.read(null);
   await options.checkpoint(step);
   const stopped = step < steps;
@@ -80,17 +84,24 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
 class StepLog<B> {
   readonly #options: LoopOptions<B>;
   readonly #pending: { readonly step: number; readonly losses: Losses }[] = [];
-  readonly #started = performance.now();
-  readonly #firstStep: number;
+  /** When the pending steps began, and how fast they were. */
+  #since = performance.now();
+  #stepsPerSecond = 0;
 
-  constructor(options: LoopOptions<B>, firstStep: number) {
+  constructor(options: LoopOptions<B>) {
     this.#options = options;
-    this.#firstStep = firstStep;
   }
 
   add(step: number, losses: Losses): void {
     this.#pending.push({ step, losses });
     this.#options.stage.network.gpu.flush();
+  }
+
+  /** Waits for the pending steps and takes their time, before anything else spends some. */
+  async measure(): Promise<void> {
+    await this.#options.stage.network.gpu.finish();
+    const seconds = (performance.now() - this.#since) / 1000;
+    this.#stepsPerSecond = this.#pending.length / seconds;
   }
 
   /** Reads and records what is pending; `scores` belong to the last step of it. */
@@ -123,9 +134,10 @@ class StepLog<B> {
         steps,
         losses: named,
         learningRate,
-        stepsPerSecond: (step + 1 - this.#firstStep) / (performance.now() - this.#started) * 1000,
+        stepsPerSecond: this.#stepsPerSecond,
       });
       if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
     }
+    this.#since = performance.now();
   }
 }

@@ -61,9 +61,9 @@ export async function predictFolder(
   return done;
 }
 
-async function predict({ network }: TrainedNetwork, sample: Sample): Promise<LabelMap> {
-  const { image } = uploadSample(network, sample);
-  const labels = predictLabels(network, image);
+async function predict({ network, config }: TrainedNetwork, sample: Sample): Promise<LabelMap> {
+  const { image } = uploadSample(network.gpu, sample, config.data.longSide);
+  const labels = predictLabels(network, image, sample.image);
   image.release();
   const data = await labels.read();
   labels.release();

@@ -135,6 +135,7 @@ async function prepareDenoise(run: Run, batches: Batches): Promise<Prepared<Deno
     network,
     data.target,
     folder.softLabelPath,
+    config.data.longSide,
     signal,
   );
   const encoder = createNetwork(config, gpu, network.classes);
@@ -170,7 +171,7 @@ async function finishStage<B>(
     steps,
     nextBatch,
     releaseBatch,
-    evaluate: () => evaluate(network, run.validation),
+    evaluate: () => evaluate(network, run.validation, config.data.longSide),
     classNames: data.classes.names,
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,
@@ -190,6 +191,7 @@ async function finishStage<B>(
   await writeTargetSamples(folder.samplePath(stage.name), {
     network,
     dataset: targetForPeople(data),
+    longSide: config.data.longSide,
     palette: data.classes.palette,
     denoise,
   });

@@ -56,12 +56,14 @@ export class SoftLabels {
  * Runs the warm-up model over the unlabelled target images: writes the soft label p_{t,0} of each at
  * a quarter of its size, and starts the prototypes from their features (eq. 4).
  *
+ * @param longSide What an image's long side is resized to.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function labelTarget(
   network: DeepLab,
   dataset: Dataset,
   folder: string,
+  longSide: number,
   signal: AbortSignal,
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   Deno.mkdirSync(folder, { recursive: true });
@@ -75,7 +77,7 @@ export async function labelTarget(
   network.eval();
   for (let [sample] = await loader.next(1); sample; [sample] = await loader.next(1)) {
     signal.throwIfAborted();
-    const { image, label } = uploadSample(network, sample);
+    const { image, label } = uploadSample(network.gpu, sample, longSide);
     label?.release();
     const size = quarterOf(sample.image);
     const probabilities = noGrad(() =>

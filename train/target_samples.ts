@@ -13,6 +13,8 @@ export interface TargetSamplesOptions {
   readonly network: DeepLab;
   /** Target images with labels where there are any. */
   readonly dataset: Dataset;
+  /** What an image's long side is resized to. */
+  readonly longSide: number;
   readonly palette: readonly Colour[];
   /** Makes the denoised labels of an image, where the stage has them. */
   readonly denoise?: ((sample: Sample, image: GpuArray) => GpuArray<"u32">) | undefined;
@@ -28,16 +30,16 @@ const ROWS = 4;
  */
 export async function writeTargetSamples(
   path: string,
-  { network, dataset, palette, denoise }: TargetSamplesOptions,
+  { network, dataset, longSide, palette, denoise }: TargetSamplesOptions,
 ): Promise<void> {
   using loader = new Loader({ dataset, order: "sequential", ahead: ROWS });
   const { training } = network;
   network.eval();
   const rows = [];
   for (const sample of await loader.next(ROWS)) {
-    const { image, label } = uploadSample(network, sample);
+    const { image, label } = uploadSample(network.gpu, sample, longSide);
     const maps: LabelMap[] = sample.label ? [sample.label] : [];
-    maps.push(await takeMap(predictLabels(network, image)));
+    maps.push(await takeMap(predictLabels(network, image, sample.image)));
     if (denoise) maps.push(await takeMap(denoise(sample, image)));
     rows.push({ image: sample.image, maps });
     image.release();
