@@ -4,7 +4,7 @@ import { type AnyArray, type DType, GpuArray } from "./array.ts";
 import { type Kernel, MAX_GROUPS } from "./kernel.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
-import { CommandQueue, type ParamValue, type Pipeline } from "./queue.ts";
+import { CommandQueue, type ParamValue } from "./queue.ts";
 import { elementCount, formatBytes, type Shape } from "./shape.ts";
 
 /** How to open a device. */
@@ -117,9 +117,7 @@ export class Gpu {
    */
   readonly queue: CommandQueue;
   readonly #guardBytes: number;
-  readonly #pipelines = new Map<Kernel, Pipeline>();
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #builds = new Set<Promise<void>>();
+  readonly #pipelines: PipelineCache;
   #staging: GPUBuffer | undefined;
   #failure: Error | undefined;
   #closed = false;
@@ -143,6 +141,11 @@ export class Gpu {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,
     });
+    this.#pipelines = new PipelineCache(
+      device,
+      this.queue.paramsLayout,
+      (error) => this.#fail(error),
+    );
     this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
       beforeDestroy: () => this.queue.flush(),
       onDestroy: (storage) => this.queue.forget(storage),
@@ -272,7 +275,7 @@ export class Gpu {
     });
     this.queue.flush();
     try {
-      await Promise.all(this.#builds);
+      await this.#pipelines.built();
       await staging.mapAsync(GPUMapMode.READ, 0, Math.ceil(total / 8) * 8);
     } catch (error) {
       this.check();
@@ -334,44 +337,8 @@ export class Gpu {
   ): void {
     this.check();
     checkDispatch(this, kernel, arrays, grid);
-    const pipeline = this.#pipelines.get(kernel) ?? this.#build(kernel);
+    const pipeline = this.#pipelines.get(kernel);
     this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
-  }
-
-  #build(kernel: Kernel): Pipeline {
-    const layoutKey = kernel.arrays
-      .map(({ binding, writable }) => `${binding}${writable ? "w" : "r"}`).join();
-    let arraysLayout = this.#layouts.get(layoutKey);
-    if (!arraysLayout) {
-      arraysLayout = this.device.createBindGroupLayout({
-        entries: kernel.arrays.map(({ binding, writable }) => ({
-          binding,
-          visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: writable ? "storage" : "read-only-storage" },
-        })),
-      });
-      this.#layouts.set(layoutKey, arraysLayout);
-    }
-    this.device.pushErrorScope("validation");
-    const module = this.device.createShaderModule({ label: kernel.file, code: kernel.source });
-    const pipeline: Pipeline = {
-      pipeline: this.device.createComputePipeline({
-        label: kernel.name,
-        layout: this.device.createPipelineLayout({
-          bindGroupLayouts: [arraysLayout, this.queue.paramsLayout],
-        }),
-        compute: { module, entryPoint: kernel.entry, constants: { ...kernel.constants } },
-      }),
-      arraysLayout,
-      layoutKey,
-      bindings: kernel.arrays.map(({ binding }) => binding),
-    };
-    const build = this.device.popErrorScope().then(async (error) => {
-      if (error) this.#fail(await compileError(kernel, module, error));
-    }).finally(() => this.#builds.delete(build));
-    this.#builds.add(build);
-    this.#pipelines.set(kernel, pipeline);
-    return pipeline;
   }
 
   /**
@@ -391,7 +358,7 @@ export class Gpu {
    */
   async finish(): Promise<void> {
     this.flush();
-    await Promise.all(this.#builds);
+    await this.#pipelines.built();
     await this.device.queue.onSubmittedWorkDone();
     this.check();
   }
@@ -418,66 +385,4 @@ export class Gpu {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function checkDispatch(
-  gpu: Gpu,
-  kernel: Kernel,
-  arrays: readonly AnyArray[],
-  grid: readonly [number, number, number],
-): void {
-  for (const groups of grid) {
-    if (groups > MAX_GROUPS) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
-      );
-    }
-  }
-  arrays.forEach((array, index) => {
-    const { name, dtype, written } = kernel.arrays[index] as Kernel["arrays"][number];
-    if (array.gpu !== gpu) {
-      throw new TypeError(`Cannot run ${kernel.name} as "${name}" lives on another device`);
-    }
-    if (dtype && dtype !== array.dtype) {
-      throw new TypeError(`Cannot run ${kernel.name} as "${name}" is ${array.dtype}, not ${dtype}`);
-    }
-    if (array.byteLength > gpu.maxBindingBytes) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as "${name}" takes ${
-          formatBytes(array.byteLength)
-        } and a binding shows at most ${formatBytes(gpu.maxBindingBytes)}`,
-      );
-    }
-    if (array.byteOffset % gpu.offsetAlignment !== 0) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as "${name}" starts at byte ${array.byteOffset}, not a multiple of ${gpu.offsetAlignment}`,
-      );
-    }
-    if (written) {
-      arrays.forEach((other, otherIndex) => {
-        if (otherIndex !== index && other.storage === array.storage) {
-          throw new TypeError(
-            `Cannot run ${kernel.name} as "${name}" and "${
-              kernel.arrays[otherIndex]?.name
-            }" share a buffer that it writes`,
-          );
-        }
-      });
-    }
-  });
-}
-
-async function compileError(
-  kernel: Kernel,
-  module: GPUShaderModule,
-  error: GPUError,
-): Promise<Error> {
-  const { messages } = await module.getCompilationInfo();
-  const lines = kernel.source.split("\n");
-  const details = messages.map(({ lineNum, linePos, message }) =>
-    `${kernel.file}:${lineNum}:${linePos}: ${message.trim()}\n    ${lines[lineNum - 1] ?? ""}`
-  );
-  return new Error(
-    `Cannot build ${kernel.name}:\n${details.length > 0 ? details.join("\n") : error.message}`,
-  );
 }
