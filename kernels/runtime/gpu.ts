@@ -1,7 +1,8 @@
 // The device: adapter choice, limits, memory, pipelines, errors.
 
 import { type AnyArray, type DType, GpuArray } from "./array.ts";
-import { type Kernel, MAX_GROUPS } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
+import { checkDispatch, PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { CommandQueue, type ParamValue } from "./queue.ts";
