@@ -18,7 +18,7 @@ const DEFAULT: RunConfig = {
   out: "runs/default",
   pipeline: ["source", "warmup", "stage1"],
   logEvery: 10,
-  evalEvery: 250,
+  evalEvery: 350,
   network: {
     blocks: [1, 1, 1, 1],
     width: 8,
@@ -50,16 +50,16 @@ const DEFAULT: RunConfig = {
     },
   },
   stages: {
-    source: short(1000, 0.1),
+    source: short(700, 0.1),
     warmup: {
-      ...short(150, 0.02),
+      ...short(120, 0.02),
       adversarialWeight: 0.01,
       gan: "least-squares",
       discriminatorLearningRate: 1e-4,
       discriminatorPlanes: 16,
     },
     stage1: {
-      ...short(250, 0.02),
+      ...short(220, 0.02),
       alpha: 0.1,
       beta: 1,
       gamma1: 10,
@@ -69,7 +69,7 @@ const DEFAULT: RunConfig = {
       emaDecay: 0.99,
       encoderStatistics: "batch",
     },
-    oracle: short(1000, 0.1),
+    oracle: short(700, 0.1),
   },
 };
 
