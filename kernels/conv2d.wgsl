@@ -78,22 +78,14 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes four channels of four positions.
-fn store(channel: u32, p: Positions, block: mat4x4f) {
-  let plane = params.out_height * params.out_width;
-  let at = (p.image * params.out_channels + channel) * plane +
+// Where the first output channel of four positions lies.
+fn outputs_at(p: Positions) -> vec4u {
+  return p.image * (params.out_channels * params.out_height * params.out_width) +
     (p.row * params.y_step + params.y_top) * params.out_width +
     p.column * params.y_step + params.y_left;
-  store_channel(channel, at, block[0]);
-  store_channel(channel + 1, at + plane, block[1]);
-  store_channel(channel + 2, at + 2 * plane, block[2]);
-  store_channel(channel + 3, at + 3 * plane, block[3]);
 }
 
-fn store_channel(channel: u32, at: vec4u, sums: vec4f) {
-  if (channel >= params.out_channels) { return; }
-  var values = sums;
-  if (params.has_bias == 1) { values += bias[channel]; }
+fn store(at: vec4u, values: vec4f) {
   y[at.x] = values.x;
   y[at.y] = values.y;
   y[at.z] = values.z;
@@ -144,13 +136,18 @@ fn correlate(
       }
     }
   }
-  let channel = group.z * 16;
-  store(channel, p0, c00); store(channel, p1, c01);
-  store(channel, p2, c02); store(channel, p3, c03);
-  store(channel + 4, p0, c10); store(channel + 4, p1, c11);
-  store(channel + 4, p2, c12); store(channel + 4, p3, c13);
-  store(channel + 8, p0, c20); store(channel + 8, p1, c21);
-  store(channel + 8, p2, c22); store(channel + 8, p3, c23);
-  store(channel + 12, p0, c30); store(channel + 12, p1, c31);
-  store(channel + 12, p2, c32); store(channel + 12, p3, c33);
+  // A loop over channels: drivers take many times longer to compile 256 stores written out.
+  var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
+  let first_channel = group.z * 16;
+  let plane = params.out_height * params.out_width;
+  for (var i = 0u; i < min(16, params.out_channels - first_channel); i++) {
+    let channel = first_channel + i;
+    let block = i / 4 * 4;
+    var start = 0.0;
+    if (params.has_bias == 1) { start = bias[channel]; }
+    store(outputs_at(p0) + channel * plane, blocks[block][i % 4] + start);
+    store(outputs_at(p1) + channel * plane, blocks[block + 1][i % 4] + start);
+    store(outputs_at(p2) + channel * plane, blocks[block + 2][i % 4] + start);
+    store(outputs_at(p3) + channel * plane, blocks[block + 3][i % 4] + start);
+  }
 }

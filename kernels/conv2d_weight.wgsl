@@ -63,15 +63,6 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes four output channels of one column.
-fn store(split: u32, channel: u32, column: u32, block: mat4x4f) {
-  let at = (split * params.out_channels + channel) * params.columns + column;
-  if (channel < params.out_channels) { parts[at] = block[0]; }
-  if (channel + 1 < params.out_channels) { parts[at + params.columns] = block[1]; }
-  if (channel + 2 < params.out_channels) { parts[at + 2 * params.columns] = block[2]; }
-  if (channel + 3 < params.out_channels) { parts[at + 3 * params.columns] = block[3]; }
-}
-
 @compute @workgroup_size(LANES)
 fn accumulate_products(
   @builtin(workgroup_id) group: vec3u,
@@ -131,15 +122,17 @@ fn accumulate_products(
       at_g += vec4u(out_quads);
     }
   }
-  let channel = first_quad * 4;
-  store(split, channel, column.x, c00); store(split, channel, column.y, c01);
-  store(split, channel, column.z, c02); store(split, channel, column.w, c03);
-  store(split, channel + 4, column.x, c10); store(split, channel + 4, column.y, c11);
-  store(split, channel + 4, column.z, c12); store(split, channel + 4, column.w, c13);
-  store(split, channel + 8, column.x, c20); store(split, channel + 8, column.y, c21);
-  store(split, channel + 8, column.z, c22); store(split, channel + 8, column.w, c23);
-  store(split, channel + 12, column.x, c30); store(split, channel + 12, column.y, c31);
-  store(split, channel + 12, column.z, c32); store(split, channel + 12, column.w, c33);
+  // A loop over channels: drivers take many times longer to compile 64 stores written out.
+  var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
+  let first_channel = first_quad * 4;
+  for (var i = 0u; i < min(16, params.out_channels - first_channel); i++) {
+    let at = (split * params.out_channels + first_channel + i) * params.columns + column;
+    let block = i / 4 * 4;
+    parts[at.x] = blocks[block][i % 4];
+    parts[at.y] = blocks[block + 1][i % 4];
+    parts[at.z] = blocks[block + 2][i % 4];
+    parts[at.w] = blocks[block + 3][i % 4];
+  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -179,11 +179,8 @@ export function matmul(a: GpuArray, b: GpuArray, options: MatmulOptions = {}): G
     : a.gpu.empty([rows, paddedColumns], "matmul");
   multiply({ left, right, bias: null, c }, { batch: 1, rows, depth, columns: paddedColumns });
   if (paddedColumns > columns) {
-    const groups = Math.ceil(columns / WORKGROUP_SIZE);
-    dispatch(trimKernel, { padded: c, trimmed: output }, { rows, columns, paddedColumns }, [
-      groups,
-      rows,
-    ]);
+    const grid = gridFor(output.size, WORKGROUP_SIZE);
+    dispatch(trimKernel, { padded: c, trimmed: output }, { rows, columns, paddedColumns }, grid);
   }
   for (const array of [left, right, c]) array.release();
   return output;

@@ -67,9 +67,11 @@ fn pack(@builtin(global_invocation_id) id: vec3u) {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn trim(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= trim_params.columns) { return; }
-  trimmed[id.y * trim_params.columns + id.x] = padded[id.y * trim_params.padded_columns + id.x];
+fn trim(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (i >= trim_params.rows * trim_params.columns) { return; }
+  let row = i / trim_params.columns;
+  trimmed[i] = padded[row * trim_params.padded_columns + i % trim_params.columns];
 }
 
 // Column i of the result is x y[i].
@@ -77,19 +79,20 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes four rows of one column quad.
-fn store(row: u32, column: u32, block: mat4x4f) {
-  let at = (column / params.column_quads * params.rows + row) * params.column_quads +
-    column % params.column_quads;
-  store_row(row, at, block[0]);
-  store_row(row + 1, at + params.column_quads, block[1]);
-  store_row(row + 2, at + 2 * params.column_quads, block[2]);
-  store_row(row + 3, at + 3 * params.column_quads, block[3]);
-}
-
-fn store_row(row: u32, at: u32, sums: vec4f) {
-  if (row >= params.rows) { return; }
-  if (params.has_bias == 1) { c[at] = sums + bias[row]; } else { c[at] = sums; }
+// Writes four rows of four column quads. The loop is for compilers: drivers take many times longer over
+// all the stores written out, and all sixteen rows in one loop slow the products down.
+fn store(first_row: u32, first_at: vec4u, block: array<mat4x4f, 4>) {
+  var blocks = block;
+  for (var i = 0u; i < min(4, max(first_row, params.rows) - first_row); i++) {
+    let row = first_row + i;
+    let at = first_at + row * params.column_quads;
+    var start = 0.0;
+    if (params.has_bias == 1) { start = bias[row]; }
+    c[at.x] = blocks[0][i] + start;
+    c[at.y] = blocks[1][i] + start;
+    c[at.z] = blocks[2][i] + start;
+    c[at.w] = blocks[3][i] + start;
+  }
 }
 
 @compute @workgroup_size(LANES)
@@ -123,12 +126,9 @@ fn multiply(
     r += vec4u(params.column_quads);
   }
   let row = group.z * 16;
-  store(row, columns.x, c00); store(row, columns.y, c01);
-  store(row, columns.z, c02); store(row, columns.w, c03);
-  store(row + 4, columns.x, c10); store(row + 4, columns.y, c11);
-  store(row + 4, columns.z, c12); store(row + 4, columns.w, c13);
-  store(row + 8, columns.x, c20); store(row + 8, columns.y, c21);
-  store(row + 8, columns.z, c22); store(row + 8, columns.w, c23);
-  store(row + 12, columns.x, c30); store(row + 12, columns.y, c31);
-  store(row + 12, columns.z, c32); store(row + 12, columns.w, c33);
+  let at = batch * params.rows * params.column_quads + columns % params.column_quads;
+  store(row, at, array(c00, c01, c02, c03));
+  store(row + 4, at, array(c10, c11, c12, c13));
+  store(row + 8, at, array(c20, c21, c22, c23));
+  store(row + 12, at, array(c30, c31, c32, c33));
 }
