@@ -23,6 +23,6 @@ export {
   writeSafetensors,
 } from "./safetensors.ts";
 export * from "./schedule.ts";
-export { type Backward, backward, detach, isRecording, noGrad, record, scope } from "./tape.ts";
+export { type Backward, backward, detach, noGrad, record, scope } from "./tape.ts";
 export * from "./tensor.ts";
 export * from "./weights.ts";

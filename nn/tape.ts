@@ -186,11 +186,6 @@ export function noGrad<T>(fn: () => T): T {
   }
 }
 
-/** Whether operations are being recorded. */
-export function isRecording(): boolean {
-  return recording;
-}
-
 /**
  * Computes the gradient of a scalar with respect to every tensor that requires one, and adds it to
  * their `grad`. Frees what the operations saved on the way.

@@ -3,7 +3,7 @@
 import { accumulateCentroids, meanCentroids, updateCentroids } from "../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../kernels/class_sums.ts";
 import { prototypeDistancesForward } from "../kernels/prototype_distances.ts";
-import { denoiseLabels, rectifySoftLabels } from "../kernels/rectification.ts";
+import { type DenoisedLabels, denoiseLabels, rectifySoftLabels } from "../kernels/rectification.ts";
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../nn/functional/prototypes.ts";
 import type { Tensor } from "../nn/tensor.ts";
@@ -129,9 +129,10 @@ export class PrototypeBank {
   }
 
   /**
-   * Denoised labels ŷ (equations 2 and 3), [N, H, W].
+   * Denoised labels ŷ (equations 2 and 3) and how sure they are, each [N, H, W].
    *
-   * @param softLabels p_{t,0}, [N, K, H, W]; where it is all zero the pixel is ignored.
+   * @param softLabels p_{t,0}, [N, K, H, W]; where it is all zero, as outside a view, the pixel is
+   *   ignored and its confidence 0.
    * @param distances [N, K, H, W], of the momentum encoder's features.
    * @param temperature τ.
    * @param threshold Pixels whose largest rectified probability is below it are ignored.
@@ -143,11 +144,8 @@ export class PrototypeBank {
     distances: GpuArray,
     temperature: number,
     threshold = 0,
-  ): GpuArray<"u32"> {
-    const options = { temperature, threshold, ignoreLabel: IGNORE };
-    const { labels, confidence } = denoiseLabels(softLabels, distances, options);
-    confidence.release();
-    return labels;
+  ): DenoisedLabels {
+    return denoiseLabels(softLabels, distances, { temperature, threshold, ignoreLabel: IGNORE });
   }
 
   /** Rectified soft labels ω p_{t,0} (equations 2 and 3), summing to 1 over classes, [N, K, H, W]. */

@@ -70,11 +70,6 @@ export class BufferPool {
     return { live: this.#live, free: this.#free, peak: this.#peak, budget: this.budget };
   }
 
-  /** Lets the peak start again from what is live. */
-  resetPeak(): void {
-    this.#peak = this.#live;
-  }
-
   /**
    * A buffer of at least `bytes`, with one reference: a free one of the size class, or a new one.
    *

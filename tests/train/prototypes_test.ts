@@ -113,8 +113,11 @@ Deno.test("denoised labels undo confident mistakes near the true prototype", asy
   using array = gpu.upload(features, [1, CHANNELS, HEIGHT, WIDTH], "features");
   using softLabels = gpu.upload(soft, [1, CLASSES, HEIGHT, WIDTH], "soft labels");
   using distances = bank.distances(array);
-  using denoised = bank.rectify(softLabels, distances, 1);
-  assert.deepEqual(await denoised.read(), truth);
+  const denoised = bank.rectify(softLabels, distances, 1);
+  using labels = denoised.labels;
+  using confidence = denoised.confidence;
+  assert.deepEqual(await labels.read(), truth);
+  assert.ok((await confidence.read()).every((value) => value > 0));
   using rectified = bank.rectifySoft(softLabels, distances, 1);
   const expected = reference.rectify(
     { data: Float64Array.from(soft), shape: softLabels.shape },
@@ -125,8 +128,10 @@ Deno.test("denoised labels undo confident mistakes near the true prototype", asy
     1,
   );
   assertAllClose("rectified", await rectified.read(), expected.data);
-  using sure = bank.rectify(softLabels, distances, 1, 2);
-  assert.deepEqual(await sure.read(), new Uint32Array(PIXELS).fill(255));
+  const sure = bank.rectify(softLabels, distances, 1, 2);
+  using none = sure.labels;
+  sure.confidence.release();
+  assert.deepEqual(await none.read(), new Uint32Array(PIXELS).fill(255));
 });
 
 Deno.test("a bank restored from its state goes on with the same bits", async () => {

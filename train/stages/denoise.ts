@@ -2,7 +2,7 @@
 
 import { argmax } from "../../kernels/argmax.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
-import { warpLabelMaps, warpMaps, warpMask } from "../../kernels/warp.ts";
+import { warpLabelMaps, warpMaps, type WarpView } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { updateEma } from "../../nn/ema.ts";
 import { BatchNorm2d } from "../../nn/layers.ts";
@@ -69,7 +69,7 @@ interface Teaching {
   readonly labels: GpuArray<"u32">;
   /** Distances of the weak features to the prototypes, [N, K, H/4, W/4]. */
   readonly distances: GpuArray;
-  /** 1 where both views see the pixel, [N, H/4, W/4]. */
+  /** Not zero where both views see the pixel, [N, H/4, W/4]. */
   readonly mask: GpuArray;
   /** Features of the weak view, [N, C, H/4, W/4], and the classes predicted there. */
   readonly features: GpuArray;
@@ -148,7 +148,9 @@ export class Denoise implements Stage<DenoiseBatch> {
         const { features } = this.#encoder.forward(input(image));
         const resized = resizeBilinear(features, { height, width });
         using distances = this.#bank.distances(resized.array);
-        return this.#bank.rectify(softLabels, distances, this.#options.temperature);
+        const denoised = this.#bank.rectify(softLabels, distances, this.#options.temperature);
+        denoised.confidence.release();
+        return denoised.labels;
       })
     );
   }
@@ -167,14 +169,13 @@ export class Denoise implements Stage<DenoiseBatch> {
         predictions.confidence.release();
         const views = strongViews.map((view) => view.mapView(size, size));
         const teaching = {
-          labels: warpLabelMaps(denoised, views, size),
+          labels: warpLabelMaps(denoised.labels, views, size),
           distances: warpMaps(distances, views, size),
-          mask: warpMask(weak.gpu, views, size, size),
+          mask: seenInBoth(denoised.confidence, views),
           features: quarter.array.retain(),
           predictions: predictions.labels,
         };
-        distances.release();
-        denoised.release();
+        for (const array of [distances, denoised.labels, denoised.confidence]) array.release();
         return teaching;
       })
     );
@@ -224,6 +225,17 @@ export class Denoise implements Stage<DenoiseBatch> {
 
 function sum(...terms: Tensor[]): Tensor {
   return terms.reduce(add);
+}
+
+/**
+ * Not zero where the strong view sees a pixel that the weak view sees too: outside the image the soft
+ * label is all zero, and so is its confidence, [N, h, w].
+ */
+function seenInBoth(confidence: GpuArray, views: readonly WarpView[]): GpuArray {
+  const [images = 0, height = 0, width = 0] = confidence.shape;
+  using channel = confidence.view([images, 1, height, width]);
+  using warped = warpMaps(channel, views, { height, width });
+  return warped.view(confidence.shape);
 }
 
 /** Batch norms as in training, everything else as in evaluation. */
