@@ -4,6 +4,7 @@
  *
  * @module
  */
+export type { DenoisedLabels } from "../kernels/rectification.ts";
 export type { Size } from "../kernels/planes.ts";
 export type { AffineMatrix, ColourMatrix, WarpView } from "../kernels/warp.ts";
 export * from "./losses.ts";
