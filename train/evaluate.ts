@@ -12,50 +12,76 @@ import { ConfusionMatrix, type Scores } from "./metrics.ts";
 import { input } from "./stages/input.ts";
 import { fullView } from "./views.ts";
 
-/** A whole image on the GPU as the network sees it, and its labels at their own size. */
-export interface FullImage {
-  /** [1, 3, h, w], RGB in 0 to 1, its long side as in training at scale 1. */
-  readonly image: GpuArray;
-  /** Train ids, [1, H, W]; null where the data set reads no labels. */
-  readonly label: GpuArray<"u32"> | null;
+/** Whole images of one size on the GPU as the network sees them, and their labels at their own size. */
+export interface FullImages {
+  /** [N, 3, h, w], RGB in 0 to 1, the long side as in training at scale 1. */
+  readonly images: GpuArray;
+  /** Train ids, [N, H, W]; null where the data set reads no labels. */
+  readonly labels: GpuArray<"u32"> | null;
 }
 
 /**
- * Uploads a sample without a random view. Release both arrays.
+ * Uploads samples of one size without random views. Release both arrays.
  *
- * @param longSide What the image's long side is resized to, `data.longSide` of the training.
+ * @param samples At least one.
+ * @param longSide What an image's long side is resized to, `data.longSide` of the training.
  */
-export function uploadSample(gpu: Gpu, sample: Sample, longSide: number): FullImage {
-  const { width, height } = sample.image;
+export function uploadSamples(gpu: Gpu, samples: readonly Sample[], longSide: number): FullImages {
+  const { width, height } = (samples[0] as Sample).image;
+  const whole = fullView({ width, height });
   const factor = longSide / Math.max(width, height);
   const size = {
     height: Math.max(1, Math.round(height * factor)),
     width: Math.max(1, Math.round(width * factor)),
   };
-  const resized = fullView({ width, height }).append({ kind: "resize", ...size });
-  using packed = packImages(gpu, [sample.image]);
-  const image = warpImages(packed, [resized.imageView()], size);
-  if (!sample.label) return { image, label: null };
-  using packedLabel = packLabels(gpu, [sample.label]);
-  const views = [fullView({ width, height }).imageView()];
-  return { image, label: warpLabels(packedLabel, views, { height, width }) };
+  const resized = whole.append({ kind: "resize", ...size }).imageView();
+  using packed = packImages(gpu, samples.map(({ image }) => image));
+  const images = warpImages(packed, samples.map(() => resized), size);
+  const labelled = samples.flatMap(({ label }) => label ?? []);
+  if (labelled.length < samples.length) return { images, labels: null };
+  using packedLabels = packLabels(gpu, labelled);
+  const views = samples.map(() => whole.imageView());
+  return { images, labels: warpLabels(packedLabels, views, { height, width }) };
 }
 
 /**
- * Predicts the class of every pixel, [1, height, width], in the network's present mode.
+ * Predicts the class of every pixel, [N, height, width], in the network's present mode.
  *
- * @param image [1, 3, h, w], from {@link uploadSample}.
- * @param size Size of the prediction: the image's own.
+ * @param images [N, 3, h, w], from {@link uploadSamples}.
+ * @param size Size of the prediction: the images' own.
  */
-export function predictLabels(network: DeepLab, image: GpuArray, size: Size): GpuArray<"u32"> {
+export function predictLabels(network: DeepLab, images: GpuArray, size: Size): GpuArray<"u32"> {
   return noGrad(() =>
     scope(() => {
-      const { logits } = network.forward(input(image));
+      const { logits } = network.forward(input(images));
       const { labels, confidence } = argmaxResized(logits.array, size);
       confidence.release();
       return labels;
     })
   );
+}
+
+/** Pixels of one evaluation batch: small images keep the GPU busy only together. */
+const BATCH_PIXELS = 2 ** 18;
+
+/** Every sample of a sequential loader, from its first, in batches of one size. */
+export async function* sameSizeBatches(loader: Loader): AsyncGenerator<Sample[]> {
+  loader.seek(0);
+  for (let samples = await loader.next(8); samples.length > 0; samples = await loader.next(8)) {
+    let batch: Sample[] = [];
+    for (const sample of samples) {
+      const { width, height } = sample.image;
+      const first = batch[0]?.image;
+      const fits = first?.width === width && first.height === height &&
+        (batch.length + 1) * width * height <= BATCH_PIXELS;
+      if (first && !fits) {
+        yield batch;
+        batch = [];
+      }
+      batch.push(sample);
+    }
+    yield batch;
+  }
 }
 
 /**
@@ -76,15 +102,15 @@ export async function evaluate(
   const { gpu, classes, training } = network;
   const counts = gpu.zeros([classes, classes], "confusion", "u32");
   network.eval();
-  loader.seek(0);
   try {
-    for (let [sample] = await loader.next(1); sample; [sample] = await loader.next(1)) {
+    for await (const samples of sameSizeBatches(loader)) {
       signal?.throwIfAborted();
-      const { image, label } = uploadSample(gpu, sample, longSide);
-      if (!label) throw new TypeError(`Cannot evaluate on "${sample.name}" as it has no label`);
-      const predicted = predictLabels(network, image, sample.image);
-      confusion(predicted, label, counts);
-      for (const array of [image, label, predicted]) array.release();
+      const [{ name, image }] = samples as [Sample];
+      const { images, labels } = uploadSamples(gpu, samples, longSide);
+      if (!labels) throw new TypeError(`Cannot evaluate on "${name}" as it has no label`);
+      const predicted = predictLabels(network, images, image);
+      confusion(predicted, labels, counts);
+      for (const array of [images, labels, predicted]) array.release();
       gpu.flush();
     }
     const matrix = new ConfusionMatrix(classes);

@@ -5,7 +5,7 @@ import { writeFileAtomic } from "./atomic_file.ts";
 import { CLASSES } from "./classes.ts";
 import { DataError, describeFailure } from "./data_error.ts";
 import type { DatasetItem } from "./dataset.ts";
-import { predictLabels, uploadSample } from "./evaluate.ts";
+import { predictLabels, uploadSamples } from "./evaluate.ts";
 import { encodeImage, encodeLabel, readPngHeader } from "./image.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { colourLabel, type LabelMap, overlay } from "./samples.ts";
@@ -62,9 +62,9 @@ export async function predictFolder(
 }
 
 async function predict({ network, config }: TrainedNetwork, sample: Sample): Promise<LabelMap> {
-  const { image } = uploadSample(network.gpu, sample, config.data.longSide);
-  const labels = predictLabels(network, image, sample.image);
-  image.release();
+  const { images } = uploadSamples(network.gpu, [sample], config.data.longSide);
+  const labels = predictLabels(network, images, sample.image);
+  images.release();
   const data = await labels.read();
   labels.release();
   return { data, width: sample.image.width, height: sample.image.height };

@@ -13,8 +13,8 @@ import { Safetensors, writeSafetensors } from "../nn/safetensors.ts";
 import { noGrad, scope } from "../nn/tape.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
 import type { Dataset } from "./dataset.ts";
-import { uploadSample } from "./evaluate.ts";
-import { Loader } from "./loader.ts";
+import { sameSizeBatches, uploadSamples } from "./evaluate.ts";
+import { Loader, type Sample } from "./loader.ts";
 import { PrototypeBank } from "./prototypes.ts";
 import { input } from "./stages/input.ts";
 
@@ -33,11 +33,15 @@ export class SoftLabels {
     this.#folder = folder;
   }
 
-  /** Writes the probabilities of the data set's item `index`, [1, K, height, width]. */
-  async write(index: number, probabilities: GpuArray): Promise<void> {
-    const array = { shape: probabilities.shape, data: await probabilities.read() };
-    const bytes = writeSafetensors(new Map([["probabilities", array]]));
-    writeFileAtomic(this.#path(index), [bytes]);
+  /** Writes the probabilities of samples, [N, K, height, width], a file each. */
+  async write(samples: readonly Sample[], probabilities: GpuArray): Promise<void> {
+    const [, ...rest] = probabilities.shape;
+    const values = await probabilities.read();
+    const length = values.length / samples.length;
+    samples.forEach(({ index }, at) => {
+      const array = { shape: [1, ...rest], data: values.slice(at * length, (at + 1) * length) };
+      writeFileAtomic(this.#path(index), [writeSafetensors(new Map([["probabilities", array]]))]);
+    });
   }
 
   /** The probabilities of item `index`, [1, K, height, width]. */
@@ -73,16 +77,16 @@ export async function labelTarget(
     channels: network.featureChannels,
   });
   using loader = new Loader({ dataset, order: "sequential" });
-  const { training } = network;
+  const { gpu, training } = network;
   network.eval();
-  for (let [sample] = await loader.next(1); sample; [sample] = await loader.next(1)) {
+  for await (const samples of sameSizeBatches(loader)) {
     signal.throwIfAborted();
-    const { image, label } = uploadSample(network.gpu, sample, longSide);
-    label?.release();
-    const size = quarterOf(sample.image);
-    const probabilities = noGrad(() =>
+    const { images, labels } = uploadSamples(gpu, samples, longSide);
+    labels?.release();
+    const size = quarterOf((samples[0] as Sample).image);
+    using probabilities = noGrad(() =>
       scope(() => {
-        const { features, logits } = network.forward(input(image));
+        const { features, logits } = network.forward(input(images));
         const predicted = argmax(logits.array);
         bank.collect(features.array, predicted.labels);
         predicted.labels.release();
@@ -90,9 +94,8 @@ export async function labelTarget(
         return softmaxForward(resizeBilinear(logits, size).array);
       })
     );
-    await softLabels.write(sample.index, probabilities);
-    probabilities.release();
-    image.release();
+    images.release();
+    await softLabels.write(samples, probabilities);
   }
   bank.start();
   network.train(training);

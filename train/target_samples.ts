@@ -4,7 +4,7 @@ import type { GpuArray } from "../kernels/runtime/mod.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
 import type { Colour } from "./classes.ts";
 import type { Dataset } from "./dataset.ts";
-import { predictLabels, uploadSample } from "./evaluate.ts";
+import { predictLabels, uploadSamples } from "./evaluate.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { type LabelMap, writeSamples } from "./samples.ts";
 
@@ -37,13 +37,13 @@ export async function writeTargetSamples(
   network.eval();
   const rows = [];
   for (const sample of await loader.next(ROWS)) {
-    const { image, label } = uploadSample(network.gpu, sample, longSide);
+    const { images, labels } = uploadSamples(network.gpu, [sample], longSide);
     const maps: LabelMap[] = sample.label ? [sample.label] : [];
-    maps.push(await takeMap(predictLabels(network, image, sample.image)));
-    if (denoise) maps.push(await takeMap(denoise(sample, image)));
+    maps.push(await takeMap(predictLabels(network, images, sample.image)));
+    if (denoise) maps.push(await takeMap(denoise(sample, images)));
     rows.push({ image: sample.image, maps });
-    image.release();
-    label?.release();
+    images.release();
+    labels?.release();
   }
   network.train(training);
   writeSamples(path, rows, palette);
