@@ -7,6 +7,7 @@ import {
   type Conv2dSizes,
   conv2dSizes,
 } from "./conv2d_shape.ts";
+import { type Residue, residues } from "./conv2d_residues.ts";
 import source from "./conv2d.wgsl" with { type: "text" };
 import { multiply, pack } from "./matmul.ts";
 import {
@@ -190,51 +191,6 @@ export function checkGradOutput(gradOutput: GpuArray, sizes: Conv2dSizes): void 
   }
 }
 
-/** The input coordinates `residue`, `residue + stride`, … along one axis, and the taps they meet. */
-interface Residue {
-  readonly residue: number;
-  /** How many coordinates there are. */
-  readonly count: number;
-  /** How many taps ever meet them: `firstTap`, `firstTap + tapStep`, … */
-  readonly taps: number;
-  readonly firstTap: number;
-  readonly tapStep: number;
-  /** The output coordinate where `firstTap` met the first of them; each further tap met it `spacing` before. */
-  readonly start: number;
-  readonly spacing: number;
-}
-
-/**
- * Splits the input coordinates of one axis by their residue modulo the stride: output i reads input
- * i·stride − padding + tap·dilation, so each residue meets only every (stride / gcd)-th tap.
- */
-function residues(length: number, taps: number, geometry: Conv2dGeometry): Residue[] {
-  const { stride, padding, dilation } = geometry;
-  const divisor = greatestCommonDivisor(stride, dilation);
-  const tapStep = stride / divisor;
-  const found: Residue[] = [];
-  for (let residue = 0; residue < Math.min(stride, length); residue++) {
-    const offset = (tap: number) => residue + padding - tap * dilation;
-    let firstTap = 0;
-    while (firstTap < Math.min(taps, tapStep) && offset(firstTap) % stride !== 0) firstTap++;
-    if (firstTap >= Math.min(taps, tapStep)) continue;
-    found.push({
-      residue,
-      count: Math.ceil((length - residue) / stride),
-      taps: Math.ceil((taps - firstTap) / tapStep),
-      firstTap,
-      tapStep,
-      start: offset(firstTap) / stride,
-      spacing: dilation / divisor,
-    });
-  }
-  return found;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
-}
-
 /** Weights for the input gradient: sums run over output channels, results over input channels. */
 function packReversed(
   weight: GpuArray,
@@ -243,6 +199,8 @@ function packReversed(
   column: Residue,
 ): GpuArray {
   const taps = tapRows * tapColumns;
+  // A single tap of whole quads lies as it should.
+  if (taps === 1 && inChannels % 4 === 0) return weight.retain();
   return pack(weight, {
     outer: { count: row.taps, step: row.tapStep * tapColumns },
     inner: { count: column.taps, step: column.tapStep },

@@ -79,6 +79,9 @@ export function conv2dSizes(input: Shape, weight: Shape, geometry: Conv2dGeometr
   };
 }
 
+/** Most bytes of one scratch array of a convolution, unless a single image takes more. */
+export const SCRATCH_BYTES = 2 ** 26;
+
 /** Checks the bias against the sizes. @throws {TypeError} If it is not [outChannels]. */
 export function checkBias(bias: GpuArray | null, { outChannels }: Conv2dSizes): void {
   if (bias && (bias.shape.length !== 1 || bias.size !== outChannels)) {

@@ -1,12 +1,19 @@
 // Gradients of a convolution to its weight and bias; formulas in the WGSL.
 
 import { checkGradOutput } from "./conv2d.ts";
-import { conv2dFlops, type Conv2dGeometry, type Conv2dSizes, conv2dSizes } from "./conv2d_shape.ts";
+import {
+  conv2dFlops,
+  type Conv2dGeometry,
+  type Conv2dSizes,
+  conv2dSizes,
+  SCRATCH_BYTES,
+} from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
   dispatch,
+  type Gpu,
   type GpuArray,
   gridFor,
   type Shape,
@@ -124,32 +131,47 @@ export function conv2dParameterGradients(
   }
   const byWinograd = winogradPays(gpu, sizes, "weight");
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
-    const accumulate = first > 0;
     if (weight && byWinograd) {
+      const accumulate = first > 0;
       winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...geometry, accumulate });
     }
     if (byWinograd && !bias) return;
-    const gradPixels = pixelMajor(gradOutput);
-    if (weight && !byWinograd) {
-      const inPixels = pixelMajor(x);
-      const part = { ...sizes, images: x.shape[0] as number };
-      weightGradient(gradPixels, inPixels, part, weight, accumulate);
-      inPixels.release();
+    const images = x.shape[0] as number;
+    const step = imagesAtOnce(gpu, sizes);
+    for (let image = 0; image < images; image += step) {
+      const accumulate = first + image > 0;
+      const part = { ...sizes, images: Math.min(step, images - image) };
+      const gradPixels = pixelMajor(gradOutput, image, part.images);
+      if (weight && !byWinograd) {
+        const inPixels = pixelMajor(x, image, part.images);
+        weightGradient(gradPixels, inPixels, part, weight, accumulate);
+        inPixels.release();
+      }
+      if (bias) biasGradient(gradPixels, bias, accumulate);
+      gradPixels.release();
     }
-    if (bias) biasGradient(gradPixels, bias, accumulate);
-    gradPixels.release();
   });
   return { weight, bias };
 }
 
-/** [N, C, H, W] as [N, 1, H·W, C up to a multiple of 4]. */
-function pixelMajor(array: GpuArray): GpuArray {
-  const [images, channels, height, width] = array.shape as [number, number, number, number];
+/** Images of which {@link pixelMajor} fits one binding and the scratch, at least one. */
+function imagesAtOnce(gpu: Gpu, sizes: Conv2dSizes): number {
+  const { inChannels, inHeight, inWidth, outChannels, outHeight, outWidth } = sizes;
+  const input = Math.ceil(inChannels / 4) * inHeight * inWidth;
+  const output = Math.ceil(outChannels / 4) * outHeight * outWidth;
+  const bytes = Math.min(gpu.maxBindingBytes, SCRATCH_BYTES);
+  return Math.max(1, Math.floor(bytes / (16 * Math.max(input, output))));
+}
+
+/** `count` images of [N, C, H, W] as [count, 1, H·W, C up to a multiple of 4]. */
+function pixelMajor(array: GpuArray, first: number, count: number): GpuArray {
+  const [, channels, height, width] = array.shape as [number, number, number, number];
   const plane = height * width;
   return pack(array, {
-    outer: { count: images, step: channels * plane },
+    outer: { count, step: channels * plane },
     rows: { count: plane, step: 1 },
     columns: { count: channels, step: plane },
+    origin: first * channels * plane,
   });
 }
 

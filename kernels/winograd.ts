@@ -1,7 +1,7 @@
 // Convolutions with 3 × 3 kernels at stride 1 by Winograd's F(2 × 2, 3 × 3); formulas in the WGSL.
 
 import { multiply } from "./matmul.ts";
-import type { Conv2dSizes } from "./conv2d_shape.ts";
+import { type Conv2dSizes, SCRATCH_BYTES } from "./conv2d_shape.ts";
 import { defineKernel, dispatch, type Gpu, type GpuArray, gridFor } from "./runtime/mod.ts";
 import source from "./winograd.wgsl" with { type: "text" };
 
@@ -10,8 +10,6 @@ const WORKGROUP_SIZE = 64;
 const PLACES = 16;
 /** `multiply` takes 16 columns at a time, which must share their left operand. */
 const TILE_STEP = 16;
-/** Most bytes of one transformed array, unless one image takes more. */
-const SCRATCH_BYTES = 2 ** 26;
 /** Invocations of the product for a weight gradient worth having. */
 const ENOUGH_PRODUCTS = 1024;
 /** Cost of transforming one element at 16 places, in products at one; measured. */

@@ -21,6 +21,8 @@ const CASES: readonly Case[] = [
   { x: [3, 5, 4, 6], outputs: 17, kernel: 1, bias: true },
   { x: [1, 17, 3, 3], outputs: 33, kernel: 1 },
   { x: [2, 33, 2, 4], outputs: 3, kernel: 1 },
+  { x: [2, 8, 3, 5], outputs: 6, kernel: 1 },
+  { x: [2, 8, 2, 6], outputs: 6, kernel: 1, bias: true },
   { x: [3, 4, 7, 5], outputs: 3, kernel: 1, stride: 2 },
   { x: [2, 2, 7, 8], outputs: 1, kernel: 1, stride: 3, padding: 1, bias: true },
   { x: [1, 1, 6, 5], outputs: 1, kernel: 2 },
@@ -61,6 +63,13 @@ Deno.test("conv2d splits images that one binding cannot hold, in the same order"
     (x, weight, bias) => conv2d(x!, weight!, bias!, { padding: 1 }),
     (x, weight, bias) => reference.conv2d(x!, weight!, bias!, { padding: 1 }),
     { shapes: [[5, 4, 8, 8], [4, 4, 3, 3], [4]], narrow: 2048 },
+  ));
+
+Deno.test("conv2d splits images whose channels, padded for the weight gradient, exceed a binding", () =>
+  checkOp(
+    (x, weight) => conv2d(x!, weight!, null),
+    (x, weight) => reference.conv2d(x!, weight!, null),
+    { shapes: [[5, 1, 8, 16], [2, 1, 3, 3]], narrow: 2560 },
   ));
 
 Deno.test("conv2d says which sizes do not fit", async () => {
