@@ -1,66 +1,34 @@
 // The stages' steps: against two steps of each in PyTorch, and what callers may rely on.
 
 import { strict as assert } from "node:assert";
-import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
-import type { ColourMatrix } from "../../kernels/warp.ts";
-import { warpMaps } from "../../kernels/warp.ts";
-import { DeepLab, type DeepLabOptions } from "../../nn/deeplab.ts";
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { DeepLab } from "../../nn/deeplab.ts";
 import { Discriminator } from "../../nn/discriminator.ts";
 import type { Module } from "../../nn/module.ts";
 import { PrototypeBank } from "../../train/prototypes.ts";
 import { releaseBatch } from "../../train/stages/batch.ts";
 import { Denoise, type DenoiseBatch, type DenoiseOptions } from "../../train/stages/denoise.ts";
 import { SourceOnly } from "../../train/stages/source_only.ts";
-import type { Losses, OptimizerOptions, SourceBatch, Stage } from "../../train/stages/stage.ts";
-import { WarmUp, type WarmUpOptions } from "../../train/stages/warm_up.ts";
-import { type ViewOperation, ViewTransform } from "../../train/views.ts";
+import type { SourceBatch, Stage } from "../../train/stages/stage.ts";
+import { WarmUp, type WarmUpBatch, type WarmUpOptions } from "../../train/stages/warm_up.ts";
 import { testGpu } from "../_device.ts";
 import { Fill, type Summary } from "../goldens/fill.ts";
-import { assertNear, assertSummary, readGolden } from "../goldens/golden.ts";
-
-/** The norm, the stride and the samples of a tensor. */
-type Row = readonly [norm: number, stride: number, ...sample: number[]];
-type Rows = Readonly<Record<string, Row>>;
-
-/** Two steps of a stage; `network`, `encoder` and `discriminator` are what was added to parameters. */
-interface Case<O> {
-  readonly salt: string;
-  readonly options: Omit<O, "seed">;
-  readonly losses: readonly Readonly<Record<string, number>>[];
-  readonly network: Rows;
-  readonly statistics: Rows;
-}
-
-interface DenoiseCase extends
-  Case<
-    & DenoiseOptions
-    & { readonly views: ViewOperation[][][]; readonly colour: ColourMatrix }
-  > {
-  readonly encoder: Rows;
-  readonly prototypes: readonly number[];
-  /** Denoised labels of the first batch before the first step, a digit a pixel, `.` if ignored. */
-  readonly denoised: string;
-}
-
-interface WarmUpCase extends Case<WarmUpOptions & { readonly discriminatorPlanes: number }> {
-  readonly discriminator: Rows;
-}
-
-interface Golden {
-  readonly network: DeepLabOptions & { readonly headChannels: number };
-  readonly crop: readonly [height: number, width: number];
-  readonly quarter: readonly [height: number, width: number];
-  readonly steps: number;
-  readonly batch: number;
-  readonly source: Case<OptimizerOptions>;
-  readonly warmup: WarmUpCase;
-  readonly warmupBce: WarmUpCase;
-  readonly stage1: DenoiseCase;
-  readonly stage1Batch: DenoiseCase;
-}
-
-const golden = readGolden<Golden>("stages");
-const { classes } = golden.network;
+import { assertNear, assertSummary } from "../goldens/golden.ts";
+import {
+  arraysIn,
+  type Case,
+  classes,
+  denoiseBatches,
+  encoderOf,
+  golden,
+  labelled,
+  networkOf,
+  readAll,
+  type Row,
+  type Rows,
+  take,
+  type Values,
+} from "./_stages.ts";
 
 const LOSS = 1e-4;
 const PROTOTYPES = 1e-5;
@@ -71,8 +39,6 @@ const VALUE = 1e-4;
  * rounded numbers. An error of a thousandth in a gradient would be lost in the parameters themselves.
  */
 const UPDATE = { norm: 5e-4, sample: 2e-3 };
-
-type Values = ReadonlyMap<string, Float32Array>;
 
 /** A module and its parameters as they are at the start. */
 interface Start {
@@ -86,14 +52,6 @@ async function startOf(module: Module): Promise<Start> {
 
 function parametersOf(module: Module): Promise<Values> {
   return readAll(new Map([...module.namedParameters()].map(([name, { array }]) => [name, array])));
-}
-
-/** All at once, as every read waits. */
-async function readAll(arrays: ReadonlyMap<string, GpuArray>): Promise<Values> {
-  const [first] = arrays.values();
-  assert.ok(first);
-  const values = await first.gpu.readAll([...arrays.values()]);
-  return new Map([...arrays.keys()].map((name, index) => [name, Float32Array.from(values[index])]));
 }
 
 /** Compares parameters, and what has been added to them, with the golden. */
@@ -127,81 +85,6 @@ function summaryOf([norm, stride, ...sample]: Row): Summary {
   return { norm, stride, sample };
 }
 
-function networkOf(gpu: Gpu, fill: Fill): DeepLab {
-  const network = new DeepLab(gpu, { ...golden.network, dropout: 0, init: "none" });
-  fill.module(network);
-  return network;
-}
-
-/** The momentum encoder, with statistics of its own. */
-function encoderOf(gpu: Gpu, fill: Fill): DeepLab {
-  const encoder = new DeepLab(gpu, { ...golden.network, dropout: 0, init: "none" });
-  for (const [name, { array }] of encoder.namedParameters()) {
-    gpu.write(array, fill.parameter(`encoder.${name}`, array.shape));
-  }
-  for (const [name, array] of encoder.namedBuffers()) {
-    const base = name.endsWith("running_var") ? 1 : 0;
-    const values = fill.signed(`encoder.${name}`, array.size).map((value) => base + value / 4);
-    gpu.write(array, values);
-  }
-  return encoder;
-}
-
-/** The batches of all steps. */
-function labelled(gpu: Gpu, fill: Fill, name: string): SourceBatch[] {
-  const { steps, batch, crop } = golden;
-  const count = steps * batch;
-  const labels = fill.labels(`${name}.labels`, [count, ...crop], classes);
-  const pixels = fill.images(`${name}.images`, labels, count);
-  const part = <T extends Float32Array | Uint32Array>(data: T, step: number) =>
-    data.subarray(step * data.length / steps, (step + 1) * data.length / steps) as T;
-  return Array.from({ length: steps }, (_, step) => ({
-    images: gpu.upload(part(pixels, step), [batch, 3, ...crop], "images"),
-    labels: gpu.upload(part(labels, step), [batch, ...crop], "labels"),
-  }));
-}
-
-/** Soft labels of all steps; the last two columns of the first image lie outside its view. */
-function softLabels(gpu: Gpu, fill: Fill): GpuArray[] {
-  const { steps, batch, quarter: [height, width] } = golden;
-  const shape = [batch, classes, height, width];
-  const plane = height * width;
-  const size = batch * classes * plane;
-  const powers = fill.signed("softLabels", steps * size).map((value) => (value + 1) ** 4);
-  return Array.from({ length: steps }, (_, step) => {
-    const values = powers.subarray(step * size, (step + 1) * size).map((power, index, all) => {
-      const first = index - index % (classes * plane) + index % plane;
-      const sum = Array.from({ length: classes }, (_, k) => all[first + k * plane] as number)
-        .reduce((a, b) => a + b);
-      const outside = step === 0 && index < classes * plane && index % width >= width - 2;
-      return outside ? 0 : power / sum;
-    });
-    return gpu.upload(values, shape, "soft labels");
-  });
-}
-
-/** The batches of all steps, their strong views made by the transforms. */
-function denoiseBatches(gpu: Gpu, fill: Fill, { options }: DenoiseCase): DenoiseBatch[] {
-  const [height, width] = golden.crop;
-  const source = labelled(gpu, fill, "source");
-  const soft = softLabels(gpu, fill);
-  return labelled(gpu, fill, "target").map(({ images, labels }, step) => {
-    labels.release();
-    const views = (options.views[step] as ViewOperation[][])
-      .map((operations) => new ViewTransform({ height, width }, operations));
-    const looks = views.map((view) => view.imageView(options.colour));
-    return {
-      source: source[step] as SourceBatch,
-      target: {
-        weak: images,
-        strong: warpMaps(images, looks, { height, width }),
-        strongViews: views,
-        softLabels: soft[step] as GpuArray,
-      },
-    };
-  });
-}
-
 /**
  * Makes every step, compares its losses, and checks that a step keeps no memory and leaves the batch
  * to the caller.
@@ -213,25 +96,17 @@ async function run<B>(
   expected: Case<unknown>["losses"],
 ): Promise<void> {
   for (const [step, batch] of batches.entries()) {
+    const given = await gpu.readAll(arraysIn(batch));
     const before = gpu.memory.live;
     const found = await take(stage.step(batch, step));
     assert.equal(gpu.memory.live, before, `bytes left behind by step ${step}`);
+    assert.deepEqual(await gpu.readAll(arraysIn(batch)), given, "the batch stays as it is");
     assert.deepEqual(Object.keys(found), Object.keys(expected[step] ?? {}), "names of the losses");
     for (const [name, value] of Object.entries(expected[step] ?? {})) {
       assertNear(`${name} loss of step ${step}`, [found[name] as number], [value], LOSS);
     }
   }
-  for (const batch of batches) releaseBatch(batch); // throws where a step has released an array
-}
-
-/** Reads losses and releases them. */
-async function take(losses: Losses): Promise<Record<string, number>> {
-  const values = await readAll(new Map(Object.entries(losses)));
-  for (const [name, array] of Object.entries(losses)) {
-    assert.deepEqual([...array.shape], [], `${name} is a scalar`);
-    array.release();
-  }
-  return Object.fromEntries([...values].map(([name, [value = NaN]]) => [name, value]));
+  for (const batch of batches) releaseBatch(batch);
 }
 
 Deno.test("two steps of source-only agree with PyTorch", async () => {
@@ -308,3 +183,95 @@ for (const name of ["stage1", "stage1Batch"] as const) {
     );
   });
 }
+
+/** Settings of no case above: dropout, and a little of everything. */
+const OPTIONS = {
+  ...golden.stage1.options,
+  ...golden.warmup.options,
+  seed: 7,
+} satisfies DenoiseOptions & WarmUpOptions;
+
+function dropoutNetwork(gpu: Gpu, seed: number): DeepLab {
+  return new DeepLab(gpu, { ...golden.network, dropout: 0.3, seed });
+}
+
+const resumeFill = new Fill("resume");
+
+/** What any stage takes. */
+type AnyBatch = DenoiseBatch & WarmUpBatch;
+
+function anyBatches(gpu: Gpu): AnyBatch[] {
+  return denoiseBatches(gpu, resumeFill, golden.stage1).map(({ source, target }) => ({
+    source,
+    target: { ...target, images: target.weak.retain() },
+  }));
+}
+
+/** Every stage, its weights drawn from a seed. */
+const makers: Record<string, (gpu: Gpu, seed: number) => Stage<AnyBatch>> = {
+  "source-only": (gpu, seed) => new SourceOnly(dropoutNetwork(gpu, seed), OPTIONS),
+  "warm-up": (gpu, seed) => {
+    const planes = OPTIONS.discriminatorPlanes;
+    const discriminator = new Discriminator(gpu, { classes, planes, seed });
+    return new WarmUp(dropoutNetwork(gpu, seed), discriminator, OPTIONS);
+  },
+  "stage 1": (gpu, seed) => {
+    const channels = golden.network.headChannels;
+    const bank = new PrototypeBank(gpu, { classes, channels });
+    gpu.write(bank.prototypes, resumeFill.signed(`prototypes ${seed}`, classes * channels));
+    const [network, encoder] = [dropoutNetwork(gpu, seed), dropoutNetwork(gpu, seed + 1)];
+    return new Denoise(network, encoder, bank, OPTIONS);
+  },
+};
+
+for (const [name, make] of Object.entries(makers)) {
+  Deno.test(`${name} goes on from its state in the same bits`, async () => {
+    const gpu = await testGpu();
+    const before = gpu.memory.live;
+    const [first, second] = anyBatches(gpu) as [AnyBatch, AnyBatch];
+    const run = async (seed: number, saved?: Values) => {
+      const stage = make(gpu, seed);
+      if (saved) {
+        const state = stage.state();
+        assert.deepEqual([...state.keys()], [...saved.keys()]);
+        for (const [name, array] of state) gpu.write(array, saved.get(name) as Float32Array);
+      } else {
+        await take(stage.step(first, 0));
+        saved = await readAll(stage.state());
+      }
+      const losses = await take(stage.step(second, 1));
+      const state = await readAll(stage.state());
+      stage[Symbol.dispose]();
+      stage.network.dispose();
+      return { saved, losses, state };
+    };
+    const whole = await run(1);
+    const resumed = await run(2, whole.saved);
+    assert.deepEqual(resumed.losses, whole.losses);
+    for (const [name, values] of whole.state) {
+      assert.deepEqual(resumed.state.get(name), values, `${name} differs`);
+    }
+    const other = await run(2);
+    assert.notDeepEqual(other.losses, whole.losses, "another start ends elsewhere");
+    for (const batch of [first, second]) releaseBatch(batch);
+    assert.equal(gpu.memory.live, before, "bytes left behind by a stage");
+  });
+}
+
+Deno.test("source-only learns one batch by heart", async () => {
+  const gpu = await testGpu();
+  using network = new DeepLab(gpu, { ...golden.network, dropout: 0 });
+  const steps = 25;
+  const options = { ...OPTIONS, learningRate: 0.2, headFactor: 1, scheduleSteps: steps };
+  using stage = new SourceOnly(network, options);
+  const batches = labelled(gpu, new Fill("by heart"), "source");
+  const [source] = batches as [SourceBatch];
+  const losses = Array.from(
+    { length: steps },
+    (_, step) => stage.step({ source }, step).source,
+  );
+  const values = (await gpu.readAll(losses)).map(([value = NaN]) => value);
+  const [first = NaN] = values;
+  assert.ok(values.at(-1) as number < first / 5, `losses: ${values.join(", ")}`);
+  for (const array of [...batches.flatMap(arraysIn), ...losses]) array.release();
+});
