@@ -22,14 +22,14 @@ import {
 import { winogradCorrelate, winogradPays, winogradWeight } from "./winograd.ts";
 
 const LANES = 8;
-/** Output channels and positions of one invocation. */
-const TILE = 16;
+/** Positions of one invocation. */
+const POSITIONS = 16;
+/** Output channels of one invocation, of the wide and of the narrow kernel. */
+const CHANNELS = 16, NARROW_CHANNELS = 8;
 
-const correlateKernel = defineKernel({
-  name: "conv2d.correlate",
+const shared = {
   file: "kernels/conv2d.wgsl",
   source,
-  entry: "correlate",
   reads: ["x", "weight", "bias"],
   writes: ["y"],
   params: {
@@ -53,6 +53,12 @@ const correlateKernel = defineKernel({
     yLeft: "u32",
     hasBias: "u32",
   },
+} as const;
+const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
+const narrowKernel = defineKernel({
+  ...shared,
+  name: "conv2d.correlate_narrow",
+  entry: "correlate_narrow",
 });
 
 /**
@@ -257,9 +263,11 @@ function correlate(
   const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
   const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
   const positions = images * places.rows * places.columns;
-  const [gridX, gridY] = gridFor(Math.ceil(positions / TILE), LANES);
+  const [gridX, gridY] = gridFor(Math.ceil(positions / POSITIONS), LANES);
+  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
+  const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
   dispatch(
-    correlateKernel,
+    isNarrow ? narrowKernel : correlateKernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     {
       images,
@@ -272,7 +280,7 @@ function correlate(
       ...places,
       hasBias: bias ? 1 : 0,
     },
-    [gridX, gridY, Math.ceil(outChannels / TILE)],
+    [gridX, gridY, Math.ceil(outChannels / (isNarrow ? NARROW_CHANNELS : CHANNELS))],
     { flops: images * flopsPerImage },
   );
 }

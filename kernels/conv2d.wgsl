@@ -11,7 +11,8 @@
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads], quads of neighbouring output channels.
 // An invocation owns 16 output channels × 16 positions, counted over the planes of all images, and
-// overwrites them. See matmul.wgsl for the reasons of this shape.
+// overwrites them (correlate_narrow: 8 × 16, where 16 would mostly lie past the last channel). See
+// matmul.wgsl for the reasons of this shape.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -78,14 +79,14 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Where the first output channel of four positions lies.
-fn outputs_at(p: Positions) -> vec4u {
-  return p.image * (params.out_channels * params.out_height * params.out_width) +
+// Writes one channel of four positions.
+fn store(channel: u32, p: Positions, sums: vec4f) {
+  let plane = params.out_height * params.out_width;
+  let at = (p.image * params.out_channels + channel) * plane +
     (p.row * params.y_step + params.y_top) * params.out_width +
     p.column * params.y_step + params.y_left;
-}
-
-fn store(at: vec4u, values: vec4f) {
+  var values = sums;
+  if (params.has_bias == 1) { values += bias[channel]; }
   y[at.x] = values.x;
   y[at.y] = values.y;
   y[at.z] = values.z;
@@ -139,15 +140,61 @@ fn correlate(
   // A loop over channels: drivers take many times longer to compile 256 stores written out.
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
   let first_channel = group.z * 16;
-  let plane = params.out_height * params.out_width;
   for (var i = 0u; i < min(16, params.out_channels - first_channel); i++) {
-    let channel = first_channel + i;
     let block = i / 4 * 4;
-    var start = 0.0;
-    if (params.has_bias == 1) { start = bias[channel]; }
-    store(outputs_at(p0) + channel * plane, blocks[block][i % 4] + start);
-    store(outputs_at(p1) + channel * plane, blocks[block + 1][i % 4] + start);
-    store(outputs_at(p2) + channel * plane, blocks[block + 2][i % 4] + start);
-    store(outputs_at(p3) + channel * plane, blocks[block + 3][i % 4] + start);
+    store(first_channel + i, p0, blocks[block][i % 4]);
+    store(first_channel + i, p1, blocks[block + 1][i % 4]);
+    store(first_channel + i, p2, blocks[block + 2][i % 4]);
+    store(first_channel + i, p3, blocks[block + 3][i % 4]);
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn correlate_narrow(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let first = ((group.y * groups.x + group.x) * LANES + lane) * 16;
+  if (first >= params.images * params.rows * params.columns) { return; }
+  let p0 = positions_at(first);
+  let p1 = positions_at(first + 4);
+  let p2 = positions_at(first + 8);
+  let p3 = positions_at(first + 12);
+  let out_quads = (params.out_channels + 3) / 4;
+  let in_plane = params.in_height * params.in_width;
+  let quads = min(group.z * 2 + vec2u(0, 1), vec2u(out_quads - 1));
+  var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
+  var c10 = mat4x4f(); var c11 = mat4x4f(); var c12 = mat4x4f(); var c13 = mat4x4f();
+  for (var u = 0u; u < params.tap_rows; u++) {
+    for (var v = 0u; v < params.tap_columns; v++) {
+      let r0 = reads_at(p0, u, v);
+      let r1 = reads_at(p1, u, v);
+      let r2 = reads_at(p2, u, v);
+      let r3 = reads_at(p3, u, v);
+      if (!any(r0.inside | r1.inside | r2.inside | r3.inside)) { continue; }
+      var w = (u * params.tap_columns + v) * params.in_channels * out_quads + quads;
+      var offset = 0u;
+      for (var c = 0u; c < params.in_channels; c++) {
+        let w0 = weight[w.x]; let w1 = weight[w.y];
+        let x0 = load(r0, offset);
+        let x1 = load(r1, offset);
+        let x2 = load(r2, offset);
+        let x3 = load(r3, offset);
+        c00 += outer(x0, w0); c01 += outer(x1, w0); c02 += outer(x2, w0); c03 += outer(x3, w0);
+        c10 += outer(x0, w1); c11 += outer(x1, w1); c12 += outer(x2, w1); c13 += outer(x3, w1);
+        w += vec2u(out_quads);
+        offset += in_plane;
+      }
+    }
+  }
+  var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13);
+  let first_channel = group.z * 8;
+  for (var i = 0u; i < min(8, params.out_channels - first_channel); i++) {
+    let block = i / 4 * 4;
+    store(first_channel + i, p0, blocks[block][i % 4]);
+    store(first_channel + i, p1, blocks[block + 1][i % 4]);
+    store(first_channel + i, p2, blocks[block + 2][i % 4]);
+    store(first_channel + i, p3, blocks[block + 3][i % 4]);
   }
 }
