@@ -66,12 +66,14 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const done = step + 1;
     const last = done === steps;
     const evaluated = done % options.evalEvery === 0 || last;
-    if (evaluated || done % options.logEvery === 0) {
+    const saved = done % options.checkpointEvery === 0 && !last;
+    // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
+    if (evaluated || saved || done % options.logEvery === 0) {
       await log.measure();
       if (evaluated) scores = await options.evaluate();
       await log.read(evaluated ? scores : null);
     }
-    if (done % options.checkpointEvery === 0 && !last) await options.checkpoint(done);
+    if (saved) await options.checkpoint(done);
   }
   await log.measure();
   await log.read(null);
