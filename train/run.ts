@@ -64,6 +64,7 @@ export async function runTraining(
   const run: Run = { config, gpu, data, folder, observer, signal, network, validation };
   const stages: StageResult[] = [];
   const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
+  folder.writeResult(result); // also where the first stage is stopped
   for (const name of config.pipeline) {
     const stage = await runStage(run, name);
     if (!stage) break;
