@@ -30,6 +30,8 @@ const CASES: readonly Case[] = [
   { x: [3, 5, 5, 9], outputs: 3, kernel: 3, padding: 1, bias: true },
   { x: [1, 17, 4, 5], outputs: 17, kernel: 3, padding: 1 },
   { x: [1, 33, 3, 4], outputs: 5, kernel: 3, padding: 1 },
+  { x: [2, 3, 5, 6], outputs: 12, kernel: 3, padding: 1, bias: true },
+  { x: [1, 2, 11, 13], outputs: 33, kernel: 3, padding: 1, bias: true },
   { x: [2, 3, 9, 7], outputs: 3, kernel: 3, stride: 2, padding: 1, bias: true },
   { x: [2, 1, 8, 10], outputs: 2, kernel: 3, stride: 3 },
   { x: [1, 3, 7, 6], outputs: 2, kernel: 3, padding: 2, dilation: 2 },
