@@ -105,9 +105,11 @@ export async function evaluate(
   try {
     for await (const samples of sameSizeBatches(loader)) {
       signal?.throwIfAborted();
-      const [{ name, image }] = samples as [Sample];
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
-      if (!labels) throw new TypeError(`Cannot evaluate on "${name}" as it has no label`);
+      const [{ image }] = samples as [Sample];
+      const bare = samples.find(({ label }) => !label);
+      if (bare) throw new TypeError(`Cannot evaluate on "${bare.name}" as it has no label`);
+      const whole = uploadSamples(gpu, samples, longSide);
+      const [images, labels] = [whole.images, whole.labels as GpuArray<"u32">];
       const predicted = predictLabels(network, images, image);
       confusion(predicted, labels, counts);
       for (const array of [images, labels, predicted]) array.release();
