@@ -19,17 +19,15 @@ import { write } from "./_png.ts";
 const CLASSES = 4;
 const LONG_SIDE = 48;
 /** Sizes in the order of the data set: what has one size goes through the network together. */
-const SIZES = [[40, 24], [40, 24], [40, 24], [33, 50], [40, 24], [21, 21], [21, 21], [40, 24], [
-  40,
-  24,
-]];
+const [WIDE, TALL, SQUARE] = [[12, 7], [9, 13], [8, 8]] as const;
+const SIZES = [WIDE, WIDE, WIDE, TALL, WIDE, SQUARE, SQUARE, WIDE, WIDE, WIDE];
 /** Label ids are train ids, 4 is not predicted. */
 const TRAIN_IDS = [0, 1, 2, 3, 255];
 
 /** Noise, labelled by noise in which no pixel is class 3. */
 function makeDataset(root: string, trainIds: readonly number[] | null = TRAIN_IDS): Dataset {
   const random = seededRandom(3);
-  for (const [index, [width = 0, height = 0]] of SIZES.entries()) {
+  for (const [index, [width, height]] of SIZES.entries()) {
     const bytes = (count: number, below: number) =>
       Uint8Array.from({ length: count }, () => Math.floor(random() * below));
     const image = { data: bytes(width * height * 3, 256), width, height };
@@ -49,7 +47,7 @@ async function makeNetwork(): Promise<DeepLab> {
     groups: 4,
     dilations: [1],
     dropout: 0.5,
-    seed: 5,
+    seed: 2,
   });
 }
 
@@ -63,13 +61,9 @@ function planesOf({ data, width, height }: RgbImage): Nd {
   return { data: planes, shape: [1, 3, height, width] };
 }
 
-/** Scores, one image after the other, and the share of pixels (in percent) that rounding may decide. */
-async function scoreOnHost(
-  network: DeepLab,
-  { items, trainIds }: Dataset,
-): Promise<{ scores: Scores; doubtful: number }> {
+/** Scores, one image after the other. */
+async function scoreOnHost(network: DeepLab, { items, trainIds }: Dataset): Promise<Scores> {
   const matrix = new ConfusionMatrix(CLASSES);
-  let [doubtful, pixels] = [0, 0];
   network.eval();
   for (const item of items) {
     const { image, label } = decodeItem(item, trainIds);
@@ -85,40 +79,28 @@ async function scoreOnHost(
     const prediction = Uint8Array.from({ length: plane }, (_, pixel) => {
       const scores = Array.from({ length: CLASSES }, (_, k) => full[k * plane + pixel] as number);
       const [best = 0, second = 0] = scores.toSorted((a, b) => b - a);
-      if (best - second < 1e-5) doubtful++;
+      assert.ok(best - second > 5e-6, "rounding may decide a pixel: choose another seed");
       return scores.indexOf(best);
     });
-    pixels += plane;
     matrix.addPixels(label?.data ?? [], prediction);
   }
   network.train();
-  return { scores: matrix.scores(), doubtful: 100 * doubtful / pixels };
+  return matrix.scores();
 }
 
 Deno.test("scores are those of predictions made one by one on the host", () =>
   withFolder(async (root) => {
     const dataset = makeDataset(root);
     using network = await makeNetwork();
-    const { scores: expected, doubtful } = await scoreOnHost(network, dataset);
-    assert.ok(doubtful < 0.1, `${doubtful} % of pixels are nearly draws`);
+    const expected = await scoreOnHost(network, dataset);
+    const right = expected.classIoU.map((value) => value === null ? -1 : Math.sign(value));
+    assert.deepEqual(right, [1, 1, 1, 0], "all classes are predicted, three are labelled");
     using loader = new Loader({ dataset, order: "sequential" });
     await loader.next(3); // evaluation starts at the first image all the same
     const before = network.gpu.memory.live;
-    const found = await evaluate(network, loader, LONG_SIDE);
+    assert.deepEqual(await evaluate(network, loader, LONG_SIDE), expected);
+    assert.deepEqual(await evaluate(network, loader, LONG_SIDE), expected, "a second time");
     assert.equal(network.gpu.memory.live, before, "bytes left behind");
-
-    const near = (name: string, a: number, b: number) =>
-      assert.ok(Math.abs(a - b) <= 10 * doubtful + 1e-9, `${name} is ${a}, expected ${b}`);
-    near("pixel accuracy", found.pixelAccuracy, expected.pixelAccuracy);
-    near("mIoU", found.mIoU, expected.mIoU);
-    const scored = expected.classIoU.filter((value) => value !== null && value > 0);
-    assert.ok(scored.length >= 2, `classes that are right somewhere: ${expected.classIoU}`);
-    for (const [k, value] of found.classIoU.entries()) {
-      const wanted = expected.classIoU[k] as number | null;
-      assert.equal(value === null, wanted === null, `class ${k}`);
-      near(`IoU of class ${k}`, value ?? 0, wanted ?? 0);
-    }
-    assert.deepEqual(await evaluate(network, loader, LONG_SIDE), found, "twice the same");
   }));
 
 Deno.test("evaluation uses running statistics and no dropout, and leaves the mode as it was", () =>
