@@ -50,6 +50,7 @@ interface Prepared<B> {
  * @param signal Stops after the current step, with everything saved.
  * @returns What `result.json` holds: the stages that ran to their end.
  * @throws {DataError} If data or run folder cannot be used.
+ * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function runTraining(
   config: RunConfig,

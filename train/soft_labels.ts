@@ -79,25 +79,31 @@ export async function labelTarget(
   using loader = new Loader({ dataset, order: "sequential" });
   const { gpu, training } = network;
   network.eval();
-  for await (const samples of sameSizeBatches(loader)) {
-    signal.throwIfAborted();
-    const { images, labels } = uploadSamples(gpu, samples, longSide);
-    labels?.release();
-    const size = quarterOf((samples[0] as Sample).image);
-    using probabilities = noGrad(() =>
-      scope(() => {
-        const { features, logits } = network.forward(input(images));
-        const predicted = argmax(logits.array);
-        bank.collect(features.array, predicted.labels);
-        predicted.labels.release();
-        predicted.confidence.release();
-        return softmaxForward(resizeBilinear(logits, size).array);
-      })
-    );
-    images.release();
-    await softLabels.write(samples, probabilities);
+  try {
+    for await (const samples of sameSizeBatches(loader)) {
+      signal.throwIfAborted();
+      const { images, labels } = uploadSamples(gpu, samples, longSide);
+      labels?.release();
+      const size = quarterOf((samples[0] as Sample).image);
+      using probabilities = noGrad(() =>
+        scope(() => {
+          const { features, logits } = network.forward(input(images));
+          const predicted = argmax(logits.array);
+          bank.collect(features.array, predicted.labels);
+          predicted.labels.release();
+          predicted.confidence.release();
+          return softmaxForward(resizeBilinear(logits, size).array);
+        })
+      );
+      images.release();
+      await softLabels.write(samples, probabilities);
+    }
+    bank.start();
+  } catch (error) {
+    bank.dispose();
+    throw error;
+  } finally {
+    network.train(training);
   }
-  bank.start();
-  network.train(training);
   return { softLabels, bank };
 }
