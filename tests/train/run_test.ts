@@ -1,87 +1,241 @@
+// Whole runs of all stages, a few steps each on a handful of tiny images.
+
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { mergeConfig, presetConfig, type RunConfig } from "../../train/config.ts";
+import { Safetensors } from "../../nn/safetensors.ts";
+import { CLASSES, STREETS_TRAIN_IDS } from "../../train/classes.ts";
+import { mergeConfig, presetConfig, type RunConfig, type StageName } from "../../train/config.ts";
 import { readImage } from "../../train/image.ts";
-import type { TrainingObserver } from "../../train/observer.ts";
+import type { RunResult, TrainingObserver } from "../../train/observer.ts";
 import { runTraining } from "../../train/run.ts";
+import { RunFolder } from "../../train/run_folder.ts";
+import { loadTrainedNetwork } from "../../train/trained_network.ts";
 import { testGpu } from "../_device.ts";
-import { withFolder } from "./_folder.ts";
+import { namesIn, withFolder } from "./_folder.ts";
 
-const SILENT: TrainingObserver = {
-  stageStart: () => {},
-  step: () => {},
-  evaluation: () => {},
-  stageEnd: () => {},
-  message: () => {},
+const LOSSES = {
+  source: ["source"],
+  warmup: ["source", "adversarial", "discriminator"],
+  stage1: ["source", "symmetric", "structure", "regulariser"],
 };
-const STAGES = ["source", "warmup", "stage1"];
+const STAGES = ["source", "warmup", "stage1"] as const;
+const STREET_NAMES = STREETS_TRAIN_IDS.map((id) => CLASSES[id].name);
+const STEPS = 2;
 
-function tinyConfig(folder: string, name: string, seed: number): RunConfig {
-  const stage = { steps: 2, scheduleSteps: 2 };
+/** A run in a folder beside its data, which all runs of a test share. */
+function tinyConfig(folder: string, name: string, values: Record<string, unknown>): RunConfig {
+  const stage = { steps: STEPS, scheduleSteps: STEPS };
+  const streets = {
+    directory: join(folder, "streets"),
+    width: 64,
+    height: 32,
+    sourceTrain: 4,
+    targetTrain: 4,
+    targetVal: 2,
+  };
   return mergeConfig(presetConfig("quick"), {
     values: {
-      seed,
       out: join(folder, name),
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
-      data: {
-        batch: 2,
-        cropHeight: 32,
-        cropWidth: 48,
-        longSide: 64,
-        streets: {
-          directory: join(folder, "streets"),
-          width: 64,
-          height: 32,
-          sourceTrain: 4,
-          targetTrain: 4,
-          targetVal: 2,
-        },
-      },
-      stages: { source: stage, warmup: stage, stage1: stage },
+      data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
+      stages: { source: stage, warmup: { ...stage, discriminatorPlanes: 4 }, stage1: stage },
+      ...values,
     },
     from: "the test",
   });
 }
 
-async function run(folder: string, name: string, seed: number): Promise<void> {
-  const config = tinyConfig(folder, name, seed);
-  await runTraining(config, await testGpu(), SILENT, new AbortController().signal);
+/** What a run told, in order. */
+class Witness implements TrainingObserver {
+  readonly heard: string[] = [];
+  readonly #listen: (text: string) => void;
+
+  constructor(listen: (text: string) => void = () => {}) {
+    this.#listen = listen;
+  }
+
+  #hear(text: string): void {
+    this.heard.push(text);
+    this.#listen(text);
+  }
+
+  stageStart: TrainingObserver["stageStart"] = ({ name, steps, firstStep }) =>
+    this.#hear(`start ${name} ${firstStep} to ${steps}`);
+  step: TrainingObserver["step"] = ({ stage, step }) => this.#hear(`step ${stage} ${step}`);
+  evaluation: TrainingObserver["evaluation"] = ({ stage, step }) =>
+    this.#hear(`evaluation ${stage} ${step}`);
+  stageEnd: TrainingObserver["stageEnd"] = ({ name }) => this.#hear(`end ${name}`);
+  message: TrainingObserver["message"] = (text) => this.#hear(`message ${text}`);
 }
 
-/** The arrays of a stage's checkpoint, without the header, which names the run folder. */
-function weightsOf(folder: string, name: string, stage: string): Uint8Array {
-  const bytes = Deno.readFileSync(join(folder, name, "checkpoints", `${stage}.safetensors`));
-  const header = Number(new DataView(bytes.buffer).getBigUint64(0, true));
-  return bytes.subarray(8 + header);
+/** Runs, and checks that nothing stays on the GPU. */
+async function run(
+  config: RunConfig,
+  witness = new Witness(),
+  signal = new AbortController().signal,
+): Promise<RunResult> {
+  const gpu = await testGpu();
+  const before = gpu.memory.live;
+  try {
+    return await runTraining(config, gpu, witness, signal);
+  } finally {
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }
 }
 
-Deno.test("a run writes its folder, and the same seed gives the same bits twice", () =>
+function metricsOf({ out }: RunConfig): Record<string, unknown>[] {
+  const lines = Deno.readTextFileSync(join(out, "metrics.jsonl")).trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line));
+}
+
+function json(config: RunConfig, name: string): unknown {
+  return JSON.parse(Deno.readTextFileSync(join(config.out, name)));
+}
+
+/** The arrays of a checkpoint as bytes, by name. */
+function arraysOf({ out }: RunConfig, stage: string): Map<string, Uint32Array> {
+  const path = join(out, "checkpoints", `${stage}.safetensors`);
+  const file = new Safetensors(Deno.readFileSync(path));
+  return new Map([...file.entries].map(([name, { dtype }]) => {
+    const values = dtype === "F32" ? file.floats(name) : file.integers(name);
+    return [name, new Uint32Array(values.buffer, values.byteOffset, values.length).slice()];
+  }));
+}
+
+Deno.test("a run writes what its folder is said to hold, and one seed gives the same bits twice", () =>
   withFolder(async (folder) => {
-    await run(folder, "first", 7);
-    await run(folder, "again", 7);
-    await run(folder, "other", 8);
-    for (const stage of STAGES) {
-      const first = weightsOf(folder, "first", stage);
-      assert.ok(first.length > 1000);
-      assert.deepEqual(weightsOf(folder, "again", stage), first, `bits of ${stage}`);
-      assert.notDeepEqual(weightsOf(folder, "other", stage), first, `another seed, ${stage}`);
-      const sample = readImage(join(folder, "first", "samples", `${stage}.png`));
-      assert.ok(sample.width > 3 * 64);
-    }
-    const metrics = Deno.readTextFileSync(join(folder, "first", "metrics.jsonl")).trim().split("\n")
-      .map((line) => JSON.parse(line));
+    const config = tinyConfig(folder, "first", { seed: 7 });
+    const witness = new Witness();
+    const result = await run(config, witness);
+
     assert.deepEqual(
-      metrics.map(({ stage, step }) => [stage, step]),
-      STAGES.flatMap((stage) => [[stage, 0], [stage, 1]]),
+      witness.heard.filter((text) => !text.startsWith("message")),
+      STAGES.flatMap((stage) => [
+        `start ${stage} 0 to ${STEPS}`,
+        ...Array.from({ length: STEPS }, (_, step) => `step ${stage} ${step}`),
+        `evaluation ${stage} ${STEPS}`,
+        `end ${stage}`,
+      ]),
     );
-    const result = JSON.parse(Deno.readTextFileSync(join(folder, "first", "result.json")));
+    assert.deepEqual(namesIn(config.out), [
+      "checkpoints",
+      "config.json",
+      "metrics.jsonl",
+      "result.json",
+      "samples",
+      "soft_labels",
+    ]);
+    assert.deepEqual(json(config, "config.json"), config);
+    assert.deepEqual(json(config, "result.json"), result);
+    assert.deepEqual(Object.keys(result), ["adapter", "seed", "stages"]);
     assert.equal(result.seed, 7);
     assert.ok(result.adapter.length > 0);
-    assert.deepEqual(result.stages.map(({ name }: { name: string }) => name), STAGES);
-    for (const { steps, mIoU, classIoU, pixelAccuracy, seconds } of result.stages) {
-      assert.equal(steps, 2);
-      assert.ok(mIoU >= 0 && pixelAccuracy >= 0 && seconds > 0);
-      assert.equal(Object.keys(classIoU).length, 8);
+    assert.deepEqual(result.stages.map(({ name }) => name), STAGES);
+
+    const metrics = metricsOf(config);
+    const gpu = await testGpu();
+    for (const [index, stage] of STAGES.entries()) {
+      const { name: _, steps, seconds, ...scores } = result.stages[index];
+      assert.equal(steps, STEPS);
+      assert.ok(seconds > 0);
+      assert.deepEqual(Object.keys(scores.classIoU), STREET_NAMES);
+      assert.ok(scores.pixelAccuracy > 0 && scores.pixelAccuracy <= 100);
+      const known = Object.values(scores.classIoU).filter((value) => value !== null);
+      const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
+      assert.ok(Math.abs(scores.mIoU - mean) < 1e-9);
+
+      const records = metrics.slice(index * STEPS, (index + 1) * STEPS);
+      for (const [step, record] of records.entries()) {
+        const { stage: of, step: at, learningRate, ...rest } = record;
+        assert.deepEqual([of, at, typeof learningRate], [stage, step, "number"]);
+        const names = [...LOSSES[stage], ...(step === STEPS - 1 ? Object.keys(scores) : [])];
+        assert.deepEqual(Object.keys(rest), names);
+      }
+      const { mIoU, classIoU, pixelAccuracy } = records[STEPS - 1];
+      assert.deepEqual({ mIoU, classIoU, pixelAccuracy }, scores);
+
+      const path = join(config.out, "checkpoints", `${stage}.safetensors`);
+      using trained = loadTrainedNetwork(gpu, path);
+      assert.deepEqual([trained.stage, trained.step], [stage, STEPS]);
+      assert.deepEqual(trained.classes.names, STREET_NAMES);
+      assert.deepEqual(trained.config, config);
+
+      const sample = readImage(join(config.out, "samples", `${stage}.png`));
+      const [rows, columns] = [4, stage === "stage1" ? 4 : 3]; // two white pixels apart
+      assert.deepEqual([sample.width, sample.height], [columns * 66 - 2, rows * 34 - 2]);
     }
-    assert.equal(JSON.parse(Deno.readTextFileSync(join(folder, "first", "config.json"))).seed, 7);
+    assert.equal(metrics.length, STAGES.length * STEPS);
+    assert.equal(namesIn(join(config.out, "soft_labels")).length, 4);
+    assert.deepEqual(
+      namesIn(join(config.out, "samples")),
+      STAGES.map((name) => `${name}.png`).sort(),
+    );
+
+    const again = tinyConfig(folder, "again", { seed: 7 });
+    await run(again);
+    for (const stage of STAGES) {
+      const [first, second] = [arraysOf(config, stage), arraysOf(again, stage)];
+      assert.ok(first.size > 100);
+      assert.deepEqual([...second.keys()], [...first.keys()]);
+      for (const [name, bits] of first) {
+        assert.deepEqual(second.get(name), bits, `bits of ${name} in ${stage}`);
+      }
+    }
+    assert.deepEqual(metricsOf(again), metrics);
+
+    const other = tinyConfig(folder, "other", { seed: 8, pipeline: ["source"] });
+    await run(other);
+    const weights = "network.conv1.weight";
+    assert.notDeepEqual(
+      arraysOf(other, "source").get(weights),
+      arraysOf(config, "source").get(weights),
+    );
+  }));
+
+/** Stops a run when it says something. */
+async function stopAt(config: RunConfig, when: RegExp): Promise<RunResult> {
+  const stop = new AbortController();
+  const witness = new Witness((text) => when.test(text) && stop.abort());
+  return await run(config, witness, stop.signal);
+}
+
+Deno.test("a stopped run keeps its finished stages and the step that it stopped after", () =>
+  withFolder(async (folder) => {
+    const pipeline: StageName[] = ["warmup", "source"];
+    const stage = { steps: 3, scheduleSteps: 3 };
+    const stages = { warmup: { ...stage, steps: 1, discriminatorPlanes: 4 }, source: stage };
+    const config = tinyConfig(folder, "run", { pipeline, stages, logEvery: 1 });
+    const result = await stopAt(config, /^step source 1/);
+    assert.deepEqual(result.stages.map(({ name }) => name), ["warmup"]);
+    assert.deepEqual(json(config, "result.json"), result);
+    assert.deepEqual(metricsOf(config).map(({ stage, step }) => [stage, step]), [
+      ["warmup", 0],
+      ["source", 0],
+      ["source", 1],
+    ]);
+    const path = join(config.out, "checkpoints", "source.safetensors");
+    using trained = loadTrainedNetwork(await testGpu(), path);
+    assert.deepEqual([trained.stage, trained.step], ["source", 2]);
+    RunFolder.open(config.out).close(); // not locked any more
+  }));
+
+Deno.test("a stop while soft labels are made is the signal's own error", () =>
+  withFolder(async (folder) => {
+    const config = tinyConfig(folder, "run", { pipeline: ["stage1"] });
+    await assert.rejects(stopAt(config, /^message stage1: soft labels/), { name: "AbortError" });
+    assert.deepEqual(json(config, "result.json"), {
+      adapter: (await testGpu()).adapter.description,
+      seed: 0,
+      stages: [],
+    });
+    RunFolder.open(config.out).close();
+  }));
+
+Deno.test("the oracle trains on the target's labels", () =>
+  withFolder(async (folder) => {
+    const stages = { oracle: { steps: 1, scheduleSteps: 1 } };
+    const config = tinyConfig(folder, "run", { pipeline: ["oracle"], stages });
+    const result = await run(config);
+    assert.deepEqual(result.stages.map(({ name, steps }) => [name, steps]), [["oracle", 1]]);
+    assert.deepEqual(Object.keys(metricsOf(config)[0]).slice(0, 3), ["stage", "step", "source"]);
   }));
