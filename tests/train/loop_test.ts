@@ -177,13 +177,17 @@ Deno.test("a checkpoint never runs ahead of the records of its steps", async () 
 });
 
 Deno.test("a stop is obeyed after the step under way, with everything recorded and saved", async () => {
-  const told = await run({ logEvery: 100, stopIn: 2 });
-  assert.deepEqual(told.ended, { steps: 3, stopped: true, scores: null });
+  const told = await run({ logEvery: 100, evalEvery: 2, stopIn: 2 });
+  assert.deepEqual(
+    told.ended,
+    { steps: 3, stopped: true, scores: null },
+    "scores of step 2 are old",
+  );
   assert.deepEqual(only("batch", told), ["batch 0", "batch 1", "batch 2"]);
   assert.deepEqual(only("record", told), ["record 0", "record 1", "record 2"]);
   assert.equal(told.steps.length, 3);
   assert.equal(told.events.at(-1), "save 3");
-  assert.deepEqual(only("evaluate", told), []);
+  assert.deepEqual(only("evaluate", told), ["evaluate"]);
 });
 
 Deno.test("a stop in the last step changes nothing", async () => {

@@ -10,6 +10,7 @@ import type { RunResult, TrainingObserver } from "../../train/observer.ts";
 import { runTraining } from "../../train/run.ts";
 import { RunFolder } from "../../train/run_folder.ts";
 import { loadTrainedNetwork } from "../../train/trained_network.ts";
+import { assertAllClose } from "../_check.ts";
 import { testGpu } from "../_device.ts";
 import { namesIn, withFolder } from "./_folder.ts";
 
@@ -92,8 +93,8 @@ function json(config: RunConfig, name: string): unknown {
   return JSON.parse(Deno.readTextFileSync(join(config.out, name)));
 }
 
-/** The arrays of a checkpoint as bytes, by name. */
-function arraysOf({ out }: RunConfig, stage: string): Map<string, Uint32Array> {
+/** The bits of a checkpoint's arrays by name. */
+function arraysOf({ out }: RunConfig, stage: StageName): Map<string, Uint32Array<ArrayBuffer>> {
   const path = join(out, "checkpoints", `${stage}.safetensors`);
   const file = new Safetensors(Deno.readFileSync(path));
   return new Map([...file.entries].map(([name, { dtype }]) => {
@@ -190,6 +191,28 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
       arraysOf(other, "source").get(weights),
       arraysOf(config, "source").get(weights),
     );
+  }));
+
+Deno.test("a stage starts from the network of the one before, and so does the momentum encoder", () =>
+  withFolder(async (folder) => {
+    const still = { steps: 1, scheduleSteps: 1, learningRate: 1e-30, emaDecay: 1 };
+    const config = tinyConfig(folder, "run", {
+      pipeline: ["source", "stage1"],
+      stages: { source: { steps: 1, scheduleSteps: 1, rampSteps: 0 }, stage1: still },
+    });
+    await run(config);
+    const [before, after] = [arraysOf(config, "source"), arraysOf(config, "stage1")];
+    const floats = (bits: Uint32Array<ArrayBuffer> | undefined) =>
+      new Float32Array(bits?.buffer ?? new ArrayBuffer(0));
+    const names = [...before.keys()].filter((name) => /^network\..*(weight|bias)$/.test(name));
+    assert.ok(names.length > 50);
+    for (const name of names) {
+      const expected = floats(before.get(name));
+      const close = { atol: 1e-20, rtol: 0 };
+      assertAllClose(name, floats(after.get(name)), expected, close);
+      const ofEncoder = name.replace("network", "encoder");
+      assertAllClose(ofEncoder, floats(after.get(ofEncoder)), expected, close);
+    }
   }));
 
 /** Stops a run when it says something. */
