@@ -89,17 +89,21 @@ export function conv2dForward(
       rowStep: 9,
       columnStep: inChannels * 9,
     };
-    const u = winogradWeight(weight, { ...layout, reversed: false });
+    const u = weight.derived(
+      "winograd",
+      () => winogradWeight(weight, { ...layout, reversed: false }),
+    );
     sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, geometry));
     u.release();
     return y;
   }
   const taps = tapRows * tapColumns;
-  const packed = pack(weight, {
-    outer: { count: taps, step: 1 },
-    rows: { count: inChannels, step: taps },
-    columns: { count: outChannels, step: inChannels * taps },
-  });
+  const packed = weight.derived("packed", () =>
+    pack(weight, {
+      outer: { count: taps, step: 1 },
+      rows: { count: inChannels, step: taps },
+      columns: { count: outChannels, step: inChannels * taps },
+    }));
   const flops = conv2dFlops(sizes) / images;
   sliceByImage([x], [y], ([x], [y]) => {
     if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
@@ -145,7 +149,10 @@ export function conv2dInputGradient(
   if (winogradPays(gradOutput.gpu, sizes, "image")) {
     const { inChannels: columns, outChannels: rows } = sizes;
     const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
-    const u = winogradWeight(weight, { ...layout, reversed: true });
+    const u = weight.derived(
+      "reversed winograd",
+      () => winogradWeight(weight, { ...layout, reversed: true }),
+    );
     sliceByImage(
       [gradOutput],
       [gradInput],
@@ -207,13 +214,16 @@ function packReversed(
   const taps = tapRows * tapColumns;
   // A single tap of whole quads lies as it should.
   if (taps === 1 && inChannels % 4 === 0) return weight.retain();
-  return pack(weight, {
-    outer: { count: row.taps, step: row.tapStep * tapColumns },
-    inner: { count: column.taps, step: column.tapStep },
-    rows: { count: outChannels, step: inChannels * taps },
-    columns: { count: inChannels, step: taps },
-    origin: row.firstTap * tapColumns + column.firstTap,
-  });
+  const origin = row.firstTap * tapColumns + column.firstTap;
+  const steps = `${row.taps}×${row.tapStep}, ${column.taps}×${column.tapStep}`;
+  return weight.derived(`reversed ${origin} ${steps}`, () =>
+    pack(weight, {
+      outer: { count: row.taps, step: row.tapStep * tapColumns },
+      inner: { count: column.taps, step: column.tapStep },
+      rows: { count: outChannels, step: inChannels * taps },
+      columns: { count: inChannels, step: taps },
+      origin,
+    }));
 }
 
 /** Whether the convolution is a matrix product at every pixel, and pixels come in quads. */

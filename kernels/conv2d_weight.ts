@@ -143,7 +143,11 @@ export function conv2dParameterGradients(
       const part = { ...sizes, images: Math.min(step, images - image) };
       const gradPixels = pixelMajor(gradOutput, image, part.images);
       if (weight && !byWinograd) {
-        const inPixels = pixelMajor(x, image, part.images);
+        // Kept, as the branches of a head all take the same input.
+        const inPixels = x.derived(
+          `pixel-major ${image} ${part.images}`,
+          () => pixelMajor(x, image, part.images),
+        );
         weightGradient(gradPixels, inPixels, part, weight, accumulate);
         inPixels.release();
       }

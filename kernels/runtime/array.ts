@@ -125,6 +125,23 @@ export class GpuArray<D extends DType = "f32"> {
     return this.#share([count, ...rest], this.byteOffset + start * elementCount(rest) * 4);
   }
 
+  /**
+   * An array that is computed from this one and kept until this one is written or released, such as
+   * packed weights between two steps of an optimiser.
+   *
+   * @param key Names the computation and its settings.
+   * @param make Computes it where it is not there.
+   * @returns A reference of the caller's own.
+   */
+  derived(key: string, make: () => GpuArray): GpuArray {
+    const name = `${key}|${this.byteOffset}|${this.shape.join()}`;
+    const kept = this.storage.derived?.get(name);
+    if (kept) return kept.retain();
+    const made = make();
+    this.gpu.pool.keepDerived(this.storage, name, made);
+    return made.retain();
+  }
+
   #share(shape: Shape, byteOffset: number): GpuArray<D> {
     const storage = this.storage;
     storage.references++;

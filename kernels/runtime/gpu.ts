@@ -237,11 +237,13 @@ export class Gpu {
     }
     this.check();
     this.queue.write(array.storage, array.byteOffset, data);
+    this.pool.dropDerived(array.storage);
   }
 
   /** Sets every element to zero. */
   clear(array: AnyArray): void {
     this.queue.clear(array.storage, array.byteOffset, array.byteLength);
+    this.pool.dropDerived(array.storage);
   }
 
   /** Copies one array over another of the same size. */
@@ -252,6 +254,7 @@ export class Gpu {
       );
     }
     this.queue.copy(from, to);
+    this.pool.dropDerived(to.storage);
   }
 
   /**
@@ -340,6 +343,9 @@ export class Gpu {
     checkDispatch(this, kernel, arrays, grid);
     const pipeline = this.#pipelines.get(kernel);
     this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
+    kernel.arrays.forEach(({ written }, index) => {
+      if (written) this.pool.dropDerived((arrays[index] as AnyArray).storage);
+    });
   }
 
   /**

@@ -3,6 +3,7 @@
 // Buffers are never shared between live tensors: WebGPU rejects a dispatch that reads and writes
 // one buffer, even in disjoint ranges. Reuse is safe at once, as the queue runs in order.
 
+import type { GpuArray } from "./array.ts";
 import { formatBytes } from "./shape.ts";
 
 /** One pooled buffer and the references that keep it alive. */
@@ -17,12 +18,16 @@ export interface Storage {
   references: number;
   /** The submission that last used the buffer; see `CommandQueue.serial`. */
   lastSerial: number;
+  /** What was computed from the contents, by `GpuArray.derived`. */
+  derived?: Map<string, GpuArray> | undefined;
 }
 
 /** Byte counters of a device. */
 export interface MemoryUse {
   /** Bytes held by live arrays. */
   readonly live: number;
+  /** The part of `live` that holds what `GpuArray.derived` keeps. */
+  readonly derived: number;
   /** Bytes kept in free lists for reuse. */
   readonly free: number;
   /** The highest value that `live` has had. */
@@ -50,6 +55,7 @@ export class BufferPool {
   #live = 0;
   #free = 0;
   #peak = 0;
+  #derived = 0;
   /** The most bytes that live and free buffers may take together. */
   budget: number;
 
@@ -67,7 +73,13 @@ export class BufferPool {
 
   /** Byte counters as they are now. */
   get use(): MemoryUse {
-    return { live: this.#live, free: this.#free, peak: this.#peak, budget: this.budget };
+    return {
+      live: this.#live,
+      derived: this.#derived,
+      free: this.#free,
+      peak: this.#peak,
+      budget: this.budget,
+    };
   }
 
   /**
@@ -106,6 +118,7 @@ export class BufferPool {
 
   /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
+    this.dropDerived(storage);
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
     // The oldest buffer goes first: equal steps then get equal buffers, and bind groups are reused.
@@ -114,6 +127,23 @@ export class BufferPool {
     while (place > 0 && (list[place - 1] as Storage).id > storage.id) place--;
     list.splice(place, 0, storage);
     this.#freeLists.set(storage.capacity, list);
+  }
+
+  /** Keeps what was computed from a buffer's contents until they change. */
+  keepDerived(storage: Storage, key: string, array: GpuArray): void {
+    (storage.derived ??= new Map()).set(key, array);
+    this.#derived += array.storage.capacity;
+  }
+
+  /** Gives back what was computed from contents that change. */
+  dropDerived(storage: Storage): void {
+    const { derived } = storage;
+    if (!derived) return;
+    storage.derived = undefined;
+    for (const array of derived.values()) {
+      this.#derived -= array.storage.capacity;
+      array.release();
+    }
   }
 
   /** Destroys every free buffer; `destroy()` frees at once, a garbage collection would not. */

@@ -7,6 +7,7 @@ import {
   openGpu,
   sliceByImage,
 } from "../../kernels/runtime/mod.ts";
+import { addInPlace, scaleForward } from "../../kernels/elementwise.ts";
 import { sizeClass } from "../../kernels/runtime/pool.ts";
 import { narrowGpu, testGpu } from "../_device.ts";
 
@@ -267,4 +268,41 @@ Deno.test("profiling names every kernel with calls, time and share", async () =>
     assert.equal(kernel?.share, 1);
     assert.ok(kernel!.milliseconds > 0 && kernel!.gigaflops > 0 && kernel!.gigabytes > 0);
   });
+});
+
+Deno.test("what is derived from an array is kept until the array changes", async () => {
+  const gpu = await testGpu();
+  const before = gpu.memory;
+  let made = 0;
+  const array = gpu.upload(new Float32Array([1, 2]), [2], "array");
+  const doubled = (of = array) => {
+    using derived = of.derived("doubled", () => {
+      made++;
+      return scaleForward(of, 2);
+    });
+    return derived.read();
+  };
+  assert.deepEqual([...await doubled()], [2, 4]);
+  assert.deepEqual([...await doubled()], [2, 4]);
+  assert.equal(made, 1, "computed once");
+  assert.equal(gpu.memory.derived - before.derived, sizeClass(8));
+  const other = gpu.upload(new Float32Array([5, 6]), [2], "other");
+  for (
+    const [change, expected] of [
+      [() => gpu.write(array, new Float32Array([3, 4])), [6, 8]],
+      [() => addInPlace(array, other), [16, 20]],
+      [() => gpu.copy(other, array), [10, 12]],
+      [() => gpu.clear(array), [0, 0]],
+    ] as const
+  ) {
+    const count: number = made;
+    change();
+    assert.equal(gpu.memory.derived, before.derived, "dropped by the change");
+    assert.deepEqual([...await doubled()], expected);
+    assert.equal(made, count + 1, "computed again");
+  }
+  array.release();
+  other.release();
+  assert.equal(gpu.memory.derived, before.derived);
+  assert.equal(gpu.memory.live, before.live);
 });
