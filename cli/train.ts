@@ -1,5 +1,6 @@
 // `train`: flags and a config file to a RunConfig, then the run.
 
+import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig, StageName } from "../train/config.ts";
 import type { DeviceFlags } from "./device.ts";
@@ -21,6 +22,7 @@ export interface TrainFlags extends DeviceFlags {
   seed?: number | undefined;
   steps?: number | undefined;
   stages?: StageName[] | undefined;
+  resume?: string | undefined;
   json?: boolean | undefined;
 }
 
@@ -50,6 +52,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
     .option("--stages <names>", "stages to run: source,warmup,stage1 or oracle", parseNames(STAGES))
+    .option(
+      "--resume <dir>",
+      "go on with the interrupted run in this folder; its config.json decides everything",
+    )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
     .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
@@ -69,7 +75,8 @@ Examples:
   ./run train --preset quick --seed 1 --out runs/first
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
   ./run train --stages oracle        what training on the target's own labels would reach
-  ./run train --config runs/first/config.json --out runs/again`,
+  ./run train --config runs/first/config.json --out runs/again
+  ./run train --resume runs/first    after Ctrl+C, a crash or a power cut`,
     )
     .action(async (flags) => finish(await train(flags)));
 }
@@ -116,20 +123,42 @@ function defaultFolder(preset: string, now: Date): string {
   return `runs/${preset}-${date}-${time}`;
 }
 
+/** The configuration of a run to go on with. */
+async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
+  const { DataError } = await import("../train/data_error.ts");
+  const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
+  const free = ["resume", "json", "profile", "memoryBudget"];
+  const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
+  if (fixed !== undefined) {
+    const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new DataError(
+      `Cannot resume ${out} with ${flag} as its config.json decides everything: expected --resume ` +
+        `alone; leave ${flag} out, or start a new run`,
+    );
+  }
+  const path = join(out, "config.json");
+  const values = readConfigFile(path);
+  return { ...mergeConfig(presetConfig("default"), { values, from: path }), out };
+}
+
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
-  const config = await resolveConfig(flags, new Date());
+  const config = flags.resume === undefined
+    ? await resolveConfig(flags, new Date())
+    : await resumedConfig(flags, flags.resume);
   const { classTable, openProgress, screen } = await import("./progress.ts");
   const { withGpu } = await import("./device.ts");
   const { StopSignals } = await import("./signals.ts");
-  const { runTraining } = await import("../train/run.ts");
+  const { resumeTraining, runTraining } = await import("../train/run.ts");
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using stop = new StopSignals((text) => progress.message(text), "step");
   try {
     const result = await stop.guard(() =>
       withGpu(flags, (text) => progress.message(text), (gpu) => {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
-        return runTraining(config, gpu, progress, stop.signal);
+        return flags.resume === undefined
+          ? runTraining(config, gpu, progress, stop.signal)
+          : resumeTraining(config.out, gpu, progress, stop.signal);
       })
     );
     progress.close();
@@ -138,7 +167,9 @@ async function train(flags: TrainFlags): Promise<number> {
       if (table !== "") progress.message(`\n${table}\n`);
       if (flags.json) console.log(JSON.stringify(result, null, 2));
     }
-    if (stop.exitCode !== 0) progress.message(`Stopped; ${config.out} holds all there is so far`);
+    if (stop.exitCode !== 0) {
+      progress.message(`Stopped; ./run train --resume ${config.out} goes on`);
+    }
     return stop.exitCode;
   } finally {
     progress.close();

@@ -140,8 +140,10 @@ export interface RunConfig {
   pipeline: StageName[];
   /** Steps between two lines of the log. */
   logEvery: number;
-  /** Steps between two evaluations and checkpoints; a stage's end has both. */
+  /** Steps between two evaluations; a stage's end has one. */
   evalEvery: number;
+  /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
+  checkpointEvery: number;
   /** The network. */
   network: NetworkConfig;
   /** The data. */
@@ -210,6 +212,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
   ),
   logEvery: count,
   evalEvery: count,
+  checkpointEvery: count,
   network: v.strictObject({
     blocks: v.pipe(
       v.array(count, "four whole numbers"),

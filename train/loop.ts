@@ -77,7 +77,9 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   }
   await log.measure();
   await log.read(null);
-  await options.checkpoint(step);
+  // A run that was interrupted after its last step has only its scores left to find.
+  if (firstStep === steps) scores = await options.evaluate();
+  else await options.checkpoint(step);
   const stopped = step < steps;
   return { steps: step, stopped, scores: stopped ? null : scores };
 }

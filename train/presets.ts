@@ -19,6 +19,7 @@ const DEFAULT: RunConfig = {
   pipeline: ["source", "warmup", "stage1"],
   logEvery: 10,
   evalEvery: 350,
+  checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],
     width: 8,
@@ -109,6 +110,7 @@ const FULL: RunConfig = {
   out: "runs/full",
   logEvery: 50,
   evalEvery: 2000,
+  checkpointEvery: 500,
   network: {
     blocks: [3, 4, 23, 3],
     width: 64,

@@ -4,7 +4,7 @@ import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { DeepLab } from "../nn/deeplab.ts";
 import { Discriminator } from "../nn/discriminator.ts";
 import { Batches } from "./batches.ts";
-import { writeCheckpoint } from "./checkpoint.ts";
+import { Checkpoint, writeCheckpoint } from "./checkpoint.ts";
 import type { RunConfig, StageConfig, StageName } from "./config.ts";
 import { openRunData, type RunData } from "./data.ts";
 import { DataError } from "./data_error.ts";
@@ -15,7 +15,8 @@ import { runLoop } from "./loop.ts";
 import { byName } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
-import { labelTarget } from "./soft_labels.ts";
+import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
+import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
 import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
 import { releaseBatch } from "./stages/batch.ts";
@@ -60,14 +61,58 @@ export async function runTraining(
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text));
   using folder = RunFolder.create(config.out, config);
+  return await trainStages({ config, gpu, data, folder, observer, signal }, null);
+}
+
+/**
+ * Goes on with a run that was interrupted, wherever that was. On the same adapter and driver it ends in
+ * the same bits as a run that was not.
+ *
+ * @param path The run folder.
+ * @returns What `result.json` holds.
+ * @throws {DataError} If data or run folder cannot be used, or `config.json` was changed.
+ * @throws The signal's reason, if it comes between stages, while soft labels are made.
+ */
+export async function resumeTraining(
+  path: string,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  using folder = RunFolder.open(path);
+  const config = configOf(folder);
+  const point = findResumePoint(folder, config, (text) => observer.message(text));
+  const data = await openRunData(config.data, (text) => observer.message(text));
+  return await trainStages({ config, gpu, data, folder, observer, signal }, point);
+}
+
+/** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
+async function trainStages(
+  given: Omit<Run, "network" | "validation">,
+  point: ResumePoint | null,
+): Promise<RunResult> {
+  const { config, gpu, data, folder } = given;
   using network = createNetwork(config, gpu, data.classes.names.length);
   using validation = new Loader({ dataset: data.validation, order: "sequential" });
-  const run: Run = { config, gpu, data, folder, observer, signal, network, validation };
-  const stages: StageResult[] = [];
+  const run: Run = { ...given, network, validation };
+  const stages = folder.readStages().slice(0, point ? config.pipeline.indexOf(point.stage) + 1 : 0);
+  // A stage with a result has nothing left to do but to give its network to the next one.
+  const isDone = point?.step === config.stages[point?.stage ?? "source"].steps &&
+    stages.at(-1)?.name === point.stage;
+  if (point && !isDone) stages.splice(config.pipeline.indexOf(point.stage));
+  const finished = stages.map(({ name }) => name);
+  folder.rewindMetrics(({ stage, step }) =>
+    finished.includes(String(stage)) ||
+    (point !== null && stage === point.stage && Number(step) < point.step)
+  );
+  if (point && isDone) {
+    using checkpoint = new Checkpoint(point.path);
+    checkpoint.restore(network.stateDict(), "network.");
+  }
   const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
   folder.writeResult(result); // also where the first stage is stopped
-  for (const name of config.pipeline) {
-    const stage = await runStage(run, name);
+  for (const name of config.pipeline.slice(stages.length)) {
+    const stage = await runStage(run, name, point?.stage === name ? point : null);
     if (!stage) break;
     stages.push(stage);
     folder.writeResult(result);
@@ -81,8 +126,12 @@ export function createNetwork({ network, seed }: RunConfig, gpu: Gpu, classes: n
   return new DeepLab(gpu, { ...network, classes, seed, init: "he" });
 }
 
-/** Runs one stage; undefined where it was stopped. */
-async function runStage(run: Run, name: StageName): Promise<StageResult | undefined> {
+/** Runs one stage, or the rest of one; undefined where it was stopped. */
+async function runStage(
+  run: Run,
+  name: StageName,
+  point: ResumePoint | null,
+): Promise<StageResult | undefined> {
   const { config, data } = run;
   const { batch, cropHeight, cropWidth, longSide, scales, flip } = config.data;
   const load = (dataset: Dataset, stream: string) =>
@@ -90,6 +139,7 @@ async function runStage(run: Run, name: StageName): Promise<StageResult | undefi
   const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
   using source = load(labelled, "source");
   using target = load(data.target, "target");
+  for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
   const batches = new Batches(
     {
       gpu: run.gpu,
@@ -105,16 +155,16 @@ async function runStage(run: Run, name: StageName): Promise<StageResult | undefi
     case "source":
     case "oracle": {
       using stage = new SourceOnly(run.network, optimizer(run, config.stages[name]), name);
-      return await finishStage(run, { stage, nextBatch: () => batches.nextSourceOnly() });
+      return await finishStage(run, { stage, nextBatch: () => batches.nextSourceOnly() }, point);
     }
     case "warmup": {
       using stage = prepareWarmUp(run);
-      return await finishStage(run, { stage, nextBatch: () => batches.nextWarmUp() });
+      return await finishStage(run, { stage, nextBatch: () => batches.nextWarmUp() }, point);
     }
     case "stage1": {
-      const prepared = await prepareDenoise(run, batches);
+      const prepared = await prepareDenoise(run, batches, point);
       using _ = prepared.stage;
-      return await finishStage(run, prepared);
+      return await finishStage(run, prepared, point);
     }
   }
 }
@@ -129,17 +179,16 @@ function prepareWarmUp(run: Run): WarmUp {
   return new WarmUp(network, discriminator, { ...warmup, ...optimizer(run, warmup) });
 }
 
-async function prepareDenoise(run: Run, batches: Batches): Promise<Prepared<DenoiseBatch>> {
-  const { gpu, config, data, folder, network, observer, signal } = run;
-  const images = data.target.items.length;
-  observer.message(`stage1: soft labels and prototypes of ${images} target images`);
-  const { softLabels, bank } = await labelTarget(
-    network,
-    data.target,
-    folder.softLabelPath,
-    config.data.longSide,
-    signal,
-  );
+async function prepareDenoise(
+  run: Run,
+  batches: Batches,
+  point: ResumePoint | null,
+): Promise<Prepared<DenoiseBatch>> {
+  const { gpu, config, network } = run;
+  // Where there is a checkpoint of the stage, the soft labels were complete, and it holds the prototypes.
+  const { softLabels, bank } = point
+    ? { softLabels: new SoftLabels(run.folder.softLabelPath), bank: bankFor(network) }
+    : await makeSoftLabels(run);
   const encoder = createNetwork(config, gpu, network.classes);
   encoder.loadStateDict(network.stateDict());
   const { stage1 } = config.stages;
@@ -155,22 +204,36 @@ async function prepareDenoise(run: Run, batches: Batches): Promise<Prepared<Deno
   };
 }
 
+function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
+  const images = data.target.items.length;
+  observer.message(`stage1: soft labels and prototypes of ${images} target images`);
+  return labelTarget(network, data.target, folder.softLabelPath, config.data.longSide, signal);
+}
+
 function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {
   return { ...stage, seed: config.seed };
 }
 
-/** Runs the loop, then writes samples and result. */
+/** Runs the loop from where the stage stands, then writes samples and result. */
 async function finishStage<B>(
   run: Run,
   { stage, nextBatch, denoise }: Prepared<B>,
+  point: ResumePoint | null,
 ): Promise<StageResult | undefined> {
   const { config, data, folder, network, observer, signal } = run;
   const { steps } = config.stages[stage.name as StageName];
   const started = performance.now();
-  observer.stageStart({ name: stage.name, steps, firstStep: 0 });
+  const secondsSoFar = () => (point?.seconds ?? 0) + (performance.now() - started) / 1000;
+  const firstStep = point?.step ?? 0;
+  if (point) {
+    using checkpoint = new Checkpoint(point.path);
+    checkpoint.restore(stage.state());
+  }
+  observer.stageStart({ name: stage.name, steps, firstStep });
   const end = await runLoop({
     stage,
     steps,
+    firstStep,
     nextBatch,
     releaseBatch,
     evaluate: () => evaluate(network, run.validation, config.data.longSide),
@@ -178,14 +241,19 @@ async function finishStage<B>(
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,
     record: (record) => folder.appendMetrics(record),
-    checkpoint: (step) =>
-      writeCheckpoint(folder.checkpointPath(stage.name), stage.state(), {
+    checkpoint: async (step) => {
+      const state: CheckpointState = {
         config,
         classes: data.classes.names,
-        stage: stage.name,
+        stage: stage.name as StageName,
         step,
-      }),
-    checkpointEvery: config.evalEvery,
+        seconds: secondsSoFar(),
+      };
+      folder.syncMetrics();
+      folder.keepPreviousCheckpoint(stage.name);
+      await writeCheckpoint(folder.checkpointPath(stage.name), stage.state(), state);
+    },
+    checkpointEvery: config.checkpointEvery,
     observer,
     signal,
   });
@@ -203,7 +271,7 @@ async function finishStage<B>(
     mIoU: end.scores.mIoU,
     classIoU: byName(data.classes.names, end.scores.classIoU),
     pixelAccuracy: end.scores.pixelAccuracy,
-    seconds: (performance.now() - started) / 1000,
+    seconds: secondsSoFar(),
   };
   observer.stageEnd(result);
   return result;

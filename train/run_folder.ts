@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "./atomic_file.ts";
 import { DataError, describeFailure, shortList } from "./data_error.ts";
@@ -143,6 +144,20 @@ export class RunFolder implements Disposable {
     this.#metrics.truncateSync(new TextEncoder().encode(text.slice(0, end)).length);
   }
 
+  /** The stages in `result.json`, none where it was not written yet. */
+  readStages(): StageResult[] {
+    const path = join(this.path, "result.json");
+    if (!existsSync(path)) return [];
+    try {
+      return (JSON.parse(Deno.readTextFileSync(path)) as RunResult).stages;
+    } catch (error) {
+      throw new DataError(
+        `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,
+        { cause: error },
+      );
+    }
+  }
+
   /** Writes or replaces `result.json`. */
   writeResult(result: RunResult): void {
     writeJson(join(this.path, "result.json"), result);
@@ -151,6 +166,24 @@ export class RunFolder implements Disposable {
   /** The path of a checkpoint: `checkpoints/<name>.safetensors`. */
   checkpointPath(name: string): string {
     return join(this.path, "checkpoints", `${name}.safetensors`);
+  }
+
+  /** Makes room for a checkpoint: one that is there is kept beside it until the next. */
+  keepPreviousCheckpoint(name: string): void {
+    const path = this.checkpointPath(name);
+    if (existsSync(path)) Deno.renameSync(path, this.checkpointPath(`${name}.previous`));
+  }
+
+  /** The paths of the checkpoints of a stage that are there, the newest first. */
+  checkpoints(name: string): string[] {
+    return [name, `${name}.previous`].map((name) => this.checkpointPath(name)).filter((path) =>
+      existsSync(path)
+    );
+  }
+
+  /** Puts the metrics on the disk, so that they are there if a checkpoint is. */
+  syncMetrics(): void {
+    this.#metrics.syncDataSync();
   }
 
   /** The path of a sample image: `samples/<name>.png`. */
@@ -165,7 +198,7 @@ export class RunFolder implements Disposable {
 
   /** Puts the metrics on the disk and lets other processes in. */
   close(): void {
-    this.#metrics.syncDataSync();
+    this.syncMetrics();
     this.#metrics.close();
   }
 

@@ -56,6 +56,11 @@ export class SoftLabels {
   }
 }
 
+/** A prototype bank for the features of a network, all zero. */
+export function bankFor({ gpu, classes, featureChannels: channels }: DeepLab): PrototypeBank {
+  return new PrototypeBank(gpu, { classes, channels });
+}
+
 /**
  * Runs the warm-up model over the unlabelled target images: writes the soft label p_{t,0} of each at
  * a quarter of its size, and starts the prototypes from their features (eq. 4).
@@ -72,10 +77,7 @@ export async function labelTarget(
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   Deno.mkdirSync(folder, { recursive: true });
   const softLabels = new SoftLabels(folder);
-  const bank = new PrototypeBank(network.gpu, {
-    classes: network.classes,
-    channels: network.featureChannels,
-  });
+  const bank = bankFor(network);
   using loader = new Loader({ dataset, order: "sequential" });
   const { gpu, training } = network;
   network.eval();

@@ -194,7 +194,7 @@ Deno.test("SIGINT ends a training after the step under way, with a checkpoint an
     const errors = await new Response(child.stderr).text();
     assert.equal((await child.status).code, 130, errors);
     assert.match(text, /^Stopping after this step; /m);
-    assert.match(text, /^Stopped; .*run holds all there is so far$/m);
+    assert.match(text, /^Stopped; \.\/run train --resume .*run goes on$/m);
     const checkpoint = join(out, "checkpoints", "source.safetensors");
     const scores = await runProgram("eval", "--checkpoint", checkpoint, "--json");
     const { step } = JSON.parse(scores.stdout);

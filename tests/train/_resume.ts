@@ -1,0 +1,81 @@
+// What the tests of resuming share: a run of seconds, and all that it leaves behind.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { Safetensors } from "../../nn/safetensors.ts";
+import { startProgram } from "../cli/_program.ts";
+import { namesIn } from "./_folder.ts";
+
+const STAGES = ["source", "warmup", "stage1"] as const;
+/** Steps of every stage. */
+export const STEPS = 5;
+
+/** Three stages of a few steps on tiny images that all runs of a test share; a checkpoint every other step. */
+export function tinyConfig(folder: string, steps = STEPS): Record<string, unknown> {
+  const stage = { steps, scheduleSteps: steps };
+  return {
+    logEvery: 1,
+    evalEvery: 3,
+    checkpointEvery: 2,
+    network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
+    data: {
+      batch: 2,
+      cropHeight: 32,
+      cropWidth: 48,
+      longSide: 64,
+      streets: {
+        directory: join(folder, "streets"),
+        width: 64,
+        height: 32,
+        sourceTrain: 5,
+        targetTrain: 5,
+        targetVal: 2,
+      },
+    },
+    stages: { source: stage, warmup: { ...stage, discriminatorPlanes: 4 }, stage1: stage },
+  };
+}
+
+/** Every tensor of every last checkpoint, the records of all steps, and the scores. */
+export function outcomeOf(run: string): Record<string, unknown> {
+  const outcome: Record<string, unknown> = {};
+  for (const stage of STAGES) {
+    const path = join(run, "checkpoints", `${stage}.safetensors`);
+    const file = new Safetensors(Deno.readFileSync(path));
+    assert.ok(file.entries.size > 100);
+    for (const [name, { dtype }] of file.entries) {
+      const values = dtype === "F32" ? file.floats(name) : file.integers(name);
+      outcome[`${stage} ${name}`] = new Uint32Array(values.slice().buffer);
+    }
+  }
+  const { stages } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
+  outcome.stages = stages.map(({ seconds: _, ...rest }: Record<string, unknown>) => rest);
+  outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
+  outcome.labels = namesIn(join(run, "soft_labels")).map((name) =>
+    Deno.readFileSync(join(run, "soft_labels", name))
+  );
+  return outcome;
+}
+
+/** Compares two runs at zero tolerance. */
+export function assertSameOutcome(
+  found: Record<string, unknown>,
+  expected: Record<string, unknown>,
+) {
+  assert.deepEqual(Object.keys(found), Object.keys(expected));
+  for (const [name, value] of Object.entries(expected)) assert.deepEqual(found[name], value, name);
+}
+
+/** Starts a command and kills it, with no chance to tidy up, once `when` holds; false if it ended well first. */
+export async function killWhen(when: () => boolean, args: readonly string[]): Promise<boolean> {
+  const process = startProgram(args);
+  const output = process.output();
+  let ended = false;
+  output.then(() => ended = true);
+  while (!ended && !when()) await new Promise((resolve) => setTimeout(resolve, 1));
+  const killed = !ended;
+  if (killed) process.kill("SIGKILL");
+  const { code, stderr } = await output;
+  if (!killed) assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return killed;
+}
