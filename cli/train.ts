@@ -8,7 +8,7 @@ import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "./valu
 
 const LAYOUTS = ["gta5", "cityscapes"] as const;
 const PRESETS = ["default", "quick", "full"] as const;
-const STAGES = ["source", "warmup", "stage1", "oracle"] as const;
+const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
 
 /** The flags of `train`, as commander gives them. */
 export interface TrainFlags extends DeviceFlags {
@@ -32,8 +32,8 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .summary("adapt a network from a source to a target domain")
     .description(
       "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
-        "source-only training, adversarial warm-up, then stage 1 of ProDA (denoised pseudo labels and " +
-        "target structure). Without flags it runs on the built-in benchmark, streets.",
+        "source-only training, adversarial warm-up, then ProDA's stage 1 (denoised pseudo labels and " +
+        "target structure) and stages 2 and 3 (distillation). Without flags it runs on the built-in benchmark, streets.",
     )
     .optionsGroup("Data:")
     .option("--source <dir>", "labelled source images (default: streets)")
@@ -51,7 +51,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       parseName(PRESETS),
     )
     .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
-    .option("--stages <names>", "stages to run: source,warmup,stage1 or oracle", parseNames(STAGES))
+    .option(
+      "--stages <names>",
+      "stages to run, of source,warmup,stage1,stage2,stage3, or oracle",
+      parseNames(STAGES),
+    )
     .option(
       "--resume <dir>",
       "go on with the interrupted run in this folder; its config.json decides everything",

@@ -1,11 +1,19 @@
 // From decoded samples to the batches that stages take: random views, cut on the GPU.
 
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
-import { packImages, packLabels, warpImages, warpLabels, warpMaps } from "../kernels/warp.ts";
+import {
+  packImages,
+  packLabels,
+  warpImages,
+  warpLabelMaps,
+  warpLabels,
+  warpMaps,
+} from "../kernels/warp.ts";
 import { Random } from "../nn/random.ts";
 import type { Loader, Sample } from "./loader.ts";
 import { quarterOf, type SoftLabels } from "./soft_labels.ts";
 import type { DenoiseBatch } from "./stages/denoise.ts";
+import type { DistilBatch } from "./stages/distil.ts";
 import type { SourceOnlyBatch } from "./stages/source_only.ts";
 import type { SourceBatch } from "./stages/stage.ts";
 import type { WarmUpBatch } from "./stages/warm_up.ts";
@@ -53,20 +61,47 @@ export class Batches {
   async nextDenoise(softLabels: SoftLabels): Promise<DenoiseBatch> {
     const source = await this.#nextSource();
     const { samples, views, images } = await this.#nextTarget();
-    const { crop } = this.#options.view;
-    const strong = samples.map((sample) => strongView(this.#random(sample, "strong"), crop));
     return {
       source,
       target: {
         weak: images,
-        strong: warpMaps(
-          images,
-          strong.map(({ transform, colour }) => transform.imageView(colour)),
-          crop,
-        ),
-        strongViews: strong.map(({ transform }) => transform),
+        ...this.#strong(samples, images),
         softLabels: this.#softLabels(softLabels, samples, views),
       },
+    };
+  }
+
+  /** A batch of labelled source images, and of target images in two views with their pseudo labels. */
+  async nextDistil(): Promise<DistilBatch> {
+    const source = await this.#nextSource();
+    const { samples, views, images } = await this.#nextTarget();
+    const { gpu, view: { crop } } = this.#options;
+    const { strong, strongViews } = this.#strong(samples, images);
+    using packed = packLabels(gpu, samples.map(labelOf));
+    using weakLabels = warpLabels(packed, views.map((view) => view.imageView()), crop);
+    const quarter = quarterOf(crop);
+    const toQuarter = strongViews.map((view) => view.mapView(crop, quarter));
+    return {
+      source,
+      target: {
+        weak: images,
+        strong,
+        strongViews,
+        labels: warpLabelMaps(weakLabels, toQuarter, quarter),
+      },
+    };
+  }
+
+  #strong(
+    samples: readonly Sample[],
+    images: GpuArray,
+  ): { strong: GpuArray; strongViews: ViewTransform[] } {
+    const { crop } = this.#options.view;
+    const drawn = samples.map((sample) => strongView(this.#random(sample, "strong"), crop));
+    const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
+    return {
+      strong: warpMaps(images, views, crop),
+      strongViews: drawn.map(({ transform }) => transform),
     };
   }
 

@@ -127,8 +127,22 @@ export interface Stage1Config extends StageConfig {
   encoderStatistics: "batch" | "running";
 }
 
+/** Stages 2 and 3: distillation from the network of the stage before. */
+export interface DistilConfig extends StageConfig {
+  /** Pixels that the teacher is less sure of have no pseudo label. */
+  threshold: number;
+  /** Weight of the divergence from the teacher, β (eq. 12). */
+  beta: number;
+  /** What the teacher sees: the weak view (paper), or the student's strong view (official). */
+  teacherView: "weak" | "strong";
+  /** How the divergence is computed: as such (paper), or as the released code does. */
+  formula: "paper" | "official";
+  /** The student's first weights: the teacher's, or random ones. */
+  studentStart: "teacher" | "random";
+}
+
 /** A stage that `pipeline` can name; `oracle` is supervised training on the target's own labels. */
-export type StageName = "source" | "warmup" | "stage1" | "oracle";
+export type StageName = "source" | "warmup" | "stage1" | "stage2" | "stage3" | "oracle";
 
 /** Everything that decides what a run computes. */
 export interface RunConfig {
@@ -156,6 +170,10 @@ export interface RunConfig {
     warmup: WarmUpConfig;
     /** Stage 1 of ProDA. */
     stage1: Stage1Config;
+    /** Stage 2 of ProDA. */
+    stage2: DistilConfig;
+    /** Stage 3 of ProDA: stage 2 again, from its network. */
+    stage3: DistilConfig;
     /** Supervised training on target labels: what adaptation could reach at best. */
     oracle: StageConfig;
   };
@@ -198,7 +216,16 @@ const stage = {
   rampSteps: integerFrom(0),
 };
 
-const STAGES = ["source", "warmup", "stage1", "oracle"] as const;
+const distil = {
+  ...stage,
+  threshold: share,
+  beta: weight,
+  teacherView: oneOf(["weak", "strong"]),
+  formula: oneOf(["paper", "official"]),
+  studentStart: oneOf(["teacher", "random"]),
+};
+
+const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
 
 const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
   seed: integerFrom(0),
@@ -269,6 +296,8 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       emaDecay: share,
       encoderStatistics: oneOf(["batch", "running"]),
     }),
+    stage2: v.strictObject(distil),
+    stage3: v.strictObject(distil),
     oracle: v.strictObject(stage),
   }),
 });

@@ -105,14 +105,18 @@ export function regulariser(
  * @param teacher The teacher's probabilities, [N, K, H, W].
  * @param options.formula The divergence, the mean over pixels (paper), or the released code's: the
  *   softmax in the place of its logarithm, the mean over pixels and classes. That can be negative.
+ * @param options.mask Only pixels that are not 0 here count, [N, H, W]; all unless given.
  */
 export function distillationLoss(
   logits: Tensor,
   teacher: GpuArray,
-  { formula = "paper" }: { readonly formula?: Variant } = {},
+  { formula = "paper", mask = null }: {
+    readonly formula?: Variant;
+    readonly mask?: AnyArray | null;
+  } = {},
 ): Tensor {
   const official = formula === "official";
-  return klDivergence(logits, teacher, { divideByClasses: official, softmaxAsLog: official });
+  return klDivergence(logits, teacher, { mask, divideByClasses: official, softmaxAsLog: official });
 }
 
 function resizedTo(logits: Tensor, labels: GpuArray<"u32">): Tensor {

@@ -10,6 +10,7 @@ export type { AffineMatrix, ColourMatrix, WarpView } from "../kernels/warp.ts";
 export * from "./losses.ts";
 export * from "./prototypes.ts";
 export * from "./stages/denoise.ts";
+export * from "./stages/distil.ts";
 export * from "./stages/source_only.ts";
 export {
   type Losses,

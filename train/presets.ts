@@ -13,10 +13,19 @@ function short(steps: number, learningRate: number): StageConfig {
   return { ...sgd, steps, learningRate, headFactor: 1, scheduleSteps: steps, rampSteps: 20 };
 }
 
+/** Stages 2 and 3 of equation 12. */
+const distillation = {
+  threshold: 0.95,
+  beta: 1,
+  teacherView: "weak",
+  formula: "paper",
+  studentStart: "teacher",
+} as const;
+
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
-  pipeline: ["source", "warmup", "stage1"],
+  pipeline: ["source", "warmup", "stage1", "stage2", "stage3"],
   logEvery: 10,
   evalEvery: 350,
   checkpointEvery: 100,
@@ -70,6 +79,8 @@ const DEFAULT: RunConfig = {
       emaDecay: 0.99,
       encoderStatistics: "batch",
     },
+    stage2: { ...short(220, 0.02), ...distillation },
+    stage3: { ...short(220, 0.02), ...distillation },
     oracle: short(700, 0.1),
   },
 };
@@ -91,6 +102,8 @@ const QUICK: RunConfig = {
     source: short(80, 0.1),
     warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
     stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
+    stage2: { ...short(20, 0.02), ...distillation },
+    stage3: { ...short(20, 0.02), ...distillation },
     oracle: short(80, 0.1),
   },
 };
@@ -147,6 +160,8 @@ const FULL: RunConfig = {
       emaDecay: 0.999,
       encoderStatistics: "running",
     },
+    stage2: { ...published(6e-4, 10), ...distillation },
+    stage3: { ...published(6e-4, 10), ...distillation },
     oracle: published(2.5e-4, 10),
   },
 };

@@ -15,10 +15,12 @@ import { runLoop } from "./loop.ts";
 import { byName } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
+import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
 import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
+import { Distil } from "./stages/distil.ts";
 import { releaseBatch } from "./stages/batch.ts";
 import { SourceOnly } from "./stages/source_only.ts";
 import type { OptimizerOptions, Stage } from "./stages/stage.ts";
@@ -138,7 +140,8 @@ async function runStage(
     new Loader({ dataset, order: "shuffled", seed: config.seed, stream: `${name}/${stream}` });
   const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
   using source = load(labelled, "source");
-  using target = load(data.target, "target");
+  const isDistil = name === "stage2" || name === "stage3";
+  using target = load(isDistil ? await pseudoLabelled(run, name, point) : data.target, "target");
   for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
   const batches = new Batches(
     {
@@ -152,6 +155,11 @@ async function runStage(
     target,
   );
   switch (name) {
+    case "stage2":
+    case "stage3": {
+      using stage = prepareDistil(run, name);
+      return await finishStage(run, { stage, nextBatch: () => batches.nextDistil() }, point);
+    }
     case "source":
     case "oracle": {
       using stage = new SourceOnly(run.network, optimizer(run, config.stages[name]), name);
@@ -177,6 +185,37 @@ function prepareWarmUp(run: Run): WarmUp {
     seed,
   });
   return new WarmUp(network, discriminator, { ...warmup, ...optimizer(run, warmup) });
+}
+
+/** Target images with pseudo labels of the network as the stage before has left it. */
+async function pseudoLabelled(
+  { config, data, folder, network, observer, signal }: Run,
+  name: "stage2" | "stage3",
+  point: ResumePoint | null,
+): Promise<Dataset> {
+  const { threshold } = config.stages[name];
+  const { classes } = data;
+  const options = { folder: folder.pseudoLabelPath(name), classes };
+  if (!point) { // where there is a checkpoint of the stage, they were complete
+    observer.message(`${name}: pseudo labels of ${data.target.items.length} target images`);
+    const { longSide } = config.data;
+    await writePseudoLabels(network, data.target, { ...options, threshold, longSide, signal });
+  }
+  return withPseudoLabels(data.target, options);
+}
+
+function prepareDistil(run: Run, name: "stage2" | "stage3"): Distil {
+  const { gpu, config, network } = run;
+  const options = config.stages[name];
+  const teacher = createNetwork(config, gpu, network.classes);
+  if (options.studentStart === "random") {
+    using student = createNetwork(config, gpu, network.classes);
+    teacher.loadStateDict(network.stateDict());
+    network.loadStateDict(student.stateDict());
+  } else {
+    teacher.loadStateDict(network.stateDict());
+  }
+  return new Distil(network, teacher, { ...options, ...optimizer(run, options) }, name);
 }
 
 async function prepareDenoise(

@@ -1,6 +1,6 @@
 /**
  * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `samples/`
- * and, from stage 1 on, `soft_labels/`.
+ * and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
  *
  * @module
  */
@@ -194,6 +194,11 @@ export class RunFolder implements Disposable {
   /** The folder of the soft labels that stage 1 reads: `soft_labels`. */
   get softLabelPath(): string {
     return join(this.path, "soft_labels");
+  }
+
+  /** The folder of the hard pseudo labels that a stage reads. */
+  pseudoLabelPath(stage: string): string {
+    return join(this.path, "pseudo_labels", stage);
   }
 
   /** Puts the metrics on the disk and lets other processes in. */

@@ -7,7 +7,7 @@ import { encodeImage, readImage, readLabel } from "../../train/image.ts";
 import type { RunResult } from "../../train/observer.ts";
 import { runProgram, startProgram } from "./_program.ts";
 
-/** A run that takes seconds: three stages of two steps. */
+/** A run that takes seconds: five stages of two steps. */
 function tinyConfig(folder: string): Record<string, unknown> {
   const stage = { steps: 2, scheduleSteps: 2 };
   return {
@@ -28,7 +28,13 @@ function tinyConfig(folder: string): Record<string, unknown> {
         targetVal: 2,
       },
     },
-    stages: { source: stage, warmup: { ...stage, discriminatorPlanes: 4 }, stage1: stage },
+    stages: {
+      source: stage,
+      warmup: { ...stage, discriminatorPlanes: 4 },
+      stage1: stage,
+      stage2: stage,
+      stage3: stage,
+    },
   };
 }
 
@@ -67,17 +73,21 @@ Deno.test("train, eval and predict work on what the one before has written", () 
       ["source", 2],
       ["warmup", 2],
       ["stage1", 2],
+      ["stage2", 2],
+      ["stage3", 2],
     ]);
     assert.deepEqual(JSON.parse(await Deno.readTextFile(join(out, "result.json"))), result);
     assert.deepEqual([result.seed, typeof result.adapter], [3, "string"]);
     assert.match(run.stderr, /^source 2\/2 \| loss source \d/m);
-    assert.match(run.stderr, /^IoU in % +source +warmup +stage1$/m);
+    assert.match(run.stderr, /^IoU in % +source +warmup +stage1 +stage2 +stage3$/m);
 
     const metrics = (await Deno.readTextFile(join(out, "metrics.jsonl"))).trimEnd().split("\n");
-    assert.equal(metrics.length, 6);
+    assert.equal(metrics.length, 10);
     assert.deepEqual(names(join(out, "checkpoints")), [
       "source.safetensors",
       "stage1.safetensors",
+      "stage2.safetensors",
+      "stage3.safetensors",
       "warmup.safetensors",
     ]);
     assert.equal(JSON.parse(await Deno.readTextFile(join(out, "config.json"))).seed, 3);

@@ -10,7 +10,7 @@ import { assertSameOutcome, killWhen, outcomeOf, tinyConfig } from "./_resume.ts
 const wanted = Number(Deno.args[0] ?? 40);
 const folder = Deno.makeTempDirSync();
 const config = join(folder, "tiny.json");
-const steps = Math.max(5, wanted); // long enough to be killed that often
+const steps = Math.max(4, 3 * wanted); // long enough to be killed that often
 const values = tinyConfig(folder, steps);
 Deno.writeTextFileSync(config, JSON.stringify(values));
 const whole = join(folder, "whole");
@@ -36,12 +36,12 @@ for (let ended = false; !ended;) {
     break;
   }
   // Late enough that each run gets somewhere: a checkpoint comes every other step.
-  const until = performance.now() + 900 + Math.random() * (2500 + 1000 * seconds / wanted);
+  const until = performance.now() + 1000 + Math.random() * (500 + 1500 * seconds / wanted);
   if (await killWhen(() => performance.now() > until, args)) kills++;
   else ended = true;
 }
 assertSameOutcome(outcomeOf(killed), outcomeOf(whole));
 console.log(
-  `${kills} kills in ${runs} runs of 3 × ${steps} steps: every bit is as in a run without one`,
+  `${kills} kills in ${runs} runs of 5 × ${steps} steps: every bit is as in a run without one`,
 );
 Deno.removeSync(folder, { recursive: true });

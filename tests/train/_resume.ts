@@ -6,11 +6,11 @@ import { Safetensors } from "../../nn/safetensors.ts";
 import { startProgram } from "../cli/_program.ts";
 import { namesIn } from "./_folder.ts";
 
-const STAGES = ["source", "warmup", "stage1"] as const;
+const STAGES = ["source", "warmup", "stage1", "stage2", "stage3"] as const;
 /** Steps of every stage. */
-export const STEPS = 5;
+export const STEPS = 4;
 
-/** Three stages of a few steps on tiny images that all runs of a test share; a checkpoint every other step. */
+/** All stages, of a few steps each, on tiny images that all runs of a test share; a checkpoint every other step. */
 export function tinyConfig(folder: string, steps = STEPS): Record<string, unknown> {
   const stage = { steps, scheduleSteps: steps };
   return {
@@ -32,7 +32,13 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
         targetVal: 2,
       },
     },
-    stages: { source: stage, warmup: { ...stage, discriminatorPlanes: 4 }, stage1: stage },
+    stages: {
+      source: stage,
+      warmup: { ...stage, discriminatorPlanes: 4 },
+      stage1: stage,
+      stage2: stage,
+      stage3: stage,
+    },
   };
 }
 

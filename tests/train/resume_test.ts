@@ -1,6 +1,7 @@
 // Runs that are interrupted, in whatever moment, end as if they had not been.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { mergeConfig, presetConfig } from "../../train/config.ts";
 import type { TrainingObserver } from "../../train/observer.ts";
@@ -26,13 +27,7 @@ Deno.test("a run that is killed in every stage ends in the bits of one that is n
         return false;
       }
     };
-    const has = (name: string) => () => {
-      try {
-        return Deno.statSync(join(killed, name)).isFile;
-      } catch {
-        return false;
-      }
-    };
+    const has = (name: string) => () => existsSync(join(killed, name));
     const kill = async (...[when, args]: Parameters<typeof killWhen>) =>
       assert.ok(await killWhen(when, args), "the run ended before it was to be killed");
     const start = ["train", "--config", config, "--out", killed];
@@ -44,6 +39,8 @@ Deno.test("a run that is killed in every stage ends in the bits of one that is n
     await kill(has("soft_labels/000001.safetensors"), resume); // while labels are written
     await kill(has("checkpoints/stage1.previous.safetensors"), resume); // between old and new
     await kill(has("samples/stage1.png"), resume); // when only the result is missing
+    await kill(has("pseudo_labels/stage2/label"), resume); // while pseudo labels are written
+    await kill(holds(metrics, '"stage":"stage3","step":2'), resume);
     const last = await runProgram(...resume, "--json");
     assert.equal(last.code, 0, last.stderr);
     assertSameOutcome(outcomeOf(killed), outcomeOf(whole));
@@ -75,7 +72,7 @@ Deno.test("a damaged checkpoint is passed over for the one before, and said so",
     const expected = outcomeOf(out);
 
     for (const damage of ["a flipped bit", "a torn end"]) {
-      const path = join(out, "checkpoints", "stage1.safetensors");
+      const path = join(out, "checkpoints", "stage3.safetensors");
       const bytes = Deno.readFileSync(path);
       const flipped = bytes.slice();
       flipped[bytes.length - 100] ^= 1;
@@ -83,8 +80,8 @@ Deno.test("a damaged checkpoint is passed over for the one before, and said so",
       const messages: string[] = [];
       await resumeTraining(out, gpu, listener(messages), signal);
       const warning = messages.find((text) => text.startsWith("WARNING"));
-      assert.match(warning ?? "", /an earlier checkpoint is used.*stage1\.safetensors/, damage);
-      assert.ok(messages.includes(`stage1 from ${STEPS - 1}`), messages.join("\n"));
+      assert.match(warning ?? "", /an earlier checkpoint is used.*stage3\.safetensors/, damage);
+      assert.ok(messages.includes(`stage3 from ${STEPS - 2}`), messages.join("\n"));
       assertSameOutcome(outcomeOf(out), expected);
     }
   }));

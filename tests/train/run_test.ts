@@ -18,8 +18,10 @@ const LOSSES = {
   source: ["source"],
   warmup: ["source", "adversarial", "discriminator"],
   stage1: ["source", "symmetric", "structure", "regulariser"],
+  stage2: ["source", "pseudo", "distillation"],
+  stage3: ["source", "pseudo", "distillation"],
 };
-const STAGES = ["source", "warmup", "stage1"] as const;
+const STAGES = ["source", "warmup", "stage1", "stage2", "stage3"] as const;
 const STREET_NAMES = STREETS_TRAIN_IDS.map((id) => CLASSES[id].name);
 const STEPS = 2;
 
@@ -39,7 +41,13 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
       out: join(folder, name),
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
       data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
-      stages: { source: stage, warmup: { ...stage, discriminatorPlanes: 4 }, stage1: stage },
+      stages: {
+        source: stage,
+        warmup: { ...stage, discriminatorPlanes: 4 },
+        stage1: stage,
+        stage2: stage,
+        stage3: stage,
+      },
       ...values,
     },
     from: "the test",
@@ -122,6 +130,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
       "checkpoints",
       "config.json",
       "metrics.jsonl",
+      "pseudo_labels",
       "result.json",
       "samples",
       "soft_labels",
@@ -167,6 +176,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     }
     assert.equal(metrics.length, STAGES.length * STEPS);
     assert.equal(namesIn(join(config.out, "soft_labels")).length, 4);
+    assert.deepEqual(namesIn(join(config.out, "pseudo_labels")), ["stage2", "stage3"]);
     assert.deepEqual(
       namesIn(join(config.out, "samples")),
       STAGES.map((name) => `${name}.png`).sort(),
