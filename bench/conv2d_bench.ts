@@ -75,6 +75,9 @@ function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Op
   const [weight, weightArray] = upload(weightShape, "weight");
   const [cotangent, gradOutput] = upload(outputShape, "gradient of the output");
   const flops = conv2dFlops(sizes);
+  // Nothing is kept from run to run: packing is part of each.
+  const forget = () =>
+    [inputArray, weightArray, gradOutput].forEach(({ storage }) => gpu.pool.dropDerived(storage));
   let product = NaN; // ⟨output, cotangent⟩, which both gradients must reproduce
 
   const outputAt = (at: number): number => {
@@ -112,7 +115,10 @@ function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Op
     {
       name: `${name} forward`,
       flops,
-      run: () => conv2dForward(inputArray, weightArray, null, geometry),
+      run: () => {
+        forget();
+        return conv2dForward(inputArray, weightArray, null, geometry);
+      },
       check: (found) => {
         for (let sample = 0; sample < 200; sample++) {
           const at = Math.floor(random() * found.length);
@@ -124,13 +130,17 @@ function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Op
     {
       name: `${name} input gradient`,
       flops,
-      run: () => conv2dInputGradient(gradOutput, weightArray, x, geometry),
+      run: () => {
+        forget();
+        return conv2dInputGradient(gradOutput, weightArray, x, geometry);
+      },
       check: adjoint("input, its gradient", input),
     },
     {
       name: `${name} weight gradient`,
       flops,
       run: () => {
+        forget();
         const needs = { weight: true, bias: false };
         const { weight } = conv2dParameterGradients(
           gradOutput,

@@ -8,6 +8,7 @@ import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "./valu
 
 const LAYOUTS = ["gta5", "cityscapes"] as const;
 const PRESETS = ["default", "quick", "full"] as const;
+const RECIPES = ["paper", "official"] as const;
 const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
 
 /** The flags of `train`, as commander gives them. */
@@ -19,6 +20,7 @@ export interface TrainFlags extends DeviceFlags {
   target?: string | undefined;
   targetLayout?: typeof LAYOUTS[number] | undefined;
   out?: string | undefined;
+  recipe?: typeof RECIPES[number] | undefined;
   seed?: number | undefined;
   steps?: number | undefined;
   stages?: StageName[] | undefined;
@@ -49,6 +51,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--preset <name>",
       "default: streets in 12 minutes on two cores; quick: in 90 seconds;\nfull: the published recipe, for a large GPU and your data",
       parseName(PRESETS),
+    )
+    .option(
+      "--recipe <name>",
+      "where paper and released code disagree, follow the paper or the official code\n(default: the preset's choices)",
+      parseName(RECIPES),
     )
     .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
     .option(
@@ -85,10 +92,10 @@ Examples:
     .action(async (flags) => finish(await train(flags)));
 }
 
-/** The configuration that flags stand for: preset, then config file, then flags. */
+/** The configuration that flags stand for: preset, then recipe, config file and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
-  const { mergeConfig, presetConfig, readConfigFile, withSteps } = await import(
+  const { mergeConfig, presetConfig, readConfigFile, recipe, withSteps } = await import(
     "../train/config.ts"
   );
   const name = flags.preset ?? "default";
@@ -96,7 +103,10 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
   const file = flags.config === undefined
     ? []
     : [{ values: readConfigFile(flags.config), from: `config file ${flags.config}` }];
-  const config = mergeConfig(preset, ...file, {
+  const recipes = flags.recipe === undefined
+    ? []
+    : [{ values: recipe(flags.recipe), from: `recipe ${flags.recipe}` }];
+  const config = mergeConfig(preset, ...recipes, ...file, {
     values: {
       seed: flags.seed,
       out: flags.out,

@@ -8,6 +8,7 @@
 import * as v from "valibot";
 import { DataError, describeFailure } from "./data_error.ts";
 import { type Layout, LAYOUTS } from "./dataset.ts";
+import type { Variant } from "./losses.ts";
 import { nearest } from "./nearest.ts";
 import { type PresetName, PRESETS } from "./presets.ts";
 
@@ -125,6 +126,12 @@ export interface Stage1Config extends StageConfig {
   emaDecay: number;
   /** What the momentum encoder's batch norms use: the batch (official) or running statistics. */
   encoderStatistics: "batch" | "running";
+  /** Whether structure loss and regulariser are means over pixels (paper), or over classes too. */
+  normalisation: Variant;
+  /** Prototypes start from a mean over pixels (paper), or over the class means of images. */
+  prototypeStart: Variant;
+  /** Prototypes move once a step (paper), or once an image, in turn. */
+  prototypeUpdate: Variant;
 }
 
 /** Stages 2 and 3: distillation from the network of the stage before. */
@@ -136,7 +143,7 @@ export interface DistilConfig extends StageConfig {
   /** What the teacher sees: the weak view (paper), or the student's strong view (official). */
   teacherView: "weak" | "strong";
   /** How the divergence is computed: as such (paper), or as the released code does. */
-  formula: "paper" | "official";
+  formula: Variant;
   /** The student's first weights: the teacher's, or random ones. */
   studentStart: "teacher" | "random";
 }
@@ -216,12 +223,14 @@ const stage = {
   rampSteps: integerFrom(0),
 };
 
+const VARIANTS = ["paper", "official"] as const;
+
 const distil = {
   ...stage,
   threshold: share,
   beta: weight,
   teacherView: oneOf(["weak", "strong"]),
-  formula: oneOf(["paper", "official"]),
+  formula: oneOf(VARIANTS),
   studentStart: oneOf(["teacher", "random"]),
 };
 
@@ -295,6 +304,9 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       prototypeDecay: share,
       emaDecay: share,
       encoderStatistics: oneOf(["batch", "running"]),
+      normalisation: oneOf(VARIANTS),
+      prototypeStart: oneOf(VARIANTS),
+      prototypeUpdate: oneOf(VARIANTS),
     }),
     stage2: v.strictObject(distil),
     stage3: v.strictObject(distil),
@@ -305,6 +317,28 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
 /** A fresh copy of a preset. */
 export function presetConfig(name: PresetName): RunConfig {
   return structuredClone(PRESETS[name]);
+}
+
+/**
+ * Every choice in which the paper and its released code disagree, as one of them has it. Two are right
+ * here whatever the recipe: a view moves labels exactly as it moves the image, and no parameter is
+ * stepped twice.
+ */
+export function recipe(variant: Variant): Partially<RunConfig> {
+  const official = variant === "official";
+  const distil = { teacherView: official ? "strong" : "weak", formula: variant } as const;
+  return {
+    stages: {
+      stage1: {
+        encoderStatistics: official ? "batch" : "running",
+        normalisation: variant,
+        prototypeStart: variant,
+        prototypeUpdate: variant,
+      },
+      stage2: distil,
+      stage3: distil,
+    },
+  };
 }
 
 /** Some keys of a configuration and where they come from, for errors: `config file my.json`. */

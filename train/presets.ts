@@ -13,6 +13,13 @@ function short(steps: number, learningRate: number): StageConfig {
   return { ...sgd, steps, learningRate, headFactor: 1, scheduleSteps: steps, rampSteps: 20 };
 }
 
+/** Choices of stage 1 in which the released code differs. */
+const asInThePaper = {
+  normalisation: "paper",
+  prototypeStart: "paper",
+  prototypeUpdate: "paper",
+} as const;
+
 /** Stages 2 and 3 of equation 12. */
 const distillation = {
   threshold: 0.95,
@@ -78,6 +85,7 @@ const DEFAULT: RunConfig = {
       prototypeDecay: 0.99,
       emaDecay: 0.99,
       encoderStatistics: "batch",
+      ...asInThePaper,
     },
     stage2: { ...short(220, 0.02), ...distillation },
     stage3: { ...short(220, 0.02), ...distillation },
@@ -159,6 +167,7 @@ const FULL: RunConfig = {
       prototypeDecay: 0.9999,
       emaDecay: 0.999,
       encoderStatistics: "running",
+      ...asInThePaper,
     },
     stage2: { ...published(6e-4, 10), ...distillation },
     stage3: { ...published(6e-4, 10), ...distillation },

@@ -226,7 +226,10 @@ async function prepareDenoise(
   const { gpu, config, network } = run;
   // Where there is a checkpoint of the stage, the soft labels were complete, and it holds the prototypes.
   const { softLabels, bank } = point
-    ? { softLabels: new SoftLabels(run.folder.softLabelPath), bank: bankFor(network) }
+    ? {
+      softLabels: new SoftLabels(run.folder.softLabelPath),
+      bank: bankFor(network, prototypeVariants(config)),
+    }
     : await makeSoftLabels(run);
   const encoder = createNetwork(config, gpu, network.classes);
   encoder.loadStateDict(network.stateDict());
@@ -246,7 +249,13 @@ async function prepareDenoise(
 function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
   const images = data.target.items.length;
   observer.message(`stage1: soft labels and prototypes of ${images} target images`);
-  return labelTarget(network, data.target, folder.softLabelPath, config.data.longSide, signal);
+  const { longSide } = config.data;
+  const variants = prototypeVariants(config);
+  return labelTarget(network, data.target, folder.softLabelPath, longSide, signal, variants);
+}
+
+function prototypeVariants({ stages: { stage1 } }: RunConfig) {
+  return { startVariant: stage1.prototypeStart, updateVariant: stage1.prototypeUpdate };
 }
 
 function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {

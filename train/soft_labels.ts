@@ -15,7 +15,7 @@ import { writeFileAtomic } from "./atomic_file.ts";
 import type { Dataset } from "./dataset.ts";
 import { sameSizeBatches, uploadSamples } from "./evaluate.ts";
 import { Loader, type Sample } from "./loader.ts";
-import { PrototypeBank } from "./prototypes.ts";
+import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
 import { input } from "./stages/input.ts";
 
 /** A quarter of a size, the scale of every target loss; at least one pixel. */
@@ -56,9 +56,15 @@ export class SoftLabels {
   }
 }
 
+/** How prototypes start and move; as in the paper unless given. */
+export type PrototypeVariants = Pick<PrototypeBankOptions, "startVariant" | "updateVariant">;
+
 /** A prototype bank for the features of a network, all zero. */
-export function bankFor({ gpu, classes, featureChannels: channels }: DeepLab): PrototypeBank {
-  return new PrototypeBank(gpu, { classes, channels });
+export function bankFor(
+  { gpu, classes, featureChannels: channels }: DeepLab,
+  variants: PrototypeVariants = {},
+): PrototypeBank {
+  return new PrototypeBank(gpu, { classes, channels, ...variants });
 }
 
 /**
@@ -66,6 +72,7 @@ export function bankFor({ gpu, classes, featureChannels: channels }: DeepLab): P
  * a quarter of its size, and starts the prototypes from their features (eq. 4).
  *
  * @param longSide What an image's long side is resized to.
+ * @param variants How the prototypes start and will move.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function labelTarget(
@@ -74,10 +81,11 @@ export async function labelTarget(
   folder: string,
   longSide: number,
   signal: AbortSignal,
+  variants: PrototypeVariants = {},
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   Deno.mkdirSync(folder, { recursive: true });
   const softLabels = new SoftLabels(folder);
-  const bank = bankFor(network);
+  const bank = bankFor(network, variants);
   using loader = new Loader({ dataset, order: "sequential" });
   const { gpu, training } = network;
   network.eval();

@@ -277,3 +277,31 @@ Deno.test("source-only learns one batch by heart", async () => {
   assert.ok(values.at(-1) as number < first / 5, `losses: ${values.join(", ")}`);
   for (const array of [...batches.flatMap(arraysIn), ...losses]) array.release();
 });
+
+Deno.test("with the official normalisation, structure loss and regulariser are means over classes too", async () => {
+  const { options, ...expected } = golden.stage1;
+  const gpu = await testGpu();
+  const fill = new Fill(expected.salt);
+  using network = networkOf(gpu, fill);
+  const bank = new PrototypeBank(gpu, { classes, channels: golden.network.headChannels });
+  const encoder = encoderOf(gpu, fill);
+  gpu.write(bank.prototypes, fill.signed("prototypes", bank.prototypes.size));
+  using stage = new Denoise(network, encoder, bank, {
+    ...options,
+    seed: 0,
+    normalisation: "official",
+  });
+  const batches = denoiseBatches(gpu, fill, golden.stage1);
+  const found = await take(stage.step(batches[0] as DenoiseBatch, 0));
+  const [paper] = expected.losses as [Record<string, number>];
+  for (
+    const [name, share] of [["source", 1], ["structure", classes], [
+      "regulariser",
+      classes,
+    ]] as const
+  ) {
+    const wanted = (paper[name] as number) / share;
+    assert.ok(Math.abs((found[name] as number) / wanted - 1) < 1e-4, `${name} is ${found[name]}`);
+  }
+  batches.forEach(releaseBatch);
+});

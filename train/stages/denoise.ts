@@ -10,7 +10,7 @@ import { add, scale } from "../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
 import type { Tensor } from "../../nn/tensor.ts";
-import { regulariser, sourceLoss, structureLoss, symmetricLoss } from "../losses.ts";
+import { regulariser, sourceLoss, structureLoss, symmetricLoss, type Variant } from "../losses.ts";
 import type { PrototypeBank } from "../prototypes.ts";
 import type { ViewTransform } from "../views.ts";
 import { input } from "./input.ts";
@@ -44,6 +44,8 @@ export interface DenoiseOptions extends OptimizerOptions {
    * code does, or the student's running ones, which mix both domains. It never has dropout here.
    */
   readonly encoderStatistics: "batch" | "running";
+  /** Whether structure loss and regulariser are means over pixels (paper), or over classes too (official). */
+  readonly normalisation: Variant;
 }
 
 /** What a step takes. */
@@ -183,7 +185,7 @@ export class Denoise implements Stage<DenoiseBatch> {
 
   /** The target terms of equation 11, on the strong view. */
   #learn(strong: GpuArray, teaching: Teaching): Losses {
-    const { alpha, beta, gamma1, gamma2, temperature } = this.#options;
+    const { alpha, beta, gamma1, gamma2, temperature, normalisation } = this.#options;
     const [, height = 0, width = 0] = teaching.labels.shape;
     return scope(() => {
       const prediction = this.network.forward(input(strong));
@@ -194,9 +196,9 @@ export class Denoise implements Stage<DenoiseBatch> {
         this.#bank.distancesOf(features),
         teaching.distances,
         teaching.mask,
-        { temperature },
+        { temperature, normalisation },
       );
-      const prior = regulariser(logits);
+      const prior = regulariser(logits, { normalisation });
       backward(sum(symmetric, scale(structure, gamma1), scale(prior, gamma2)));
       return {
         symmetric: symmetric.array.retain(),
