@@ -60,7 +60,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,stage2,stage3, or oracle",
+      "stages to run, of source,warmup,stage1,stage2,stage3, or oracle\n(default: the first three; all five with --preset full)",
       parseNames(STAGES),
     )
     .option(

@@ -32,7 +32,7 @@ const distillation = {
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
-  pipeline: ["source", "warmup", "stage1", "stage2", "stage3"],
+  pipeline: ["source", "warmup", "stage1"], // on streets, stages 2 and 3 add nothing to it
   logEvery: 10,
   evalEvery: 350,
   checkpointEvery: 100,
@@ -129,6 +129,7 @@ const published = (learningRate: number, headFactor: number): StageConfig => ({
 const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
+  pipeline: ["source", "warmup", "stage1", "stage2", "stage3"],
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,

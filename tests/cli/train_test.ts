@@ -11,6 +11,7 @@ import { runProgram, startProgram } from "./_program.ts";
 function tinyConfig(folder: string): Record<string, unknown> {
   const stage = { steps: 2, scheduleSteps: 2 };
   return {
+    pipeline: ["source", "warmup", "stage1", "stage2", "stage3"],
     logEvery: 1,
     evalEvery: 2,
     network: { blocks: [1, 1, 1, 1], width: 8, headChannels: 16, groups: 4, dilations: [1, 2] },

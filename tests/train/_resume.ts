@@ -14,6 +14,7 @@ export const STEPS = 4;
 export function tinyConfig(folder: string, steps = STEPS): Record<string, unknown> {
   const stage = { steps, scheduleSteps: steps };
   return {
+    pipeline: [...STAGES],
     logEvery: 1,
     evalEvery: 3,
     checkpointEvery: 2,

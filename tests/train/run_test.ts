@@ -39,6 +39,7 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
   return mergeConfig(presetConfig("quick"), {
     values: {
       out: join(folder, name),
+      pipeline: [...STAGES],
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
       data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
       stages: {
