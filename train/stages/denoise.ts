@@ -10,7 +10,7 @@ import { add, scale } from "../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
 import type { Tensor } from "../../nn/tensor.ts";
-import { regulariser, sourceLoss, structureLoss, symmetricLoss, type Variant } from "../losses.ts";
+import { regulariser, structureLoss, symmetricLoss, type Variant } from "../losses.ts";
 import type { PrototypeBank } from "../prototypes.ts";
 import type { ViewTransform } from "../views.ts";
 import { input } from "./input.ts";
@@ -122,12 +122,7 @@ export class Denoise implements Stage<DenoiseBatch> {
   /** One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`. */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const sourceTerm = scope(() => {
-      const { logits } = this.network.forward(input(source.images));
-      const loss = sourceLoss(logits, source.labels);
-      backward(loss);
-      return loss.array.retain();
-    });
+    const sourceTerm = this.#trainer.learnSource(source);
     const teaching = this.#teach(target);
     const targetTerms = this.#learn(target.strong, teaching);
     this.#trainer.update(step);

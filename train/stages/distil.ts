@@ -7,7 +7,7 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import { add, scale } from "../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
-import { distillationLoss, selfTrainingLoss, sourceLoss, type Variant } from "../losses.ts";
+import { distillationLoss, selfTrainingLoss, type Variant } from "../losses.ts";
 import type { ViewTransform } from "../views.ts";
 import { input } from "./input.ts";
 import {
@@ -87,12 +87,7 @@ export class Distil implements Stage<DistilBatch> {
   /** One optimiser update; its losses are `source`, `pseudo` and `distillation`. */
   step({ source, target }: DistilBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const sourceTerm = scope(() => {
-      const { logits } = this.network.forward(input(source.images));
-      const loss = sourceLoss(logits, source.labels);
-      backward(loss);
-      return loss.array.retain();
-    });
+    const sourceTerm = this.#trainer.learnSource(source);
     const targetTerms = this.#learn(target);
     this.#trainer.update(step);
     return { source: sourceTerm, ...targetTerms };

@@ -2,9 +2,6 @@
 
 import type { AnyArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { backward, scope } from "../../nn/tape.ts";
-import { sourceLoss } from "../losses.ts";
-import { input } from "./input.ts";
 import {
   type Losses,
   NetworkTrainer,
@@ -46,12 +43,7 @@ export class SourceOnly implements Stage<SourceOnlyBatch> {
   /** One optimiser update; its loss is `source`. */
   step({ source }: SourceOnlyBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const loss = scope(() => {
-      const { logits } = this.network.forward(input(source.images));
-      const loss = sourceLoss(logits, source.labels);
-      backward(loss);
-      return loss.array.retain();
-    });
+    const loss = this.#trainer.learnSource(source);
     this.#trainer.update(step);
     return { source: loss };
   }

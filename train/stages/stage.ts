@@ -4,6 +4,9 @@ import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
+import { backward, scope } from "../../nn/tape.ts";
+import { sourceLoss } from "../losses.ts";
+import { input } from "./input.ts";
 
 /** Named losses of one step: scalars on the GPU, which the caller reads when it wants and releases. */
 export type Losses = Readonly<Record<string, GpuArray>>;
@@ -84,6 +87,16 @@ export class NetworkTrainer {
   begin(step: number): void {
     this.network.train();
     this.network.setStep(this.#options.seed, step);
+  }
+
+  /** Adds the gradients of the cross entropy of labelled source images; returns the loss. */
+  learnSource({ images, labels }: SourceBatch): GpuArray {
+    return scope(() => {
+      const { logits } = this.network.forward(input(images));
+      const loss = sourceLoss(logits, labels);
+      backward(loss);
+      return loss.array.retain();
+    });
   }
 
   /** Applies the gradients that have been accumulated, and clears them. */
