@@ -10,6 +10,7 @@ import {
 import { fill } from "../../kernels/elementwise.ts";
 import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan_loss.ts";
 import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
+import { ntXentBackward, ntXentForward } from "../../kernels/nt_xent.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import { uniformPriorBackward, uniformPriorForward } from "../../kernels/uniform_prior.ts";
 import type { WeightedMean } from "../../kernels/weighted_mean.ts";
@@ -190,4 +191,26 @@ function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
     [],
     (gradOutput, weight) => ganLossBackward(loss, gradOutput, scores.array, label, weight),
   );
+}
+
+/**
+ * NT-Xent, the contrastive loss of SimCLR (Chen et al., 2020, equation 1): the mean over rows of −log of
+ * the share of their partner in the softmax over all other rows.
+ *
+ * @param similarities [2B, 2B], of rows of length 1; rows i and i + B are two views of the same thing.
+ * @param temperature τ, by which similarities are divided.
+ * @throws {TypeError} If the matrix is not square with an even number of rows.
+ */
+export function ntXent(similarities: Tensor, temperature: number): Tensor {
+  const { logSums, ...mean } = ntXentForward(similarities.array, temperature);
+  const loss = recordMean(
+    "ntXent",
+    mean,
+    similarities,
+    [logSums],
+    (gradOutput, weight) =>
+      ntXentBackward(gradOutput, similarities.array, { logSums, weight }, temperature),
+  );
+  logSums.release();
+  return loss;
 }

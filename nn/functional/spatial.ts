@@ -8,6 +8,8 @@ import {
 import { maxPool2dBackward, maxPool2dForward, type PoolWindows } from "../../kernels/max_pool2d.ts";
 import type { Size } from "../../kernels/planes.ts";
 import { resizeBilinearBackward, resizeBilinearForward } from "../../kernels/resize.ts";
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { samplePlanesBackward, samplePlanesForward } from "../../kernels/sample_planes.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -71,5 +73,20 @@ export function resizeBilinear(x: Tensor, size: Size): Tensor {
   const output = resizeBilinearForward(x.array, size);
   return record("resizeBilinear", output, [x], [], (gradOutput) => [
     resizeBilinearBackward(gradOutput, shape),
+  ]);
+}
+
+/**
+ * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N, P, C].
+ *
+ * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel; one
+ *   outside the map gives what is nearest to it.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function samplePlanes(x: Tensor, places: GpuArray): Tensor {
+  const [, , height = 0, width = 0] = x.shape;
+  const output = samplePlanesForward(x.array, places);
+  return record("samplePlanes", output, [x], [places], (gradOutput) => [
+    samplePlanesBackward(gradOutput, places, { height, width }),
   ]);
 }
