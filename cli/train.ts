@@ -25,6 +25,7 @@ export interface TrainFlags extends DeviceFlags {
   steps?: number | undefined;
   stages?: StageName[] | undefined;
   resume?: string | undefined;
+  recompute?: boolean | undefined;
   json?: boolean | undefined;
 }
 
@@ -72,6 +73,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option(
+      "--recompute",
+      "run blocks again in the backward instead of keeping activations:\nthe same bits, a third slower, a fraction of the memory",
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
     .option("--json", "print the result as JSON; progress goes to standard error")
@@ -111,6 +116,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
       seed: flags.seed,
       out: flags.out,
       pipeline: flags.stages,
+      memory: { recompute: flags.recompute },
       data: {
         sourceDirectory: flags.source,
         sourceLayout: flags.sourceLayout,

@@ -96,8 +96,23 @@ export interface NormGradients {
 export function batchNormForward(
   x: GpuArray,
   arrays: BatchNormArrays,
-  { training, momentum, eps, relu }: BatchNormOptions,
+  options: BatchNormOptions,
 ): NormForward {
+  const { relu } = options;
+  const coefficients = batchNormCoefficients(x, arrays, options);
+  return { output: normalisePlanes(x, { coefficients, relu }), coefficients, relu };
+}
+
+/**
+ * The coefficients of {@link batchNormForward}, [C, 4]; moves the running statistics in training.
+ *
+ * @throws As {@link batchNormForward} does.
+ */
+export function batchNormCoefficients(
+  x: GpuArray,
+  arrays: BatchNormArrays,
+  { training, momentum, eps }: Omit<BatchNormOptions, "relu">,
+): GpuArray {
   const { images, channels, plane } = planeSizes("batchNorm", x);
   checkChannels("batchNorm", channels, { ...arrays });
   if (training && images * plane < 2) {
@@ -117,8 +132,7 @@ export function batchNormForward(
   } else {
     dispatch(fromRunning, { ...arrays, coefficients }, params, grid);
   }
-  const output = normalisePlanes(x, { coefficients, relu });
-  return { output, coefficients, relu };
+  return coefficients;
 }
 
 /**

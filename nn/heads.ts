@@ -5,6 +5,7 @@ import { add, mulChannels, relu, sigmoid } from "./functional/elementwise.ts";
 import { concatChannels, globalAveragePool } from "./functional/spatial.ts";
 import { chain, Conv2d, Dropout2d, GroupNorm, Linear, ModuleList, Sequential } from "./layers.ts";
 import { Layer, Module } from "./module.ts";
+import { recompute } from "./recompute.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** What a segmentation network returns. */
@@ -23,6 +24,8 @@ export interface HeadOptions {
   readonly classes: number;
   /** Dilations of the 3×3 branches. */
   readonly dilations: readonly number[];
+  /** Whether the head keeps no activations and runs again in the backward (default false). */
+  readonly recompute?: boolean | undefined;
 }
 
 /** Shape of the ProDA head. */
@@ -78,6 +81,7 @@ export class ProdaHead extends Head {
   readonly #bottleneck: Sequential;
   readonly #dropout: Dropout2d;
   readonly #classifier: Conv2d;
+  readonly #recompute: boolean;
 
   /**
    * Registers `conv2d_list`, `bottleneck` and `head`.
@@ -87,6 +91,7 @@ export class ProdaHead extends Head {
   constructor(gpu: Gpu, options: ProdaHeadOptions) {
     super();
     const { inputs, classes, dilations, channels, groups, dropout } = options;
+    this.#recompute = options.recompute ?? false;
     const branch = (geometry: { kernel: number; padding?: number; dilation?: number }) =>
       new Sequential(
         new Conv2d(gpu, { inputs, outputs: channels, ...geometry }),
@@ -120,6 +125,11 @@ export class ProdaHead extends Head {
 
   /** [N, inputs, h, w] → features [N, channels, h, w] (after dropout) and logits. */
   override forward(x: Tensor): Prediction {
+    const features = this.#recompute ? recompute([x], (x) => this.#features(x)) : this.#features(x);
+    return { features, logits: this.#classifier.forward(features) };
+  }
+
+  #features(x: Tensor): Tensor {
     const branches = Array.from(this.#branches, (branch) => branch.forward(x));
     const joined = concatChannels(branches);
     for (const branch of branches) branch.dispose();
@@ -127,7 +137,7 @@ export class ProdaHead extends Head {
     joined.dispose();
     const features = this.#dropout.forward(normal);
     if (features !== normal) normal.dispose();
-    return { features, logits: this.#classifier.forward(features) };
+    return features;
   }
 }
 
@@ -138,7 +148,7 @@ export class ProdaHead extends Head {
 export class ClassicHead extends Head {
   readonly #branches: ModuleList<Conv2d>;
 
-  /** Registers `conv2d_list.0` and on. */
+  /** Registers `conv2d_list.0` and on. It has nothing to recompute: all branches read the input. */
   constructor(gpu: Gpu, { inputs, classes, dilations }: HeadOptions) {
     super();
     this.#branches = this.child(

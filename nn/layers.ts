@@ -7,6 +7,7 @@ import { dropout2d } from "./functional/dropout2d.ts";
 import { groupNorm } from "./functional/group_norm.ts";
 import { linear } from "./functional/linear.ts";
 import { Layer, Module } from "./module.ts";
+import { once } from "./recompute.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A step of a chain. */
@@ -219,7 +220,7 @@ export class Dropout2d extends Layer {
       rate: this.rate,
       seed: this.#seed,
       step: this.#step,
-      layer: this.#passes++,
+      layer: once(() => this.#passes++),
     });
   }
 }

@@ -13,6 +13,7 @@ export * from "./module.ts";
 export * from "./optim.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
 export * from "./random.ts";
+export * from "./recompute.ts";
 export * from "./resnet.ts";
 export {
   type ByteSource,

@@ -5,6 +5,7 @@ import { addRelu } from "./functional/elementwise.ts";
 import { maxPool2d } from "./functional/spatial.ts";
 import { BatchNorm2d, chain, Conv2d, Sequential } from "./layers.ts";
 import { Layer } from "./module.ts";
+import { recompute } from "./recompute.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Channels that leave a block, in units of its inner channels. */
@@ -30,16 +31,21 @@ export interface BottleneckOptions {
   readonly dilation: number;
   /** Whether the shortcut is a 1×1 convolution with a norm. */
   readonly downsample: boolean;
+  /** Whether the block keeps no activations and runs again in the backward (default false). */
+  readonly recompute?: boolean | undefined;
 }
 
 /** 1×1 → 3×3 → 1×1, each with a batch norm, plus the shortcut (He et al., 2016). */
 export class Bottleneck extends Layer {
   readonly #body: readonly (Layer | ((x: Tensor) => Tensor))[];
   readonly #downsample: Sequential | null;
+  readonly #recompute: boolean;
 
   /** Registers `conv1 bn1 conv2 bn2 conv3 bn3` and, if asked for, `downsample.0 downsample.1`. */
-  constructor(gpu: Gpu, { inputs, planes, stride, dilation, downsample }: BottleneckOptions) {
+  constructor(gpu: Gpu, options: BottleneckOptions) {
     super();
+    const { inputs, planes, stride, dilation, downsample } = options;
+    this.#recompute = options.recompute ?? false;
     const outputs = EXPANSION * planes;
     const conv = (options: ConstructorParameters<typeof Conv2d>[1]): Conv2d =>
       new Conv2d(gpu, { ...options, bias: false });
@@ -64,6 +70,10 @@ export class Bottleneck extends Layer {
 
   /** [N, inputs, H, W] → [N, 4 planes, ⌈H / stride⌉, ⌈W / stride⌉]. */
   override forward(x: Tensor): Tensor {
+    return this.#recompute ? recompute([x], (x) => this.#run(x)) : this.#run(x);
+  }
+
+  #run(x: Tensor): Tensor {
     const shortcut = this.#downsample?.forward(x) ?? x;
     return chain(x, [
       ...this.#body,
@@ -82,6 +92,8 @@ export interface ResNetOptions {
   readonly blocks: readonly number[];
   /** Channels of the stem; the official width is 64. */
   readonly width: number;
+  /** Whether blocks keep no activations and run again in the backward (default false). */
+  readonly recompute?: boolean | undefined;
 }
 
 /**
@@ -98,7 +110,7 @@ export class ResNet extends Layer {
    *
    * @throws {RangeError} If there are not four positive block counts, or no width.
    */
-  constructor(gpu: Gpu, { blocks, width }: ResNetOptions) {
+  constructor(gpu: Gpu, { blocks, width, recompute }: ResNetOptions) {
     super();
     if (blocks.length !== LAYERS.length || !blocks.every(isPositiveInteger)) {
       throw new RangeError(
@@ -134,6 +146,7 @@ export class ResNet extends Layer {
           stride: first ? stride : 1,
           dilation,
           downsample: first,
+          recompute,
         });
         inputs = EXPANSION * planes;
         return made;

@@ -100,6 +100,8 @@ interface Frame {
 const frames: Frame[] = [];
 let nextId = 0;
 let recording = true;
+/** Operations so far that lead to a gradient, recorded or not. */
+let differentiable = 0;
 
 function needsGradient(tensor: Tensor | null): boolean {
   return tensor !== null && (tensor.requiresGrad || tensor.node !== undefined);
@@ -121,16 +123,36 @@ export function record(
   saved: readonly AnyArray[],
   backward: Backward,
 ): Tensor {
+  const leads = inputs.some(needsGradient);
+  if (leads) differentiable++;
+  return leads && recording
+    ? recordNode(name, output, inputs, saved, backward)
+    : inScope(new Tensor(output));
+}
+
+/**
+ * {@link record} where a gradient leads on that the inputs do not show.
+ *
+ * @internal
+ */
+export function recordNode(
+  name: string,
+  output: GpuArray,
+  inputs: readonly (Tensor | null)[],
+  saved: readonly AnyArray[],
+  backward: Backward,
+): Tensor {
   const result = new Tensor(output);
-  if (recording && inputs.some(needsGradient)) {
-    // Keep only what leads to a gradient: other inputs need not outlive the forward.
-    const kept = inputs.map((input) => (needsGradient(input) ? input : null));
-    const node = new Node(nextId++, name, kept, saved, backward);
-    result.node = node;
-    frames[0]?.nodes.add(node);
-  }
-  frames.at(-1)?.tensors.add(result);
-  return result;
+  // Keep only what leads to a gradient: other inputs need not outlive the forward.
+  const kept = inputs.map((input) => (needsGradient(input) ? input : null));
+  result.node = new Node(nextId++, name, kept, saved, backward);
+  frames[0]?.nodes.add(result.node);
+  return inScope(result);
+}
+
+function inScope(tensor: Tensor): Tensor {
+  frames.at(-1)?.tensors.add(tensor);
+  return tensor;
 }
 
 /**
@@ -170,20 +192,36 @@ function tensorsIn(value: unknown): Set<Tensor> {
 
 /** A tensor of the same numbers that no gradient passes; it belongs to the current scope. */
 export function detach(tensor: Tensor): Tensor {
-  const result = new Tensor(tensor.array.retain());
-  frames.at(-1)?.tensors.add(result);
-  return result;
+  return inScope(new Tensor(tensor.array.retain()));
 }
 
 /** Runs `fn` without recording: nothing inside keeps activations for a backward. */
 export function noGrad<T>(fn: () => T): T {
+  return withRecording(false, fn);
+}
+
+/**
+ * Runs `fn` with or without recording.
+ *
+ * @internal
+ */
+export function withRecording<T>(on: boolean, fn: () => T): T {
   const before = recording;
-  recording = false;
+  recording = on;
   try {
     return fn();
   } finally {
     recording = before;
   }
+}
+
+/**
+ * Whether operations are recorded, and how many so far lead to a gradient.
+ *
+ * @internal
+ */
+export function recordingState(): { readonly recording: boolean; readonly differentiable: number } {
+  return { recording, differentiable };
 }
 
 /**

@@ -32,6 +32,12 @@ export interface NetworkConfig {
   dropout: number;
 }
 
+/** What is given up for less GPU memory. */
+export interface MemoryConfig {
+  /** Whether blocks run again in the backward instead of keeping activations; the same bits, slower. */
+  recompute: boolean;
+}
+
 /** Where images come from and how they are cut. */
 export interface DataConfig {
   /** Folder of the labelled source images; null for the built-in benchmark, streets. */
@@ -167,6 +173,8 @@ export interface RunConfig {
   checkpointEvery: number;
   /** The network. */
   network: NetworkConfig;
+  /** What is given up for less GPU memory. */
+  memory: MemoryConfig;
   /** The data. */
   data: DataConfig;
   /** The settings of each stage. */
@@ -204,6 +212,7 @@ const integerFrom = (least: number) =>
   );
 const count = integerFrom(1);
 const positive = number("a number above 0", (value) => value > 0);
+const toggle = v.boolean("true or false");
 const weight = number("a number of at least 0", (value) => value >= 0);
 const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1);
 const belowOne = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
@@ -261,6 +270,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
     dilations: v.pipe(v.array(count, "a list of whole numbers"), v.nonEmpty("at least one number")),
     dropout: belowOne,
   }),
+  memory: v.strictObject({ recompute: toggle }),
   data: v.strictObject({
     sourceDirectory: folder,
     sourceLayout: oneOf(LAYOUTS),

@@ -45,6 +45,7 @@ const DEFAULT: RunConfig = {
     dilations: [1, 2, 4, 6],
     dropout: 0.1,
   },
+  memory: { recompute: false },
   data: {
     sourceDirectory: null,
     sourceLayout: "gta5",

@@ -124,8 +124,12 @@ async function trainStages(
 }
 
 /** The network of a configuration, with its starting weights. */
-export function createNetwork({ network, seed }: RunConfig, gpu: Gpu, classes: number): DeepLab {
-  return new DeepLab(gpu, { ...network, classes, seed, init: "he" });
+export function createNetwork(
+  { network, memory, seed }: RunConfig,
+  gpu: Gpu,
+  classes: number,
+): DeepLab {
+  return new DeepLab(gpu, { ...network, ...memory, classes, seed, init: "he" });
 }
 
 /** Runs one stage, or the rest of one; undefined where it was stopped. */

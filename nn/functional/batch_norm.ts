@@ -1,7 +1,9 @@
 // Batch normalisation.
 
-import { batchNormBackward, batchNormForward } from "../../kernels/batch_norm.ts";
+import { batchNormBackward, batchNormCoefficients } from "../../kernels/batch_norm.ts";
+import { normalisePlanes } from "../../kernels/plane_maps.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { once } from "../recompute.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -36,18 +38,22 @@ export function batchNorm(
     runningMean,
     runningVariance: runningVar,
   };
-  const forward = batchNormForward(x.array, arrays, { training, momentum, eps, relu });
+  // A recomputed block takes the statistics of its first run, and moves the running ones once.
+  const coefficients = once(() =>
+    batchNormCoefficients(x.array, arrays, { training, momentum, eps })
+  );
+  const forward = { coefficients, relu };
   const result = record(
     "batchNorm",
-    forward.output,
+    normalisePlanes(x.array, forward),
     [x, weight, bias],
-    [x.array, forward.coefficients],
+    [x.array, coefficients],
     (gradOutput, [needsInput = false]) => {
       const options = { training, needsInput };
       const gradients = batchNormBackward(gradOutput, x.array, forward, options);
       return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];
     },
   );
-  forward.coefficients.release();
+  coefficients.release();
   return result;
 }

@@ -1,0 +1,100 @@
+// Recomputation: a block that keeps no activations and runs again in the backward.
+//
+// Chen et al., Training deep nets with sublinear memory cost, 2016. A second run costs a forward and
+// saves everything that the block's operations would have kept. It must give the bits of the first, so
+// what a run changes or counts (running statistics, the passes of a dropout) goes through `once`.
+
+import { GpuArray } from "../kernels/runtime/mod.ts";
+import {
+  type Backward,
+  backward,
+  noGrad,
+  recordingState,
+  recordNode,
+  scope,
+  withRecording,
+} from "./tape.ts";
+import { Tensor } from "./tensor.ts";
+
+/** What the first run of a block has kept for the second. */
+class Notes {
+  readonly values: (GpuArray | number)[] = [];
+  /** The notes around these: those of a block in which the block lies. */
+  readonly #parent = current;
+  #next: number | undefined;
+
+  /** Runs `fn` with these notes open, to be written, or to be read from the first. */
+  open<T>(mode: "write" | "read", fn: () => T): T {
+    const before = current;
+    this.#next = mode === "read" ? 0 : undefined;
+    current = this;
+    try {
+      return fn();
+    } finally {
+      current = before;
+    }
+  }
+
+  take<T extends GpuArray | number>(make: () => T): T {
+    if (this.#next !== undefined) {
+      const value = this.values[this.#next++] as T;
+      if (value instanceof GpuArray) value.retain();
+      return value;
+    }
+    const made = this.#parent ? this.#parent.take(make) : make();
+    if (made instanceof GpuArray) made.retain();
+    this.values.push(made);
+    return made;
+  }
+}
+
+let current: Notes | undefined;
+
+/**
+ * What `make` returns; when a block runs for the second time, what it returned in the first, so that
+ * its side effects happen once. An array is the caller's own reference.
+ */
+export function once<T extends GpuArray | number>(make: () => T): T {
+  return current ? current.take(make) : make();
+}
+
+/**
+ * Runs a block without keeping its activations; the backward runs it again. Gradients have the same
+ * bits as without, as long as `fn` does the same every time and leaves its side effects to
+ * {@link once}.
+ *
+ * @param inputs What the block is computed from, besides parameters.
+ * @param fn The block: from the inputs to one tensor. It disposes what it makes in between.
+ */
+export function recompute(
+  inputs: readonly Tensor[],
+  fn: (...inputs: Tensor[]) => Tensor,
+): Tensor {
+  const before = recordingState();
+  if (!before.recording) return fn(...inputs);
+  const notes = new Notes();
+  const output = notes.open("write", () => noGrad(() => fn(...inputs)));
+  const arrays = inputs.map(({ array }) => array);
+  const noted = notes.values.filter((value) => value instanceof GpuArray);
+  const runAgain: Backward = (gradOutput, needs) =>
+    scope(() => {
+      const copies = arrays.map((array, index) =>
+        new Tensor(array.retain(), { requiresGrad: needs[index] ?? false })
+      );
+      const again = notes.open("read", () => withRecording(true, () => fn(...copies)));
+      backward(again, gradOutput.retain());
+      return copies.map((copy) => {
+        const gradient = copy.grad?.retain() ?? null;
+        copy.dispose();
+        return gradient;
+      });
+    });
+  // Parameters are no inputs: whether a gradient leads to one shows only inside.
+  const leads = recordingState().differentiable > before.differentiable;
+  const result = leads
+    ? recordNode("recompute", output.array.retain(), inputs, [...arrays, ...noted], runAgain)
+    : output;
+  if (leads && !inputs.includes(output)) output.dispose();
+  for (const array of noted) array.release();
+  return result;
+}
