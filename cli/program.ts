@@ -6,6 +6,7 @@ import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
 import { addGenerate } from "./generate.ts";
 import { addPredict } from "./predict.ts";
+import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
 
 /** Exit codes beside 0; a stop by signal n gives 128 + n. */
@@ -34,6 +35,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addTrain(program, finish);
   addEval(program, finish);
   addPredict(program, finish);
+  addReport(program);
   addGenerate(program);
   addDoctor(program, finish);
   for (const command of [program, ...program.commands]) {

@@ -1,0 +1,44 @@
+// `report`: the page of a run.
+
+import { join } from "node:path";
+import type { Command } from "@commander-js/extra-typings";
+import { parseBytes } from "./values.ts";
+
+/** Adds the command to the program. */
+export function addReport(program: Command): void {
+  program.command("report")
+    .summary("write the page of a run")
+    .description(
+      "Write one HTML file about a run that opens offline: scores, curves, confusions, features of " +
+        "the target with prototypes, the images that went worst, pictures and times.",
+    )
+    .argument("<run>", "run folder")
+    .option(
+      "--compare <dir>",
+      "another run folder, whose curves are drawn beside its own; may be repeated",
+      (dir: string, dirs: string[]) => [...dirs, dir],
+      [] as string[],
+    )
+    .option("--out <file>", "the file to write (default: report.html in the run folder)")
+    .optionsGroup("Device:")
+    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  ./run report runs/first
+  ./run report runs/denoise --compare runs/selftraining --out compared.html`,
+    )
+    .action(async (run, { out, compare, memoryBudget }) => {
+      const { withGpu } = await import("./device.ts");
+      const { writeReport } = await import("../train/report/report.ts");
+      const output = out ?? join(run, "report.html");
+      const onMessage = (text: string) => console.log(text);
+      await withGpu(
+        { memoryBudget },
+        onMessage,
+        (gpu) => writeReport(gpu, { run, compare, output, onMessage }),
+      );
+      console.log(output);
+    });
+}

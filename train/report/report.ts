@@ -1,0 +1,330 @@
+/**
+ * The page of a run: curves, scores, confusions, features and pictures in one HTML file.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { writeFileAtomic } from "../atomic_file.ts";
+import { Checkpoint } from "../checkpoint.ts";
+import { type ClassSet, openRunData } from "../data.ts";
+import type { Dataset } from "../dataset.ts";
+import { encodeImage } from "../image.ts";
+import { colourLabel, contactSheet } from "../samples.ts";
+import { bankFor } from "../soft_labels.ts";
+import { loadTrainedNetwork, type TrainedNetwork } from "../trained_network.ts";
+import { type CurvePoint, curves, featureMap, heatMap, percentBars } from "./charts.ts";
+import { embed } from "./embedding.ts";
+import { type FeatureSample, meanFeatures, pairwiseDistances, sampleFeatures } from "./features.ts";
+import { type DatasetScores, scoreImages } from "./features.ts";
+import { escape, figure, legend, page, row, type Section, table } from "./page.ts";
+import { type MetricRecord, readRunRecord, type RunRecord } from "./run_record.ts";
+
+/** What to report on. */
+export interface ReportOptions {
+  /** The run folder. */
+  readonly run: string;
+  /** Other runs whose curves are drawn beside its own, such as conventional self-training. */
+  readonly compare: readonly string[];
+  /** The HTML file to write. */
+  readonly output: string;
+  /** Hears what takes its time. */
+  readonly onMessage: (text: string) => void;
+}
+
+/** Pixels of each class in a map of features, and pictures of images that went wrong. */
+const [PIXELS_A_CLASS, WORST_IMAGES] = [120, 4];
+
+/**
+ * Writes the page of a run. The networks of its first and last stage predict the target's val split
+ * for it.
+ *
+ * @throws {DataError} If a folder is no run's, or a file of it cannot be used.
+ */
+export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<void> {
+  const run = readRunRecord(options.run);
+  const others = options.compare.map(readRunRecord);
+  const sections = [
+    ...scoreSections(run),
+    ...curveSections(run, others),
+    ...await networkSections(gpu, run, options.onMessage),
+    ...pictureSections(run),
+    costSection(run),
+    configSection(run),
+  ];
+  const { adapter, seed, stages } = run.result;
+  const last = stages.at(-1);
+  const outcome = last ? `${last.name}: mIoU ${last.mIoU.toFixed(1)} %` : "no stage is complete";
+  const html = page(
+    `Run ${basename(run.path)}`,
+    `${outcome} on the target's val split; seed ${seed}; ${adapter}`,
+    sections,
+  );
+  writeFileAtomic(options.output, [new TextEncoder().encode(html)]);
+}
+
+function scoreSections({ result: { stages } }: RunRecord): Section[] {
+  if (stages.length === 0) return [];
+  const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
+    name,
+    String(steps),
+    mIoU.toFixed(1),
+    pixelAccuracy.toFixed(1),
+    duration(seconds),
+  ]);
+  const bars = stages.flatMap(({ name, classIoU }) =>
+    Object.entries(classIoU).flatMap(([group, value]) =>
+      value === null ? [] : [{ group, series: name, value }]
+    )
+  );
+  return [{
+    title: "Scores",
+    lead: "On the target's val split, after each stage.",
+    body: row([
+      table([["stage", "steps", "mIoU, %", "pixel accuracy, %", "time"], ...rows]),
+      figure(percentBars(bars), "IoU of each class after each stage"),
+    ]),
+  }];
+}
+
+function curveSections(run: RunRecord, others: readonly RunRecord[]): Section[] {
+  const sections: Section[] = [];
+  const all = [run, ...others];
+  const score = (key: string) =>
+    all.flatMap((run, at) =>
+      curve(
+        run.metrics.map((record) => ({ ...record, step: record.step + stepsBefore(run, record) })),
+        key,
+        (stage) => at === 0 ? stage : `${basename(run.path)} ${stage}`,
+      )
+    );
+  const scores = score("mIoU");
+  if (scores.length > 0) {
+    sections.push({
+      title: "Target mIoU while training",
+      lead: "Each evaluation on the val split; steps count on from stage to stage.",
+      body: figure(curves(scores, { y: "mIoU in %" }), "mIoU of the target's val split"),
+    });
+  }
+  const stages = [...new Set(run.metrics.map(({ stage }) => stage))];
+  if (stages.length > 0) {
+    sections.push({
+      title: "Losses",
+      lead: "The unweighted terms of each stage, as running means over a twentieth of its steps.",
+      body: stages.map((stage) => {
+        const own = run.metrics.filter((record) => record.stage === stage);
+        return `<h3>${escape(stage)}</h3>${row(lossFigures(own))}`;
+      }).join("\n"),
+    });
+  }
+  return sections;
+}
+
+function lossFigures(records: readonly MetricRecord[]): string[] {
+  return lossNames(records).map((name) => {
+    const points = smooth(curve(records, name, () => ""));
+    return figure(curves(points, { width: 320, height: 170 }), name);
+  });
+}
+
+/** Steps of the stages before a record's own. */
+function stepsBefore({ config }: RunRecord, { stage }: MetricRecord): number {
+  const before = config.pipeline.slice(0, config.pipeline.findIndex((name) => name === stage));
+  return before.reduce((sum, name) => sum + config.stages[name].steps, 0);
+}
+
+async function networkSections(
+  gpu: Gpu,
+  run: RunRecord,
+  onMessage: (text: string) => void,
+): Promise<Section[]> {
+  const done = run.result.stages.map(({ name }) => ({ name, path: checkpointPath(run, name) }))
+    .filter(({ path }) => existsSync(path));
+  const [before, after] = [done[0], done.at(-1)];
+  if (!before || !after) return [];
+  using trained = loadTrainedNetwork(gpu, after.path);
+  const { classes } = trained;
+  const { validation } = await openRunData(run.config.data, onMessage);
+  onMessage(`predicting ${validation.items.length} images with the network of ${after.name}`);
+  const scores = await scoreImages(trained, validation, WORST_IMAGES);
+  const sections = [confusionSection(scores, classes, after.name)];
+  onMessage("laying out features");
+  const maps = [await featureFigure(gpu, before, validation, classes, run.config.seed)];
+  if (after !== before) {
+    maps.push(await featureFigure(gpu, after, validation, classes, run.config.seed));
+  }
+  sections.push({
+    title: "Features of the target",
+    lead:
+      "UMAP of the features of val pixels, as many of each class, in the colours of their labels; stars are prototypes (the paper's Figure 5).",
+    body: legend(classes.names, classes.palette) + row(maps.map(({ map }) => map)),
+  });
+  const { prototypes, name } = maps[maps.length - 1] as FeatureFigure;
+  const known = prototypes.flatMap((prototype, k) =>
+    prototype ? [{ prototype, name: classes.names[k] }] : []
+  );
+  const distances = pairwiseDistances(known.map(({ prototype }) => prototype));
+  sections.push({
+    title: "Distances between prototypes",
+    body: figure(
+      heatMap(known.map(({ name }) => name), distances, (value) => value.toFixed(1)),
+      `Euclidean distances after ${name}`,
+    ),
+  });
+  sections.push(worstSection(scores, classes));
+  return sections;
+}
+
+function confusionSection({ matrix }: DatasetScores, classes: ClassSet, stage: string): Section {
+  const { classCount: size, counts } = matrix;
+  const sums = classes.names.map((_, label) =>
+    counts.subarray(label * size, (label + 1) * size).reduce((sum, count) => sum + count, 0)
+  );
+  const shares = Array.from(
+    counts,
+    (count, at) => 100 * count / Math.max(1, sums[Math.floor(at / size)]),
+  );
+  return {
+    title: "Confusions",
+    lead: `Of all val pixels of a class, the share that ${stage} predicts as each class, in %.`,
+    body: figure(
+      heatMap(classes.names, shares, (value) => value.toFixed(0), { x: "prediction", y: "label" }),
+      "rows add up to 100",
+    ),
+  };
+}
+
+interface FeatureFigure {
+  readonly map: string;
+  readonly prototypes: readonly (Float32Array | null)[];
+  readonly name: string;
+}
+
+async function featureFigure(
+  gpu: Gpu,
+  { name, path }: { name: string; path: string },
+  dataset: Dataset,
+  classes: ClassSet,
+  seed: number,
+): Promise<FeatureFigure> {
+  using trained = loadTrainedNetwork(gpu, path);
+  const sample = await sampleFeatures(trained, dataset, { perClass: PIXELS_A_CLASS, seed });
+  const prototypes = await prototypesOf(trained, path, sample);
+  const map = featureMap(embed(sample, prototypes, seed), classes.palette);
+  return { map: figure(map, `after ${name}`), prototypes, name };
+}
+
+/** The stage's own prototypes where its checkpoint has some, else means of what was sampled (eq. 4). */
+async function prototypesOf(
+  { network, classes, stage }: TrainedNetwork,
+  path: string,
+  sample: FeatureSample,
+): Promise<(Float32Array | null)[]> {
+  if (stage !== "stage1") return meanFeatures(sample, classes.names.length);
+  using checkpoint = new Checkpoint(path);
+  using bank = bankFor(network);
+  checkpoint.restore(bank.state(), "prototypes.");
+  const values = await bank.prototypes.read();
+  const channels = values.length / classes.names.length;
+  return classes.names.map((_, k) => {
+    const own = values.slice(k * channels, (k + 1) * channels);
+    return own.some((value) => value !== 0) ? own : null; // a class that was never predicted
+  });
+}
+
+function worstSection({ worst }: DatasetScores, { names, palette }: ClassSet): Section {
+  const figures = worst.map(({ sample, prediction, mIoU }) => {
+    const maps = [...(sample.label ? [sample.label] : []), prediction];
+    const sheet = contactSheet([[sample.image, ...maps.map((map) => colourLabel(map, palette))]]);
+    return figure(encodeImage(sheet), `${sample.name}: mIoU ${mIoU.toFixed(1)} %`);
+  });
+  return {
+    title: "Images that went worst",
+    lead: "Image, label, prediction.",
+    body: legend(names, palette) + row(figures),
+  };
+}
+
+function pictureSections({ path, result }: RunRecord): Section[] {
+  const figures = result.stages.map(({ name }) => ({
+    name,
+    file: join(path, "samples", `${name}.png`),
+  }))
+    .filter(({ file }) => existsSync(file))
+    .map(({ name, file }) => figure(Deno.readFileSync(file), `after ${name}`));
+  if (figures.length === 0) return [];
+  return [{
+    title: "Samples",
+    lead:
+      "Target images, their labels where there are any, predictions, and denoised labels after stage 1.",
+    body: row(figures),
+  }];
+}
+
+function costSection({ result: { stages }, config }: RunRecord): Section {
+  const images = config.data.batch;
+  return {
+    title: "Time",
+    body: table([
+      ["stage", "time", "steps/s", "images of each domain/s"],
+      ...stages.map(({ name, steps, seconds }) => [
+        name,
+        duration(seconds),
+        (steps / seconds).toFixed(2),
+        (images * steps / seconds).toFixed(1),
+      ]),
+    ]),
+  };
+}
+
+function configSection({ config }: RunRecord): Section {
+  const json = escape(JSON.stringify(config, null, 2));
+  return {
+    title: "Configuration",
+    body: `<details><summary>config.json</summary><pre>${json}</pre></details>`,
+  };
+}
+
+function checkpointPath({ path }: RunRecord, stage: string): string {
+  return join(path, "checkpoints", `${stage}.safetensors`);
+}
+
+/** The values of a key wherever a record has it. */
+function curve(
+  records: readonly MetricRecord[],
+  key: string,
+  series: (stage: string) => string,
+): CurvePoint[] {
+  return records.flatMap(({ stage, step, values }) => {
+    const y = values[key];
+    return typeof y === "number" ? [{ x: step, y, series: series(stage) }] : [];
+  });
+}
+
+/** The numbers that every step of a stage has, but for its learning rate: its losses. */
+function lossNames(records: readonly MetricRecord[]): string[] {
+  const [first] = records;
+  const isNumber = (name: string) => typeof first.values[name] === "number";
+  return Object.keys(first?.values ?? {}).filter((name) =>
+    isNumber(name) && !["learningRate", "mIoU", "pixelAccuracy"].includes(name)
+  );
+}
+
+function smooth(points: readonly CurvePoint[]): CurvePoint[] {
+  const reach = Math.max(1, Math.round(points.length / 20));
+  return points.map((point, at) => {
+    const near = points.slice(Math.max(0, at - reach + 1), at + 1);
+    return { ...point, y: near.reduce((sum, { y }) => sum + y, 0) / near.length };
+  });
+}
+
+function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours > 0
+    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
+    : `${minutes}:${two(whole % 60)}`;
+}
