@@ -3,7 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import type { Dataset, Layout } from "../train/dataset.ts";
 import type { TrainedNetwork } from "../train/trained_network.ts";
-import { parseBytes, parseName } from "./values.ts";
+import { parseBytes, parseKernels, parseName } from "./values.ts";
 
 const LAYOUTS = ["gta5", "cityscapes"] as const;
 
@@ -22,6 +22,11 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .option("--split <name>", "split to measure on, for layouts that have splits", "val")
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option(
+      "--kernels <class>",
+      "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
+      parseKernels,
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
     .option("--json", "print the scores as JSON")

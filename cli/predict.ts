@@ -1,7 +1,7 @@
 // `predict`: a folder of images to pictures of their classes.
 
 import type { Command } from "@commander-js/extra-typings";
-import { parseBytes } from "./values.ts";
+import { parseBytes, parseKernels } from "./values.ts";
 
 /** Adds the command to the program. */
 export function addPredict(program: Command, finish: (exitCode: number) => void): void {
@@ -19,6 +19,11 @@ export function addPredict(program: Command, finish: (exitCode: number) => void)
     )
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option(
+      "--kernels <class>",
+      "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
+      parseKernels,
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .addHelpText(
       "after",

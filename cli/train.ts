@@ -4,7 +4,14 @@ import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig, StageName } from "../train/config.ts";
 import type { DeviceFlags } from "./device.ts";
-import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "./values.ts";
+import {
+  parseBytes,
+  parseCount,
+  parseKernels,
+  parseName,
+  parseNames,
+  parseSeed,
+} from "./values.ts";
 
 const LAYOUTS = ["gta5", "cityscapes"] as const;
 const PRESETS = ["default", "quick", "full"] as const;
@@ -77,6 +84,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--recompute",
       "run blocks again in the backward instead of keeping activations:\nthe same bits, a third slower, a fraction of the memory",
     )
+    .option(
+      "--kernels <class>",
+      "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
+      parseKernels,
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
     .option("--json", "print the result as JSON; progress goes to standard error")
@@ -147,7 +159,7 @@ function defaultFolder(preset: string, now: Date): string {
 async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
   const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
-  const free = ["resume", "json", "profile", "memoryBudget"];
+  const free = ["resume", "json", "profile", "memoryBudget", "kernels"];
   const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
   if (fixed !== undefined) {
     const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

@@ -1,6 +1,7 @@
 // Values of flags: text to number, or an error that says what the flag takes.
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/nearest.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -59,6 +60,13 @@ export function parseName<T extends string>(names: readonly T[]): (text: string)
     return found;
   };
 }
+
+/** How the device computes convolutions. */
+export const parseKernels: (text: string) => KernelClass | "auto" = parseName([
+  "auto",
+  "direct",
+  "shared",
+]);
 
 /** Names separated by commas. */
 export function parseNames<T extends string>(names: readonly T[]): (text: string) => T[] {

@@ -2,6 +2,7 @@
 
 import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "./runtime/mod.ts";
 import source from "./matmul.wgsl" with { type: "text" };
+import { multiplyShared } from "./matmul_shared.ts";
 
 const file = "kernels/matmul.wgsl";
 const WORKGROUP_SIZE = 64;
@@ -106,21 +107,26 @@ export interface MultiplySizes {
   readonly leftPerBatch?: boolean;
 }
 
-/**
- * c[b] = left right[b] (+ bias by row) with packed operands.
- *
- * @param left Packed, [K, M up to a multiple of 4], or [B, K, …].
- * @param right [B, K, N].
- * @param bias [M], or null.
- * @param c Output, [B, M, N].
- */
-export function multiply(
-  { left, right, bias, c }: {
-    left: GpuArray;
-    right: GpuArray;
-    bias: GpuArray | null;
-    c: GpuArray;
-  },
+/** Operands of {@link multiply}. */
+export interface MultiplyArrays {
+  /** Packed, [K, M up to a multiple of 4], or [B, K, …]. */
+  readonly left: GpuArray;
+  /** [B, K, N]. */
+  readonly right: GpuArray;
+  /** [M], or null. */
+  readonly bias: GpuArray | null;
+  /** Output, [B, M, N]. */
+  readonly c: GpuArray;
+}
+
+/** c[b] = left right[b] (+ bias by row) with packed operands. */
+export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {
+  if (arrays.c.gpu.kernelClass === "shared") multiplyShared(arrays, sizes);
+  else multiplyDirect(arrays, sizes);
+}
+
+function multiplyDirect(
+  { left, right, bias, c }: MultiplyArrays,
   { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
 ): void {
   const [x, y] = gridFor(Math.ceil((batch * columns) / 16), LANES);

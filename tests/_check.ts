@@ -4,7 +4,7 @@ import { strict as assert } from "node:assert";
 import { elementCount, formatShape, type Gpu, type Shape } from "../kernels/runtime/mod.ts";
 import { backward, scope } from "../nn/tape.ts";
 import { type Tensor, tensor } from "../nn/tensor.ts";
-import { guardedGpu, narrowGpu, testGpu } from "./_device.ts";
+import { guardedGpu, type Kernels, narrowGpu, testGpu } from "./_device.ts";
 
 /** A host array of doubles, for references. */
 export interface Nd {
@@ -75,6 +75,8 @@ export interface CheckOptions {
   readonly gradRtol?: number;
   /** Binding limit for the repeat with splitting, in bytes; 0 leaves the repeat out. */
   readonly narrow?: number;
+  /** The class of kernels to check; the adapter's unless said. */
+  readonly kernels?: Kernels;
   readonly seed?: number;
 }
 
@@ -101,12 +103,15 @@ export async function checkOp(op: Op, reference: Reference, options: CheckOption
     wanted[index] ? sampledGradient(reference, inputs, index, cotangent, random) : []
   );
   const narrow = options.narrow ?? 512;
-  const devices: [string, Promise<Gpu>][] = [["", guardedGpu()]];
+  const devices: [string, Promise<Gpu>][] = [["", guardedGpu(options.kernels)]];
   if (narrow > 0) {
     const rows = Math.max(
       ...[...inputs, expected].map(({ data, shape }) => (data.length * 4) / (shape[0] ?? 1)),
     );
-    devices.push([" (split)", narrowGpu(Math.max(narrow, Math.ceil(rows / 256) * 256))]);
+    devices.push([
+      " (split)",
+      narrowGpu(Math.max(narrow, Math.ceil(rows / 256) * 256), options.kernels),
+    ]);
   }
   for (const [suffix, opening] of devices) {
     const gpu = await opening;
@@ -127,7 +132,8 @@ export async function checkOp(op: Op, reference: Reference, options: CheckOption
       );
     });
     if (suffix === "") {
-      await finiteDifferences(op, inputs, wanted, cotangent, found.gradients, random);
+      const plain = await testGpu(options.kernels);
+      await finiteDifferences(plain, op, inputs, wanted, cotangent, found.gradients, random);
     }
   }
 }
@@ -208,6 +214,7 @@ function sampledGradient(
  * forward. 32-bit floats leave few digits, so this catches wrong signs, factors and indices only.
  */
 async function finiteDifferences(
+  gpu: Gpu,
   op: Op,
   inputs: readonly Nd[],
   wanted: readonly boolean[],
@@ -215,7 +222,6 @@ async function finiteDifferences(
   gradients: readonly (Float32Array | undefined)[],
   random: () => number,
 ): Promise<void> {
-  const gpu = await testGpu();
   const step = 2e-3;
   for (const [index, gradient] of gradients.entries()) {
     const input = inputs[index] as Nd;

@@ -1,22 +1,28 @@
 // One device a test file: opening one takes a second, and every operation shares it.
 
-import { type Gpu, openGpu } from "../kernels/runtime/mod.ts";
+import { type Gpu, type KernelClass, openGpu } from "../kernels/runtime/mod.ts";
 
 const devices = new Map<string, Promise<Gpu>>();
 
 /** The shared device; fails loudly where the machine has no adapter. */
-export function testGpu(): Promise<Gpu> {
-  return device("plain", {});
+export function testGpu(kernels: Kernels = "auto"): Promise<Gpu> {
+  return device(`plain ${kernels}`, { kernels });
 }
 
+/** A class of kernels, or the adapter's. */
+export type Kernels = KernelClass | "auto";
+
+/** The classes of kernels; what exists in both is tested in both. */
+export const KERNEL_CLASSES: readonly KernelClass[] = ["direct", "shared"];
+
 /** A device whose arrays end in sentinels, checked whenever one is read. */
-export function guardedGpu(): Promise<Gpu> {
-  return device("guarded", { guardBytes: 256 });
+export function guardedGpu(kernels: Kernels = "auto"): Promise<Gpu> {
+  return device(`guarded ${kernels}`, { guardBytes: 256, kernels });
 }
 
 /** A device that pretends to bind no more than `bytes`, so that launchers must split. */
-export function narrowGpu(bytes: number): Promise<Gpu> {
-  return device(`narrow ${bytes}`, { maxBindingBytes: bytes });
+export function narrowGpu(bytes: number, kernels: Kernels = "auto"): Promise<Gpu> {
+  return device(`narrow ${bytes} ${kernels}`, { maxBindingBytes: bytes, kernels });
 }
 
 function device(name: string, options: Parameters<typeof openGpu>[0]): Promise<Gpu> {

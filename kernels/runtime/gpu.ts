@@ -8,8 +8,16 @@ import { Profiler } from "./profile.ts";
 import { CommandQueue, type ParamValue } from "./queue.ts";
 import { elementCount, formatBytes, type Shape } from "./shape.ts";
 
+/**
+ * How convolutions and matrix products are computed: `direct`, by large tiles in registers, as software
+ * adapters run fastest; `shared`, by tiles in workgroup memory, for GPUs.
+ */
+export type KernelClass = "direct" | "shared";
+
 /** How to open a device. */
 export interface GpuOptions {
+  /** The class of kernels; unless said, the one made for the adapter. */
+  readonly kernels?: KernelClass | "auto" | undefined;
   /** The most bytes that arrays may take together; unlimited unless said. */
   readonly memoryBudget?: number | undefined;
   /** Whether to time every kernel by timestamp queries; slower. */
@@ -99,6 +107,8 @@ export class Gpu {
   readonly adapter: AdapterDescription;
   /** The WebGPU device. */
   readonly device: GPUDevice;
+  /** How convolutions and matrix products are computed. */
+  readonly kernelClass: KernelClass;
   /** Most bytes of one array that one binding may show to a kernel. */
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
@@ -131,6 +141,8 @@ export class Gpu {
   constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
     this.device = device;
     this.adapter = adapter;
+    const { kernels = "auto" } = options;
+    this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
     this.maxBindingBytes = Math.min(
       device.limits.maxStorageBufferBindingSize,
       options.maxBindingBytes ?? Infinity,

@@ -4,7 +4,7 @@
  * @module
  */
 export { type AnyArray, type DType, GpuArray, type HostArray } from "./array.ts";
-export { type AdapterDescription, Gpu, type GpuOptions, openGpu } from "./gpu.ts";
+export { type AdapterDescription, Gpu, type GpuOptions, type KernelClass, openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,
   defineKernel,

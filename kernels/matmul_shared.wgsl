@@ -1,0 +1,174 @@
+// The matrix products of matmul.wgsl for GPUs: a workgroup computes a tile of outputs from operands
+// that it copies to workgroup memory, a few of the sum at a time.
+//
+//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
+//
+// left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
+// [B, K, column_quads] and c: [B, M, column_quads], quads along n. Sums run over k in order, as in
+// matmul.wgsl, so both give the same bits where the compiler treats both alike.
+//
+// A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites them: a
+// span is one matrix of the batch where left differs, else the columns of the whole batch. Tiles count
+// rows first, then columns, then spans. An invocation owns ROW_QUADS × 2 of the quads, THREAD_ROWS and
+// THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in memory and in workgroup
+// memory. There a quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight
+// invocations read sixteen bytes each from different banks, and every index but the quad's is a
+// constant, which spares WebGPU's bounds checks.
+// While a tile is multiplied, each invocation already holds its share of the next one.
+
+@group(0) @binding(0) var<storage, read> left: array<vec4f>;
+@group(0) @binding(1) var<storage, read> right: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+
+struct Params {
+  rows: u32,
+  depth: u32,
+  column_quads: u32,
+  span_quads: u32,
+  has_bias: u32,
+  left_per_batch: u32,
+  first_tile: u32,
+  end_tile: u32,
+}
+@group(1) @binding(0) var<uniform> params: Params;
+
+override THREAD_ROWS = 8u;
+override THREAD_COLUMNS = 8u;
+override ROW_QUADS = 2u;
+override THREADS = THREAD_ROWS * THREAD_COLUMNS;
+override LEFT_QUADS = THREAD_ROWS * ROW_QUADS;
+override RIGHT_QUADS = THREAD_COLUMNS * 2u;
+// How many of the DEPTH terms one pass of all invocations copies: all of them, or half.
+override LEFT_TERMS = THREADS / LEFT_QUADS;
+override RIGHT_TERMS = THREADS / RIGHT_QUADS;
+const DEPTH = 8u;
+
+var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+
+fn left_at(k: u32, at: u32) -> vec4f {
+  if (k >= params.depth) { return vec4f(); }
+  return left[at];
+}
+
+fn right_at(k: u32, at: u32) -> vec4f {
+  if (k >= params.depth) { return vec4f(); }
+  return right[at];
+}
+
+// Rows of four by columns of four; a matrix holds a row in each of its columns.
+struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
+
+// Column i of the result is x y[i].
+fn outer(x: vec4f, y: vec4f) -> mat4x4f {
+  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
+  let r0 = right_tile[column][k];
+  let r1 = right_tile[column + THREAD_COLUMNS][k];
+  let l0 = left_tile[row][k];
+  (*sums).c00 += outer(r0, l0);
+  (*sums).c01 += outer(r1, l0);
+  if (ROW_QUADS == 2) {
+    let l1 = left_tile[row + THREAD_ROWS][k];
+    (*sums).c10 += outer(r0, l1);
+    (*sums).c11 += outer(r1, l1);
+  }
+}
+
+struct Output { index: u32, inside: bool }
+
+// Where column quad `column` of the span has its first row.
+fn output_at(span: u32, column: u32) -> Output {
+  let of_batch = span * params.span_quads + column;
+  let first = of_batch / params.column_quads * params.rows * params.column_quads;
+  return Output(first + of_batch % params.column_quads, column < params.span_quads);
+}
+
+fn store(row: u32, y0: Output, x0: vec4f, y1: Output, x1: vec4f) {
+  if (row >= params.rows) { return; }
+  var start = 0.0;
+  if (params.has_bias == 1) { start = bias[row]; }
+  if (y0.inside) { c[y0.index + row * params.column_quads] = x0 + start; }
+  if (y1.inside) { c[y1.index + row * params.column_quads] = x1 + start; }
+}
+
+@compute @workgroup_size(THREADS)
+fn multiply(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let tile = params.first_tile + group.y * groups.x + group.x;
+  if (tile >= params.end_tile) { return; }
+  let row_quads = (params.rows + 3) / 4;
+  let row_tiles = (row_quads + LEFT_QUADS - 1) / LEFT_QUADS;
+  let column_tiles = (params.span_quads + RIGHT_QUADS - 1) / RIGHT_QUADS;
+  let first_row = tile % row_tiles * LEFT_QUADS;
+  let first_column = tile / row_tiles % column_tiles * RIGHT_QUADS;
+  let span = tile / (row_tiles * column_tiles);
+
+  // What this invocation copies. Past the end, the last quad is multiplied again and not stored.
+  let left_quad = lane % LEFT_QUADS;
+  let left_k = lane / LEFT_QUADS;
+  let right_quad = lane % RIGHT_QUADS;
+  let right_k = lane / RIGHT_QUADS;
+  let right_column = span * params.span_quads +
+    min(first_column + right_quad, params.span_quads - 1);
+  var l = (params.left_per_batch * span * params.depth + left_k) * row_quads +
+    min(first_row + left_quad, row_quads - 1);
+  var r = (right_column / params.column_quads * params.depth + right_k) * params.column_quads +
+    right_column % params.column_quads;
+  let left_pass = LEFT_TERMS * row_quads;
+  let right_pass = RIGHT_TERMS * params.column_quads;
+  var l0 = left_at(left_k, l);
+  var r0 = right_at(right_k, r);
+  var l1: vec4f;
+  var r1: vec4f;
+  if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, l + left_pass); }
+  if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, r + right_pass); }
+
+  let row = lane / THREAD_COLUMNS;
+  let column = lane % THREAD_COLUMNS;
+  var sums: Sums;
+  for (var k = DEPTH; k < params.depth + DEPTH; k += DEPTH) {
+    workgroupBarrier();
+    left_tile[left_quad][left_k] = l0;
+    right_tile[right_quad][right_k] = r0;
+    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_k + LEFT_TERMS] = l1; }
+    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_k + RIGHT_TERMS] = r1; }
+    workgroupBarrier();
+    l += DEPTH * row_quads;
+    r += DEPTH * params.column_quads;
+    l0 = left_at(k + left_k, l);
+    r0 = right_at(k + right_k, r);
+    if (LEFT_TERMS < DEPTH) { l1 = left_at(k + left_k + LEFT_TERMS, l + left_pass); }
+    if (RIGHT_TERMS < DEPTH) { r1 = right_at(k + right_k + RIGHT_TERMS, r + right_pass); }
+    // Written out: drivers do not unroll the loops that WebGPU bounds.
+    add_products(&sums, row, column, 0);
+    add_products(&sums, row, column, 1);
+    add_products(&sums, row, column, 2);
+    add_products(&sums, row, column, 3);
+    add_products(&sums, row, column, 4);
+    add_products(&sums, row, column, 5);
+    add_products(&sums, row, column, 6);
+    add_products(&sums, row, column, 7);
+  }
+
+  let y0 = output_at(span, first_column + column);
+  let y1 = output_at(span, first_column + column + THREAD_COLUMNS);
+  let first = (first_row + row) * 4;
+  store(first, y0, sums.c00[0], y1, sums.c01[0]);
+  store(first + 1, y0, sums.c00[1], y1, sums.c01[1]);
+  store(first + 2, y0, sums.c00[2], y1, sums.c01[2]);
+  store(first + 3, y0, sums.c00[3], y1, sums.c01[3]);
+  if (ROW_QUADS == 2) {
+    let second = first + THREAD_ROWS * 4;
+    store(second, y0, sums.c10[0], y1, sums.c11[0]);
+    store(second + 1, y0, sums.c10[1], y1, sums.c11[1]);
+    store(second + 2, y0, sums.c10[2], y1, sums.c11[2]);
+    store(second + 3, y0, sums.c10[3], y1, sums.c11[3]);
+  }
+}
