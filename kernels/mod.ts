@@ -44,6 +44,7 @@ export * from "./reduce.ts";
 export { resizeBilinearBackward, resizeBilinearForward, resizeNearest } from "./resize.ts";
 export * from "./sample_planes.ts";
 export * from "./sgd.ts";
+export * from "./soft_cross_entropy.ts";
 export * from "./softmax.ts";
 export * from "./uniform_prior.ts";
 export * from "./warp.ts";

@@ -12,6 +12,10 @@ import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan
 import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
 import { ntXentBackward, ntXentForward } from "../../kernels/nt_xent.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
+import {
+  softCrossEntropyBackward,
+  softCrossEntropyForward,
+} from "../../kernels/soft_cross_entropy.ts";
 import { uniformPriorBackward, uniformPriorForward } from "../../kernels/uniform_prior.ts";
 import type { WeightedMean } from "../../kernels/weighted_mean.ts";
 import { record } from "../tape.ts";
@@ -88,6 +92,38 @@ function labelLoss(
     logits,
     [labels],
     (gradOutput, weight) => crossEntropyBackward(gradOutput, logits.array, labels, weight, options),
+  );
+}
+
+/**
+ * Symmetric cross entropy (ProDA, equation 6) with soft labels y: alpha CE(p, y) + beta CE(y, p), the mean
+ * over pixels, p clamped to at least 1e-7 and y to 1e-4 in the second term; 0 where no pixel counts. The
+ * gradient goes to the logits only.
+ *
+ * @param logits [N, K, H, W].
+ * @param softLabels Probabilities [N, K, H, W], constant.
+ * @param labels [N, H, W]; a pixel counts where this is not `ignoreLabel`.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function softCrossEntropy(
+  logits: Tensor,
+  softLabels: GpuArray,
+  labels: GpuArray<"u32">,
+  options: {
+    readonly alpha?: number;
+    readonly beta?: number;
+    readonly ignoreLabel?: number;
+  } = {},
+): Tensor {
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
+  const inputs = { logits: logits.array, softLabels, labels };
+  const constants = { alpha, beta, ignoreLabel };
+  return recordMean(
+    "softCrossEntropy",
+    softCrossEntropyForward(inputs, constants),
+    logits,
+    [softLabels, labels],
+    (gradOutput, weight) => softCrossEntropyBackward(gradOutput, inputs, weight, constants),
   );
 }
 

@@ -88,6 +88,26 @@ export function symmetricCrossEntropy(
   });
 }
 
+/** α CE(p, y) + β CE(y, p) with soft labels y, p ≥ 1e-7 and y ≥ 1e-4 in the second. */
+export function softCrossEntropy(
+  logits: Nd,
+  softLabels: Nd,
+  labels: Uint32Array,
+  alpha: number,
+  beta: number,
+): Nd {
+  return pixelMean(logits, (values, pixel, indices) => {
+    if (labels[pixel] === 255) return undefined;
+    const y = indices.map((i) => softLabels.data[i]);
+    const forward = logSoftmaxOf(values).reduce((sum, log, k) => sum - y[k] * log, 0);
+    const reverse = softmaxOf(values).reduce(
+      (sum, p, k) => sum - Math.max(p, 1e-7) * Math.log(Math.max(y[k], 1e-4)),
+      0,
+    );
+    return alpha * forward + beta * reverse;
+  });
+}
+
 /** KL(target ‖ softmax(scale logits)) over the pixels of the mask, or with q instead of log q. */
 export function klDivergence(
   logits: Nd,

@@ -5,6 +5,7 @@ import {
   crossEntropy,
   klDivergence,
   leastSquaresLoss,
+  softCrossEntropy,
   symmetricCrossEntropy,
   uniformPrior,
 } from "../../nn/functional/losses.ts";
@@ -74,6 +75,40 @@ for (const classes of [8, 13, 19]) {
         ),
     );
   }
+
+  for (const [alpha, beta, range] of [[1, 0, [-4, 4]], [ALPHA, BETA, [-12, 12]]] as const) {
+    const targets = randomTargets(classes);
+    Deno.test(
+      `cross entropy of ${classes} classes with soft labels matches its reference, ${beta} of it reverse`,
+      () =>
+        checkOp(
+          (logits) => {
+            using soft = logits.gpu.upload(Float32Array.from(targets.data), shapes[0], "targets");
+            using array = uploadPixels(logits.gpu, labels);
+            return softCrossEntropy(logits, soft, array, { alpha, beta });
+          },
+          (logits) => reference.softCrossEntropy(logits, targets, labels, alpha, beta),
+          { ...options, range },
+        ),
+    );
+  }
+
+  Deno.test(`soft labels of ${classes} classes that are one-hot give the loss of hard ones`, async () => {
+    const gpu = await testGpu();
+    const random = seededRandom(classes);
+    const { data } = randomNd(shapes[0], random, [-4, 4]);
+    const plane = HEIGHT * WIDTH;
+    const oneHot = Float32Array.from(data, (_, i) => {
+      const pixel = Math.floor(i / (classes * plane)) * plane + i % plane;
+      return labels[pixel] === Math.floor(i / plane) % classes ? 1 : 0;
+    });
+    using logits = tensor(gpu, Float32Array.from(data), shapes[0]);
+    using soft = gpu.upload(oneHot, shapes[0], "one-hot");
+    using array = uploadPixels(gpu, labels);
+    using found = softCrossEntropy(logits, soft, array);
+    using expected = symmetricCrossEntropy(logits, array);
+    assertAllClose("loss", await found.read(), await expected.read(), { atol: 0, rtol: 1e-5 });
+  });
 
   for (const [scale, official] of [[1, false], [-0.5, true]] as const) {
     const kl = { scale, divideByClasses: official, softmaxAsLog: official };
