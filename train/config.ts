@@ -126,6 +126,16 @@ export interface Stage1Config extends StageConfig {
   gamma2: number;
   /** Temperature of the prototype assignments, τ (eq. 3, 7 and 8). */
   temperature: number;
+  /** What the prototypes weigh: p_{t,0}, fixed for the stage (paper), or the encoder's prediction of now. */
+  softLabels: "fixed" | "moving";
+  /** Weights of the soft labels: nearness to prototypes (paper), the encoder's own prediction, or none. */
+  reweighting: "prototypes" | "prediction" | "none";
+  /** Denoised labels: the most likely class (paper), or probabilities of all classes. */
+  labels: "hard" | "soft";
+  /** Pixels whose denoised label is less sure have none; 0 in the paper. */
+  threshold: number;
+  /** The view on which the labels are learnt: strong, or weak as in the released code's stage 1. */
+  studentView: "weak" | "strong";
   /** Weight of a prototype's old value, λ (eq. 5). */
   prototypeDecay: number;
   /** Weight of the momentum encoder's old value. */
@@ -311,6 +321,11 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       gamma1: weight,
       gamma2: weight,
       temperature: positive,
+      softLabels: oneOf(["fixed", "moving"]),
+      reweighting: oneOf(["prototypes", "prediction", "none"]),
+      labels: oneOf(["hard", "soft"]),
+      threshold: share,
+      studentView: oneOf(["weak", "strong"]),
       prototypeDecay: share,
       emaDecay: share,
       encoderStatistics: oneOf(["batch", "running"]),

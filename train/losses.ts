@@ -5,6 +5,7 @@ import type { AnyArray, GpuArray } from "../kernels/runtime/mod.ts";
 import {
   crossEntropy,
   klDivergence,
+  softCrossEntropy,
   symmetricCrossEntropy,
   uniformPrior,
 } from "../nn/functional/losses.ts";
@@ -54,6 +55,22 @@ export function symmetricLoss(
     beta,
     ignoreLabel: IGNORE,
   });
+}
+
+/**
+ * {@link symmetricLoss} with the probabilities of all classes in the place of the most likely one.
+ *
+ * @param logits [N, K, H, W].
+ * @param softLabels Rectified soft labels, [N, K, H, W].
+ * @param labels The hard labels, [N, H, W]: where these are ignored, so is the pixel.
+ */
+export function softSymmetricLoss(
+  logits: Tensor,
+  softLabels: GpuArray,
+  labels: GpuArray<"u32">,
+  { alpha = 0.1, beta = 1 }: { readonly alpha?: number; readonly beta?: number } = {},
+): Tensor {
+  return softCrossEntropy(logits, softLabels, labels, { alpha, beta, ignoreLabel: IGNORE });
 }
 
 /**

@@ -19,6 +19,7 @@ export {
   type SourceBatch,
   type Stage,
 } from "./stages/stage.ts";
+export type { TargetLabelOptions } from "./stages/target_labels.ts";
 export * from "./stages/warm_up.ts";
 export * from "./view_transform.ts";
 export * from "./views.ts";

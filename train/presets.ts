@@ -13,8 +13,13 @@ function short(steps: number, learningRate: number): StageConfig {
   return { ...sgd, steps, learningRate, headFactor: 1, scheduleSteps: steps, rampSteps: 20 };
 }
 
-/** Choices of stage 1 in which the released code differs. */
+/** Choices of stage 1 in which the released code differs, or which the paper only compares with. */
 const asInThePaper = {
+  softLabels: "fixed",
+  reweighting: "prototypes",
+  labels: "hard",
+  threshold: 0,
+  studentView: "strong",
   normalisation: "paper",
   prototypeStart: "paper",
   prototypeUpdate: "paper",

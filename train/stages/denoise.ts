@@ -1,6 +1,7 @@
 // Stage 1: pseudo-label denoising and target-structure learning (paper, sections 3.2 and 3.3).
 
 import { argmax } from "../../kernels/argmax.ts";
+import type { Size } from "../../kernels/planes.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import { warpLabelMaps, warpMaps, type WarpView } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
@@ -10,7 +11,13 @@ import { add, scale } from "../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
 import type { Tensor } from "../../nn/tensor.ts";
-import { regulariser, structureLoss, symmetricLoss, type Variant } from "../losses.ts";
+import {
+  regulariser,
+  softSymmetricLoss,
+  structureLoss,
+  symmetricLoss,
+  type Variant,
+} from "../losses.ts";
 import type { PrototypeBank } from "../prototypes.ts";
 import type { ViewTransform } from "../views.ts";
 import { input } from "./input.ts";
@@ -22,19 +29,18 @@ import {
   type SourceBatch,
   type Stage,
 } from "./stage.ts";
+import { labelTargetPixels, type TargetLabelOptions, type TargetLabels } from "./target_labels.ts";
 
 /** Settings of stage 1. Equations are the paper's. */
-export interface DenoiseOptions extends OptimizerOptions {
+export interface DenoiseOptions extends OptimizerOptions, TargetLabelOptions {
   /** Weight of cross entropy in the symmetric loss, α (eq. 6). */
   readonly alpha: number;
   /** Weight of reverse cross entropy, β (eq. 6). */
   readonly beta: number;
-  /** Weight of the structure loss, γ1 (eq. 11). */
+  /** Weight of the structure loss, γ1 (eq. 11); it is not computed where this is 0. */
   readonly gamma1: number;
   /** Weight of the regulariser, γ2 (eq. 11). */
   readonly gamma2: number;
-  /** Temperature of the prototype assignments, τ (eq. 3, 7 and 8). */
-  readonly temperature: number;
   /** Weight of a prototype's old value, λ (eq. 5). */
   readonly prototypeDecay: number;
   /** Weight of the momentum encoder's old value. */
@@ -46,6 +52,12 @@ export interface DenoiseOptions extends OptimizerOptions {
   readonly encoderStatistics: "batch" | "running";
   /** Whether structure loss and regulariser are means over pixels (paper), or over classes too (official). */
   readonly normalisation: Variant;
+  /**
+   * The view on which the network learns the labels, and which the regulariser is of: the strong one
+   * unless given. The released code takes the weak one in stage 1, and the strong one for the structure
+   * loss only.
+   */
+  readonly studentView?: "weak" | "strong";
 }
 
 /** What a step takes. */
@@ -65,17 +77,25 @@ export interface DenoiseBatch {
   };
 }
 
-/** What the momentum encoder says about a batch, in the frame of the strong view. */
+/** What the momentum encoder says about a batch. */
 interface Teaching {
-  /** Denoised labels ŷ (eq. 2), [N, H/4, W/4]. */
+  /** Labels in the frame of the view that they are learnt on, [N, H/4, W/4]. */
   readonly labels: GpuArray<"u32">;
-  /** Distances of the weak features to the prototypes, [N, K, H/4, W/4]. */
+  /** Their probabilities, [N, K, H/4, W/4], where labels are soft. */
+  readonly soft: GpuArray | null;
+  /** Distances of the weak features to the prototypes, in the frame of the strong view, [N, K, H/4, W/4]. */
   readonly distances: GpuArray;
-  /** Not zero where both views see the pixel, [N, H/4, W/4]. */
+  /** Not zero where both views see the pixel, in the frame of the strong view, [N, H/4, W/4]. */
   readonly mask: GpuArray;
   /** Features of the weak view, [N, C, H/4, W/4], and the classes predicted there. */
   readonly features: GpuArray;
   readonly predictions: GpuArray<"u32">;
+}
+
+/** What a network makes of a view, at a quarter of its size. */
+interface Look {
+  readonly logits: Tensor;
+  readonly features: Tensor;
 }
 
 /**
@@ -119,88 +139,106 @@ export class Denoise implements Stage<DenoiseBatch> {
     return this.#trainer.learningRate(step);
   }
 
-  /** One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`. */
+  /**
+   * One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`, without the
+   * structure loss where its weight is 0.
+   */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     this.#trainer.begin(step);
     const sourceTerm = this.#trainer.learnSource(source);
     const teaching = this.#teach(target);
-    const targetTerms = this.#learn(target.strong, teaching);
+    const targetTerms = this.#learn(target, teaching);
     this.#trainer.update(step);
     this.#bank.update(teaching.features, teaching.predictions, this.#options.prototypeDecay);
     updateEma(this.#encoder, this.network, this.#options.emaDecay);
-    for (const array of Object.values(teaching)) array.release();
+    for (const array of Object.values(teaching)) array?.release();
     return { source: sourceTerm, ...targetTerms };
   }
 
   /**
-   * Denoised labels of one image as the stage now sees it (eq. 2), [N, h, w].
+   * Labels of images as the stage now makes them (eq. 2), [N, h, w].
    *
-   * @param image [N, 3, H, W].
-   * @param softLabels p_{t,0} in the frame of the image, [N, K, h, w].
+   * @param images [N, 3, H, W].
+   * @param softLabels p_{t,0} in the frame of the images, [N, K, h, w].
    */
-  denoise(image: GpuArray, softLabels: GpuArray): GpuArray<"u32"> {
-    const [, , height = 0, width = 0] = softLabels.shape;
+  denoise(images: GpuArray, softLabels: GpuArray): GpuArray<"u32"> {
     return noGrad(() =>
       scope(() => {
-        const { features } = this.#encoder.forward(input(image));
-        const resized = resizeBilinear(features, { height, width });
-        using distances = this.#bank.distances(resized.array);
-        const denoised = this.#bank.rectify(softLabels, distances, this.#options.temperature);
-        denoised.confidence.release();
-        return denoised.labels;
+        const { labels, confidence, soft, distances } = this.#label(images, softLabels);
+        for (const array of [confidence, soft, distances]) array?.release();
+        return labels;
       })
     );
   }
 
+  /** Equations 2 and 3, and what they follow from. */
+  #label(
+    images: GpuArray,
+    softLabels: GpuArray,
+  ): TargetLabels & { readonly distances: GpuArray; readonly look: Look } {
+    const look = lookAt(this.#encoder, images, sizeOf(softLabels));
+    const distances = this.#bank.distances(look.features.array);
+    const evidence = { softLabels, logits: look.logits.array, distances };
+    return { ...labelTargetPixels(evidence, this.#options), distances, look };
+  }
+
   /** Equations 2, 3 and 7, and the features that move the prototypes. */
   #teach({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
-    const [, , height = 0, width = 0] = softLabels.shape;
-    const size = { height, width };
+    const size = sizeOf(softLabels);
+    const isStrong = this.#options.studentView !== "weak";
     return noGrad(() =>
       scope(() => {
-        const { features, logits } = this.#encoder.forward(input(weak));
-        const quarter = resizeBilinear(features, size);
-        const distances = this.#bank.distances(quarter.array);
-        const denoised = this.#bank.rectify(softLabels, distances, this.#options.temperature);
-        const predictions = argmax(resizeBilinear(logits, size).array);
+        const { labels, soft, confidence, distances, look } = this.#label(weak, softLabels);
+        const predictions = argmax(look.logits.array);
         predictions.confidence.release();
         const views = strongViews.map((view) => view.mapView(size, size));
         const teaching = {
-          labels: warpLabelMaps(denoised.labels, views, size),
+          labels: isStrong ? warpLabelMaps(labels, views, size) : labels.retain(),
+          soft: soft && (isStrong ? warpMaps(soft, views, size) : soft.retain()),
           distances: warpMaps(distances, views, size),
-          mask: seenInBoth(denoised.confidence, views),
-          features: quarter.array.retain(),
+          mask: seenInBoth(confidence, views),
+          features: look.features.array.retain(),
           predictions: predictions.labels,
         };
-        for (const array of [distances, denoised.labels, denoised.confidence]) array.release();
+        for (const array of [labels, soft, confidence, distances]) array?.release();
         return teaching;
       })
     );
   }
 
-  /** The target terms of equation 11, on the strong view. */
-  #learn(strong: GpuArray, teaching: Teaching): Losses {
-    const { alpha, beta, gamma1, gamma2, temperature, normalisation } = this.#options;
-    const [, height = 0, width = 0] = teaching.labels.shape;
+  /** The target terms of equation 11. */
+  #learn({ weak, strong }: DenoiseBatch["target"], teaching: Teaching): Losses {
+    const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
+    const size = sizeOf(teaching.distances);
     return scope(() => {
-      const prediction = this.network.forward(input(strong));
-      const logits = resizeBilinear(prediction.logits, { height, width });
-      const features = resizeBilinear(prediction.features, { height, width });
-      const symmetric = symmetricLoss(logits, teaching.labels, { alpha, beta });
-      const structure = structureLoss(
-        this.#bank.distancesOf(features),
+      const look = lookAt(this.network, studentView === "weak" ? weak : strong, size);
+      const symmetric = this.#labelLoss(look.logits, teaching);
+      const prior = regulariser(look.logits, { normalisation });
+      const structure = gamma1 === 0 ? null : structureLoss(
+        this.#bank.distancesOf(
+          studentView === "weak" ? lookAt(this.network, strong, size).features : look.features,
+        ),
         teaching.distances,
         teaching.mask,
         { temperature, normalisation },
       );
-      const prior = regulariser(logits, { normalisation });
-      backward(sum(symmetric, scale(structure, gamma1), scale(prior, gamma2)));
+      backward(
+        sum(symmetric, ...(structure ? [scale(structure, gamma1)] : []), scale(prior, gamma2)),
+      );
       return {
         symmetric: symmetric.array.retain(),
-        structure: structure.array.retain(),
+        ...(structure && { structure: structure.array.retain() }),
         regulariser: prior.array.retain(),
       };
     });
+  }
+
+  /** ℓ_sce of equation 6. */
+  #labelLoss(logits: Tensor, { labels, soft }: Teaching): Tensor {
+    const { alpha, beta } = this.#options;
+    return soft
+      ? softSymmetricLoss(logits, soft, labels, { alpha, beta })
+      : symmetricLoss(logits, labels, { alpha, beta });
   }
 
   /** The arrays of the network, its optimiser, the momentum encoder and the prototypes. */
@@ -218,6 +256,16 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.#encoder.dispose();
     this.#bank.dispose();
   }
+}
+
+/** Runs a network and resizes what it says. */
+function lookAt(network: DeepLab, images: GpuArray, size: Size): Look {
+  const { features, logits } = network.forward(input(images));
+  return { features: resizeBilinear(features, size), logits: resizeBilinear(logits, size) };
+}
+
+function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
+  return { height, width };
 }
 
 function sum(...terms: Tensor[]): Tensor {
