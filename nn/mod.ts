@@ -12,6 +12,8 @@ export * from "./layers.ts";
 export * from "./module.ts";
 export * from "./optim.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
+export * from "./pretrained.ts";
+export { PyTorchFile } from "./pytorch.ts";
 export * from "./random.ts";
 export * from "./recompute.ts";
 export * from "./resnet.ts";

@@ -3,12 +3,9 @@
 // A file may come from anywhere, so everything is checked before anything is allocated: the header's
 // length, every key, every range against the file and its neighbours, every shape against its range.
 
-import {
-  parseHeader,
-  SAFETENSORS_TYPES,
-  type SafetensorsEntry,
-  type SafetensorsType,
-} from "./safetensors_header.ts";
+import { BIG_ENDIAN, swapOnBigEndian, toFloats } from "./element_types.ts";
+import type { WeightsFile } from "./weights.ts";
+import { parseHeader, SAFETENSORS_TYPES, type SafetensorsEntry } from "./safetensors_header.ts";
 
 export {
   SAFETENSORS_TYPES,
@@ -27,10 +24,8 @@ export interface ByteSource {
 /** The most bytes that a header may take, as in the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-const BIG_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 0;
-
 /** A safetensors file: its table of contents, and access to the arrays. */
-export class Safetensors {
+export class Safetensors implements WeightsFile {
   /** Free text by key. */
   readonly metadata: ReadonlyMap<string, string>;
   /** Arrays by name, in order of the header. */
@@ -79,12 +74,16 @@ export class Safetensors {
    * @throws {TypeError} If the array holds no floats.
    */
   floats(name: string, { reuse = false }: { readonly reuse?: boolean } = {}): Float32Array {
-    const { dtype, offset, byteLength } = this.entry(name);
-    const convert = FLOATS[dtype];
-    if (!convert) throw new TypeError(`Cannot read "${name}" as floats: it holds ${dtype}`);
+    const { dtype } = this.entry(name);
+    return toFloats(name, dtype, () => this.bytes(name, { reuse }));
+  }
+
+  /** The bytes of an array of any type, little-endian; `reuse` as in {@link Safetensors.floats}. */
+  bytes(name: string, { reuse = false }: { readonly reuse?: boolean } = {}): Uint8Array {
+    const { offset, byteLength } = this.entry(name);
     const bytes = reuse ? this.#reserve(byteLength) : new Uint8Array(byteLength);
     this.#source.read(offset, bytes);
-    return convert(bytes);
+    return bytes;
   }
 
   /**
@@ -221,53 +220,6 @@ export function writeSafetensors(
   for (const part of parts) {
     bytes.set(part, offset);
     offset += part.length;
-  }
-  return bytes;
-}
-
-/** Converters from the bytes of a type to 32-bit floats; they may overwrite and share the bytes. */
-const FLOATS: Partial<Record<SafetensorsType, (bytes: Uint8Array) => Float32Array>> = {
-  F32: (bytes) => {
-    swapOnBigEndian(bytes, 4);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  },
-  F64: (bytes) => {
-    const view = viewOf(bytes);
-    return Float32Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
-  },
-  F16: (bytes) => {
-    const view = viewOf(bytes);
-    const values = new Float32Array(bytes.length / 2);
-    for (let i = 0; i < values.length; i++) values[i] = fromHalf(view.getUint16(2 * i, true));
-    return values;
-  },
-  BF16: (bytes) => {
-    const view = viewOf(bytes);
-    const bits = new Uint32Array(bytes.length / 2);
-    for (let i = 0; i < bits.length; i++) bits[i] = view.getUint16(2 * i, true) << 16;
-    return new Float32Array(bits.buffer);
-  },
-};
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
-function fromHalf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-function swapOnBigEndian(bytes: Uint8Array<ArrayBuffer>, size: number): Uint8Array<ArrayBuffer>;
-function swapOnBigEndian(bytes: Uint8Array, size: number): Uint8Array;
-function swapOnBigEndian(bytes: Uint8Array, size: number): Uint8Array {
-  if (BIG_ENDIAN) {
-    for (let i = 0; i < bytes.length; i += size) bytes.subarray(i, i + size).reverse();
   }
   return bytes;
 }

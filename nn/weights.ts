@@ -1,8 +1,26 @@
-// State dicts in safetensors files, array by array.
+// State dicts in files, array by array.
 
-import type { AnyArray } from "../kernels/runtime/mod.ts";
+import type { AnyArray, Shape } from "../kernels/runtime/mod.ts";
 import type { HostState, StateSource } from "./module.ts";
-import { arrayBytes, type Safetensors, safetensorsHeader } from "./safetensors.ts";
+import { arrayBytes, safetensorsHeader, type SafetensorsType } from "./safetensors.ts";
+
+/** One array of a {@link WeightsFile}. */
+export interface WeightsEntry {
+  /** Element type, under its name in safetensors. */
+  readonly dtype: SafetensorsType;
+  /** Length of each axis. */
+  readonly shape: Shape;
+}
+
+/** Named arrays in a file of any format, read one at a time. */
+export interface WeightsFile {
+  /** Arrays by name, in order of the file. */
+  readonly entries: ReadonlyMap<string, WeightsEntry>;
+  /** The numbers of an array of floats; `reuse` allows memory that the next call overwrites. */
+  floats(name: string, options?: { readonly reuse?: boolean }): Float32Array;
+  /** The bytes of an array of any type, little-endian; `reuse` as above. */
+  bytes(name: string, options?: { readonly reuse?: boolean }): Uint8Array;
+}
 
 /**
  * The arrays of a file as something that `loadStateDict` takes. Numbers are read one array at a time
@@ -10,7 +28,7 @@ import { arrayBytes, type Safetensors, safetensorsHeader } from "./safetensors.t
  *
  * @param prefix Only names that begin with it, without it: `student.` of a checkpoint.
  */
-export function stateOf(file: Safetensors, prefix = ""): StateSource {
+export function stateOf(file: WeightsFile, prefix = ""): StateSource {
   const state = new Map<string, HostState>();
   for (const [name, { shape }] of file.entries) {
     if (!name.startsWith(prefix)) continue;

@@ -10,10 +10,11 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../kernels/runtime/mod.ts";
-import { type ByteSource, Safetensors } from "../nn/safetensors.ts";
+import { Safetensors } from "../nn/safetensors.ts";
 import { saveState } from "../nn/weights.ts";
 import { AtomicFile } from "./atomic_file.ts";
 import { DataError, describeFailure } from "./data_error.ts";
+import { FileSource } from "./file_source.ts";
 
 /** The version of the names and of the state; a reader refuses others. */
 const VERSION = "1";
@@ -61,7 +62,11 @@ export class Checkpoint implements Disposable {
    */
   constructor(path: string) {
     this.path = path;
-    this.#file = new FileSource(path);
+    try {
+      this.#file = new FileSource(path);
+    } catch (error) {
+      throw failure(path, describeFailure(error), error);
+    }
     try {
       this.#arrays = new Safetensors(this.#file);
       const { metadata } = this.#arrays;
@@ -142,34 +147,6 @@ export class Checkpoint implements Disposable {
     if (found !== digest) {
       throw failure(this.path, `its content does not match its digest: found ${found}`);
     }
-  }
-}
-
-/** A file as the source of a safetensors reader. */
-class FileSource implements ByteSource, Disposable {
-  readonly size: number;
-  readonly #file: Deno.FsFile;
-
-  constructor(path: string) {
-    try {
-      this.#file = Deno.openSync(path);
-      this.size = this.#file.statSync().size;
-    } catch (error) {
-      throw failure(path, describeFailure(error), error);
-    }
-  }
-
-  read(offset: number, into: Uint8Array): void {
-    this.#file.seekSync(offset, Deno.SeekMode.Start);
-    for (let at = 0; at < into.length;) {
-      const count = this.#file.readSync(into.subarray(at));
-      if (count === null) throw new RangeError(`the file ends at byte ${offset + at}`);
-      at += count;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#file.close();
   }
 }
 

@@ -1,0 +1,162 @@
+// Weights that others have trained: which of a file's names are the network's, and what does not fit.
+
+import { formatShape, sameShape, type Shape } from "../kernels/runtime/mod.ts";
+import type { HostState, LoadReport, Module } from "./module.ts";
+import type { WeightsFile } from "./weights.ts";
+
+/** Names by what the network calls them, as a file calls them. */
+export type NameMap = ReadonlyMap<string, string>;
+
+/** Where a network's weights stand in a file. */
+export interface FoundNetwork {
+  /** What stands before every name: `ResNet101.model_state.` or `module.`; often nothing. */
+  readonly prefix: string;
+  /** The file's names by the network's own. */
+  readonly names: NameMap;
+}
+
+/** How to find and load weights. */
+export interface PretrainedOptions {
+  /**
+   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only. The
+   * backbone passes over what a file has beside them: a classifier, `layer5`, `bn_pretrain`.
+   */
+  readonly part?: "network" | "backbone" | undefined;
+  /** Where the names begin, for files that hold several networks: `network.`. */
+  readonly prefix?: string | undefined;
+  /** What the file is, for errors: `weights a.pth`. */
+  readonly from?: string | undefined;
+}
+
+const FIRST_BLOCK = /^(|.*\.)layer1\.0\.conv1\.weight$/;
+const SIMCLR_STEM = /^((?:(?!net\.)[^.]+\.)*)net\.0\.(?:net\.)?0\.weight$/;
+const BACKBONE = /^(conv1|bn1|layer[1-4])\./;
+const COUNTER = /(^|\.)num_batches_tracked$/;
+/** Where files of several networks have the trained one, in the order of choice. */
+const PREFERRED = ["network.", "ResNet101.model_state.", "state_dict.", ""];
+
+/**
+ * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below any
+ * prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
+ *
+ * @throws {RangeError} If there is none, or if there are several and none is an obvious choice.
+ */
+export function findNetwork(
+  file: WeightsFile,
+  { prefix, from = "the weights" }: PretrainedOptions = {},
+): FoundNetwork {
+  const names = [...file.entries.keys()];
+  const prefixes = (pattern: RegExp) =>
+    names.flatMap((name) => pattern.exec(name)?.[1] ?? [])
+      .filter((found) => prefix === undefined || found === prefix);
+  for (const [pattern, rename] of [[FIRST_BLOCK, same], [SIMCLR_STEM, fromSimclr]] as const) {
+    const found = prefixes(pattern);
+    if (found.length === 0) continue;
+    const chosen = found.length === 1 ? found[0] : PREFERRED.find((name) => found.includes(name));
+    if (chosen === undefined) {
+      throw new RangeError(
+        `Cannot load ${from} as they hold several networks, under ${
+          found.map(quoted).join(", ")
+        }: ` +
+          `name one with --prefix`,
+      );
+    }
+    const own = names.filter((name) => name.startsWith(chosen) && !COUNTER.test(name));
+    return {
+      prefix: chosen,
+      names: new Map(own.map((name) => [rename(name.slice(chosen.length)), name])),
+    };
+  }
+  const shown = names.slice(0, 3).map(quoted).join(", ") || "nothing";
+  const rest = names.length > 3 ? ` and ${names.length - 3} more` : "";
+  const under = prefix === undefined ? "" : ` under ${quoted(prefix)}`;
+  throw new RangeError(
+    `Cannot load ${from} as they hold no ResNet${under}: expected names such as ` +
+      `layer1.0.conv1.weight, found ${shown}${rest}`,
+  );
+}
+
+function same(name: string): string {
+  return name;
+}
+
+/**
+ * The conversion nests sequences: `net.G` is the stem or a layer, a block has `projection` and a
+ * sequence of convolutions and norms.
+ */
+function fromSimclr(name: string): string {
+  const [group, block, ...rest] = name.split(".").filter((part) => !/^(net|blocks)$/.test(part));
+  const value = rest.at(-1) ?? "";
+  if (group === "0") return block === "0" ? `conv1.${value}` : `bn1.${value}`;
+  if (!/^[1-4]$/.test(group)) return name;
+  const place = `layer${group}.${block}`;
+  if (rest[0] === "projection") return `${place}.downsample.${rest[1] === "bn" ? 1 : 0}.${value}`;
+  const index = Number(rest[0]);
+  return `${place}.${index % 2 === 0 ? "conv" : "bn"}${Math.floor(index / 2) + 1}.${value}`;
+}
+
+/**
+ * Loads weights by name, all or none.
+ *
+ * @returns What was loaded, and what of the file was passed over.
+ * @throws {RangeError} If the file holds no such network.
+ * @throws {TypeError} If names are missing or unexpected, or shapes differ: a table of them.
+ */
+export function loadPretrained(
+  network: Module,
+  file: WeightsFile,
+  options: PretrainedOptions = {},
+): LoadReport {
+  const { part = "network", from = "the weights" } = options;
+  const { names } = findNetwork(file, { ...options, from });
+  const inPart = (name: string) => part === "network" || BACKBONE.test(name);
+  const own = [...network.stateDict()].filter(([name]) => inPart(name));
+  const loaded: string[] = [];
+  const missing: string[] = [];
+  const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
+  for (const [name, { shape }] of own) {
+    const found = file.entries.get(names.get(name) ?? "")?.shape;
+    if (!found) missing.push(name);
+    else if (sameShape(found, shape)) loaded.push(name);
+    else misshaped.push({ name, found, expected: shape });
+  }
+  const known = new Set(own.map(([name]) => name));
+  const unexpected = [...names.keys()].filter((name) => !known.has(name));
+  const report = { loaded, missing, unexpected, misshaped };
+  const problems = {
+    missing: missing.map((name) => [name, ""] as const),
+    unexpected: unexpected.filter(inPart).map((name) => [name, ""] as const),
+    misshaped: misshaped.map(({ name, found, expected }) =>
+      [name, `${formatShape(found)} in the file, ${formatShape(expected)} here`] as const
+    ),
+  };
+  const rows = Object.entries(problems).flatMap(([what, found]) =>
+    found.map(([name, detail]) => `  ${what.padEnd(10)}  ${name}  ${detail}`.trimEnd())
+  );
+  if (rows.length > 0) {
+    const counts = Object.entries(problems)
+      .flatMap(([what, found]) => found.length > 0 ? `${found.length} ${what}` : []);
+    const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
+    throw new TypeError(
+      [
+        `Cannot load ${from} into the ${part} as names or shapes differ, ${counts.join(", ")}:`,
+        ...rows.slice(0, MAX_ROWS),
+        ...rest,
+      ].join("\n"),
+    );
+  }
+  const source = new Map(loaded.map((name): [string, HostState] => {
+    const theirs = names.get(name) as string;
+    const { shape } = file.entries.get(theirs) as { shape: Shape };
+    return [name, { shape, floats: () => file.floats(theirs, { reuse: true }) }];
+  }));
+  network.loadStateDict(source, { strict: false });
+  return report;
+}
+
+/** Lines of the table in an error. */
+const MAX_ROWS = 12;
+
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
