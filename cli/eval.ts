@@ -3,9 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import type { Dataset, Layout } from "../train/dataset.ts";
 import type { TrainedNetwork } from "../train/trained_network.ts";
-import { parseBytes, parseKernels, parseName } from "./values.ts";
-
-const LAYOUTS = ["gta5", "cityscapes"] as const;
+import { LAYOUTS, parseBytes, parseKernels, parseName } from "./values.ts";
 
 /** Adds the command to the program. */
 export function addEval(program: Command, finish: (exitCode: number) => void): void {
@@ -18,7 +16,12 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .requiredOption("--checkpoint <file>", "checkpoint that a training has written")
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
-    .option("--target-layout <layout>", "gta5 or cityscapes", parseName(LAYOUTS), "cityscapes")
+    .option(
+      "--target-layout <layout>",
+      "gta5, cityscapes, synthia or folder",
+      parseName(LAYOUTS),
+      "cityscapes",
+    )
     .option("--split <name>", "split to measure on, for layouts that have splits", "val")
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
@@ -92,8 +95,15 @@ async function openDataOf(
   },
 ): Promise<Dataset> {
   const { openDataset } = await import("../train/dataset.ts");
+  const { classesOf } = await import("../train/layouts.ts");
+  const { missingClassFile } = await import("../train/class_file.ts");
+  const { runClasses, selectClasses } = await import("../train/class_set.ts");
   if (target !== undefined) {
-    return openDataset({ root: target, layout: targetLayout, split, trainIds: classes.trainIds });
+    const own = classesOf(target, targetLayout);
+    if (!own) throw missingClassFile(target);
+    runClasses(classes, own, classes.names); // it must have them all
+    const { trainIds } = selectClasses(own, classes.names);
+    return openDataset({ root: target, layout: targetLayout, split, trainIds });
   }
   const { openRunData } = await import("../train/data.ts");
   const { validation } = await openRunData(config.data, (text) => console.error(text));

@@ -8,11 +8,11 @@ export function addPredict(program: Command, finish: (exitCode: number) => void)
   program.command("predict")
     .summary("write the predicted classes of images as pictures")
     .description(
-      "Predict the classes of every pixel of PNG images of any size. For each image the output " +
-        "folder gets label/NAME.png (Cityscapes label ids), colour/NAME.png and overlay/NAME.png.",
+      "Predict the classes of every pixel of PNG and JPEG images of any size. For each image the output " +
+        "folder gets label/NAME.png (label ids of the data), colour/NAME.png and overlay/NAME.png.",
     )
     .requiredOption("--checkpoint <file>", "checkpoint that a training has written")
-    .requiredOption("--input <path>", "PNG file, or folder that is searched for them")
+    .requiredOption("--input <path>", "PNG or JPEG file, or folder that is searched for them")
     .requiredOption(
       "--output <dir>",
       "folder for the pictures; files of the same name are replaced",

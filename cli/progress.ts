@@ -184,7 +184,8 @@ export function classTable(
   stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
 ): string {
   if (stages.length === 0) return "";
-  const names = CLASSES.map(({ name }) => name);
+  const found = stages.flatMap(({ classIoU }) => Object.keys(classIoU));
+  const names = [...new Set([...CLASSES.map(({ name }) => name), ...found])];
   return formatScores(
     names,
     stages.map(({ name, mIoU, pixelAccuracy, classIoU }) => ({

@@ -5,15 +5,16 @@ import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig, StageName } from "../train/config.ts";
 import type { DeviceFlags } from "./device.ts";
 import {
+  LAYOUTS,
   parseBytes,
   parseCount,
   parseKernels,
   parseName,
   parseNames,
   parseSeed,
+  parseWords,
 } from "./values.ts";
 
-const LAYOUTS = ["gta5", "cityscapes"] as const;
 const PRESETS = ["default", "quick", "full"] as const;
 const RECIPES = ["paper", "official"] as const;
 const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
@@ -25,6 +26,7 @@ export interface TrainFlags extends DeviceFlags {
   source?: string | undefined;
   sourceLayout?: typeof LAYOUTS[number] | undefined;
   target?: string | undefined;
+  classes?: string[] | undefined;
   targetLayout?: typeof LAYOUTS[number] | undefined;
   out?: string | undefined;
   recipe?: typeof RECIPES[number] | undefined;
@@ -47,12 +49,21 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .optionsGroup("Data:")
     .option("--source <dir>", "labelled source images (default: streets)")
-    .option("--source-layout <layout>", "gta5 or cityscapes (default: gta5)", parseName(LAYOUTS))
+    .option(
+      "--source-layout <layout>",
+      "gta5, cityscapes, synthia or folder (default: gta5)",
+      parseName(LAYOUTS),
+    )
     .option("--target <dir>", "target images; val labels measure the result (default: streets)")
     .option(
       "--target-layout <layout>",
-      "gta5 or cityscapes (default: cityscapes)",
+      "gta5, cityscapes, synthia or folder (default: cityscapes)",
       parseName(LAYOUTS),
+    )
+    .option(
+      "--classes <names>",
+      "classes to train: names, or 19, 16 or 13 as results on Cityscapes are published\n(default: those of the data)",
+      parseWords,
     )
     .optionsGroup("Run:")
     .option(
@@ -134,6 +145,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
         sourceLayout: flags.sourceLayout,
         targetDirectory: flags.target,
         targetLayout: flags.targetLayout,
+        classes: flags.classes,
       },
     },
     from: "the flags",

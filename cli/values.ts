@@ -4,6 +4,9 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/nearest.ts";
 
+/** The layouts of data sets, as `train/layouts.ts` has them: not imported, as it takes time to load. */
+export const LAYOUTS = ["gta5", "cityscapes", "synthia", "folder"] as const;
+
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
   b: 1,
@@ -68,7 +71,14 @@ export const parseKernels: (text: string) => KernelClass | "auto" = parseName([
   "shared",
 ]);
 
-/** Names separated by commas. */
+/** Words separated by commas; spaces within them stay. */
+export function parseWords(text: string): string[] {
+  const words = text.split(",").map((word) => word.trim());
+  if (words.includes("")) throw new InvalidArgumentError("Expected names separated by commas.");
+  return words;
+}
+
+/** Names out of a list, separated by commas. */
 export function parseNames<T extends string>(names: readonly T[]): (text: string) => T[] {
   const parse = parseName(names);
   return (text) => text.split(",").map((name) => parse(name.trim()));

@@ -56,6 +56,70 @@ export const TRAIN_IDS: readonly number[] = Array.from({ length: 35 }, (_, label
   return trainId < 0 ? IGNORE : trainId;
 });
 
+/**
+ * Colours of the label ids that are not evaluated, as in the colour files of Cityscapes and GTA5. A file
+ * of colours cannot tell those that share one with an evaluated class (pole group, licence plate).
+ */
+export const VOID_COLOURS: readonly (readonly [labelId: number, colour: Colour])[] = [
+  [0, [0, 0, 0]],
+  [1, [0, 0, 0]],
+  [2, [0, 0, 0]],
+  [3, [0, 0, 0]],
+  [4, [0, 0, 0]],
+  [4, [20, 20, 20]],
+  [5, [111, 74, 0]],
+  [6, [81, 0, 81]],
+  [9, [250, 170, 160]],
+  [10, [230, 150, 140]],
+  [14, [180, 165, 180]],
+  [15, [150, 100, 100]],
+  [16, [150, 120, 90]],
+  [18, [153, 153, 153]],
+  [29, [0, 0, 90]],
+  [30, [0, 0, 110]],
+  [34, [0, 0, 142]],
+];
+
+/** Cityscapes label ids by the ids of SYNTHIA (RAND_CITYSCAPES), 0 where Cityscapes has no such class. */
+export const SYNTHIA_LABEL_IDS: readonly number[] = [
+  "void",
+  "sky",
+  "building",
+  "road",
+  "sidewalk",
+  "fence",
+  "vegetation",
+  "pole",
+  "car",
+  "traffic sign",
+  "person",
+  "bicycle",
+  "motorcycle",
+  "parking slot",
+  "road work",
+  "traffic light",
+  "terrain",
+  "rider",
+  "truck",
+  "bus",
+  "train",
+  "wall",
+  "lane marking",
+].map((name) => CLASSES.find((candidate) => candidate.name === name)?.labelId ?? 0);
+
+const without = (...names: string[]) =>
+  CLASSES.map(({ name }) => name).filter((name) => !names.includes(name));
+
+/**
+ * Names of the classes that results are published for: all 19; the 16 of SYNTHIA → Cityscapes; and the
+ * 13 of these that are left without the thin or rare wall, fence and pole.
+ */
+export const PUBLISHED_SUBSETS: Readonly<Record<"19" | "16" | "13", readonly string[]>> = {
+  19: without(),
+  16: without("terrain", "truck", "train"),
+  13: without("terrain", "truck", "train", "wall", "fence", "pole"),
+};
+
 /** Train ids of the eight classes that the built-in benchmark, streets, draws. */
 export const STREETS_TRAIN_IDS: readonly number[] = [
   "road",

@@ -48,6 +48,11 @@ export interface DataConfig {
   targetDirectory: string | null;
   /** How the target's files lie in it. */
   targetLayout: Layout;
+  /**
+   * Names of the classes to train, or one of `19`, `16` and `13` for those that results on Cityscapes are
+   * published for; null for those that the data sets have. The built-in benchmark has its own.
+   */
+  classes: string[] | null;
   /** Images of each domain in a step. */
   batch: number;
   /** Height of a training crop in pixels. */
@@ -286,6 +291,16 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
     sourceLayout: oneOf(LAYOUTS),
     targetDirectory: folder,
     targetLayout: oneOf(LAYOUTS),
+    classes: v.nullable(
+      v.pipe(
+        v.array(v.string("a list of class names"), "a list of class names"),
+        v.check(
+          (names) => names.length > 0 && new Set(names).size === names.length,
+          "a list of class names, each once",
+        ),
+      ),
+      null,
+    ),
     batch: count,
     cropHeight: integerFrom(16),
     cropWidth: integerFrom(16),

@@ -1,21 +1,24 @@
 // The data of a run: which classes, which folders, the built-in benchmark where there are none.
 
 import { join } from "node:path";
-import { CLASSES, type Colour, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
+import {
+  type ClassSet,
+  classSet,
+  runClasses,
+  selectClasses,
+  STREETS_CLASSES,
+} from "./class_set.ts";
 import type { DataConfig } from "./config.ts";
 import { type Dataset, openDataset } from "./dataset.ts";
+import { classesOf, type Layout } from "./layouts.ts";
+import { missingClassFile } from "./class_file.ts";
 import { writeStreets } from "./streets/mod.ts";
 
-/** The classes that a network predicts, in the order of its outputs. */
-export interface ClassSet {
-  readonly names: readonly string[];
-  readonly palette: readonly Colour[];
-  /** Output index by label id, 255 for ids that are not predicted. */
-  readonly trainIds: readonly number[];
-}
+export { type ClassSet, classSet };
 
 /** The opened data sets of a run. */
 export interface RunData {
+  /** The classes that the network predicts, in the numbering of the target's labels. */
   readonly classes: ClassSet;
   /** Labelled images of the source domain. */
   readonly source: Dataset;
@@ -29,19 +32,6 @@ export interface RunData {
    * @throws {DataError} If there are no labels.
    */
   readonly openLabelledTarget: () => Dataset;
-}
-
-/** A subset of the 19 classes by their train ids, numbered afresh from 0. */
-export function classSet(trainIds: readonly number[] = CLASSES.map((_, index) => index)): ClassSet {
-  const classes = trainIds.map((id) => CLASSES[id] as (typeof CLASSES)[number]);
-  return {
-    names: classes.map(({ name }) => name),
-    palette: classes.map(({ colour }) => colour),
-    trainIds: TRAIN_IDS.map((id) => {
-      const index = trainIds.indexOf(id);
-      return index < 0 ? IGNORE : index;
-    }),
-  };
 }
 
 /**
@@ -69,7 +59,6 @@ export async function openRunData(
       counts: { sourceTrain, targetTrain, targetVal },
     });
   }
-  const classes = builtIn ? classSet(STREETS_TRAIN_IDS) : classSet();
   const source = {
     root: sourceDirectory ?? join(streets.directory, "source"),
     layout: config.sourceLayout,
@@ -78,12 +67,29 @@ export async function openRunData(
     root: targetDirectory ?? join(streets.directory, "target"),
     layout: config.targetLayout,
   };
+  const [own, classes] = builtIn
+    ? [STREETS_CLASSES, STREETS_CLASSES]
+    : agreedClasses(source, target, config.classes);
   const { trainIds } = classes;
+  const val = { ...target, split: "val" };
   return {
     classes,
-    source: openDataset({ ...source, split: "train", trainIds }),
+    source: openDataset({ ...source, split: "train", trainIds: own.trainIds }),
     target: openDataset({ ...target, split: "train", trainIds: null }),
-    validation: openDataset({ ...target, split: "val", trainIds }),
+    validation: openDataset({ ...val, trainIds }),
     openLabelledTarget: () => openDataset({ ...target, split: "train", trainIds }),
   };
+}
+
+/** The classes of a run in the numbering of the source's labels, and of the target's. */
+function agreedClasses(
+  source: { root: string; layout: Layout },
+  target: { root: string; layout: Layout },
+  wanted: readonly string[] | null,
+): [ClassSet, ClassSet] {
+  const ofSource = classesOf(source.root, source.layout);
+  if (!ofSource) throw missingClassFile(source.root);
+  const ofTarget = classesOf(target.root, target.layout) ?? ofSource; // images alone take any classes
+  const names = runClasses(ofSource, ofTarget, wanted);
+  return [selectClasses(ofSource, names), selectClasses(ofTarget, names)];
 }

@@ -5,6 +5,8 @@
 
 import { DataError } from "./data_error.ts";
 import { type DatasetItem, type DecodedItem, decodeItem } from "./dataset.ts";
+import { isJpegPath, loadJpegCodec } from "./jpeg.ts";
+import type { LabelCode } from "./label_code.ts";
 
 /** One file pair to decode. */
 export interface DecodeRequest {
@@ -14,6 +16,8 @@ export interface DecodeRequest {
   item: DatasetItem;
   /** Train ids by label id, or null to leave labels unread. */
   trainIds: readonly number[] | null;
+  /** How the label file holds label ids. */
+  code: LabelCode | undefined;
 }
 
 /** What became of a request: the pixels, or why there are none. */
@@ -21,9 +25,11 @@ export type DecodeReply =
   | { id: number; decoded: DecodedItem }
   | { id: number; message: string; isDataError: boolean };
 
-self.onmessage = ({ data: { id, item, trainIds } }: MessageEvent<DecodeRequest>) => {
+self.onmessage = async ({ data }: MessageEvent<DecodeRequest>) => {
+  const { id, item, trainIds, code } = data;
   try {
-    const decoded = decodeItem(item, trainIds);
+    if (isJpegPath(item.image)) await loadJpegCodec();
+    const decoded = decodeItem(item, trainIds, code);
     const buffers = [decoded.image.data.buffer];
     if (decoded.label) buffers.push(decoded.label.data.buffer);
     reply({ id, decoded }, buffers);

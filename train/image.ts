@@ -1,10 +1,11 @@
 /**
- * Images and labels in PNG files, to pixels and back.
+ * Images and labels in files, to pixels and back: PNG, and JPEG for images.
  *
  * @module
  */
 import type { Colour } from "./classes.ts";
 import { DataError, describeFailure } from "./data_error.ts";
+import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
 import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
 
 /** An 8-bit colour image: 3 bytes (red, green, blue) a pixel, row by row. */
@@ -88,9 +89,20 @@ export function readPngHeader(path: string): PngHeader {
   return readFile(path, (file) => parsePngHeader(readUpTo(file, HEADER_BYTES), path));
 }
 
-/** Reads and decodes an image file; throws a {@link DataError} like {@link decodeImage}. */
+/** Reads the size that an image file declares; throws a {@link DataError} where it cannot be one. */
+export function readImageSize(path: string): { width: number; height: number } {
+  if (!isJpegPath(path)) return readPngHeader(path);
+  return readFile(path, (file) => jpegHeaderOf(file, path));
+}
+
+/**
+ * Reads and decodes an image file: JPEG if its name says so, else PNG.
+ *
+ * @throws {DataError} Like {@link decodeImage} and {@link decodeJpeg}.
+ * @throws {TypeError} If it is a JPEG file and `loadJpegCodec` was not awaited before.
+ */
 export function readImage(path: string): RgbImage {
-  return decodeImage(readPng(path), path);
+  return isJpegPath(path) ? decodeJpeg(readJpeg(path), path) : decodeImage(readPng(path), path);
 }
 
 /** Reads and decodes a label file; throws a {@link DataError} like {@link decodeLabel}. */
@@ -123,14 +135,32 @@ export function encodeLabel(
   return encodePng(label, 1, palette);
 }
 
-/** The header is judged before the rest is read, so that a huge file of another kind costs nothing. */
-function readPng(path: string): Uint8Array {
+/** A whole PNG file. Its header is judged first, so that a huge file of another kind costs nothing. */
+export function readPng(path: string): Uint8Array {
   return readFile(path, (file) => {
     parsePngHeader(readUpTo(file, HEADER_BYTES), path);
-    const { size } = file.statSync();
-    file.seekSync(0, Deno.SeekMode.Start);
-    return readUpTo(file, size);
+    return readAll(file);
   });
+}
+
+function readJpeg(path: string): Uint8Array {
+  return readFile(path, (file) => {
+    jpegHeaderOf(file, path);
+    return readAll(file);
+  });
+}
+
+function jpegHeaderOf(file: Deno.FsFile, path: string) {
+  return parseJpegHeader((offset, length) => {
+    file.seekSync(offset, Deno.SeekMode.Start);
+    return readUpTo(file, length);
+  }, path);
+}
+
+function readAll(file: Deno.FsFile): Uint8Array {
+  const { size } = file.statSync();
+  file.seekSync(0, Deno.SeekMode.Start);
+  return readUpTo(file, size);
 }
 
 function readFile<T>(path: string, use: (file: Deno.FsFile) => T): T {
@@ -141,7 +171,9 @@ function readFile<T>(path: string, use: (file: Deno.FsFile) => T): T {
     if (error instanceof DataError) throw error;
     throw new DataError(
       `Cannot read ${path} as ${describeFailure(error)}: ` +
-        `expected a PNG file; restore the file or correct the path`,
+        `expected ${
+          isJpegPath(path) ? "a JPEG" : "a PNG"
+        } file; restore the file or correct the path`,
       { cause: error },
     );
   }

@@ -212,11 +212,12 @@ class DecodeThread {
 
   decode(index: number): Promise<DecodedItem> {
     if (this.#failure) return Promise.reject(this.#failure);
-    const { items, trainIds } = this.#dataset;
+    const { items, trainIds, code } = this.#dataset;
     const id = ++this.#lastId;
     const waiting = Promise.withResolvers<DecodedItem>();
     this.#waiting.set(id, waiting);
-    this.#worker.postMessage({ id, item: items[index], trainIds } satisfies DecodeRequest);
+    const request: DecodeRequest = { id, item: items[index], trainIds, code };
+    this.#worker.postMessage(request);
     return waiting.promise;
   }
 

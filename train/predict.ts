@@ -2,11 +2,11 @@
 
 import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
 import { writeFileAtomic } from "./atomic_file.ts";
-import { CLASSES } from "./classes.ts";
 import { DataError, describeFailure } from "./data_error.ts";
 import type { DatasetItem } from "./dataset.ts";
 import { predictLabels, uploadSamples } from "./evaluate.ts";
-import { encodeImage, encodeLabel, readPngHeader } from "./image.ts";
+import { encodeImage, encodeLabel, readImageSize } from "./image.ts";
+import { isJpegPath } from "./jpeg.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { colourLabel, type LabelMap, overlay } from "./samples.ts";
 import type { TrainedNetwork } from "./trained_network.ts";
@@ -16,9 +16,9 @@ const OPACITY = 0.5;
 
 /** What to predict, and where to. */
 export interface PredictOptions {
-  /** A PNG file, or a folder that is searched for them, subfolders too. */
+  /** A PNG or JPEG file, or a folder that is searched for them, subfolders too. */
   readonly input: string;
-  /** Gets the folders `label` (Cityscapes label ids), `colour` and `overlay`, each like the input. */
+  /** Gets the folders `label` (label ids of the data set that it was trained for), `colour` and `overlay`, each like the input. */
   readonly output: string;
   /** Stops before the next image. */
   readonly signal?: AbortSignal | undefined;
@@ -76,11 +76,8 @@ function write(
   prediction: LabelMap,
   { classes }: TrainedNetwork,
 ): void {
-  const labelIds = classes.names.map((className) =>
-    CLASSES.find((known) => known.name === className)?.labelId ?? 0
-  );
   const { width, height } = prediction;
-  const ids = Uint8Array.from(prediction.data, (index) => labelIds[index]);
+  const ids = Uint8Array.from(prediction.data, (index) => classes.labelIds[index]);
   const files = {
     label: encodeLabel({ data: ids, width, height }),
     colour: encodeImage(colourLabel(prediction, classes.palette)),
@@ -102,7 +99,9 @@ function findImages({ input, output }: PredictOptions): DatasetItem[] {
     isFile = Deno.statSync(input).isFile;
   } catch (error) {
     throw fail(
-      `${describeFailure(error)}: expected a PNG file or a folder of them; correct the path`,
+      `${
+        describeFailure(error)
+      }: expected a PNG or JPEG file or a folder of them; correct the path`,
     );
   }
   const fromInput = relative(resolve(input), resolve(output));
@@ -114,17 +113,19 @@ function findImages({ input, output }: PredictOptions): DatasetItem[] {
   }
   const others: string[] = [];
   const paths = isFile ? [input] : listFiles(input).filter((path) => {
-    const isPng = extname(path).toLowerCase() === ".png";
-    if (!isPng) others.push(path);
-    return isPng;
+    const isImage = extname(path).toLowerCase() === ".png" || isJpegPath(path);
+    if (!isImage) others.push(path);
+    return isImage;
   });
   if (paths.length === 0) {
     const found = others.length === 0
       ? "nothing"
       : `${others.length} other files, such as ${others[0]}`;
-    throw fail(`it has no PNG file: found ${found}; convert the images to PNG or correct the path`);
+    throw fail(
+      `it has no PNG or JPEG file: found ${found}; convert the images to PNG or correct the path`,
+    );
   }
-  for (const path of paths) readPngHeader(path);
+  for (const path of paths) readImageSize(path);
   makeFolder(output);
   return paths.map((image) => {
     const path = isFile ? basename(image) : relative(input, image);

@@ -56,6 +56,7 @@ const DEFAULT: RunConfig = {
     sourceLayout: "gta5",
     targetDirectory: null,
     targetLayout: "cityscapes",
+    classes: null,
     batch: 4,
     cropHeight: 96,
     cropWidth: 192,

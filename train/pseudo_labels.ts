@@ -12,22 +12,20 @@ import { warpMaps } from "../kernels/warp.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
 import { noGrad, scope } from "../nn/tape.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
-import { CLASSES, IGNORE } from "./classes.ts";
-import type { ClassSet } from "./data.ts";
+import type { ClassSet } from "./class_set.ts";
+import { IGNORE } from "./classes.ts";
 import type { Dataset } from "./dataset.ts";
 import { sameSizeBatches, uploadSamples } from "./evaluate.ts";
 import { encodeImage, encodeLabel } from "./image.ts";
+import { PLAIN_CODE } from "./label_code.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { colourLabel } from "./samples.ts";
 import { input } from "./stages/input.ts";
 import { ViewTransform } from "./view_transform.ts";
 
-/** The Cityscapes label id of pixels without a label. */
-const UNLABELLED = 0;
-
 /** How pseudo labels are made. */
 export interface PseudoLabelOptions {
-  /** Gets the folders `label` (Cityscapes label ids), `colour` and `confidence` (0 to 255). */
+  /** Gets the folders `label` (label ids of the target), `colour` and `confidence` (0 to 255). */
   readonly folder: string;
   /** What the network predicts. */
   readonly classes: ClassSet;
@@ -47,6 +45,7 @@ export function withPseudoLabels(
   return {
     ...dataset,
     trainIds: classes.trainIds,
+    code: PLAIN_CODE,
     items: dataset.items.map((item) => ({ ...item, label: pathOf(folder, "label", item.name) })),
   };
 }
@@ -122,10 +121,7 @@ function write(
   confidence: Float32Array,
   { folder, classes }: PseudoLabelOptions,
 ): void {
-  const labelIds = classes.names.map((className) =>
-    CLASSES.find((known) => known.name === className)?.labelId ?? UNLABELLED
-  );
-  const ids = Uint8Array.from(trainIds, (id) => labelIds[id] ?? UNLABELLED);
+  const ids = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
   const files = {
     label: encodeLabel({ data: ids, width, height }),
     colour: encodeImage(colourLabel({ data: trainIds, width, height }, classes.palette)),

@@ -5,6 +5,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { mergeConfig, presetConfig, type RunConfig, type StageName } from "./config.ts";
 import { DataError } from "./data_error.ts";
 import type { RunFolder } from "./run_folder.ts";
+import type { SavedClasses } from "./trained_network.ts";
 
 /** A checkpoint to go on from. */
 export interface ResumePoint {
@@ -24,6 +25,8 @@ export interface CheckpointState extends Omit<ResumePoint, "path"> {
   readonly config: RunConfig;
   /** The names of the classes. */
   readonly classes: readonly string[];
+  /** What else a user of the network needs to know of classes that are not those of Cityscapes. */
+  readonly ownClasses: SavedClasses | null;
 }
 
 /**

@@ -17,6 +17,7 @@ import type { TrainingObserver } from "./observer.ts";
 import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
+import { savedClasses } from "./trained_network.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
 import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
@@ -297,6 +298,7 @@ async function finishStage<B>(
       const state: CheckpointState = {
         config,
         classes: data.classes.names,
+        ownClasses: data.classes.isCityscapes ? null : savedClasses(data.classes),
         stage: stage.name as StageName,
         step,
         seconds: secondsSoFar(),

@@ -3,9 +3,9 @@
 import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DeepLab } from "../nn/deeplab.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { CLASSES } from "./classes.ts";
+import { cityscapesClasses, type ClassSet } from "./class_set.ts";
+import { CLASSES, IGNORE } from "./classes.ts";
 import { mergeConfig, presetConfig, type RunConfig } from "./config.ts";
-import { type ClassSet, classSet } from "./data.ts";
 import { DataError } from "./data_error.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
@@ -45,27 +45,45 @@ export function loadTrainedNetwork(gpu: Gpu, path: string): TrainedNetwork {
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };
 }
 
+/** The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need. */
+export type SavedClasses = Pick<ClassSet, "palette" | "labelIds" | "unlabelled">;
+
+/** What a checkpoint says of classes beside their names. */
+export function savedClasses({ palette, labelIds, unlabelled }: ClassSet): SavedClasses {
+  return { palette, labelIds, unlabelled };
+}
+
 function readState(
   { path, state }: Checkpoint,
 ): Omit<TrainedNetwork, "network" | keyof Disposable> {
-  const { config, classes, stage, step } = (state ?? {}) as Record<string, unknown>;
-  const names = Array.isArray(classes) ? classes : [];
-  const trainIds = names.map((name) => CLASSES.findIndex((known) => known.name === name));
-  const strange = trainIds.indexOf(-1);
-  if (names.length === 0 || strange >= 0) {
-    const found = strange >= 0 ? `the class ${JSON.stringify(names[strange])}` : "no classes";
-    throw new DataError(
-      `Cannot use checkpoint ${path} as it names ${found}: expected some of the ` +
-        `${CLASSES.length} classes of Cityscapes; give a checkpoint that a training has written`,
-    );
-  }
+  const { config, classes, ownClasses, stage, step } = (state ?? {}) as Record<string, unknown>;
   return {
     config: mergeConfig(presetConfig("default"), {
       values: config,
       from: `the configuration in checkpoint ${path}`,
     }),
-    classes: classSet(trainIds),
+    classes: readClasses(
+      path,
+      Array.isArray(classes) ? classes : [],
+      (ownClasses ?? null) as SavedClasses | null,
+    ),
     stage: String(stage),
     step: Number(step),
   };
+}
+
+function readClasses(path: string, names: string[], own: SavedClasses | null): ClassSet {
+  const strange = own ? undefined : names.find((name) => !CLASSES.some((c) => c.name === name));
+  if (names.length === 0 || strange !== undefined) {
+    const found = strange === undefined ? "no classes" : `the class ${JSON.stringify(strange)}`;
+    throw new DataError(
+      `Cannot use checkpoint ${path} as it names ${found}: expected some of the ` +
+        `${CLASSES.length} classes of Cityscapes; give a checkpoint that a training has written`,
+    );
+  }
+  if (!own) return cityscapesClasses(names);
+  const trainIds: number[] = [];
+  trainIds[own.unlabelled] = IGNORE;
+  own.labelIds.forEach((id, index) => trainIds[id] = index);
+  return { names, ...own, trainIds, isCityscapes: false };
 }

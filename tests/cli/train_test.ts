@@ -149,7 +149,7 @@ async function checkMisuses(folder: string, checkpoint: string, input: string): 
   const empty = join(folder, "empty");
   const torn = join(folder, "torn");
   for (const path of [empty, torn]) await Deno.mkdir(path);
-  await Deno.writeTextFile(join(empty, "photo.jpg"), "");
+  await Deno.writeTextFile(join(empty, "photo.gif"), "");
   const whole = await Deno.readFile(join(input, "d.png"));
   await Deno.writeFile(join(torn, "d.png"), whole.subarray(0, whole.length >> 1));
   await Deno.writeTextFile(join(folder, "text.png"), "no picture");
@@ -172,7 +172,12 @@ async function checkMisuses(folder: string, checkpoint: string, input: string): 
       output,
       /^Cannot predict images of .*nowhere as it does not exist: /,
     ],
-    [checkpoint, empty, output, /has no PNG file: found 1 other files, such as .*photo\.jpg; /],
+    [
+      checkpoint,
+      empty,
+      output,
+      /has no PNG or JPEG file: found 1 other files, such as .*photo\.gif; /,
+    ],
     [checkpoint, join(folder, "text.png"), output, /^Cannot read .*text\.png as /],
     [checkpoint, torn, join(folder, "half"), /^Cannot read .*d\.png as it is truncated/],
     [checkpoint, input, join(input, "pictures"), /lies in it, where a second run would find/],
