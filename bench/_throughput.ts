@@ -1,6 +1,7 @@
 // Throughput of whole operations: all their kernels, packing and second passes included.
 
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import type { Roof } from "./_roof.ts";
 
 /** One operation to time. */
 export interface Operation {
@@ -13,11 +14,16 @@ export interface Operation {
   check(found: Float32Array): void;
 }
 
-/** Checks every operation, then prints the median and the best of `rounds` runs of each. */
+/**
+ * Checks every operation, then prints the median and the best of `rounds` runs of each, and the
+ * median's share of the best matrix product. Winograd's count as the multiplications that it saves
+ * too, so that shares above 100 % are possible.
+ */
 export async function printThroughput(
   gpu: Gpu,
   title: string,
   operations: readonly Operation[],
+  roof: Roof,
   rounds = 9,
 ): Promise<void> {
   const { profiler } = gpu;
@@ -28,7 +34,7 @@ export async function printThroughput(
     output.release();
   }
   console.log(`\n${title}, on ${gpu.adapter.description}, ${rounds} runs`);
-  console.log(row("operation", "median ms", "GFLOP/s", "best"));
+  console.log(row("operation", "median ms", "GFLOP/s", "best", "of matmul"));
   for (const { name, flops, run } of operations) {
     const times: number[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -41,10 +47,11 @@ export async function printThroughput(
     times.sort((a, b) => a - b);
     const [best = NaN, median = NaN] = [times[0], times[rounds >> 1]];
     const rate = (milliseconds: number) => (flops / milliseconds / 1e6).toFixed(1);
-    console.log(row(name, median.toFixed(2), rate(median), rate(best)));
+    const share = `${(100 * flops / median / 1e6 / roof.gigaflops).toFixed(0)} %`;
+    console.log(row(name, median.toFixed(2), rate(median), rate(best), share));
   }
 }
 
 function row(name: string, ...numbers: string[]): string {
-  return name.padEnd(46) + numbers.map((number) => number.padStart(10)).join("");
+  return name.padEnd(54) + numbers.map((number) => number.padStart(11)).join("");
 }

@@ -7,6 +7,7 @@ import { conv2dFlops, type Conv2dGeometry, conv2dSizes } from "../kernels/conv2d
 import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
 import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
+import { measureRoof } from "./_roof.ts";
 import { type Operation, printThroughput } from "./_throughput.ts";
 
 interface Shape {
@@ -60,6 +61,13 @@ const SHAPES: readonly Shape[] = [
     kernel: 3,
     geometry: { stride: 1, padding: 8, dilation: 8 },
   },
+  ...[6, 12, 18, 24].map((dilation) => ({
+    name: `ASPP 3×3 d${dilation} 2048→256 [1, 2048, 32, 32]`,
+    x: [1, 2048, 32, 32] as const,
+    outputs: 256,
+    kernel: 3,
+    geometry: { stride: 1, padding: dilation, dilation },
+  })),
 ];
 
 function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Operation[] {
@@ -158,5 +166,6 @@ function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Op
 }
 
 const gpu = await openGpu({ profile: true });
-await printThroughput(gpu, "Convolutions", SHAPES.flatMap((shape) => operations(gpu, shape)));
+const roof = await measureRoof(gpu);
+for (const shape of SHAPES) await printThroughput(gpu, shape.name, operations(gpu, shape), roof);
 gpu.close();

@@ -11,14 +11,15 @@ import {
   prototypeDistancesForward,
 } from "../kernels/prototype_distances.ts";
 import { denoiseLabels, rectifySoftLabels } from "../kernels/rectification.ts";
-import { type AnyArray, type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
+import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
 import { softmaxBackward, softmaxForward } from "../kernels/softmax.ts";
 import { uniformPriorBackward, uniformPriorForward } from "../kernels/uniform_prior.ts";
 import type { WeightedMean } from "../kernels/weighted_mean.ts";
-import { assertAllClose, type Nd, randomNd, seededRandom } from "../tests/_check.ts";
+import { type Nd, randomNd, seededRandom } from "../tests/_check.ts";
 import * as losses from "../tests/_reference/losses.ts";
 import * as prototypes from "../tests/_reference/prototypes.ts";
-import { printKernelTable } from "./_kernel_table.ts";
+import { checkKernels, type KernelCase, printKernelTable } from "./_kernel_table.ts";
+import { measureRoof } from "./_roof.ts";
 
 const CLASSES = 19, CHANNELS = 256;
 const IGNORED = CLASSES; // the label that random labels below have as often as any class
@@ -26,14 +27,6 @@ const PLAIN = { ignoreLabel: IGNORED, alpha: 1, beta: 0 };
 const SYMMETRIC = { ignoreLabel: IGNORED, alpha: 0.1, beta: 1 };
 const DIVERGENCE = { scale: 1, divisor: 1, formula: "divergence" } as const;
 const CENTROIDS = { minimumPixels: 10, perImage: false };
-
-interface Case {
-  readonly name: string;
-  /** Runs the kernels. The first array is the one to check, where there is an `expected`. */
-  run(): AnyArray[];
-  /** What the f64 twin expects of it. */
-  expected(): Nd;
-}
 
 function upload(gpu: Gpu, { data, shape }: Nd, label: string): GpuArray {
   return gpu.upload(Float32Array.from(data), shape, label);
@@ -44,7 +37,7 @@ function randomLabels(count: number, random: () => number): Uint32Array<ArrayBuf
 }
 
 /** Cases on class maps [images, K, height, width]. */
-function mapCases(gpu: Gpu, images: number, height: number, width: number): Case[] {
+function mapCases(gpu: Gpu, images: number, height: number, width: number): KernelCase[] {
   const random = seededRandom(1);
   const shape = [images, CLASSES, height, width];
   const map = randomNd(shape, random, [-4, 4]);
@@ -64,7 +57,7 @@ function mapCases(gpu: Gpu, images: number, height: number, width: number): Case
   ];
   return [
     {
-      name: "copy (the roof)",
+      name: "copy",
       run: () => [scaleForward(logits, 2)],
       expected: () => ({ data: map.data.map((x) => 2 * x), shape }),
     },
@@ -126,7 +119,7 @@ function mapCases(gpu: Gpu, images: number, height: number, width: number): Case
 }
 
 /** Cases on features [images, 256, height, width]. */
-function featureCases(gpu: Gpu, images: number, height: number, width: number): Case[] {
+function featureCases(gpu: Gpu, images: number, height: number, width: number): KernelCase[] {
   const random = seededRandom(2);
   const input = randomNd([images, CHANNELS, height, width], random);
   const centres = randomNd([CLASSES, CHANNELS], random);
@@ -158,24 +151,11 @@ function featureCases(gpu: Gpu, images: number, height: number, width: number): 
   ];
 }
 
-function release(arrays: readonly AnyArray[]): void {
-  for (const array of arrays) array.release();
-}
-
 const gpu = await openGpu({ profile: true });
-for (const { name, run, expected } of [...mapCases(gpu, 2, 5, 7), ...featureCases(gpu, 2, 5, 7)]) {
-  const arrays = run();
-  const found = await arrays[0]?.read() ?? [];
-  assertAllClose(name, found, expected().data, { atol: 1e-5, rtol: 1e-5 });
-  release(arrays);
-}
-for (
-  const [shape, cases] of [
-    [`class maps [4, ${CLASSES}, 128, 256]`, mapCases(gpu, 4, 128, 256)],
-    [`features [4, ${CHANNELS}, 32, 64]`, featureCases(gpu, 4, 32, 64)],
-  ] as const
-) {
-  const timed = cases.map(({ name, run }) => ({ name, run: () => release(run()) }));
-  await printKernelTable(gpu, `Losses and prototypes on ${shape}`, timed);
-}
+await checkKernels([...mapCases(gpu, 2, 5, 7), ...featureCases(gpu, 2, 5, 7)]);
+const roof = await measureRoof(gpu);
+const maps = mapCases(gpu, 4, 128, 256);
+await printKernelTable(gpu, `Losses on class maps [4, ${CLASSES}, 128, 256]`, maps, roof);
+const features = featureCases(gpu, 4, 32, 64);
+await printKernelTable(gpu, `Prototypes on features [4, ${CHANNELS}, 32, 64]`, features, roof);
 gpu.close();

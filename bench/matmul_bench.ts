@@ -5,6 +5,7 @@ import { strict as assert } from "node:assert";
 import { matmul } from "../kernels/matmul.ts";
 import { type Gpu, openGpu } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
+import { measureRoof } from "./_roof.ts";
 import { type Operation, printThroughput } from "./_throughput.ts";
 
 function product(gpu: Gpu, size: number): Operation {
@@ -31,5 +32,6 @@ function product(gpu: Gpu, size: number): Operation {
 }
 
 const gpu = await openGpu({ profile: true });
-await printThroughput(gpu, "Matrix products", [256, 512, 1024].map((size) => product(gpu, size)));
+const operations = [256, 512, 1024].map((size) => product(gpu, size));
+await printThroughput(gpu, "Matrix products", operations, await measureRoof(gpu));
 gpu.close();

@@ -1,5 +1,5 @@
-// Throughput of pooling, joining, resizing, argmax, confusion and warps at the sizes of a training
-// step with 128×256 crops and 19 classes: `deno task bench` or `deno bench bench/spatial_bench.ts`.
+// Throughput of pooling, resizing, argmax, confusion and warps at the sizes of a training step with
+// 128×256 crops and 19 classes: `deno task bench` or `deno bench bench/spatial_bench.ts`.
 
 import { argmax, argmaxResized } from "../kernels/argmax.ts";
 import { confusion } from "../kernels/confusion.ts";
@@ -8,103 +8,185 @@ import {
   globalAveragePoolForward,
 } from "../kernels/global_average_pool.ts";
 import { maxPool2dBackward, maxPool2dForward } from "../kernels/max_pool2d.ts";
-import { resizeBilinearBackward, resizeBilinearForward, resizeNearest } from "../kernels/resize.ts";
-import { type AnyArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
+import type { Size } from "../kernels/planes.ts";
+import { resizeBilinearBackward, resizeBilinearForward } from "../kernels/resize.ts";
+import { type Gpu, type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import {
   packImages,
   packLabels,
   warpImages,
-  warpLabelMaps,
   warpLabels,
   warpMaps,
   warpMask,
   type WarpView,
 } from "../kernels/warp.ts";
-import { randomNd, seededRandom } from "../tests/_check.ts";
-import { type KernelCase, printKernelTable } from "./_kernel_table.ts";
+import { type Nd, randomNd, seededRandom } from "../tests/_check.ts";
+import * as spatial from "../tests/_reference/spatial.ts";
+import * as warp from "../tests/_reference/warp.ts";
+import { checkKernels, type KernelCase, printKernelTable } from "./_kernel_table.ts";
+import { measureRoof } from "./_roof.ts";
 
-const gpu = await openGpu({ profile: true });
-const random = seededRandom(1);
+const IMAGES = 4, CLASSES = 19;
+const STEM = { kernel: 3, stride: 2, padding: 1, ceilMode: true };
 
-function upload(shape: Shape) {
-  return gpu.upload(Float32Array.from(randomNd(shape, random).data), shape, "input");
-}
+/** Draws inputs: their numbers, and the array that holds them. */
+type Draw = (shape: Shape) => [Nd, GpuArray];
 
-/** A case from a function that returns what it made. */
-function made(name: string, run: () => AnyArray[]): KernelCase {
-  return {
-    name,
-    run() {
-      for (const array of run()) array.release();
-    },
+function drawOn(gpu: Gpu): Draw {
+  const random = seededRandom(1);
+  return (shape) => {
+    const values = randomNd(shape, random);
+    return [values, gpu.upload(Float32Array.from(values.data), shape, "input")];
   };
 }
 
+function fraction({ height, width }: Size, of: number): Size {
+  return { height: Math.ceil(height / of), width: Math.ceil(width / of) };
+}
+
+/** Pooling, resizing and argmax for a crop, with `channels` at half its size. */
+function mapCases(gpu: Gpu, crop: Size, channels: number): KernelCase[] {
+  const draw = drawOn(gpu);
+  const [half, eighth] = [fraction(crop, 2), fraction(crop, 8)];
+  const [stemValues, stem] = draw([IMAGES, channels, half.height, half.width]);
+  const { output: pooled, at } = maxPool2dForward(stem, STEM);
+  const [, gradPooled] = draw(pooled.shape);
+  const [joinedValues, joined] = draw([IMAGES, 4 * channels, eighth.height, eighth.width]);
+  const [, gradAverage] = draw([IMAGES, 4 * channels]);
+  const [logitValues, logits] = draw([IMAGES, CLASSES, eighth.height, eighth.width]);
+  const large = resizeBilinearForward(logits, crop);
+  const { labels } = argmax(large);
+  const largeValues = () => spatial.resizeBilinear(logitValues, crop);
+  const largest = () => {
+    const { labels } = spatial.argmax(largeValues());
+    return { data: Float64Array.from(labels), shape: [labels.length] };
+  };
+  const size = `${crop.height}×${crop.width}`;
+  return [
+    {
+      name: `max pool, [${stem.shape}]`,
+      run: () => {
+        const { output, at: found } = maxPool2dForward(stem, STEM);
+        return [output, found, maxPool2dBackward(gradPooled, at, stem.shape, STEM)];
+      },
+      expected: () => spatial.maxPool2d(stemValues, STEM),
+    },
+    {
+      name: `global average pool, [${joined.shape}]`,
+      run: () => [
+        globalAveragePoolForward(joined),
+        globalAveragePoolBackward(gradAverage, joined.shape),
+      ],
+      expected: () => spatial.globalAveragePool(joinedValues),
+    },
+    {
+      name: `resize, [${logits.shape}] to ${size}`,
+      run: () => [resizeBilinearForward(logits, crop), resizeBilinearBackward(large, logits.shape)],
+      expected: largeValues,
+    },
+    {
+      name: `argmax, [${large.shape}]`,
+      run: () => Object.values(argmax(large)),
+      expected: largest,
+    },
+    {
+      name: `resize and argmax, [${logits.shape}] to ${size}`,
+      run: () => Object.values(argmaxResized(logits, crop)),
+      expected: largest,
+    },
+    {
+      name: `confusion, [${labels.shape}]`,
+      run: () => {
+        const counts = gpu.zeros([CLASSES, CLASSES], "counts", "u32");
+        confusion(labels, labels, counts);
+        return [counts];
+      },
+      expected: () => {
+        const counts = new Float64Array(CLASSES * CLASSES);
+        for (const k of largest().data) counts[k * (CLASSES + 1)]++;
+        return { data: counts, shape: [CLASSES, CLASSES] };
+      },
+    },
+  ];
+}
+
+/** Views of images twice the size of the crop, and of maps a quarter of it. */
+function viewCases(gpu: Gpu, crop: Size): KernelCase[] {
+  const draw = drawOn(gpu);
+  const random = seededRandom(2);
+  const whole = { height: 2 * crop.height, width: 2 * crop.width };
+  const photograph = (channels: number) => ({
+    ...whole,
+    data: Uint8Array.from({ length: whole.height * whole.width * channels }, () => random() * 19),
+  });
+  const photographs = Array.from({ length: IMAGES }, () => photograph(3));
+  const annotations = Array.from({ length: IMAGES }, () => photograph(1));
+  const images = packImages(gpu, photographs);
+  const labels = packLabels(gpu, annotations);
+  const [weakValues, weak] = draw([IMAGES, 3, crop.height, crop.width]);
+  const quarter = fraction(crop, 4);
+  const [mapValues, maps] = draw([IMAGES, CLASSES, quarter.height, quarter.width]);
+  const turned: WarpView = { matrix: [0.871, -0.313, 2.0137, 0.293, 0.912, -1.0271], fill: 0.5 };
+  const views = photographs.map(() => turned);
+  const expected = (planes: readonly warp.Plane[], output: Size): Nd => {
+    const data = planes.flatMap((plane) =>
+      warp.places(turned, plane, output).map((place) => place ? warp.bilinear(plane, place) : 0.5)
+    );
+    return { data: Float64Array.from(data), shape: [data.length] };
+  };
+  const planesOf = ({ data, shape }: Nd): warp.Plane[] => {
+    const [n = 0, c = 0, height = 0, width = 0] = shape;
+    return Array.from({ length: n * c }, (_, at) => ({
+      data: data.subarray(at * height * width, (at + 1) * height * width),
+      height,
+      width,
+    }));
+  };
+  return [
+    {
+      name: `images of ${whole.height}×${whole.width} to ${crop.height}×${crop.width}`,
+      run: () => [warpImages(images, views, crop)],
+      expected: () =>
+        expected(
+          photographs.flatMap(({ data }) =>
+            [0, 1, 2].map((c) => ({
+              ...whole,
+              data: Float64Array.from(data.filter((_, i) => i % 3 === c), (byte) => byte / 255),
+            }))
+          ),
+          crop,
+        ),
+    },
+    {
+      name: `labels of ${whole.height}×${whole.width} to ${crop.height}×${crop.width}`,
+      run: () => [warpLabels(labels, views, crop)],
+      expected: () => {
+        const data = annotations.flatMap((plane) =>
+          warp.places(turned, plane, crop).map((place) => place ? warp.nearest(plane, place) : 255)
+        );
+        return { data: Float64Array.from(data), shape: [data.length] };
+      },
+    },
+    {
+      name: `strong views, [${weak.shape}]`,
+      run: () => [warpMaps(weak, views, crop)],
+      expected: () => expected(planesOf(weakValues), crop),
+    },
+    {
+      name: `maps, [${maps.shape}], and a mask`,
+      run: () => [warpMaps(maps, views, quarter), warpMask(gpu, views, quarter, quarter)],
+      expected: () => expected(planesOf(mapValues), quarter),
+    },
+  ];
+}
+
+const SMALL = { height: 13, width: 18 };
 const CROP = { height: 128, width: 256 };
-const STEM = { kernel: 3, stride: 2, padding: 1, ceilMode: true };
-const stem = upload([4, 64, 64, 128]);
-const joined = upload([4, 1280, 17, 33]);
-const logits = upload([4, 19, 17, 33]);
-const { output: pooled, at } = maxPool2dForward(stem, STEM);
-const gradPooled = upload(pooled.shape);
-const gradAverage = upload([4, 1280]);
-const upsampled = resizeBilinearForward(logits, CROP);
-const { labels } = argmax(upsampled);
-const counts = gpu.zeros([19, 19], "counts", "u32");
 
-const spatial = [
-  made("max pool, [4, 64, 64, 128]", () => {
-    const { output, at } = maxPool2dForward(stem, STEM);
-    return [output, at];
-  }),
-  made("its gradient", () => [maxPool2dBackward(gradPooled, at, stem.shape, STEM)]),
-  made("global average pool, [4, 1280, 17, 33]", () => [
-    globalAveragePoolForward(joined),
-    globalAveragePoolBackward(gradAverage, joined.shape),
-  ]),
-  made("resize, [4, 19] of 17×33 to 128×256", () => [resizeBilinearForward(logits, CROP)]),
-  made("its gradient", () => [resizeBilinearBackward(upsampled, logits.shape)]),
-  made("resize, [4, 19] of 128×256 to 32×64", () => [
-    resizeBilinearForward(upsampled, { height: 32, width: 64 }),
-  ]),
-  made("resize labels, 128×256 to 32×64", () => [
-    resizeNearest(labels, { height: 32, width: 64 }),
-  ]),
-  made("argmax, [4, 19, 128, 256]", () => Object.values(argmax(upsampled))),
-  made(
-    "argmax resized, [4, 19] of 17×33 to 128×256",
-    () => Object.values(argmaxResized(logits, CROP)),
-  ),
-  made("confusion, [4, 128, 256]", () => {
-    confusion(labels, labels, counts);
-    return [];
-  }),
-];
-
-const IMAGE = { height: 256, width: 512 };
-const bytes = (count: number) => Uint8Array.from({ length: count }, () => random() * 19);
-const pixels = (channels: number) => ({ ...IMAGE, data: bytes(256 * 512 * channels) });
-const images = packImages(gpu, [1, 2, 3, 4].map(() => pixels(3)));
-const imageLabels = packLabels(gpu, [1, 2, 3, 4].map(() => pixels(1)));
-const weak = upload([4, 3, 128, 256]);
-const quarter = upload([4, 19, 32, 64]);
-const quarterLabels = resizeNearest(labels, { height: 32, width: 64 });
-const turned: WarpView = { matrix: [0.9, -0.3, 20, 0.3, 0.9, -10], fill: 0.5 };
-const coloured: WarpView = { ...turned, colour: [[1, 0.1, 0, 0], [0, 1, 0.1, 0], [0.1, 0, 1, 0]] };
-const views = [turned, turned, turned, turned];
-const MAP = { height: 32, width: 64 };
-
-const warps = [
-  made("images of 256×512 to 128×256", () => [warpImages(images, views, CROP)]),
-  made("labels of 256×512 to 128×256", () => [warpLabels(imageLabels, views, CROP)]),
-  made("strong view, [4, 3, 128, 256]", () => [warpMaps(weak, views.map(() => coloured), CROP)]),
-  made("maps, [4, 19, 32, 64]", () => [
-    warpMaps(quarter, views, MAP),
-    warpLabelMaps(quarterLabels, views, MAP),
-    warpMask(gpu, views, MAP, MAP),
-  ]),
-];
-
-await printKernelTable(gpu, "Pooling, resizing and argmax", spatial);
-await printKernelTable(gpu, "Views of four images", warps);
+const gpu = await openGpu({ profile: true });
+await checkKernels([...mapCases(gpu, SMALL, 3), ...viewCases(gpu, SMALL)]);
+const roof = await measureRoof(gpu);
+const title = "Pooling, resizing and argmax";
+await printKernelTable(gpu, title, mapCases(gpu, CROP, 64), roof);
+await printKernelTable(gpu, "Views of four images", viewCases(gpu, CROP), roof);
 gpu.close();
