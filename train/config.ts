@@ -169,6 +169,16 @@ export interface DistilConfig extends StageConfig {
   studentStart: "teacher" | "random";
 }
 
+/** How stage 1's labels are measured while it runs, against the target's own, which it never learns. */
+export interface LabelWatchConfig {
+  /** Steps between two measurements; 0 for none. */
+  every: number;
+  /** Target images that are measured, spread over the data set. */
+  images: number;
+  /** Target images of which every measurement writes a picture; 0 for none. */
+  pictures: number;
+}
+
 /** A stage that `pipeline` can name; `oracle` is supervised training on the target's own labels. */
 export type StageName = "source" | "warmup" | "stage1" | "stage2" | "stage3" | "oracle";
 
@@ -180,10 +190,14 @@ export interface RunConfig {
   out: string;
   /** The stages to run, in this order; each starts from the network of the one before. */
   pipeline: StageName[];
+  /** A training's checkpoint whose network the first stage starts from; null for random weights. */
+  start: string | null;
   /** Steps between two lines of the log. */
   logEvery: number;
   /** Steps between two evaluations; a stage's end has one. */
   evalEvery: number;
+  /** Measurements of the labels that stage 1 makes. */
+  labelWatch: LabelWatchConfig;
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: number;
   /** The network. */
@@ -270,8 +284,10 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       "a list of stages, each once",
     ),
   ),
+  start: folder,
   logEvery: count,
   evalEvery: count,
+  labelWatch: v.strictObject({ every: integerFrom(0), images: count, pictures: integerFrom(0) }),
   checkpointEvery: count,
   network: v.strictObject({
     blocks: v.pipe(

@@ -6,6 +6,14 @@ import { byName, type Scores } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "./stages/stage.ts";
 
+/** Something that is measured of a stage beside its scores. */
+export interface Inspection {
+  /** Steps between two of them; there is one before the first step and one after the last. */
+  readonly every: number;
+  /** Makes a record's content, after `updates` steps. */
+  readonly inspect: (updates: number) => Promise<Record<string, unknown>>;
+}
+
 /** What the loop needs from its surroundings. */
 export interface LoopOptions<B> {
   /** The stage. */
@@ -32,6 +40,8 @@ export interface LoopOptions<B> {
   readonly checkpoint: (step: number) => Promise<void>;
   /** Steps between checkpoints; the last step, or the one a stop follows, is always saved. */
   readonly checkpointEvery: number;
+  /** Gets records of its own in the metrics, under the last step before it; null for none. */
+  readonly inspection?: Inspection | null;
   /** Hears of progress. */
   readonly observer: TrainingObserver;
   /** Asks for a stop after the current step. */
@@ -59,6 +69,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const log = new StepLog(options);
   let scores: Scores | null = null;
   let step = firstStep;
+  if (firstStep === 0) await inspect(options, 0);
   for (; step < steps && !signal.aborted; step++) {
     const batch = await options.nextBatch(step);
     log.add(step, stage.step(batch, step));
@@ -66,12 +77,17 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const done = step + 1;
     const last = done === steps;
     const evaluated = done % options.evalEvery === 0 || last;
+    const inspected = options.inspection && (done % options.inspection.every === 0 || last);
     const saved = done % options.checkpointEvery === 0 && !last;
     // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
-    if (evaluated || saved || done % options.logEvery === 0) {
+    if (evaluated || inspected || saved || done % options.logEvery === 0) {
       await log.measure();
       if (evaluated) scores = await options.evaluate();
       await log.read(evaluated ? scores : null);
+      if (inspected) {
+        await inspect(options, done);
+        log.skip();
+      }
     }
     if (saved) await options.checkpoint(done);
   }
@@ -82,6 +98,15 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   else await options.checkpoint(step);
   const stopped = step < steps;
   return { steps: step, stopped, scores: stopped ? null : scores };
+}
+
+async function inspect<B>(
+  { inspection, record, stage }: LoopOptions<B>,
+  updates: number,
+): Promise<void> {
+  if (!inspection) return;
+  const content = await inspection.inspect(updates);
+  record({ stage: stage.name, step: Math.max(0, updates - 1), updates, ...content });
 }
 
 /** Keeps the losses of steps on the GPU and reads them together: a read waits for the GPU. */
@@ -106,6 +131,11 @@ class StepLog<B> {
     await this.#options.stage.network.gpu.finish();
     const seconds = (performance.now() - this.#since) / 1000;
     this.#stepsPerSecond = this.#pending.length / seconds;
+  }
+
+  /** Leaves out the time since the last read. */
+  skip(): void {
+    this.#since = performance.now();
   }
 
   /** Reads and records what is pending; `scores` belong to the last step of it. */
@@ -142,6 +172,6 @@ class StepLog<B> {
       });
       if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
     }
-    this.#since = performance.now();
+    this.skip();
   }
 }

@@ -38,8 +38,10 @@ const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
   pipeline: ["source", "warmup", "stage1"], // on streets, stages 2 and 3 add nothing to it
+  start: null,
   logEvery: 10,
   evalEvery: 350,
+  labelWatch: { every: 0, images: 40, pictures: 4 },
   checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],

@@ -1,6 +1,6 @@
 // A whole run: data, run folder, and the stages of the pipeline one after the other.
 
-import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DeepLab } from "../nn/deeplab.ts";
 import { Discriminator } from "../nn/discriminator.ts";
 import { Batches } from "./batches.ts";
@@ -10,8 +10,10 @@ import { openRunData, type RunData } from "./data.ts";
 import { DataError } from "./data_error.ts";
 import type { Dataset } from "./dataset.ts";
 import { evaluate } from "./evaluate.ts";
-import { Loader, type Sample } from "./loader.ts";
-import { runLoop } from "./loop.ts";
+import type { LabelMaker } from "./label_scores.ts";
+import { watchLabels } from "./label_watch.ts";
+import { Loader } from "./loader.ts";
+import { type Inspection, runLoop } from "./loop.ts";
 import { byName } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
@@ -44,8 +46,8 @@ interface Run {
 interface Prepared<B> {
   readonly stage: Stage<B>;
   readonly nextBatch: () => Promise<B>;
-  /** Denoised labels of a full target image, where the stage makes them. */
-  readonly denoise?: (sample: Sample, image: GpuArray) => GpuArray<"u32">;
+  /** Labels of full target images, where the stage makes them. */
+  readonly makeLabels?: LabelMaker;
 }
 
 /**
@@ -108,8 +110,9 @@ async function trainStages(
     finished.includes(String(stage)) ||
     (point !== null && stage === point.stage && Number(step) < point.step)
   );
-  if (point && isDone) {
-    using checkpoint = new Checkpoint(point.path);
+  const first = point ? (isDone ? point.path : null) : config.start;
+  if (first !== null) {
+    using checkpoint = new Checkpoint(first);
     checkpoint.restore(network.stateDict(), "network.");
   }
   const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
@@ -243,12 +246,15 @@ async function prepareDenoise(
   return {
     stage,
     nextBatch: () => batches.nextDenoise(softLabels),
-    denoise: ({ index }, image) => {
-      const { shape, data } = softLabels.read(index);
-      using probabilities = gpu.upload(data, shape, "soft labels");
-      return stage.denoise(image, probabilities);
+    makeLabels: (samples, images) => {
+      using probabilities = softLabels.upload(gpu, samples.map(({ name }) => indexOf(run, name)));
+      return stage.denoise(images, probabilities);
     },
   };
+}
+
+function indexOf({ data }: Run, name: string): number {
+  return data.target.items.findIndex((item) => item.name === name);
 }
 
 function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
@@ -270,7 +276,7 @@ function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {
 /** Runs the loop from where the stage stands, then writes samples and result. */
 async function finishStage<B>(
   run: Run,
-  { stage, nextBatch, denoise }: Prepared<B>,
+  { stage, nextBatch, makeLabels }: Prepared<B>,
   point: ResumePoint | null,
 ): Promise<StageResult | undefined> {
   const { config, data, folder, network, observer, signal } = run;
@@ -308,6 +314,7 @@ async function finishStage<B>(
       await writeCheckpoint(folder.checkpointPath(stage.name), stage.state(), state);
     },
     checkpointEvery: config.checkpointEvery,
+    inspection: inspectionOf(run, stage.name, makeLabels),
     observer,
     signal,
   });
@@ -317,7 +324,7 @@ async function finishStage<B>(
     dataset: targetForPeople(data),
     longSide: config.data.longSide,
     palette: data.classes.palette,
-    denoise,
+    makeLabels,
   });
   const result: StageResult = {
     name: stage.name,
@@ -329,6 +336,26 @@ async function finishStage<B>(
   };
   observer.stageEnd(result);
   return result;
+}
+
+/** Measures the labels that a stage makes, where that is wanted and the target has labels to compare with. */
+function inspectionOf(
+  { config, data, folder, network, observer }: Run,
+  name: string,
+  makeLabels: LabelMaker | undefined,
+): Inspection | null {
+  const dataset = targetForPeople(data);
+  if (!makeLabels || config.labelWatch.every === 0 || dataset.trainIds === null) return null;
+  return watchLabels({
+    config: config.labelWatch,
+    network,
+    makeLabels,
+    dataset,
+    classes: data.classes,
+    longSide: config.data.longSide,
+    picturePath: (picture) => folder.samplePath(`${name}/${picture}`),
+    message: (text) => observer.message(`${name}: ${text}`),
+  });
 }
 
 /** The target images with labels where there are any: pictures show them, training never reads them. */

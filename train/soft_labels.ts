@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { argmax } from "../kernels/argmax.ts";
 import type { Size } from "../kernels/planes.ts";
-import type { GpuArray } from "../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { softmaxForward } from "../kernels/softmax.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
 import { resizeBilinear } from "../nn/functional/spatial.ts";
@@ -49,6 +49,16 @@ export class SoftLabels {
     const file = new Safetensors(Deno.readFileSync(this.#path(index)));
     const { shape } = file.entry("probabilities");
     return { shape, data: file.floats("probabilities") };
+  }
+
+  /** The probabilities of items of one size on the GPU, [N, K, height, width]. */
+  upload(gpu: Gpu, indices: readonly number[]): GpuArray {
+    const read = indices.map((index) => this.read(index));
+    const [, ...rest] = read[0]?.shape ?? [];
+    const size = rest.reduce((product, length) => product * length, 1);
+    const values = new Float32Array(read.length * size);
+    read.forEach(({ data }, at) => values.set(data, at * size));
+    return gpu.upload(values, [read.length, ...rest], "soft labels");
   }
 
   #path(index: number): string {

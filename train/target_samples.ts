@@ -5,7 +5,8 @@ import type { DeepLab } from "../nn/deeplab.ts";
 import type { Colour } from "./classes.ts";
 import type { Dataset } from "./dataset.ts";
 import { predictLabels, uploadSamples } from "./evaluate.ts";
-import { Loader, type Sample } from "./loader.ts";
+import type { LabelMaker } from "./label_scores.ts";
+import { Loader } from "./loader.ts";
 import { type LabelMap, writeSamples } from "./samples.ts";
 
 /** What to draw. */
@@ -16,12 +17,11 @@ export interface TargetSamplesOptions {
   /** What an image's long side is resized to. */
   readonly longSide: number;
   readonly palette: readonly Colour[];
-  /** Makes the denoised labels of an image, where the stage has them. */
-  readonly denoise?: ((sample: Sample, image: GpuArray) => GpuArray<"u32">) | undefined;
+  /** Images, the first of the data set; 4 unless given. */
+  readonly rows?: number;
+  /** Makes the labels that the stage learns, where it has them. */
+  readonly makeLabels?: LabelMaker | undefined;
 }
-
-/** Rows of a picture. */
-const ROWS = 4;
 
 /**
  * Writes one PNG of rows: image, label, prediction, denoised labels.
@@ -30,17 +30,17 @@ const ROWS = 4;
  */
 export async function writeTargetSamples(
   path: string,
-  { network, dataset, longSide, palette, denoise }: TargetSamplesOptions,
+  { network, dataset, longSide, palette, rows: count = 4, makeLabels }: TargetSamplesOptions,
 ): Promise<void> {
-  using loader = new Loader({ dataset, order: "sequential", ahead: ROWS });
+  using loader = new Loader({ dataset, order: "sequential", ahead: count });
   const { training } = network;
   network.eval();
   const rows = [];
-  for (const sample of await loader.next(ROWS)) {
+  for (const sample of await loader.next(count)) {
     const { images, labels } = uploadSamples(network.gpu, [sample], longSide);
     const maps: LabelMap[] = sample.label ? [sample.label] : [];
     maps.push(await takeMap(predictLabels(network, images, sample.image)));
-    if (denoise) maps.push(await takeMap(denoise(sample, images)));
+    if (makeLabels) maps.push(await takeMap(makeLabels([sample], images)));
     rows.push({ image: sample.image, maps });
     images.release();
     labels?.release();

@@ -117,6 +117,22 @@ function only(kind: string, { events }: Told): string[] {
   return events.filter((event) => event.startsWith(kind));
 }
 
+Deno.test("inspections come before the first step, every few steps and after the last, and have records", async () => {
+  const inspection = { every: 2, inspect: (updates: number) => Promise.resolve({ of: updates }) };
+  const inspected = ({ records }: Told) => records.filter(({ of }) => of !== undefined);
+  const fresh = await run({ steps: 5, inspection, logEvery: 100 });
+  assert.deepEqual(inspected(fresh), [
+    { stage: "fake", step: 0, updates: 0, of: 0 },
+    { stage: "fake", step: 1, updates: 2, of: 2 },
+    { stage: "fake", step: 3, updates: 4, of: 4 },
+    { stage: "fake", step: 4, updates: 5, of: 5 },
+  ]);
+  const order = fresh.events.filter((event) => event.startsWith("record"));
+  assert.deepEqual(order.map((event) => Number(event.slice(7))), [0, 0, 1, 1, 2, 3, 3, 4, 4]);
+  const resumed = await run({ steps: 5, firstStep: 2, inspection });
+  assert.deepEqual(inspected(resumed).map(({ of }) => of), [4, 5]);
+});
+
 Deno.test("every step has one record and one report, and the last step an evaluation", async () => {
   const told = await run({ steps: 3, second: (step) => step / 4 });
   const record = (step: number) => ({
