@@ -9,7 +9,8 @@ import {
   warpLabels,
   warpMaps,
 } from "../kernels/warp.ts";
-import { Random } from "../nn/random.ts";
+import type { Random } from "../nn/random.ts";
+import type { RgbImage } from "./image.ts";
 import type { Loader, Sample } from "./loader.ts";
 import { quarterOf, type SoftLabels } from "./soft_labels.ts";
 import type { DenoiseBatch } from "./stages/denoise.ts";
@@ -17,19 +18,14 @@ import type { DistilBatch } from "./stages/distil.ts";
 import type { SourceOnlyBatch } from "./stages/source_only.ts";
 import type { SourceBatch } from "./stages/stage.ts";
 import type { WarmUpBatch } from "./stages/warm_up.ts";
-import { strongView, type ViewTransform, weakView, type WeakViewOptions } from "./views.ts";
+import { drawTargetViews, randomOf, type TargetPixels, type ViewOptions } from "./target_views.ts";
+import { fullView, strongView, type ViewTransform, weakView } from "./views.ts";
 
 /** How batches are cut. */
-export interface BatchOptions {
+export interface BatchOptions extends ViewOptions {
   readonly gpu: Gpu;
   /** Images a domain and step. */
   readonly batch: number;
-  /** Seed of the views: a view is a pure function of seed, stage, domain and position. */
-  readonly seed: number;
-  /** Tells the views of one stage from those of another. */
-  readonly stage: string;
-  /** The crop, and the range of its random scale. */
-  readonly view: WeakViewOptions;
 }
 
 /** Makes batches of any stage from loaders; what `next…` returns is the caller's to release. */
@@ -96,13 +92,28 @@ export class Batches {
     samples: readonly Sample[],
     images: GpuArray,
   ): { strong: GpuArray; strongViews: ViewTransform[] } {
-    const { crop } = this.#options.view;
+    const { view: { crop } } = this.#options;
+    if (samples.every(isRendered)) {
+      return {
+        strong: this.#upload(samples.map(({ pixels }) => pixels.strong)),
+        strongViews: samples.map(({ position, image }) =>
+          drawTargetViews(this.#options, position, image).strong.transform
+        ),
+      };
+    }
     const drawn = samples.map((sample) => strongView(this.#random(sample, "strong"), crop));
     const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
     return {
       strong: warpMaps(images, views, crop),
       strongViews: drawn.map(({ transform }) => transform),
     };
+  }
+
+  /** Views that the loader has rendered, [N, 3, H, W]. */
+  #upload(images: readonly RgbImage[]): GpuArray {
+    const { gpu, view: { crop } } = this.#options;
+    using packed = packImages(gpu, images);
+    return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
   }
 
   async #nextSource(): Promise<SourceBatch> {
@@ -118,6 +129,9 @@ export class Batches {
     const { gpu, batch, view: { crop } } = this.#options;
     const samples = await this.#target.next(batch);
     const views = this.#weakViews(samples, "target");
+    if (samples.every(isRendered)) {
+      return { samples, views, images: this.#upload(samples.map(({ pixels }) => pixels.weak)) };
+    }
     using images = packImages(gpu, samples.map(({ image }) => image));
     return {
       samples,
@@ -133,8 +147,7 @@ export class Batches {
   }
 
   #random({ position }: Sample, name: string): Random {
-    const { seed, stage } = this.#options;
-    return new Random(seed, `view/${stage}/${name}/${position}`);
+    return randomOf(this.#options, name, position);
   }
 
   /** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */
@@ -165,4 +178,8 @@ export class Batches {
 function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
   if (!label) throw new TypeError(`Cannot make a labelled batch as "${name}" has no label`);
   return label;
+}
+
+function isRendered(sample: Sample): sample is Sample & { pixels: TargetPixels } {
+  return sample.pixels !== undefined;
 }

@@ -65,6 +65,11 @@ export interface DataConfig {
   scales: [least: number, most: number];
   /** Chance of a horizontal flip. */
   flip: number;
+  /**
+   * What the strong view does to the weak one: `randaugment` is the published pool of fourteen
+   * operations, in 8 bits on the decoding threads; `simple` is gentler, and made on the GPU.
+   */
+  strongView: "simple" | "randaugment";
   /** Size of the built-in benchmark, where it is used. */
   streets: StreetsConfig;
 }
@@ -326,6 +331,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       v.check(([least, most]) => least <= most, "two numbers, the least first"),
     ),
     flip: share,
+    strongView: oneOf(["simple", "randaugment"]),
     streets: v.strictObject({
       directory: text,
       seed: integerFrom(0),

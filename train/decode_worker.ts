@@ -1,4 +1,5 @@
-// Decodes files off the main thread, which the GPU blocks while it computes. Started by loader.ts.
+// Decodes files, and renders views of them, off the main thread, which the GPU blocks while it computes.
+// Started by loader.ts.
 
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
@@ -7,6 +8,8 @@ import { DataError } from "./data_error.ts";
 import { type DatasetItem, type DecodedItem, decodeItem } from "./dataset.ts";
 import { isJpegPath, loadJpegCodec } from "./jpeg.ts";
 import type { LabelCode } from "./label_code.ts";
+import type { RgbImage } from "./image.ts";
+import { renderTargetViews, type TargetPixels, type ViewOptions } from "./target_views.ts";
 
 /** One file pair to decode. */
 export interface DecodeRequest {
@@ -18,21 +21,35 @@ export interface DecodeRequest {
   trainIds: readonly number[] | null;
   /** How the label file holds label ids. */
   code: LabelCode | undefined;
+  /** The image, where it is known: the files are then left alone. */
+  cached: RgbImage | null;
+  /** Views to render, if any, and the position in the stream that they are drawn from. */
+  render: { position: number; options: ViewOptions } | null;
+}
+
+/** What became of a file pair. */
+export interface Decoded {
+  id: number;
+  /** Null where the image was known. */
+  decoded: DecodedItem | null;
+  /** Null where no views were wanted. */
+  pixels: TargetPixels | null;
 }
 
 /** What became of a request: the pixels, or why there are none. */
-export type DecodeReply =
-  | { id: number; decoded: DecodedItem }
-  | { id: number; message: string; isDataError: boolean };
+export type DecodeReply = Decoded | { id: number; message: string; isDataError: boolean };
 
 self.onmessage = async ({ data }: MessageEvent<DecodeRequest>) => {
-  const { id, item, trainIds, code } = data;
+  const { id, item, trainIds, code, cached, render } = data;
   try {
-    if (isJpegPath(item.image)) await loadJpegCodec();
-    const decoded = decodeItem(item, trainIds, code);
-    const buffers = [decoded.image.data.buffer];
-    if (decoded.label) buffers.push(decoded.label.data.buffer);
-    reply({ id, decoded }, buffers);
+    if (!cached && isJpegPath(item.image)) await loadJpegCodec();
+    const decoded = cached ? null : decodeItem(item, trainIds, code);
+    const image = cached ?? decoded?.image;
+    const pixels = render && image
+      ? renderTargetViews(render.options, render.position, image)
+      : null;
+    const made = [decoded?.image, decoded?.label, pixels?.weak, pixels?.strong];
+    reply({ id, decoded, pixels }, made.flatMap((part) => part ? [part.data.buffer] : []));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     reply({ id, message, isDataError: error instanceof DataError });

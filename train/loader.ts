@@ -7,7 +7,8 @@
 import { Random } from "../nn/random.ts";
 import { DataError } from "./data_error.ts";
 import type { Dataset, DecodedItem } from "./dataset.ts";
-import type { DecodeReply, DecodeRequest } from "./decode_worker.ts";
+import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
+import type { TargetPixels, ViewOptions } from "./target_views.ts";
 
 /** A decoded image at its place in the stream. The pixels may be shared with later samples: read only. */
 export interface Sample extends DecodedItem {
@@ -19,6 +20,8 @@ export interface Sample extends DecodedItem {
   epoch: number;
   /** The sample's place in the stream, from 0; random views are drawn from (seed, position). */
   position: number;
+  /** Views of the image, where the loader renders them. */
+  pixels?: TargetPixels;
 }
 
 /** How to load a data set. */
@@ -40,6 +43,8 @@ export interface LoaderOptions {
   ahead?: number;
   /** Decoded pixels that are kept for later epochs (256 MiB). */
   cacheBytes?: number;
+  /** How to draw the views that the decoding threads render of every image (none). */
+  views?: ViewOptions | null;
 }
 
 /**
@@ -82,6 +87,7 @@ export class Loader implements Disposable {
       workers: 1,
       ahead: 8,
       cacheBytes: 256 * 2 ** 20,
+      views: null,
       ...options,
     };
   }
@@ -148,15 +154,23 @@ export class Loader implements Disposable {
   }
 
   async #load(position: number): Promise<Sample> {
-    const { items } = this.#options.dataset;
+    const { dataset: { items, trainIds, code }, views } = this.#options;
     const epoch = Math.floor(position / items.length);
     const index = this.#indexAt(epoch, position % items.length);
     const place = { name: items[index].name, index, epoch, position };
     const cached = this.#cache.get(index);
-    if (cached) return { ...cached, ...place };
-    const decoded = await this.#worker(position).decode(index);
+    if (cached && !views) return { ...cached, ...place };
+    const reply = await this.#worker(position).request({
+      item: items[index],
+      trainIds,
+      code,
+      cached: cached?.image ?? null,
+      render: views && { position, options: views },
+    });
+    const decoded = cached ?? reply.decoded;
+    if (!decoded) throw new Error(`The decoding thread sent nothing for ${place.name}`);
     this.#keep(index, decoded);
-    return { ...decoded, ...place };
+    return { ...decoded, ...place, ...(reply.pixels && { pixels: reply.pixels }) };
   }
 
   #indexAt(epoch: number, place: number): number {
@@ -171,7 +185,7 @@ export class Loader implements Disposable {
 
   #worker(position: number): DecodeThread {
     const at = position % this.#options.workers;
-    const worker = this.#workers.get(at) ?? new DecodeThread(this.#options.dataset);
+    const worker = this.#workers.get(at) ?? new DecodeThread();
     this.#workers.set(at, worker);
     return worker;
   }
@@ -187,19 +201,17 @@ export class Loader implements Disposable {
 
 /** One worker and the requests that it has not answered. */
 class DecodeThread {
-  readonly #dataset: Dataset;
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, PromiseWithResolvers<DecodedItem>>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<Decoded>>();
   #lastId = 0;
   #failure: Error | null = null;
 
-  constructor(dataset: Dataset) {
-    this.#dataset = dataset;
+  constructor() {
     this.#worker = new Worker(new URL("./decode_worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
-      if ("decoded" in data) waiting?.resolve(data.decoded);
+      if ("decoded" in data) waiting?.resolve(data);
       else {waiting?.reject(
           data.isDataError ? new DataError(data.message) : new Error(data.message),
         );}
@@ -210,14 +222,12 @@ class DecodeThread {
     };
   }
 
-  decode(index: number): Promise<DecodedItem> {
+  request(request: Omit<DecodeRequest, "id">): Promise<Decoded> {
     if (this.#failure) return Promise.reject(this.#failure);
-    const { items, trainIds, code } = this.#dataset;
     const id = ++this.#lastId;
-    const waiting = Promise.withResolvers<DecodedItem>();
+    const waiting = Promise.withResolvers<Decoded>();
     this.#waiting.set(id, waiting);
-    const request: DecodeRequest = { id, item: items[index], trainIds, code };
-    this.#worker.postMessage(request);
+    this.#worker.postMessage({ ...request, id } satisfies DecodeRequest);
     return waiting.promise;
   }
 

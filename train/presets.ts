@@ -65,6 +65,7 @@ const DEFAULT: RunConfig = {
     longSide: 256,
     scales: [0.75, 1.25],
     flip: 0.5,
+    strongView: "simple",
     streets: {
       directory: "data/streets",
       seed: 0,
@@ -157,6 +158,7 @@ const FULL: RunConfig = {
     cropWidth: 896,
     longSide: 2200,
     scales: [0.5, 1.5],
+    strongView: "randaugment",
   },
   stages: {
     source: published(2.5e-4, 10),

@@ -22,6 +22,7 @@ import { type CheckpointState, configOf, findResumePoint, type ResumePoint } fro
 import { savedClasses } from "./trained_network.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
+import type { ViewOptions } from "./target_views.ts";
 import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
 import { Distil } from "./stages/distil.ts";
 import { releaseBatch } from "./stages/batch.ts";
@@ -144,24 +145,27 @@ async function runStage(
 ): Promise<StageResult | undefined> {
   const { config, data } = run;
   const { batch, cropHeight, cropWidth, longSide, scales, flip } = config.data;
-  const load = (dataset: Dataset, stream: string) =>
-    new Loader({ dataset, order: "shuffled", seed: config.seed, stream: `${name}/${stream}` });
-  const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
-  using source = load(labelled, "source");
-  const isDistil = name === "stage2" || name === "stage3";
-  using target = load(isDistil ? await pseudoLabelled(run, name, point) : data.target, "target");
-  for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
-  const batches = new Batches(
-    {
-      gpu: run.gpu,
-      batch,
+  const load = (dataset: Dataset, stream: string, views: ViewOptions | null = null) =>
+    new Loader({
+      dataset,
+      order: "shuffled",
       seed: config.seed,
-      stage: name,
-      view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
-    },
-    source,
-    target,
-  );
+      stream: `${name}/${stream}`,
+      views,
+    });
+  const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
+  const views: ViewOptions = {
+    seed: config.seed,
+    stage: name,
+    view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
+  };
+  const isDistil = name === "stage2" || name === "stage3";
+  const rendersViews = config.data.strongView === "randaugment" && (isDistil || name === "stage1");
+  using source = load(labelled, "source");
+  const targetImages = isDistil ? await pseudoLabelled(run, name, point) : data.target;
+  using target = load(targetImages, "target", rendersViews ? views : null);
+  for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
+  const batches = new Batches({ ...views, gpu: run.gpu, batch }, source, target);
   switch (name) {
     case "stage2":
     case "stage3": {

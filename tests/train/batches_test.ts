@@ -7,10 +7,10 @@ import { warpMaps, warpMask } from "../../kernels/warp.ts";
 import { Batches } from "../../train/batches.ts";
 import { type Dataset, openDataset } from "../../train/dataset.ts";
 import { encodeImage, encodeLabel } from "../../train/image.ts";
-import { Loader } from "../../train/loader.ts";
+import { Loader, type LoaderOptions } from "../../train/loader.ts";
 import { quarterOf, SoftLabels } from "../../train/soft_labels.ts";
 import { releaseBatch } from "../../train/stages/batch.ts";
-import { FILL } from "../../train/views.ts";
+import { FILL, type Rectangle } from "../../train/views.ts";
 import { testGpu } from "../_device.ts";
 import { withFolder } from "./_folder.ts";
 import { write } from "./_png.ts";
@@ -65,24 +65,27 @@ interface Choices {
   readonly stage?: string;
   /** Batches to skip. */
   readonly skip?: number;
+  /** How the target's loader is made; with `renders`, it renders the views. */
+  readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & { renders?: boolean };
 }
 
 /** The next `count` batches of a stage that starts anew. */
 async function batchesOf<B>(
   gpu: Gpu,
   root: string,
-  { seed = 1, stage = "stage1", skip = 0 }: Choices,
+  { seed = 1, stage = "stage1", skip = 0, target: { renders, ...choices } = {} }: Choices,
   count: number,
   next: (batches: Batches) => Promise<B>,
 ): Promise<B[]> {
-  const load = (trainIds: readonly number[] | null, stream: string) => {
+  const view = { crop: CROP, longSide: 60, scales: [0.5, 1.5], flip: 0.5 } as const;
+  const load = (trainIds: readonly number[] | null, stream: string, options = {}) => {
     const dataset = makeDataset(root, trainIds);
-    return new Loader({ dataset, order: "shuffled", seed: 1, stream });
+    return new Loader({ dataset, order: "shuffled", seed: 1, stream, ...options });
   };
   using source = load([0, 1], "source");
-  using target = load(null, "target");
+  const views = renders ? { seed, stage, view } : null;
+  using target = load(null, "target", { ...choices, views });
   for (const loader of [source, target]) loader.seek(skip * BATCH);
-  const view = { crop: CROP, longSide: 60, scales: [0.5, 1.5], flip: 0.5 } as const;
   const batches = new Batches({ gpu, batch: BATCH, seed, stage, view }, source, target);
   const made = [];
   for (let i = 0; i < count; i++) made.push(await next(batches));
@@ -122,6 +125,56 @@ Deno.test("seed, stage and position decide a batch, and nothing else", () =>
           `array ${index} of ${Object.keys(other)}`,
         );
       }
+    }
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
+Deno.test("views that the loader renders are those of the GPU in 8 bits, with a strong view of their own", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = async (choices: Choices, count: number) => {
+      const next = (batches: Batches) => batches.nextDenoise(softLabels);
+      const made = [];
+      for (const { source, target } of await batchesOf(gpu, root, choices, count, next)) {
+        const { weak, strong, strongViews, softLabels } = target;
+        const [weakValues, strongValues, softValues] = await gpu.readAll([
+          weak,
+          strong,
+          softLabels,
+        ]);
+        made.push({ weakValues, strongValues, softValues, strongViews });
+        releaseBatch({ source, target });
+      }
+      return made;
+    };
+    const renders = true;
+    const rendered = await make({ target: { renders } }, 4);
+    const others = { workers: 2, ahead: 1, cacheBytes: 0 };
+    assert.deepEqual(await make({ target: { renders, ...others } }, 4), rendered, "the same again");
+    const later = await make({ skip: 3, target: { renders } }, 1);
+    assert.deepEqual(later, rendered.slice(3), "from a position on");
+    const onGpu = await make({}, 4);
+    for (
+      const [index, { weakValues, strongValues, softValues, strongViews }] of rendered.entries()
+    ) {
+      const exact = onGpu[index] as (typeof onGpu)[number];
+      assert.deepEqual(softValues, exact.softValues, "soft labels follow the same weak view");
+      for (const [i, value] of weakValues.entries()) {
+        assert.ok(Math.abs(value - (exact.weakValues[i] as number)) < 0.501 / 255, `value ${i}`);
+      }
+      assert.notDeepEqual(strongValues, exact.strongValues);
+      for (const value of [...weakValues, ...strongValues]) {
+        assert.ok(Math.abs(value * 255 - Math.round(value * 255)) < 1e-4, "8 bits");
+      }
+      using mask = warpMask(gpu, strongViews.map((view) => view.mapView(CROP, CROP)), CROP, CROP);
+      const seen = await mask.read();
+      const plane = CROP.height * CROP.width;
+      const { left, top } = strongViews[0]?.operations.at(-1) as Rectangle;
+      const corner = top * CROP.width + left;
+      assert.equal(seen[corner], 0, "the cutout is last");
+      assert.ok(Math.abs((strongValues[corner + plane] as number) - FILL) < 1e-6, "and grey");
     }
     assert.equal(gpu.memory.live, before, "bytes left behind");
   }));
