@@ -143,9 +143,9 @@ Deno.test("colours are changed before or after the move, as they were drawn", ()
   const cut = ({ data }: RgbImage) => data.fill(127, 0, 3);
   for (const kind of ["autoContrast", "equalize"] as const) {
     const change = { kind };
-    const [early, late] = [[change, move], [move, change]].map((operations) =>
-      new RandAugmentView(SIZE, operations, cutout).render(marked).data
-    );
+    const render = (...operations: (Move | PixelOperation)[]) =>
+      new RandAugmentView(SIZE, operations, cutout).render(marked).data;
+    const [early, late] = [render(change, move), render(move, change)];
     assert.deepEqual(early, cut(renderView(changeColours(marked, change), matrix, SIZE)));
     assert.deepEqual(late, cut(changeColours(renderView(marked, matrix, SIZE), change)));
     assert.notDeepEqual(early, late, "the grey border has a part in the histogram");
