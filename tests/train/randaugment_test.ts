@@ -145,7 +145,8 @@ Deno.test("colours are changed before or after the move, as they were drawn", ()
     const change = { kind };
     const render = (...operations: (Move | PixelOperation)[]) =>
       new RandAugmentView(SIZE, operations, cutout).render(marked).data;
-    const [early, late] = [render(change, move), render(move, change)];
+    const early: Uint8Array = render(change, move);
+    const late: Uint8Array = render(move, change);
     assert.deepEqual(early, cut(renderView(changeColours(marked, change), matrix, SIZE)));
     assert.deepEqual(late, cut(changeColours(renderView(marked, matrix, SIZE), change)));
     assert.notDeepEqual(early, late, "the grey border has a part in the histogram");
