@@ -2,6 +2,7 @@
 // an exit code.
 
 import { Command, CommanderError } from "@commander-js/extra-typings";
+import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
 import { addGenerate } from "./generate.ts";
@@ -36,6 +37,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addEval(program, finish);
   addPredict(program, finish);
   addReport(program);
+  addConvert(program);
   addGenerate(program);
   addDoctor(program, finish);
   for (const command of [program, ...program.commands]) {
@@ -78,6 +80,11 @@ const REWORDED: readonly (readonly [RegExp, string])[] = [
   [/^required option '(\S+) (.*)' not specified/, "$1 is missing: expected $2"],
   [/^option '(?:-\w, )?(\S+) (.*)' argument missing/, "$1 has no value: expected $2"],
   [/^option '(?:-\w, )?(\S+) .*' argument '(.*)' is invalid\. E/, "$1 is $2: e"],
+  [/^missing required argument '(.*)'/, "<$1> is missing"],
+  [
+    /^too many arguments.*Expected ([1-9]\d*) .*got \d+: (.*)/,
+    "it takes at most $1 paths: found $2",
+  ],
   [/^too many arguments.*got \d+: (.*)/, "it takes options only: found $1"],
 ];
 
@@ -96,7 +103,8 @@ function usageError({ message }: CommanderError, command: string | undefined): s
  * few ways; the engine's own "Cannot read properties of undefined" must not pass for one.
  */
 function isSentence(error: unknown): error is Error {
-  return error instanceof Error && /^(Cannot|Training|The GPU) /.test(error.message) &&
-    !/^Cannot (read|set) propert|^Cannot (access|convert|destructure|assign|redefine|delete|mix) /
-      .test(error.message);
+  if (!(error instanceof Error)) return false;
+  return error.name === "DataError" || /^(Cannot|Training|The GPU) /.test(error.message) &&
+      !/^Cannot (read|set) propert|^Cannot (access|convert|destructure|assign|redefine|delete|mix) /
+        .test(error.message);
 }

@@ -197,7 +197,7 @@ function readLegacy(source: ByteSource, start: Uint8Array): Opened {
     magic = null;
   }
   if (magic !== LEGACY_MAGIC) {
-    throw broken("it does not begin like one: expected what torch.save writes");
+    throw broken("it begins like no PyTorch file");
   }
   if (next() !== LEGACY_PROTOCOL) throw broken("it is of an unknown version");
   const machine = next();

@@ -5,7 +5,12 @@
 
 import { BIG_ENDIAN, swapOnBigEndian, toFloats } from "./element_types.ts";
 import type { WeightsFile } from "./weights.ts";
-import { parseHeader, SAFETENSORS_TYPES, type SafetensorsEntry } from "./safetensors_header.ts";
+import {
+  parseHeader,
+  SAFETENSORS_TYPES,
+  type SafetensorsEntry,
+  type SafetensorsType,
+} from "./safetensors_header.ts";
 
 export {
   SAFETENSORS_TYPES,
@@ -152,8 +157,8 @@ function checkEntries(
 export interface SafetensorsArray {
   /** Length of each axis. */
   readonly shape: readonly number[];
-  /** `F32` or `U32`. */
-  readonly dtype: "F32" | "U32";
+  /** Element type. */
+  readonly dtype: SafetensorsType;
 }
 
 /**

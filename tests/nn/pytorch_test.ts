@@ -148,9 +148,13 @@ Deno.test("a code that the file would run is named and refused", () => {
 
 const huge = 2 ** 40;
 const LIES: readonly (readonly [why: string, file: () => Uint8Array, error: RegExp])[] = [
-  ["it is empty", () => new Uint8Array(), /does not begin like one/],
-  ["it is a pickle of something else", () => pickleOf(0x80, 2, "}."), /does not begin like one/],
-  ["it is text", () => pickleOf("import torch\n"), /does not begin like one/],
+  ["it is empty", () => new Uint8Array(), /begins like no PyTorch file/],
+  [
+    "it is a pickle of something else",
+    () => pickleOf(0x80, 2, "}."),
+    /begins like no PyTorch file/,
+  ],
+  ["it is text", () => pickleOf("import torch\n"), /begins like no PyTorch file/],
   [
     "the zip holds no pickle",
     () => zipOf([{ name: "a/b", data: new Uint8Array(3) }]),

@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { Safetensors } from "../../nn/safetensors.ts";
+import { convertWeights } from "../../train/convert.ts";
+import { openWeights } from "../../train/weights_file.ts";
+import { dictionary, tensor, text, torchFile } from "../nn/_torch_files.ts";
+import { dataError, namesIn, withFolder } from "../train/_folder.ts";
+import { runProgram } from "./_program.ts";
+
+const GOLDEN = new URL("../goldens/weights.zip.pth", import.meta.url).pathname;
+
+Deno.test("convert writes every array of a PyTorch file, bit for bit and aligned", () =>
+  withFolder(async (folder) => {
+    const output = join(folder, "all.safetensors");
+    const { code, stdout, stderr } = await runProgram("convert", GOLDEN, output);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, `${output} holds 32 arrays, 604 B\n`);
+    assert.deepEqual(namesIn(folder), ["all.safetensors"]);
+    using source = openWeights(GOLDEN);
+    const file = new Safetensors(Deno.readFileSync(output));
+    assert.deepEqual([...file.entries.keys()].sort(), [...source.weights.entries.keys()].sort());
+    const widths = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2 } as Record<
+      string,
+      number
+    >;
+    for (const [name, { dtype, shape, offset }] of file.entries) {
+      assert.deepEqual({ dtype, shape }, source.weights.entries.get(name), name);
+      assert.deepEqual(file.bytes(name), source.weights.bytes(name), name);
+      assert.equal(offset % (widths[dtype] ?? 1), 0, `${name} is aligned`);
+    }
+  }));
+
+Deno.test("convert takes a part of a safetensors file and renames it", () =>
+  withFolder((folder) => {
+    const [all, part, again] = ["all", "part", "again"].map((name) => join(folder, name));
+    {
+      using source = openWeights(GOLDEN);
+      convertWeights(source, all);
+    }
+    using source = openWeights(all);
+    convertWeights(source, part, { only: "ResNet101.model_state", strip: "0.", prefix: "net." });
+    using parts = openWeights(part);
+    assert.deepEqual([...parts.weights.entries.keys()].sort(), [
+      "net.1.bias",
+      "net.1.num_batches_tracked",
+      "net.1.running_mean",
+      "net.1.running_var",
+      "net.1.weight",
+      "net.bias",
+      "net.weight",
+    ]);
+    assert.deepEqual(
+      parts.weights.floats("net.weight"),
+      source.weights.floats("ResNet101.model_state.0.weight"),
+    );
+    convertWeights(parts, again, { only: "net.", strip: "none" });
+    using last = openWeights(again);
+    assert.ok(last.weights.entries.has("weight"));
+    return Promise.resolve();
+  }));
+
+Deno.test("convert --list prints names, types and shapes in the order of the file", async () => {
+  const { code, stdout } = await runProgram("convert", "--list", GOLDEN, "--only", "types");
+  assert.equal(code, 0);
+  assert.equal(
+    stdout,
+    `double     F64   [5]
+half       F16   [10]
+half_view  F16   [3]
+bfloat16   BF16  [10]
+int64      I64   [2, 2]
+int32      I32   [2]
+int16      I16   [2]
+int8       I8    [2]
+uint8      U8    [2]
+bool       BOOL  [2]
+10 arrays, 40 numbers
+`,
+  );
+});
+
+Deno.test("what convert cannot do is one sentence, and what was there stays", () =>
+  withFolder(async (folder) => {
+    const output = join(folder, "w.safetensors");
+    Deno.writeTextFileSync(output, "before");
+    const evil = join(folder, "evil.pth");
+    Deno.writeFileSync(
+      evil,
+      torchFile(dictionary({ w: tensor({}), x: text("y") }), undefined, { crc: 1 }),
+    );
+    const cases: [string[], string][] = [
+      [[], "Cannot run convert as <in> is missing; see ./run convert --help\n"],
+      [
+        [GOLDEN],
+        `Cannot convert ${GOLDEN} as the output is missing: expected the path of a safetensors file, or --list\n`,
+      ],
+      [
+        ["a", "b", "c"],
+        "Cannot run convert as it takes at most 2 paths: found a, b, c; see ./run convert --help\n",
+      ],
+      [
+        [GOLDEN, output, "--only", "network"],
+        `Cannot convert ${GOLDEN} as no array is under network.: found ResNet101.model_state.0.weight, ResNet101.model_state.0.bias, ResNet101.model_state.1.weight, ResNet101.model_state.1.bias and 28 more; --list shows all of them\n`,
+      ],
+      [
+        [evil, output],
+        `Cannot convert ${evil} as its w cannot be read: Cannot read the PyTorch file as its a/data/0 does not match its checksum: it was damaged; get the file again\n`,
+      ],
+    ];
+    for (const [args, sentence] of cases) {
+      const { code, stderr } = await runProgram("convert", ...args);
+      assert.equal(stderr, sentence);
+      assert.equal(code, 2);
+    }
+    assert.equal(Deno.readTextFileSync(output), "before");
+    assert.deepEqual(namesIn(folder), ["evil.pth", "w.safetensors"]);
+  }));
+
+Deno.test("two arrays that would have one name are refused", () =>
+  withFolder((folder) => {
+    const path = join(folder, "w.pth");
+    Deno.writeFileSync(path, torchFile(dictionary({ "a.w": tensor({}), w: tensor({}) })));
+    using file = openWeights(path);
+    assert.throws(
+      () => convertWeights(file, join(folder, "out"), { strip: "a." }),
+      dataError(path, "a.w and w would both be called w"),
+    );
+    assert.deepEqual(namesIn(folder), ["w.pth"]);
+    return Promise.resolve();
+  }));
+
+Deno.test("files of no known format are refused by what they hold, not by their name", () =>
+  withFolder((folder) => {
+    const path = join(folder, "weights.safetensors");
+    assert.throws(() => openWeights(path), dataError(path, "it does not exist"));
+    Deno.writeTextFileSync(path, "import os");
+    assert.throws(() => openWeights(path), dataError(path, "begins like no PyTorch file"));
+    Deno.writeFileSync(path, Deno.readFileSync(GOLDEN));
+    using file = openWeights(path);
+    assert.ok(file.weights.entries.has("types.half"));
+    return Promise.resolve();
+  }));
