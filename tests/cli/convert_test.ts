@@ -74,7 +74,7 @@ int16      I16   [2]
 int8       I8    [2]
 uint8      U8    [2]
 bool       BOOL  [2]
-10 arrays, 40 numbers
+10 arrays, 42 numbers
 `,
   );
 });
