@@ -5,6 +5,7 @@ import { CLASSES } from "../train/classes.ts";
 import { formatScores } from "../train/metrics.ts";
 import type {
   EvaluationReport,
+  PretrainingResult,
   StageResult,
   StageStart,
   StepReport,
@@ -94,7 +95,7 @@ export class PlainProgress implements Progress {
     );
   }
 
-  stageEnd(result: StageResult): void {
+  stageEnd(result: StageResult | PretrainingResult): void {
     this.message(endLine(result));
   }
 
@@ -162,7 +163,7 @@ export class LiveProgress implements Progress {
     this.#bar?.update(step, { mIoU: this.#mIoU });
   }
 
-  stageEnd(result: StageResult): void {
+  stageEnd(result: StageResult | PretrainingResult): void {
     this.close();
     this.#screen.write(`${endLine(result)}\n`);
   }
@@ -226,7 +227,10 @@ function stepLabel(stage: string, step: number, steps: number): string {
   return `${stage} ${String(step).padStart(total.length)}/${total}`;
 }
 
-function endLine({ name, steps, seconds, mIoU, pixelAccuracy }: StageResult): string {
-  return `${name}: ${steps} steps in ${formatDuration(seconds)}, mIoU ${mIoU.toFixed(1)} %, ` +
-    `pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
+function endLine(result: StageResult | PretrainingResult): string {
+  const { name, steps, seconds } = result;
+  const time = `${name}: ${steps} steps in ${formatDuration(seconds)}`;
+  if (!("mIoU" in result)) return time;
+  const { mIoU, pixelAccuracy } = result;
+  return `${time}, mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
 }

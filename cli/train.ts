@@ -17,7 +17,15 @@ import {
 
 const PRESETS = ["default", "quick", "full"] as const;
 const RECIPES = ["paper", "official"] as const;
-const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
+const STAGES = [
+  "source",
+  "warmup",
+  "stage1",
+  "selfsup",
+  "stage2",
+  "stage3",
+  "oracle",
+] as const;
 
 /** The flags of `train`, as commander gives them. */
 export interface TrainFlags extends DeviceFlags {
@@ -33,6 +41,9 @@ export interface TrainFlags extends DeviceFlags {
   seed?: number | undefined;
   steps?: number | undefined;
   stages?: StageName[] | undefined;
+  from?: StageName | undefined;
+  base?: string | undefined;
+  until?: StageName | undefined;
   resume?: string | undefined;
   recompute?: boolean | undefined;
   json?: boolean | undefined;
@@ -44,8 +55,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .summary("adapt a network from a source to a target domain")
     .description(
       "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
-        "source-only training, adversarial warm-up, then ProDA's stage 1 (denoised pseudo labels and " +
-        "target structure) and stages 2 and 3 (distillation). Without flags it runs on the built-in benchmark, streets.",
+        "source-only training, adversarial warm-up, ProDA's stage 1 (denoised pseudo labels and " +
+        "target structure), self-supervised pre-training, and stages 2 and 3 (distillation into " +
+        "students that start from it). Without flags it runs on the built-in benchmark, streets.",
     )
     .optionsGroup("Data:")
     .option("--source <dir>", "labelled source images (default: streets)")
@@ -79,8 +91,18 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,stage2,stage3, or oracle\n(default: the first three; all five with --preset full)",
+      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle\n(default: the first six)",
       parseNames(STAGES),
+    )
+    .option("--until <stage>", "stop after this stage", parseName(STAGES))
+    .option(
+      "--from <stage>",
+      "start with this stage, where the run of --base has done those before it",
+      parseName(STAGES),
+    )
+    .option(
+      "--base <dir>",
+      "the run that --from goes on from: its configuration holds unless other flags change it,\nits checkpoints are copied, and it stays as it is",
     )
     .option(
       "--resume <dir>",
@@ -115,7 +137,9 @@ Examples:
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
   ./run train --stages oracle        what training on the target's own labels would reach
   ./run train --config runs/first/config.json --out runs/again
-  ./run train --resume runs/first    after Ctrl+C, a crash or a power cut`,
+  ./run train --resume runs/first    after Ctrl+C, a crash or a power cut
+  ./run train --until stage1 --out runs/one
+  ./run train --from selfsup --base runs/one --out runs/two`,
     )
     .action(async (flags) => finish(await train(flags)));
 }
@@ -123,18 +147,25 @@ Examples:
 /** The configuration that flags stand for: preset, then recipe, config file and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
-  const { mergeConfig, presetConfig, readConfigFile, recipe, withSteps } = await import(
-    "../train/config.ts"
-  );
+  const {
+    cutPipeline,
+    mergeConfig,
+    presetConfig,
+    readConfigFile,
+    recipe,
+    withPretraining,
+    withSteps,
+  } = await import("../train/config.ts");
   const name = flags.preset ?? "default";
   const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
   const file = flags.config === undefined
     ? []
     : [{ values: readConfigFile(flags.config), from: `config file ${flags.config}` }];
+  const base = flags.base === undefined ? [] : [configOfBase(flags.base, readConfigFile)];
   const recipes = flags.recipe === undefined
     ? []
     : [{ values: recipe(flags.recipe), from: `recipe ${flags.recipe}` }];
-  const config = mergeConfig(preset, ...recipes, ...file, {
+  const merged = mergeConfig(preset, ...base, ...recipes, ...file, {
     values: {
       seed: flags.seed,
       out: flags.out,
@@ -150,6 +181,14 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     },
     from: "the flags",
   });
+  if ((flags.from === undefined) !== (flags.base === undefined)) {
+    throw new DataError(
+      "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
+        "with, and the folder of the run that has done those before it; give both",
+    );
+  }
+  const whole = flags.stages && flags.base === undefined ? withPretraining(merged) : merged;
+  const config = cutPipeline(whole, flags);
   if (name === "full" && config.data.sourceDirectory === null) {
     throw new DataError(
       "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of " +
@@ -157,6 +196,12 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     );
   }
   return flags.steps === undefined ? config : withSteps(config, flags.steps);
+}
+
+/** The configuration of an earlier run, but for what every run has of its own. */
+function configOfBase(base: string, read: (path: string) => unknown) {
+  const path = join(base, "config.json");
+  return { values: { ...read(path) as object, out: undefined, pipeline: undefined }, from: path };
 }
 
 /** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */
@@ -201,7 +246,7 @@ async function train(flags: TrainFlags): Promise<number> {
       withGpu(flags, (text) => progress.message(text), (gpu) => {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
         return flags.resume === undefined
-          ? runTraining(config, gpu, progress, stop.signal)
+          ? runTraining(config, gpu, progress, stop.signal, flags.base)
           : resumeTraining(config.out, gpu, progress, stop.signal);
       })
     );

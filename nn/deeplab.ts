@@ -1,6 +1,6 @@
 // DeepLabv2: a dilated ResNet with one of two heads, under the official names.
 
-import type { Gpu } from "../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { ClassicHead, type Head, type Prediction, ProdaHead } from "./heads.ts";
 import { initialise, type InitScheme } from "./init.ts";
 import { BatchNorm2d, Dropout2d } from "./layers.ts";
@@ -58,6 +58,8 @@ export class DeepLab extends Module {
   readonly classes: number;
   /** Channels of the features. */
   readonly featureChannels: number;
+  /** Channels that leave the backbone, 32 × width. */
+  readonly backboneChannels: number;
   readonly #backbone: ResNet;
   readonly #featureNorm: BatchNorm2d | null;
   readonly #head: Head;
@@ -88,6 +90,7 @@ export class DeepLab extends Module {
     this.classes = classes;
     this.#backbone = this.child("", new ResNet(gpu, { blocks, width, recompute }));
     const inputs = this.#backbone.outputs;
+    this.backboneChannels = inputs;
     this.#head = this.child(
       "layer5",
       head === "proda"
@@ -115,12 +118,7 @@ export class DeepLab extends Module {
    * @throws {TypeError} If `x` is not a batch of three-channel images.
    */
   forward(x: Tensor): Prediction {
-    if (x.shape.length !== 4 || x.shape[1] !== 3) {
-      throw new TypeError(
-        `Cannot run DeepLab on a tensor of shape [${x.shape.join(", ")}]: it takes [N, 3, H, W]`,
-      );
-    }
-    let backbone = this.#backbone.forward(x);
+    let backbone = this.extract(x);
     if (this.#featureNorm) {
       const normal = this.#featureNorm.forward(backbone);
       backbone.dispose();
@@ -129,6 +127,25 @@ export class DeepLab extends Module {
     const prediction = this.#head.forward(backbone);
     if (prediction.features !== backbone) backbone.dispose();
     return prediction;
+  }
+
+  /**
+   * The backbone alone: [N, 3, H, W] → [N, 32 width, about H / 8, about W / 8].
+   *
+   * @throws {TypeError} If `x` is not a batch of three-channel images.
+   */
+  extract(x: Tensor): Tensor {
+    if (x.shape.length !== 4 || x.shape[1] !== 3) {
+      throw new TypeError(
+        `Cannot run DeepLab on a tensor of shape [${x.shape.join(", ")}]: it takes [N, 3, H, W]`,
+      );
+    }
+    return this.#backbone.forward(x);
+  }
+
+  /** Parameters and buffers of the backbone, under the names that they have in the whole network. */
+  backboneDict(): Map<string, GpuArray> {
+    return this.#backbone.stateDict();
   }
 
   /**

@@ -141,6 +141,25 @@ export class ProdaHead extends Head {
   }
 }
 
+/** Where contrastive learning compares features: linear → ReLU → linear (SimCLR, Chen et al., 2020). */
+export class ProjectionHead extends Layer {
+  readonly #layers: Sequential;
+
+  /** Registers `0` and `2`; the hidden layer is as wide as the input. */
+  constructor(gpu: Gpu, inputs: number, outputs: number) {
+    super();
+    this.#layers = this.child(
+      "",
+      new Sequential(new Linear(gpu, inputs, inputs), relu, new Linear(gpu, inputs, outputs)),
+    );
+  }
+
+  /** [N, inputs] → [N, outputs]. */
+  override forward(x: Tensor): Tensor {
+    return this.#layers.forward(x);
+  }
+}
+
 /**
  * The head of DeepLabv2 (Chen et al., 2018): dilated 3×3 convolutions to the classes, all of them
  * summed. Its features are the backbone's.

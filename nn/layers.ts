@@ -114,6 +114,8 @@ export class BatchNorm2d extends Layer {
   readonly runningVar: GpuArray;
   /** Keeps to the running statistics in training too. */
   frozen = false;
+  /** Whether batches move the running statistics in training. */
+  tracks = true;
   readonly #options: { momentum: number; eps: number; relu: boolean };
 
   /** `momentum` weights the new statistics, as in PyTorch; `relu` applies one in the same pass. */
@@ -140,6 +142,7 @@ export class BatchNorm2d extends Layer {
     return batchNorm(x, { weight, bias }, { runningMean, runningVar }, {
       training: this.training && !this.frozen,
       ...this.#options,
+      momentum: this.tracks ? this.#options.momentum : 0,
     });
   }
 }

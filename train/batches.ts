@@ -10,11 +10,13 @@ import {
   warpMaps,
 } from "../kernels/warp.ts";
 import type { Random } from "../nn/random.ts";
+import { contrastPair } from "./contrast_views.ts";
 import type { RgbImage } from "./image.ts";
 import type { Loader, Sample } from "./loader.ts";
 import { quarterOf, type SoftLabels } from "./soft_labels.ts";
 import type { DenoiseBatch } from "./stages/denoise.ts";
 import type { DistilBatch } from "./stages/distil.ts";
+import type { ContrastBatch, ContrastViews } from "./stages/self_supervised.ts";
 import type { SourceOnlyBatch } from "./stages/source_only.ts";
 import type { SourceBatch } from "./stages/stage.ts";
 import type { WarmUpBatch } from "./stages/warm_up.ts";
@@ -85,6 +87,38 @@ export class Batches {
         strongViews,
         labels: warpLabelMaps(weakLabels, toQuarter, quarter),
       },
+    };
+  }
+
+  /**
+   * A batch of views for contrastive pre-training, of both domains.
+   *
+   * @param places Places that are compared in an image; 0 compares whole images.
+   */
+  async nextContrast(places: number): Promise<ContrastBatch> {
+    return {
+      source: await this.#nextPairs(this.#source, "source", places),
+      target: await this.#nextPairs(this.#target, "target", places),
+    };
+  }
+
+  async #nextPairs(loader: Loader, domain: string, places: number): Promise<ContrastViews> {
+    const { gpu, batch, view } = this.#options;
+    const samples = await loader.next(batch);
+    const images = samples.map(({ image }) => image);
+    const pairs = samples.map((sample) =>
+      contrastPair(this.#random(sample, domain), sample.image, view, places)
+    );
+    const sides = [0, 1] as const;
+    const looks = sides.flatMap((side) =>
+      pairs.map(({ views, colours }) => views[side].imageView(colours[side]))
+    );
+    using packed = packImages(gpu, [...images, ...images]);
+    return {
+      images: warpImages(packed, looks, view.crop),
+      places: Float32Array.from(
+        sides.flatMap((side) => pairs.flatMap(({ places }) => [...places[side]])),
+      ),
     };
   }
 

@@ -84,14 +84,24 @@ export class Checkpoint implements Disposable {
     }
   }
 
+  /** Whether it holds an array of this name. */
+  has(name: string): boolean {
+    return this.#arrays.entries.has(name);
+  }
+
   /**
    * Overwrites arrays with those of the checkpoint, all or none.
    *
    * @param arrays Where to write; names and shapes must be exactly those of the checkpoint.
    * @param prefix Takes only the checkpoint's names that begin with it, without it: `network.`.
+   * @param options.partial Whether the checkpoint may hold more names than `arrays` (default false).
    * @throws {DataError} If a name is missing or left over, or a shape or type differs.
    */
-  restore(arrays: ReadonlyMap<string, AnyArray>, prefix = ""): void {
+  restore(
+    arrays: ReadonlyMap<string, AnyArray>,
+    prefix = "",
+    { partial = false }: { readonly partial?: boolean } = {},
+  ): void {
     const file = this.#arrays;
     const own = [...file.entries].filter(([name]) => name.startsWith(prefix));
     const found = new Map(own.map(([name, entry]) => [name.slice(prefix.length), entry]));
@@ -109,7 +119,7 @@ export class Checkpoint implements Disposable {
       }
     }
     for (const name of found.keys()) {
-      if (!arrays.has(name)) problems.push(`${name} is in it only`);
+      if (!partial && !arrays.has(name)) problems.push(`${name} is in it only`);
     }
     if (problems.length > 0) {
       const more = problems.length > 3 ? ` and ${problems.length - 3} more differences` : "";

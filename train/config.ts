@@ -160,6 +160,19 @@ export interface Stage1Config extends StageConfig {
   prototypeUpdate: Variant;
 }
 
+/** Self-supervised pre-training of a backbone that students start from (SimCLR). */
+export interface SelfSupervisedConfig extends StageConfig {
+  /** Temperature of the softmax over similarities, τ. */
+  temperature: number;
+  /** Channels that features are projected to before they are compared. */
+  projectionChannels: number;
+  /** Places that are compared in an image; 0 compares whole images, as SimCLR does. */
+  places: number;
+}
+
+/** The first weights of a student. */
+export type StudentStart = "self-supervised" | "supervised" | "teacher" | "random";
+
 /** Stages 2 and 3: distillation from the network of the stage before. */
 export interface DistilConfig extends StageConfig {
   /** Pixels that the teacher is less sure of have no pseudo label. */
@@ -170,8 +183,15 @@ export interface DistilConfig extends StageConfig {
   teacherView: "weak" | "strong";
   /** How the divergence is computed: as such (paper), or as the released code does. */
   formula: Variant;
-  /** The student's first weights: the teacher's, or random ones. */
-  studentStart: "teacher" | "random";
+  /** Whose images move the running statistics of the student's batch norms. */
+  statistics: "both" | "target";
+  /**
+   * The student's first weights: the backbone of stage `selfsup` or of stage `source` below a random head,
+   * the whole teacher, or random ones.
+   */
+  studentStart: StudentStart;
+  /** Whether the student has a batch norm, `bn_pretrain`, between backbone and head. */
+  featureNorm: boolean;
 }
 
 /** How stage 1's labels are measured while it runs, against the target's own, which it never learns. */
@@ -184,8 +204,19 @@ export interface LabelWatchConfig {
   pictures: number;
 }
 
-/** A stage that `pipeline` can name; `oracle` is supervised training on the target's own labels. */
-export type StageName = "source" | "warmup" | "stage1" | "stage2" | "stage3" | "oracle";
+/** The stages of ProDA in their order, and `oracle`: supervised training on the target's own labels. */
+export const STAGES = [
+  "source",
+  "warmup",
+  "stage1",
+  "selfsup",
+  "stage2",
+  "stage3",
+  "oracle",
+] as const;
+
+/** A stage that `pipeline` can name. */
+export type StageName = typeof STAGES[number];
 
 /** Everything that decides what a run computes. */
 export interface RunConfig {
@@ -193,7 +224,10 @@ export interface RunConfig {
   seed: number;
   /** The run folder. */
   out: string;
-  /** The stages to run, in this order; each starts from the network of the one before. */
+  /**
+   * The stages to run, in this order; each starts from the network of the one before. `selfsup` has a
+   * network of its own and passes the other on.
+   */
   pipeline: StageName[];
   /** A training's checkpoint whose network the first stage starts from; null for random weights. */
   start: string | null;
@@ -219,6 +253,8 @@ export interface RunConfig {
     warmup: WarmUpConfig;
     /** Stage 1 of ProDA. */
     stage1: Stage1Config;
+    /** Self-supervised pre-training. */
+    selfsup: SelfSupervisedConfig;
     /** Stage 2 of ProDA. */
     stage2: DistilConfig;
     /** Stage 3 of ProDA: stage 2 again, from its network. */
@@ -274,10 +310,10 @@ const distil = {
   beta: weight,
   teacherView: oneOf(["weak", "strong"]),
   formula: oneOf(VARIANTS),
-  studentStart: oneOf(["teacher", "random"]),
+  statistics: oneOf(["both", "target"]),
+  studentStart: oneOf(["self-supervised", "supervised", "teacher", "random"]),
+  featureNorm: v.boolean("true or false"),
 };
-
-const STAGES = ["source", "warmup", "stage1", "stage2", "stage3", "oracle"] as const;
 
 const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
   seed: integerFrom(0),
@@ -370,6 +406,12 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       prototypeStart: oneOf(VARIANTS),
       prototypeUpdate: oneOf(VARIANTS),
     }),
+    selfsup: v.strictObject({
+      ...stage,
+      temperature: positive,
+      projectionChannels: count,
+      places: integerFrom(0),
+    }),
     stage2: v.strictObject(distil),
     stage3: v.strictObject(distil),
     oracle: v.strictObject(stage),
@@ -397,8 +439,8 @@ export function recipe(variant: Variant): Partially<RunConfig> {
         prototypeStart: variant,
         prototypeUpdate: variant,
       },
-      stage2: distil,
-      stage3: distil,
+      stage2: { ...distil, studentStart: "self-supervised" },
+      stage3: { ...distil, studentStart: official ? "teacher" : "self-supervised" },
     },
   };
 }
@@ -469,6 +511,51 @@ export function withSteps(config: RunConfig, steps: number): RunConfig {
   }
   copy.logEvery = Math.min(copy.logEvery, Math.max(1, Math.ceil(steps / 10)));
   return copy;
+}
+
+/**
+ * Puts self-supervised pre-training before the first student that starts from it, where the pipeline
+ * names students and not what they start from.
+ */
+export function withPretraining(config: RunConfig): RunConfig {
+  const { pipeline, stages } = config;
+  const first = pipeline.findIndex((name) =>
+    (name === "stage2" || name === "stage3") && stages[name].studentStart === "self-supervised"
+  );
+  if (first < 0 || pipeline.includes("selfsup")) return config;
+  return { ...config, pipeline: pipeline.toSpliced(first, 0, "selfsup") };
+}
+
+/**
+ * Leaves out the stages before `from` and after `until`.
+ *
+ * @throws {DataError} If the pipeline does not name them in that order.
+ */
+export function cutPipeline(
+  config: RunConfig,
+  { from, until }: {
+    readonly from?: StageName | undefined;
+    readonly until?: StageName | undefined;
+  },
+): RunConfig {
+  const { pipeline } = config;
+  const placeOf = (name: StageName) => {
+    const place = pipeline.indexOf(name);
+    if (place >= 0) return place;
+    throw new DataError(
+      `Cannot cut the pipeline at ${name} as it does not name it: expected one of ` +
+        `${pipeline.join(", ")}; name another stage`,
+    );
+  };
+  const first = from === undefined ? 0 : placeOf(from);
+  const end = until === undefined ? pipeline.length : placeOf(until) + 1;
+  if (first >= end) {
+    throw new DataError(
+      `Cannot run from ${from} until ${until} as the one comes after the other: expected the order ` +
+        `${pipeline.join(", ")}; exchange them`,
+    );
+  }
+  return { ...config, pipeline: pipeline.slice(first, end) };
 }
 
 function merge(base: unknown, values: unknown, path: string[], from: string): unknown {

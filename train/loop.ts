@@ -26,8 +26,8 @@ export interface LoopOptions<B> {
   readonly nextBatch: (step: number) => Promise<B>;
   /** Frees a batch. */
   readonly releaseBatch: (batch: B) => void;
-  /** Scores the network. */
-  readonly evaluate: () => Promise<Scores>;
+  /** Scores the network; null where the stage trains none that could be. */
+  readonly evaluate: (() => Promise<Scores>) | null;
   /** Names of the classes, in the order of the scores. */
   readonly classNames: readonly string[];
   /** Steps between evaluations; the last step is always followed by one. */
@@ -54,7 +54,7 @@ export interface LoopResult {
   readonly steps: number;
   /** Whether the signal ended it early. */
   readonly stopped: boolean;
-  /** Scores after the last step; null where it was stopped. */
+  /** Scores after the last step; null where it was stopped, or there are none. */
   readonly scores: Scores | null;
 }
 
@@ -64,7 +64,7 @@ export interface LoopResult {
  * @throws {RangeError} If a loss is not finite.
  */
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
-  const { stage, steps, signal } = options;
+  const { stage, steps, evaluate, signal } = options;
   const firstStep = options.firstStep ?? 0;
   const log = new StepLog(options);
   let scores: Scores | null = null;
@@ -76,13 +76,13 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     options.releaseBatch(batch);
     const done = step + 1;
     const last = done === steps;
-    const evaluated = done % options.evalEvery === 0 || last;
+    const evaluated = evaluate !== null && (done % options.evalEvery === 0 || last);
     const inspected = options.inspection && (done % options.inspection.every === 0 || last);
     const saved = done % options.checkpointEvery === 0 && !last;
     // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
     if (evaluated || inspected || saved || done % options.logEvery === 0) {
       await log.measure();
-      if (evaluated) scores = await options.evaluate();
+      if (evaluated) scores = await evaluate();
       await log.read(evaluated ? scores : null);
       if (inspected) {
         await inspect(options, done);
@@ -94,7 +94,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   await log.measure();
   await log.read(null);
   // A run that was interrupted after its last step has only its scores left to find.
-  if (firstStep === steps) scores = await options.evaluate();
+  if (firstStep === steps) scores = await evaluate?.() ?? null;
   else await options.checkpoint(step);
   const stopped = step < steps;
   return { steps: step, stopped, scores: stopped ? null : scores };

@@ -11,6 +11,7 @@ export * from "./losses.ts";
 export * from "./prototypes.ts";
 export * from "./stages/denoise.ts";
 export * from "./stages/distil.ts";
+export * from "./stages/self_supervised.ts";
 export * from "./stages/source_only.ts";
 export {
   type Losses,

@@ -1,8 +1,8 @@
 // What a running training tells whoever watches: the seam between the loop and the screen.
 
-import type { RunResult, StageResult } from "./run_folder.ts";
+import type { PretrainingResult, RunResult, StageResult } from "./run_folder.ts";
 
-export type { RunResult, StageResult };
+export type { PretrainingResult, RunResult, StageResult };
 
 /** A stage is about to run. */
 export interface StageStart {
@@ -56,7 +56,7 @@ export interface TrainingObserver {
   /** The network was scored. */
   evaluation(report: EvaluationReport): void;
   /** A stage is complete, or was stopped: `result.steps` tells. */
-  stageEnd(result: StageResult): void;
+  stageEnd(result: StageResult | PretrainingResult): void;
   /** Something else worth a line: data being written, pseudo labels being made, a file saved. */
   message(text: string): void;
 }

@@ -31,13 +31,17 @@ const distillation = {
   beta: 1,
   teacherView: "weak",
   formula: "paper",
-  studentStart: "teacher",
+  statistics: "both",
+  studentStart: "self-supervised",
+  featureNorm: true,
 } as const;
+
+const contrast = { temperature: 0.1, projectionChannels: 64, places: 16 };
 
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
-  pipeline: ["source", "warmup", "stage1"], // on streets, stages 2 and 3 add nothing to it
+  pipeline: ["source", "warmup", "stage1"],
   start: null,
   logEvery: 10,
   evalEvery: 350,
@@ -97,6 +101,7 @@ const DEFAULT: RunConfig = {
       encoderStatistics: "batch",
       ...asInThePaper,
     },
+    selfsup: { ...short(150, 0.1), ...contrast },
     stage2: { ...short(220, 0.02), ...distillation },
     stage3: { ...short(220, 0.02), ...distillation },
     oracle: short(700, 0.1),
@@ -120,6 +125,7 @@ const QUICK: RunConfig = {
     source: short(80, 0.1),
     warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
     stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
+    selfsup: { ...short(20, 0.1), ...contrast },
     stage2: { ...short(20, 0.02), ...distillation },
     stage3: { ...short(20, 0.02), ...distillation },
     oracle: short(80, 0.1),
@@ -139,7 +145,7 @@ const published = (learningRate: number, headFactor: number): StageConfig => ({
 const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
-  pipeline: ["source", "warmup", "stage1", "stage2", "stage3"],
+  pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,
@@ -181,6 +187,7 @@ const FULL: RunConfig = {
       encoderStatistics: "running",
       ...asInThePaper,
     },
+    selfsup: { ...published(2.5e-4, 1), ...contrast },
     stage2: { ...published(6e-4, 10), ...distillation },
     stage3: { ...published(6e-4, 10), ...distillation },
     oracle: published(2.5e-4, 10),

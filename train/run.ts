@@ -16,19 +16,26 @@ import { Loader } from "./loader.ts";
 import { type Inspection, runLoop } from "./loop.ts";
 import { byName } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
-import { RunFolder, type RunResult, type StageResult } from "./run_folder.ts";
+import {
+  type PretrainingResult,
+  RunFolder,
+  type RunResult,
+  type StageResult,
+} from "./run_folder.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
-import { savedClasses } from "./trained_network.ts";
+import { FEATURE_NORM, savedClasses } from "./trained_network.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
 import type { ViewOptions } from "./target_views.ts";
 import { Denoise, type DenoiseBatch } from "./stages/denoise.ts";
 import { Distil } from "./stages/distil.ts";
 import { releaseBatch } from "./stages/batch.ts";
+import { SelfSupervised } from "./stages/self_supervised.ts";
 import { SourceOnly } from "./stages/source_only.ts";
 import type { OptimizerOptions, Stage } from "./stages/stage.ts";
 import { WarmUp } from "./stages/warm_up.ts";
+import { checkpointsBefore, checkStudentStarts, networkBefore, startStudent } from "./student.ts";
 
 /** What the stages of a run share. */
 interface Run {
@@ -38,7 +45,8 @@ interface Run {
   readonly folder: RunFolder;
   readonly observer: TrainingObserver;
   readonly signal: AbortSignal;
-  readonly network: DeepLab;
+  /** What the next stage starts from; stages 2 and 3 put their students in its place. */
+  network: DeepLab;
   /** The target's val split. */
   readonly validation: Loader;
 }
@@ -49,12 +57,16 @@ interface Prepared<B> {
   readonly nextBatch: () => Promise<B>;
   /** Labels of full target images, where the stage makes them. */
   readonly makeLabels?: LabelMaker;
+  /** Whether the stage trains no network that could be scored. */
+  readonly isPretraining?: boolean;
 }
 
 /**
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
  *
  * @param signal Stops after the current step, with everything saved.
+ * @param base The folder of an earlier run that did the stages before the pipeline, if one did: the run
+ *   takes copies of its checkpoints.
  * @returns What `result.json` holds: the stages that ran to their end.
  * @throws {DataError} If data or run folder cannot be used.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
@@ -64,9 +76,12 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
+  base?: string,
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text));
+  const taken = base === undefined ? new Map<StageName, string>() : checkpointsBefore(base, config);
   using folder = RunFolder.create(config.out, config);
+  folder.adopt(taken);
   return await trainStages({ config, gpu, data, folder, observer, signal }, null);
 }
 
@@ -97,44 +112,80 @@ async function trainStages(
   given: Omit<Run, "network" | "validation">,
   point: ResumePoint | null,
 ): Promise<RunResult> {
-  const { config, gpu, data, folder } = given;
-  using network = createNetwork(config, gpu, data.classes.names.length);
-  using validation = new Loader({ dataset: data.validation, order: "sequential" });
-  const run: Run = { ...given, network, validation };
-  const stages = folder.readStages().slice(0, point ? config.pipeline.indexOf(point.stage) + 1 : 0);
-  // A stage with a result has nothing left to do but to give its network to the next one.
-  const isDone = point?.step === config.stages[point?.stage ?? "source"].steps &&
-    stages.at(-1)?.name === point.stage;
-  if (point && !isDone) stages.splice(config.pipeline.indexOf(point.stage));
-  const finished = stages.map(({ name }) => name);
+  const { config, gpu, folder } = given;
+  checkStudentStarts(config, folder);
+  using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
+  const { done, result } = resultSoFar(given, point);
   folder.rewindMetrics(({ stage, step }) =>
-    finished.includes(String(stage)) ||
+    done.some((name) => name === stage) ||
     (point !== null && stage === point.stage && Number(step) < point.step)
   );
-  const first = point ? (isDone ? point.path : null) : config.start;
-  if (first !== null) {
-    using checkpoint = new Checkpoint(first);
-    checkpoint.restore(network.stateDict(), "network.");
-  }
-  const result = { adapter: gpu.adapter.description, seed: config.seed, stages };
   folder.writeResult(result); // also where the first stage is stopped
-  for (const name of config.pipeline.slice(stages.length)) {
-    const stage = await runStage(run, name, point?.stage === name ? point : null);
-    if (!stage) break;
-    stages.push(stage);
-    folder.writeResult(result);
-    gpu.pool.trim();
+  const run: Run = { ...given, network: startingNetwork(given, done.length), validation };
+  try {
+    for (const name of config.pipeline.slice(done.length)) {
+      const stage = await runStage(run, name, point?.stage === name ? point : null);
+      if (!stage) break;
+      if ("mIoU" in stage) result.stages.push(stage);
+      else result.pretraining = stage;
+      folder.writeResult(result);
+      gpu.pool.trim();
+    }
+  } finally {
+    run.network.dispose();
   }
   return result;
 }
 
-/** The network of a configuration, with its starting weights. */
+/** The stages that have run to their end, and what is known of them. */
+function resultSoFar(
+  { config: { pipeline, stages, seed }, gpu, folder }: Omit<Run, "network" | "validation">,
+  point: ResumePoint | null,
+): { done: StageName[]; result: RunResult } {
+  const found = folder.readResult();
+  const scores = (name: string) => found?.stages.filter((stage) => stage.name === name) ?? [];
+  const hasResult = (name: StageName) =>
+    name === "selfsup" ? found?.pretraining !== undefined : scores(name).length > 0;
+  // A stage with a result has nothing left to do but to give its network to the next one.
+  const isDone = point !== null && point.step === stages[point.stage].steps &&
+    hasResult(point.stage);
+  const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
+  const pretraining = done.includes("selfsup") ? found?.pretraining : undefined;
+  const result = { adapter: gpu.adapter.description, seed, stages: done.flatMap(scores) };
+  return { done, result: pretraining ? { ...result, pretraining } : result };
+}
+
+/** The network that the stage after the first `done` of the pipeline starts from. */
+function startingNetwork(
+  { config, gpu, data, folder }: Omit<Run, "network" | "validation">,
+  done: number,
+): DeepLab {
+  const classes = data.classes.names.length;
+  const path = networkBefore(folder, config, done) ?? config.start;
+  if (path === null) return createNetwork(config, gpu, classes);
+  using checkpoint = new Checkpoint(path);
+  const network = createNetwork(config, gpu, classes, checkpoint.has(FEATURE_NORM));
+  try {
+    checkpoint.restore(network.stateDict(), "network.");
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+  return network;
+}
+
+/**
+ * The network of a configuration, with its starting weights.
+ *
+ * @param featureNorm Whether a batch norm stands between backbone and head, as in students.
+ */
 export function createNetwork(
   { network, memory, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
+  featureNorm = false,
 ): DeepLab {
-  return new DeepLab(gpu, { ...network, ...memory, classes, seed, init: "he" });
+  return new DeepLab(gpu, { ...network, ...memory, classes, featureNorm, seed, init: "he" });
 }
 
 /** Runs one stage, or the rest of one; undefined where it was stopped. */
@@ -142,7 +193,7 @@ async function runStage(
   run: Run,
   name: StageName,
   point: ResumePoint | null,
-): Promise<StageResult | undefined> {
+): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data } = run;
   const { batch, cropHeight, cropWidth, longSide, scales, flip } = config.data;
   const load = (dataset: Dataset, stream: string, views: ViewOptions | null = null) =>
@@ -171,6 +222,13 @@ async function runStage(
     case "stage3": {
       using stage = prepareDistil(run, name);
       return await finishStage(run, { stage, nextBatch: () => batches.nextDistil() }, point);
+    }
+    case "selfsup": {
+      using network = createNetwork(config, run.gpu, run.network.classes);
+      const { selfsup } = config.stages;
+      using stage = new SelfSupervised(network, { ...selfsup, ...optimizer(run, selfsup) });
+      const nextBatch = () => batches.nextContrast(selfsup.places);
+      return await finishStage(run, { stage, nextBatch, isPretraining: true }, point);
     }
     case "source":
     case "oracle": {
@@ -216,18 +274,19 @@ async function pseudoLabelled(
   return withPseudoLabels(data.target, options);
 }
 
+/** The network of the stage before becomes the teacher, and the run goes on with the student. */
 function prepareDistil(run: Run, name: "stage2" | "stage3"): Distil {
-  const { gpu, config, network } = run;
+  const { gpu, config, folder, network: teacher } = run;
   const options = config.stages[name];
-  const teacher = createNetwork(config, gpu, network.classes);
-  if (options.studentStart === "random") {
-    using student = createNetwork(config, gpu, network.classes);
-    teacher.loadStateDict(network.stateDict());
-    network.loadStateDict(student.stateDict());
-  } else {
-    teacher.loadStateDict(network.stateDict());
+  const student = createNetwork(config, gpu, teacher.classes, options.featureNorm);
+  try {
+    startStudent(student, teacher, options.studentStart, folder);
+  } catch (error) {
+    student.dispose();
+    throw error;
   }
-  return new Distil(network, teacher, { ...options, ...optimizer(run, options) }, name);
+  run.network = student;
+  return new Distil(student, teacher, { ...options, ...optimizer(run, options) }, name);
 }
 
 async function prepareDenoise(
@@ -280,9 +339,9 @@ function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {
 /** Runs the loop from where the stage stands, then writes samples and result. */
 async function finishStage<B>(
   run: Run,
-  { stage, nextBatch, makeLabels }: Prepared<B>,
+  { stage, nextBatch, makeLabels, isPretraining = false }: Prepared<B>,
   point: ResumePoint | null,
-): Promise<StageResult | undefined> {
+): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, folder, network, observer, signal } = run;
   const { steps } = config.stages[stage.name as StageName];
   const started = performance.now();
@@ -299,7 +358,7 @@ async function finishStage<B>(
     firstStep,
     nextBatch,
     releaseBatch,
-    evaluate: () => evaluate(network, run.validation, config.data.longSide),
+    evaluate: isPretraining ? null : () => evaluate(network, run.validation, config.data.longSide),
     classNames: data.classes.names,
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,
@@ -322,7 +381,12 @@ async function finishStage<B>(
     observer,
     signal,
   });
-  if (!end.scores) return undefined;
+  if (end.stopped) return undefined;
+  if (!end.scores) {
+    const result = { name: stage.name, steps: end.steps, seconds: secondsSoFar() };
+    observer.stageEnd(result);
+    return result;
+  }
   await writeTargetSamples(folder.samplePath(stage.name), {
     network,
     dataset: targetForPeople(data),

@@ -9,20 +9,24 @@ import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "./atomic_file.ts";
 import { DataError, describeFailure, shortList } from "./data_error.ts";
 
-/** What `result.json` says about one stage. Scores are percentages. */
-export interface StageResult {
+/** What `result.json` says about a stage whatever it trains. */
+export interface PretrainingResult {
   /** The stage's name. */
   name: string;
   /** Optimiser updates made. */
   steps: number;
+  /** Wall time. */
+  seconds: number;
+}
+
+/** What `result.json` says about a stage that trains a segmentation network. Scores are percentages. */
+export interface StageResult extends PretrainingResult {
   /** Mean IoU on the target's val split. */
   mIoU: number;
   /** IoU by class name; null for a class that does not occur. */
   classIoU: Record<string, number | null>;
   /** Share of pixels predicted right. */
   pixelAccuracy: number;
-  /** Wall time. */
-  seconds: number;
 }
 
 /** The content of `result.json`. */
@@ -31,8 +35,10 @@ export interface RunResult {
   adapter: string;
   /** The seed of everything drawn at random. */
   seed: number;
-  /** The stages in the order in which they ran. */
+  /** The stages in the order in which they ran, but for self-supervised pre-training. */
   stages: StageResult[];
+  /** Self-supervised pre-training, which has no scores, where it ran. */
+  pretraining?: PretrainingResult;
 }
 
 /** A run folder that this process alone may write to, until it is closed. */
@@ -144,12 +150,12 @@ export class RunFolder implements Disposable {
     this.#metrics.truncateSync(new TextEncoder().encode(text.slice(0, end)).length);
   }
 
-  /** The stages in `result.json`, none where it was not written yet. */
-  readStages(): StageResult[] {
+  /** The content of `result.json`; null where it was not written yet. */
+  readResult(): RunResult | null {
     const path = join(this.path, "result.json");
-    if (!existsSync(path)) return [];
+    if (!existsSync(path)) return null;
     try {
-      return (JSON.parse(Deno.readTextFileSync(path)) as RunResult).stages;
+      return JSON.parse(Deno.readTextFileSync(path)) as RunResult;
     } catch (error) {
       throw new DataError(
         `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,
@@ -172,6 +178,20 @@ export class RunFolder implements Disposable {
   keepPreviousCheckpoint(name: string): void {
     const path = this.checkpointPath(name);
     if (existsSync(path)) Deno.renameSync(path, this.checkpointPath(`${name}.previous`));
+  }
+
+  /** Copies checkpoints of another run into this one, under the names of their stages. */
+  adopt(checkpoints: ReadonlyMap<string, string>): void {
+    for (const [name, from] of checkpoints) {
+      const path = this.checkpointPath(name);
+      try {
+        Deno.copyFileSync(from, path);
+      } catch (error) {
+        throw new DataError(`Cannot copy ${from} to ${path} as ${describeFailure(error)}`, {
+          cause: error,
+        });
+      }
+    }
   }
 
   /** The paths of the checkpoints of a stage that are there, the newest first. */

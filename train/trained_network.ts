@@ -22,6 +22,9 @@ export interface TrainedNetwork extends Disposable {
   readonly step: number;
 }
 
+/** An array that checkpoints of networks with a feature norm hold, and no others. */
+export const FEATURE_NORM = "network.bn_pretrain.weight";
+
 /**
  * Loads the network of a checkpoint that a training has written.
  *
@@ -33,6 +36,7 @@ export function loadTrainedNetwork(gpu: Gpu, path: string): TrainedNetwork {
   const network = new DeepLab(gpu, {
     ...config.network,
     classes: classes.names.length,
+    featureNorm: checkpoint.has(FEATURE_NORM),
     init: "none",
   });
   try {

@@ -77,7 +77,7 @@ export function resizeBilinear(x: Tensor, size: Size): Tensor {
 }
 
 /**
- * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N, P, C].
+ * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N P, C], a row a place.
  *
  * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel; one
  *   outside the map gives what is nearest to it.
@@ -85,8 +85,11 @@ export function resizeBilinear(x: Tensor, size: Size): Tensor {
  */
 export function samplePlanes(x: Tensor, places: GpuArray): Tensor {
   const [, , height = 0, width = 0] = x.shape;
-  const output = samplePlanesForward(x.array, places);
-  return record("samplePlanes", output, [x], [places], (gradOutput) => [
-    samplePlanesBackward(gradOutput, places, { height, width }),
-  ]);
+  using samples = samplePlanesForward(x.array, places);
+  const { shape } = samples;
+  const rows = samples.view([shape[0] * shape[1], shape[2]]);
+  return record("samplePlanes", rows, [x], [places], (gradOutput) => {
+    using gradSamples = gradOutput.view(shape);
+    return [samplePlanesBackward(gradSamples, places, { height, width })];
+  });
 }

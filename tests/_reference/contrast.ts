@@ -45,7 +45,7 @@ export function ntXent(similarities: Nd, temperature: number): Nd {
   return { data: Float64Array.of(mean), shape: [] };
 }
 
-/** Bilinear samples [N, P, C] of [N, C, H, W] at places [N, P, 2]. */
+/** Bilinear samples [N P, C] of [N, C, H, W] at places [N, P, 2]. */
 export function samplePlanes(x: Nd, places: Nd): Nd {
   const [images, channels, height, width] = x.shape;
   const [, count] = places.shape;
@@ -67,5 +67,5 @@ export function samplePlanes(x: Nd, places: Nd): Nd {
       }
     }
   }
-  return { data, shape: [images, count, channels] };
+  return { data, shape: [images * count, channels] };
 }

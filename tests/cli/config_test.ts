@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { resolveConfig } from "../../cli/train.ts";
 import {
   mergeConfig,
@@ -194,5 +195,39 @@ Deno.test("a config file that is missing or no JSON is named", async () => {
     );
   } finally {
     await Deno.remove(path);
+  }
+});
+
+Deno.test("--stages, --from and --until choose stages, and pre-training is never forgotten", async () => {
+  const pipeline = async (flags: Parameters<typeof resolveConfig>[0]) =>
+    (await resolveConfig(flags, NOON)).pipeline;
+  const all = await pipeline({ preset: "full", source: "a", target: "b" });
+  assert.deepEqual(all, ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"]);
+  const stages = all.filter((name) => name !== "selfsup");
+  assert.deepEqual(await pipeline({ stages }), all);
+  assert.deepEqual(await pipeline({ stages: ["source", "stage1"] }), ["source", "stage1"]);
+  assert.deepEqual(await pipeline({ stages, until: "warmup" }), ["source", "warmup"]);
+  await assert.rejects(
+    pipeline({ stages: ["source"], until: "stage1" }),
+    /does not name it: .*source/,
+  );
+  await assert.rejects(pipeline({ from: "stage1" }), /--from and --base need each other/);
+
+  const folder = await Deno.makeTempDir();
+  try {
+    const earlier = { ...presetConfig("quick"), seed: 5, out: folder, pipeline: ["source"] };
+    await Deno.writeTextFile(join(folder, "config.json"), JSON.stringify(earlier));
+    const flags = { base: folder, from: "stage2", stages } as const;
+    const config = await resolveConfig(flags, NOON);
+    assert.deepEqual(config.pipeline, ["stage2", "stage3"]);
+    assert.deepEqual([config.seed, config.stages], [5, earlier.stages]);
+    assert.notEqual(config.out, folder);
+    assert.equal((await resolveConfig({ ...flags, seed: 6 }, NOON)).seed, 6);
+    await assert.rejects(
+      pipeline({ ...flags, until: "stage1" }),
+      /from stage2 until stage1 as the one comes after the other/,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });

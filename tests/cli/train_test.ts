@@ -33,8 +33,8 @@ function tinyConfig(folder: string): Record<string, unknown> {
       source: stage,
       warmup: { ...stage, discriminatorPlanes: 4 },
       stage1: stage,
-      stage2: stage,
-      stage3: stage,
+      stage2: { ...stage, studentStart: "supervised" },
+      stage3: { ...stage, studentStart: "teacher" },
     },
   };
 }

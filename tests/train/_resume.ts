@@ -6,7 +6,7 @@ import { Safetensors } from "../../nn/safetensors.ts";
 import { startProgram } from "../cli/_program.ts";
 import { namesIn } from "./_folder.ts";
 
-const STAGES = ["source", "warmup", "stage1", "stage2", "stage3"] as const;
+const STAGES = ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"] as const;
 /** Steps of every stage. */
 export const STEPS = 4;
 
@@ -37,6 +37,7 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
       source: stage,
       warmup: { ...stage, discriminatorPlanes: 4 },
       stage1: stage,
+      selfsup: { ...stage, projectionChannels: 8, places: 4 },
       stage2: stage,
       stage3: stage,
     },
@@ -55,8 +56,10 @@ export function outcomeOf(run: string): Record<string, unknown> {
       outcome[`${stage} ${name}`] = new Uint32Array(values.slice().buffer);
     }
   }
-  const { stages } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
-  outcome.stages = stages.map(({ seconds: _, ...rest }: Record<string, unknown>) => rest);
+  const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
+  outcome.stages = [pretraining, ...stages].map((
+    { seconds: _, ...rest }: Record<string, unknown>,
+  ) => rest);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
   outcome.labels = namesIn(join(run, "soft_labels")).map((name) =>
     Deno.readFileSync(join(run, "soft_labels", name))

@@ -39,6 +39,8 @@ Deno.test("a run that is killed in every stage ends in the bits of one that is n
     await kill(has("soft_labels/000001.safetensors"), resume); // while labels are written
     await kill(has("checkpoints/stage1.previous.safetensors"), resume); // between old and new
     await kill(has("samples/stage1.png"), resume); // when only the result is missing
+    await kill(holds(metrics, '"stage":"selfsup","step":1'), resume); // on a network of its own
+    await kill(has("checkpoints/selfsup.previous.safetensors"), resume);
     await kill(has("pseudo_labels/stage2/label"), resume); // while pseudo labels are written
     await kill(holds(metrics, '"stage":"stage3","step":2'), resume);
     const last = await runProgram(...resume, "--json");

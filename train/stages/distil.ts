@@ -27,6 +27,11 @@ export interface DistilOptions extends OptimizerOptions {
   readonly teacherView: "weak" | "strong";
   /** How the divergence is computed: as such, or as the released code does. */
   readonly formula: Variant;
+  /**
+   * Whose images move the running statistics of the student's batch norms, which evaluation uses: both
+   * domains' (default), or the target's alone, which is what the network is for.
+   */
+  readonly statistics?: "both" | "target";
 }
 
 /** What a step takes. */
@@ -87,7 +92,8 @@ export class Distil implements Stage<DistilBatch> {
   /** One optimiser update; its losses are `source`, `pseudo` and `distillation`. */
   step({ source, target }: DistilBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const sourceTerm = this.#trainer.learnSource(source);
+    const tracks = this.#options.statistics !== "target";
+    const sourceTerm = this.#trainer.learnSource(source, { tracks });
     const targetTerms = this.#learn(target);
     this.#trainer.update(step);
     return { source: sourceTerm, ...targetTerms };

@@ -2,6 +2,7 @@
 
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
+import { BatchNorm2d } from "../../nn/layers.ts";
 import { Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
 import { backward, scope } from "../../nn/tape.ts";
@@ -58,6 +59,15 @@ export interface OptimizerOptions {
   readonly seed: number;
 }
 
+/** The backbone's learning rate of a step: ramp, then polynomial decay. */
+export function learningRateOf(
+  { learningRate, scheduleSteps, power, rampSteps }: OptimizerOptions,
+  step: number,
+): number {
+  const ramp = Math.min(1, (step + 1) / Math.max(1, rampSteps));
+  return learningRate * ramp * polynomial(step, scheduleSteps, power);
+}
+
 /** A network with its SGD and polynomial schedule. */
 export class NetworkTrainer {
   /** The network that is trained; the caller's. */
@@ -76,11 +86,9 @@ export class NetworkTrainer {
     ], options);
   }
 
-  /** The backbone's learning rate of a step: ramp, then polynomial decay. */
+  /** The backbone's learning rate of a step. */
   learningRate(step: number): number {
-    const { learningRate, scheduleSteps, power, rampSteps } = this.#options;
-    const ramp = Math.min(1, (step + 1) / Math.max(1, rampSteps));
-    return learningRate * ramp * polynomial(step, scheduleSteps, power);
+    return learningRateOf(this.#options, step);
   }
 
   /** Training mode, with the dropout of this step. */
@@ -89,14 +97,26 @@ export class NetworkTrainer {
     this.network.setStep(this.#options.seed, step);
   }
 
-  /** Adds the gradients of the cross entropy of labelled source images; returns the loss. */
-  learnSource({ images, labels }: SourceBatch): GpuArray {
-    return scope(() => {
+  /**
+   * Adds the gradients of the cross entropy of labelled source images; returns the loss.
+   *
+   * @param options.tracks Whether the images move the running statistics of batch norms (default true).
+   */
+  learnSource(
+    { images, labels }: SourceBatch,
+    { tracks = true }: { readonly tracks?: boolean } = {},
+  ): GpuArray {
+    const norms = this.network.namedModules().map(([, module]) => module)
+      .filter((module) => module instanceof BatchNorm2d).toArray();
+    for (const norm of norms) norm.tracks = tracks;
+    const term = scope(() => {
       const { logits } = this.network.forward(input(images));
       const loss = sourceLoss(logits, labels);
       backward(loss);
       return loss.array.retain();
     });
+    for (const norm of norms) norm.tracks = true;
+    return term;
   }
 
   /** Applies the gradients that have been accumulated, and clears them. */
