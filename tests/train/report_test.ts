@@ -31,6 +31,7 @@ function tinyConfig(folder: string): RunConfig {
       out: join(folder, "a run & more"),
       pipeline: ["source", "stage1"],
       evalEvery: 2,
+      labelWatch: { every: 2, images: 2, pictures: 1 },
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
       data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
       stages: { source: stage, stage1: stage },
@@ -56,16 +57,21 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
     assert.deepEqual(titles, [
       "Scores",
       "Target mIoU while training",
+      "Pseudo labels while training",
       "Losses",
       "Confusions",
       "Features of the target",
       "Distances between prototypes",
       "Images that went worst",
       "Samples",
+      "Labels of stage1 as they change",
       "Time",
       "Configuration",
     ]);
     assert.ok(html.includes("<h1>Run a run &amp; more</h1>"));
+    for (const caption of ["source", "symmetric", "structure", "regulariser", "step_00002"]) {
+      assert.ok(html.includes(`<figcaption>${caption}</figcaption>`), caption);
+    }
     const loaded = [...html.matchAll(/\b(?:src|href)="([^"]{0,40})/g)].map(([, url]) => url);
     assert.ok(loaded.length >= 5, `only ${loaded.length} pictures`);
     for (const url of loaded) assert.match(url, /^data:image\/png;base64,/);

@@ -91,20 +91,41 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
 function curveSections(run: RunRecord, others: readonly RunRecord[]): Section[] {
   const sections: Section[] = [];
   const all = [run, ...others];
-  const score = (key: string) =>
-    all.flatMap((run, at) =>
-      curve(
-        run.metrics.map((record) => ({ ...record, step: record.step + stepsBefore(run, record) })),
-        key,
-        (stage) => at === 0 ? stage : `${basename(run.path)} ${stage}`,
-      )
-    );
-  const scores = score("mIoU");
+  const nameOf = (run: RunRecord, stage: string) =>
+    others.length === 0 ? stage : `${basename(run.path)} ${stage}`;
+  const scores = all.flatMap((run) =>
+    curve(
+      run.metrics.map((record) => ({ ...record, step: record.step + stepsBefore(run, record) })),
+      "mIoU",
+      (stage) => nameOf(run, stage),
+    )
+  );
   if (scores.length > 0) {
     sections.push({
       title: "Target mIoU while training",
       lead: "Each evaluation on the val split; steps count on from stage to stage.",
       body: figure(curves(scores, { y: "mIoU in %" }), "mIoU of the target's val split"),
+    });
+  }
+  const labels = all.flatMap((run) =>
+    run.metrics.flatMap(({ stage, values: { labels, updates } }) =>
+      isObject(labels) ? [{ stage: nameOf(run, stage), step: Number(updates), values: labels }] : []
+    )
+  );
+  if (labels.length > 0) {
+    const kinds = [["pixelAccuracy", "share of them that is right"], ["mIoU", "their mIoU"], [
+      "coverage",
+      "share of pixels that have one",
+    ]];
+    sections.push({
+      title: "Pseudo labels while training",
+      lead: "The labels that a stage learns, against the target's own, which it never reads: " +
+        "the paper's Figure 3, and its Figure 4 where runs with other labels are compared.",
+      body: row(
+        kinds.map(([key, caption]) =>
+          figure(curves(curve(labels, key, (stage) => stage), { y: "%", width: 500 }), caption)
+        ),
+      ),
     });
   }
   const stages = [...new Set(run.metrics.map(({ stage }) => stage))];
@@ -247,19 +268,35 @@ function worstSection({ worst }: DatasetScores, { names, palette }: ClassSet): S
 }
 
 function pictureSections({ path, result }: RunRecord): Section[] {
-  const figures = result.stages.map(({ name }) => ({
-    name,
-    file: join(path, "samples", `${name}.png`),
-  }))
+  const samples = join(path, "samples");
+  const figures = result.stages.map(({ name }) => ({ name, file: join(samples, `${name}.png`) }))
     .filter(({ file }) => existsSync(file))
     .map(({ name, file }) => figure(Deno.readFileSync(file), `after ${name}`));
-  if (figures.length === 0) return [];
-  return [{
-    title: "Samples",
-    lead:
-      "Target images, their labels where there are any, predictions, and denoised labels after stage 1.",
-    body: row(figures),
-  }];
+  const sections: Section[] = [];
+  if (figures.length > 0) {
+    sections.push({
+      title: "Samples",
+      lead: "Target images, their labels where there are any, predictions, and the labels that " +
+        "stage 1 makes.",
+      body: row(figures),
+    });
+  }
+  for (const { name } of result.stages) {
+    const folder = join(samples, name);
+    const steps = existsSync(folder) ? [...Deno.readDirSync(folder)].map(({ name }) => name) : [];
+    if (steps.length === 0) continue;
+    sections.push({
+      title: `Labels of ${name} as they change`,
+      lead: "The same images at several steps: image, label, prediction, the stage's label (the " +
+        "paper's Figure 2).",
+      body: row(
+        steps.sort().map((file) =>
+          figure(Deno.readFileSync(join(folder, file)), basename(file, ".png"))
+        ),
+      ),
+    });
+  }
+  return sections;
 }
 
 function costSection({ result: { stages }, config }: RunRecord): Section {
@@ -290,6 +327,10 @@ function checkpointPath({ path }: RunRecord, stage: string): string {
   return join(path, "checkpoints", `${stage}.safetensors`);
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
 /** The values of a key wherever a record has it. */
 function curve(
   records: readonly MetricRecord[],
@@ -302,12 +343,11 @@ function curve(
   });
 }
 
-/** The numbers that every step of a stage has, but for its learning rate: its losses. */
+/** The numbers in the record of a step, but for its learning rate and scores: its losses. */
 function lossNames(records: readonly MetricRecord[]): string[] {
-  const [first] = records;
-  const isNumber = (name: string) => typeof first.values[name] === "number";
-  return Object.keys(first?.values ?? {}).filter((name) =>
-    isNumber(name) && !["learningRate", "mIoU", "pixelAccuracy"].includes(name)
+  const first = records.find(({ values }) => "learningRate" in values)?.values ?? {};
+  return Object.keys(first).filter((name) =>
+    typeof first[name] === "number" && !["learningRate", "mIoU", "pixelAccuracy"].includes(name)
   );
 }
 
