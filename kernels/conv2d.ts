@@ -8,6 +8,13 @@ import {
   conv2dSizes,
 } from "./conv2d_shape.ts";
 import { type Residue, residues } from "./conv2d_residues.ts";
+import {
+  CORRELATION_PARAMS,
+  type CorrelationArrays,
+  correlationParams,
+  type CorrelationPlaces,
+} from "./conv2d_correlation.ts";
+import { correlateShared } from "./conv2d_shared.ts";
 import source from "./conv2d.wgsl" with { type: "text" };
 import { multiply, pack } from "./matmul.ts";
 import {
@@ -32,27 +39,7 @@ const shared = {
   source,
   reads: ["x", "weight", "bias"],
   writes: ["y"],
-  params: {
-    images: "u32",
-    inChannels: "u32",
-    inHeight: "u32",
-    inWidth: "u32",
-    outChannels: "u32",
-    outHeight: "u32",
-    outWidth: "u32",
-    rows: "u32",
-    columns: "u32",
-    tapRows: "u32",
-    tapColumns: "u32",
-    tapStep: "i32",
-    xStep: "i32",
-    xTop: "i32",
-    xLeft: "i32",
-    yStep: "u32",
-    yTop: "u32",
-    yLeft: "u32",
-    hasBias: "u32",
-  },
+  params: CORRELATION_PARAMS,
 } as const;
 const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
 const narrowKernel = defineKernel({
@@ -245,52 +232,24 @@ function multiplyPixels(
   multiply({ left: weight, right: x, bias, c: y }, { batch, rows, depth, columns: height * width });
 }
 
-type Places = Record<
-  | "tapRows"
-  | "tapColumns"
-  | "tapStep"
-  | "xStep"
-  | "xTop"
-  | "xLeft"
-  | "rows"
-  | "columns"
-  | "yStep"
-  | "yTop"
-  | "yLeft",
-  number
->;
-
 function correlate(
-  { x, weight, bias, y }: {
-    x: GpuArray;
-    weight: GpuArray;
-    bias: GpuArray | null;
-    y: GpuArray;
-  },
-  places: Places,
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
   flopsPerImage: number,
 ): void {
-  const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
-  const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
-  const positions = images * places.rows * places.columns;
-  const [gridX, gridY] = gridFor(Math.ceil(positions / POSITIONS), LANES);
+  const params = correlationParams(arrays, places);
+  const { images, outChannels, rows, columns } = params;
+  const flops = images * flopsPerImage;
+  const { x, weight, bias, y } = arrays;
+  if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
+  const [gridX, gridY] = gridFor(Math.ceil(images * rows * columns / POSITIONS), LANES);
   // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
   const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
   dispatch(
     isNarrow ? narrowKernel : correlateKernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
-    {
-      images,
-      inChannels,
-      inHeight,
-      inWidth,
-      outChannels,
-      outHeight,
-      outWidth,
-      ...places,
-      hasBias: bias ? 1 : 0,
-    },
+    params,
     [gridX, gridY, Math.ceil(outChannels / (isNarrow ? NARROW_CHANNELS : CHANNELS))],
-    { flops: images * flopsPerImage },
+    { flops },
   );
 }

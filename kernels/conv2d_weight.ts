@@ -9,6 +9,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
+import { weightPartsShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -186,10 +187,26 @@ function weightGradient(
   gradWeight: GpuArray,
   accumulate: boolean,
 ): void {
-  const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
-  const taps = tapRows * tapColumns;
+  const { inChannels, outChannels, tapRows, tapColumns } = sizes;
+  const weightParts = x.gpu.kernelClass === "shared" ? weightPartsShared : weightPartsDirect;
+  const parts = weightParts(gradOutput, x, sizes);
+  const [splits, , columns] = parts.shape as [number, number, number, number];
   const inQuads = Math.ceil(inChannels / 4);
-  const columns = taps * inQuads;
+  const taps = tapRows * tapColumns;
+  dispatch(
+    totalWeightKernel,
+    { parts, gradWeight },
+    { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
+    gridFor(outChannels * columns, WORKGROUP_SIZE),
+  );
+  parts.release();
+}
+
+/** Parts of the gradient, [splits, O, taps · input quads, 4], to be added over the splits. */
+function weightPartsDirect(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
+  const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
+  const inQuads = Math.ceil(inChannels / 4);
+  const columns = tapRows * tapColumns * inQuads;
   const tiles = Math.ceil(outChannels / 16) * Math.ceil(columns / 4);
   const rows = images * outHeight;
   const most = Math.max(1, Math.floor(x.gpu.maxBindingBytes / (outChannels * columns * 16)));
@@ -200,17 +217,11 @@ function weightGradient(
   dispatch(
     productsKernel,
     { x, gradOutput, parts },
-    { ...sizes, inQuads, tapColumns, columns, splits, rowsPerSplit },
+    { ...sizes, inQuads, columns, splits, rowsPerSplit },
     gridFor(tiles * splits, LANES),
     { flops: conv2dFlops(sizes) },
   );
-  dispatch(
-    totalWeightKernel,
-    { parts, gradWeight },
-    { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
-    gridFor(outChannels * columns, WORKGROUP_SIZE),
-  );
-  parts.release();
+  return parts;
 }
 
 function biasGradient(gradOutput: GpuArray, gradBias: GpuArray, accumulate: boolean): void {

@@ -44,7 +44,7 @@ function sharedTile(
 }
 
 /** Invocations that fill a large adapter: 128 cores of 256 each. */
-const ENOUGH_THREADS = 2 ** 15;
+export const ENOUGH_THREADS = 2 ** 15;
 
 /** Tiles that cover `rows` × `columns` outputs, `batch` times. */
 export function tileCount(tile: SharedTile, rows: number, columns: number, batch = 1): number {

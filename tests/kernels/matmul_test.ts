@@ -42,7 +42,7 @@ async function checkMatmul(
 for (const kernels of KERNEL_CLASSES) {
   for (const size of SIZES) {
     const [rows, depth, columns] = size;
-    Deno.test(`matmul of [${rows}, ${depth}] and [${depth}, ${columns}] in all four orders, ${kernels}`, () =>
+    Deno.test(`matmul of [${rows}, ${depth}] and [${depth}, ${columns}] in all four orders (${kernels})`, () =>
       checkMatmul(size, kernels));
   }
 }

@@ -9,7 +9,7 @@ import {
 } from "../../kernels/winograd.ts";
 import { conv2d } from "../../nn/functional/conv2d.ts";
 import { assertAllClose, checkOp, type Nd, randomNd, seededRandom } from "../_check.ts";
-import { guardedGpu, narrowGpu } from "../_device.ts";
+import { guardedGpu, KERNEL_CLASSES, narrowGpu } from "../_device.ts";
 import * as reference from "../_reference/conv2d.ts";
 
 function upload(gpu: Gpu, { data, shape }: Nd): GpuArray {
@@ -86,10 +86,12 @@ async function checkWeightGradient(gpu: Gpu, { x: shape, outputs, dilation }: Ca
 
 for (const item of CASES) {
   const name = `of [${item.x}] to ${item.outputs} channels at dilation ${item.dilation}`;
-  Deno.test(`Winograd's convolution ${name} matches its reference`, async () =>
-    checkForward(await guardedGpu(), item));
-  Deno.test(`Winograd's weight gradient ${name} matches its reference`, async () =>
-    checkWeightGradient(await guardedGpu(), item));
+  for (const kernels of KERNEL_CLASSES) {
+    Deno.test(`Winograd's convolution ${name} matches its reference (${kernels})`, async () =>
+      checkForward(await guardedGpu(kernels), item));
+    Deno.test(`Winograd's weight gradient ${name} matches its reference (${kernels})`, async () =>
+      checkWeightGradient(await guardedGpu(kernels), item));
+  }
 }
 
 Deno.test("Winograd takes fewer images at once where their transforms exceed a binding", async () => {

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { conv2d } from "../../nn/functional/conv2d.ts";
 import { tensor } from "../../nn/tensor.ts";
 import { checkOp } from "../_check.ts";
-import { testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, testGpu } from "../_device.ts";
 import * as reference from "../_reference/conv2d.ts";
 
 interface Case {
@@ -52,27 +52,31 @@ for (const { x, outputs, kernel, bias = false, narrow = 0, ...geometry } of CASE
   const name = `conv2d ${rows}x${columns} of [${x}] to ${outputs} channels, stride ${stride}, ` +
     `padding ${padding}, dilation ${dilation}${bias ? ", bias" : ""} matches its reference`;
   const weight = [outputs, x[1], rows, columns];
-  Deno.test(name, () =>
-    checkOp(
-      (x, weight, bias) => conv2d(x!, weight!, bias ?? null, geometry),
-      (x, weight, bias) => reference.conv2d(x!, weight!, bias ?? null, geometry),
-      { shapes: bias ? [x, weight, [outputs]] : [x, weight], narrow, gradAtol: 2e-4 },
-    ));
+  for (const kernels of KERNEL_CLASSES) {
+    Deno.test(`${name} (${kernels})`, () =>
+      checkOp(
+        (x, weight, bias) => conv2d(x!, weight!, bias ?? null, geometry),
+        (x, weight, bias) => reference.conv2d(x!, weight!, bias ?? null, geometry),
+        { shapes: bias ? [x, weight, [outputs]] : [x, weight], narrow, gradAtol: 2e-4, kernels },
+      ));
+  }
 }
 
-Deno.test("conv2d splits images that one binding cannot hold, in the same order", () =>
-  checkOp(
-    (x, weight, bias) => conv2d(x!, weight!, bias!, { padding: 1 }),
-    (x, weight, bias) => reference.conv2d(x!, weight!, bias!, { padding: 1 }),
-    { shapes: [[5, 4, 8, 8], [4, 4, 3, 3], [4]], narrow: 2048 },
-  ));
+for (const kernels of KERNEL_CLASSES) {
+  Deno.test(`conv2d splits images that one binding cannot hold, in the same order (${kernels})`, () =>
+    checkOp(
+      (x, weight, bias) => conv2d(x!, weight!, bias!, { padding: 1 }),
+      (x, weight, bias) => reference.conv2d(x!, weight!, bias!, { padding: 1 }),
+      { shapes: [[5, 4, 8, 8], [4, 4, 3, 3], [4]], narrow: 2048, kernels },
+    ));
 
-Deno.test("conv2d splits images whose channels, padded for the weight gradient, exceed a binding", () =>
-  checkOp(
-    (x, weight) => conv2d(x!, weight!, null),
-    (x, weight) => reference.conv2d(x!, weight!, null),
-    { shapes: [[5, 1, 8, 16], [2, 1, 3, 3]], narrow: 2560 },
-  ));
+  Deno.test(`conv2d splits images whose channels, padded for the weight gradient, exceed a binding (${kernels})`, () =>
+    checkOp(
+      (x, weight) => conv2d(x!, weight!, null),
+      (x, weight) => reference.conv2d(x!, weight!, null),
+      { shapes: [[5, 1, 8, 16], [2, 1, 3, 3]], narrow: 2560, kernels },
+    ));
+}
 
 Deno.test("conv2d says which sizes do not fit", async () => {
   const gpu = await testGpu();

@@ -2,20 +2,23 @@ import { strict as assert } from "node:assert";
 import { linear } from "../../nn/functional/linear.ts";
 import { tensor } from "../../nn/tensor.ts";
 import { checkOp } from "../_check.ts";
-import { testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, testGpu } from "../_device.ts";
 import * as reference from "../_reference/conv2d.ts";
 
 for (const [rows, inputs, outputs] of [[1, 1, 1], [3, 5, 17], [4, 33, 3], [17, 16, 20]] as const) {
   for (const bias of [false, true]) {
-    Deno.test(`linear of [${rows}, ${inputs}] to ${outputs} ${bias ? "with" : "without"} bias`, () =>
-      checkOp(
-        (x, weight, bias) => linear(x!, weight!, bias ?? null),
-        (x, weight, bias) => reference.linear(x!, weight!, bias ?? null),
-        {
-          shapes: [[rows, inputs], [outputs, inputs], ...(bias ? [[outputs]] : [])],
-          narrow: 8192,
-        },
-      ));
+    for (const kernels of KERNEL_CLASSES) {
+      Deno.test(`linear of [${rows}, ${inputs}] to ${outputs} ${bias ? "with" : "without"} bias (${kernels})`, () =>
+        checkOp(
+          (x, weight, bias) => linear(x!, weight!, bias ?? null),
+          (x, weight, bias) => reference.linear(x!, weight!, bias ?? null),
+          {
+            shapes: [[rows, inputs], [outputs, inputs], ...(bias ? [[outputs]] : [])],
+            narrow: 8192,
+            kernels,
+          },
+        ));
+    }
   }
 }
 
