@@ -61,19 +61,27 @@ export function predictLabels(network: DeepLab, images: GpuArray, size: Size): G
   );
 }
 
+/** Most images of an evaluation batch. */
+const BATCH_IMAGES = 8;
 /** Pixels of one evaluation batch: small images keep the GPU busy only together. */
 const BATCH_PIXELS = 2 ** 18;
+
+/** How many images of one size make an evaluation batch. */
+export function evaluationBatch({ height, width }: Size): number {
+  return Math.max(1, Math.min(BATCH_IMAGES, Math.floor(BATCH_PIXELS / (height * width))));
+}
 
 /** Every sample of a sequential loader, from its first, in batches of one size. */
 export async function* sameSizeBatches(loader: Loader): AsyncGenerator<Sample[]> {
   loader.seek(0);
-  for (let samples = await loader.next(8); samples.length > 0; samples = await loader.next(8)) {
+  const next = () => loader.next(BATCH_IMAGES);
+  for (let samples = await next(); samples.length > 0; samples = await next()) {
     let batch: Sample[] = [];
     for (const sample of samples) {
       const { width, height } = sample.image;
       const first = batch[0]?.image;
       const fits = first?.width === width && first.height === height &&
-        (batch.length + 1) * width * height <= BATCH_PIXELS;
+        batch.length < evaluationBatch(first);
       if (first && !fits) {
         yield batch;
         batch = [];

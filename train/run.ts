@@ -22,6 +22,7 @@ import {
   type RunResult,
   type StageResult,
 } from "./run_folder.ts";
+import type { PrototypeBank } from "./prototypes.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
 import { FEATURE_NORM, savedClasses } from "./trained_network.ts";
@@ -175,17 +176,19 @@ function startingNetwork(
 }
 
 /**
- * The network of a configuration, with its starting weights.
+ * The network of a configuration.
  *
  * @param featureNorm Whether a batch norm stands between backbone and head, as in students.
+ * @param init Its starting weights, or none where others follow.
  */
 export function createNetwork(
   { network, memory, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
   featureNorm = false,
+  init: "he" | "none" = "he",
 ): DeepLab {
-  return new DeepLab(gpu, { ...network, ...memory, classes, featureNorm, seed, init: "he" });
+  return new DeepLab(gpu, { ...network, ...memory, classes, featureNorm, seed, init });
 }
 
 /** Runs one stage, or the rest of one; undefined where it was stopped. */
@@ -236,7 +239,7 @@ async function runStage(
       return await finishStage(run, { stage, nextBatch: () => batches.nextSourceOnly() }, point);
     }
     case "warmup": {
-      using stage = prepareWarmUp(run);
+      using stage = makeWarmUp(run);
       return await finishStage(run, { stage, nextBatch: () => batches.nextWarmUp() }, point);
     }
     case "stage1": {
@@ -247,7 +250,11 @@ async function runStage(
   }
 }
 
-function prepareWarmUp(run: Run): WarmUp {
+/** What making a stage takes. */
+type StageParts = Pick<Run, "gpu" | "config" | "network">;
+
+/** The warm-up of a network. */
+export function makeWarmUp(run: StageParts): WarmUp {
   const { gpu, config: { seed, stages: { warmup } }, network } = run;
   const discriminator = new Discriminator(gpu, {
     classes: network.classes,
@@ -302,10 +309,7 @@ async function prepareDenoise(
       bank: bankFor(network, prototypeVariants(config)),
     }
     : await makeSoftLabels(run);
-  const encoder = createNetwork(config, gpu, network.classes);
-  encoder.loadStateDict(network.stateDict());
-  const { stage1 } = config.stages;
-  const stage = new Denoise(network, encoder, bank, { ...stage1, ...optimizer(run, stage1) });
+  const stage = makeDenoise(run, bank);
   return {
     stage,
     nextBatch: () => batches.nextDenoise(softLabels),
@@ -314,6 +318,15 @@ async function prepareDenoise(
       return stage.denoise(images, probabilities);
     },
   };
+}
+
+/** Stage 1, its momentum encoder a copy of the network; the prototypes pass to it. */
+export function makeDenoise(run: StageParts, bank: PrototypeBank): Denoise {
+  const { gpu, config, network } = run;
+  const encoder = createNetwork(config, gpu, network.classes, false, "none");
+  encoder.loadStateDict(network.stateDict());
+  const { stage1 } = config.stages;
+  return new Denoise(network, encoder, bank, { ...stage1, ...optimizer(run, stage1) });
 }
 
 function indexOf({ data }: Run, name: string): number {
@@ -332,7 +345,8 @@ function prototypeVariants({ stages: { stage1 } }: RunConfig) {
   return { startVariant: stage1.prototypeStart, updateVariant: stage1.prototypeUpdate };
 }
 
-function optimizer({ config }: Run, stage: StageConfig): OptimizerOptions {
+/** How a stage optimises its network. */
+export function optimizer({ config }: Pick<Run, "config">, stage: StageConfig): OptimizerOptions {
   return { ...stage, seed: config.seed };
 }
 

@@ -185,6 +185,11 @@ export class Gpu {
     return this.pool.use;
   }
 
+  /** Begins the peaks of {@link Gpu.memory} afresh, from what is held now. */
+  resetPeak(): void {
+    this.pool.resetPeak();
+  }
+
   /** An array of undefined contents: write all of it. */
   empty(shape: Shape, label: string): GpuArray<"f32">;
   /** An array of undefined contents of the given element type. */

@@ -16,6 +16,7 @@ export {
   type KernelDefinition,
   type ScalarType,
 } from "./kernel.ts";
+export { planningGpu, type PlanningOptions } from "./plan.ts";
 export type { MemoryUse } from "./pool.ts";
 export type { KernelProfile, Profiler } from "./profile.ts";
 export { elementCount, formatBytes, formatShape, sameShape, type Shape } from "./shape.ts";

@@ -30,8 +30,10 @@ export interface MemoryUse {
   readonly derived: number;
   /** Bytes kept in free lists for reuse. */
   readonly free: number;
-  /** The highest value that `live` has had. */
+  /** The highest value that `live` has had since {@link Gpu.resetPeak}. */
   readonly peak: number;
+  /** The highest value that `live + free` has had since then: the most memory that was taken. */
+  readonly peakTaken: number;
   /** The most that `live + free` may reach. */
   readonly budget: number;
 }
@@ -55,6 +57,7 @@ export class BufferPool {
   #live = 0;
   #free = 0;
   #peak = 0;
+  #peakTaken = 0;
   #derived = 0;
   /** The most bytes that live and free buffers may take together. */
   budget: number;
@@ -78,6 +81,7 @@ export class BufferPool {
       derived: this.#derived,
       free: this.#free,
       peak: this.#peak,
+      peakTaken: this.#peakTaken,
       budget: this.budget,
     };
   }
@@ -160,8 +164,15 @@ export class BufferPool {
     this.#free = 0;
   }
 
+  /** Begins the peaks afresh. */
+  resetPeak(): void {
+    this.#peak = this.#live;
+    this.#peakTaken = this.#live + this.#free;
+  }
+
   #count(capacity: number): void {
     this.#live += capacity;
     this.#peak = Math.max(this.#peak, this.#live);
+    this.#peakTaken = Math.max(this.#peakTaken, this.#live + this.#free);
   }
 }

@@ -10,6 +10,10 @@ export interface KernelProfile {
   readonly milliseconds: number;
   /** Share of the time of all kernels, 0 to 1. */
   readonly share: number;
+  /** Floating-point operations of all calls, as the kernels do them; 0 where the launcher states none. */
+  readonly flops: number;
+  /** Bytes of all bound arrays, of all calls. */
+  readonly bytes: number;
   /** 10^9 floating-point operations a second; 0 where the launcher states no count. */
   readonly gigaflops: number;
   /** 10^9 bytes a second over all bound arrays. */
@@ -122,6 +126,8 @@ export class Profiler {
         calls,
         milliseconds: ns / 1e6,
         share: ns / Math.max(1, sum),
+        flops,
+        bytes,
         gigaflops: flops / Math.max(1, ns),
         gigabytes: bytes / Math.max(1, ns),
       }));

@@ -147,6 +147,8 @@ Deno.test("the profile shows the most expensive kernels and sums up the rest", (
     calls: 2,
     milliseconds: 100 - index,
     share: 0.05,
+    flops: 0,
+    bytes: 0,
     gigaflops: index === 0 ? 42 : 0,
     gigabytes: 1.25,
   });
