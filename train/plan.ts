@@ -50,8 +50,13 @@ export interface TrainingPlan {
   readonly parameters: number;
   /** The stages in their order. */
   readonly stages: readonly StagePlan[];
-  /** The most bytes held while whole images are evaluated, taken to be twice as wide as high. */
-  readonly evaluationPeak: number;
+  /** Evaluation of whole images: those of streets, or taken to be twice as wide as high. */
+  readonly evaluation: {
+    /** The most bytes that arrays hold at once. */
+    readonly peak: number;
+    /** Why this device cannot do it; null where it can. */
+    readonly problem: string | null;
+  };
 }
 
 /**
@@ -73,7 +78,7 @@ export async function planTraining(
   return {
     parameters: network.parameterCount,
     stages,
-    evaluationPeak: planEvaluation(config, network),
+    evaluation: planEvaluation(config, network),
   };
 }
 
@@ -87,10 +92,12 @@ async function planStage(
   using gpu = planningGpu(device);
   // Nothing is given back but what a step gives back: there is nothing behind it.
   const network = createNetwork(config, gpu, classes, false, "none");
-  const { stage, batch } = prepare(name, { config, gpu, network });
+  const { stage, makeBatch } = prepare(name, { config, gpu, network });
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
   for (const index of [0, 1]) {
+    const batch = makeBatch();
     releaseBatch(stage.step(batch, index));
+    releaseBatch(batch);
     step = await workOf(gpu);
   }
   const { peak, peakTaken } = gpu.memory;
@@ -116,31 +123,37 @@ interface Parts {
   readonly network: DeepLab;
 }
 
-/** A stage and a batch of the sizes that it will get. */
-function prepare(name: StageName, parts: Parts): { stage: Stage<unknown>; batch: unknown } {
+/** A stage, and batches of the sizes that it will get. */
+function prepare(
+  name: StageName,
+  parts: Parts,
+): { stage: Stage<unknown>; makeBatch: () => unknown } {
   const { config, network } = parts;
   switch (name) {
+    case "selfsup":
+      return {
+        stage: makeSelfSupervised(parts),
+        makeBatch: () => ({ source: contrastViews(parts), target: contrastViews(parts) }),
+      };
     case "source":
     case "oracle":
       return {
         stage: new SourceOnly(network, optimizer(parts, config.stages[name]), name),
-        batch: { source: sourceBatch(parts) },
+        makeBatch: () => ({ source: sourceBatch(parts) }),
       };
     case "warmup":
       return {
         stage: makeWarmUp(parts),
-        batch: { source: sourceBatch(parts), target: { images: images(parts) } },
+        makeBatch: () => ({ source: sourceBatch(parts), target: { images: images(parts) } }),
       };
     case "stage1":
-      return { stage: makeDenoise(parts, bankFor(network)), batch: denoiseBatch(parts) };
+      return {
+        stage: makeDenoise(parts, bankFor(network)),
+        makeBatch: () => denoiseBatch(parts),
+      };
     case "stage2":
     case "stage3":
-      return { stage: makeDistil(parts, name), batch: distilBatch(parts) };
-    case "selfsup":
-      return {
-        stage: makeSelfSupervised(parts),
-        batch: { source: contrastViews(parts), target: contrastViews(parts) },
-      };
+      return { stage: makeDistil(parts, name), makeBatch: () => distilBatch(parts) };
   }
 }
 
@@ -205,15 +218,22 @@ function distilBatch(parts: Parts): DistilBatch {
   return { source: sourceBatch(parts), target: { ...targetViews(parts), labels } };
 }
 
-/** The peak of predicting whole images: those of streets, or images twice as wide as high. */
-function planEvaluation({ data }: RunConfig, network: DeepLab): number {
+function planEvaluation({ data }: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {
   const { gpu } = network;
   const { longSide, sourceDirectory, streets } = data;
-  const own = sourceDirectory === null ? streets : { height: longSide / 2, width: longSide };
+  const isBuiltIn = sourceDirectory === null;
+  const own = isBuiltIn ? streets : { height: longSide / 2, width: longSide };
+  const count = Math.min(evaluationBatch(own), isBuiltIn ? streets.targetVal : Infinity);
   const factor = longSide / Math.max(own.height, own.width);
   const size = { height: Math.round(own.height * factor), width: Math.round(own.width * factor) };
   network.eval();
-  const images = gpu.empty([evaluationBatch(own), 3, size.height, size.width], "images");
-  predictLabels(network, images, own).release();
-  return gpu.memory.peak;
+  let problem: string | null = null;
+  try {
+    const images = gpu.empty([count, 3, size.height, size.width], "images");
+    predictLabels(network, images, own).release();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problem = error.message;
+  }
+  return { peak: gpu.memory.peak, problem };
 }
