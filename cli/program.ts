@@ -2,6 +2,7 @@
 // an exit code.
 
 import { Command, CommanderError } from "@commander-js/extra-typings";
+import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
@@ -36,6 +37,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addTrain(program, finish);
   addEval(program, finish);
   addPredict(program, finish);
+  addAblate(program, finish);
   addReport(program);
   addConvert(program);
   addGenerate(program);

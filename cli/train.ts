@@ -15,8 +15,10 @@ import {
   parseWords,
 } from "./values.ts";
 
-const PRESETS = ["default", "quick", "full"] as const;
-const RECIPES = ["paper", "official"] as const;
+/** The names of the presets. */
+export const PRESETS = ["default", "quick", "full"] as const;
+/** The names of the recipes. */
+export const RECIPES = ["paper", "official"] as const;
 const STAGES = [
   "source",
   "warmup",

@@ -43,6 +43,15 @@ export function parseSeed(text: string): number {
   return parseInteger(text, 0);
 }
 
+/** Seeds separated by commas, each once. */
+export function parseSeeds(text: string): number[] {
+  const seeds = text.split(",").map(parseSeed);
+  if (new Set(seeds).size < seeds.length) {
+    throw new InvalidArgumentError("Expected each seed once.");
+  }
+  return seeds;
+}
+
 function parseInteger(text: string, least: number): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) {

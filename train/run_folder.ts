@@ -89,9 +89,7 @@ export class RunFolder implements Disposable {
       writeJson(join(path, "config.json"), config);
     } catch (error) {
       metrics.close();
-      for (const name of ["metrics.jsonl", "checkpoints", "samples"]) {
-        removeIfPossible(join(path, name));
-      }
+      removeUnstarted(path);
       throw error instanceof DataError ? error : failure(describeFailure(error));
     }
     return new RunFolder(path, config, metrics);
@@ -152,16 +150,7 @@ export class RunFolder implements Disposable {
 
   /** The content of `result.json`; null where it was not written yet. */
   readResult(): RunResult | null {
-    const path = join(this.path, "result.json");
-    if (!existsSync(path)) return null;
-    try {
-      return JSON.parse(Deno.readTextFileSync(path)) as RunResult;
-    } catch (error) {
-      throw new DataError(
-        `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,
-        { cause: error },
-      );
-    }
+    return readRunResult(this.path);
   }
 
   /** Writes or replaces `result.json`. */
@@ -230,6 +219,27 @@ export class RunFolder implements Disposable {
   /** The same as {@link RunFolder.close}. */
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+/** The content of a run folder's `result.json`; null where it was not written yet. */
+export function readRunResult(folder: string): RunResult | null {
+  const path = join(folder, "result.json");
+  if (!existsSync(path)) return null;
+  try {
+    return JSON.parse(Deno.readTextFileSync(path)) as RunResult;
+  } catch (error) {
+    throw new DataError(
+      `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,
+      { cause: error },
+    );
+  }
+}
+
+/** Removes what a run leaves that did not come as far as its `config.json`; other files stay. */
+export function removeUnstarted(path: string): void {
+  for (const name of ["metrics.jsonl", "checkpoints", "samples", "config.json.partial"]) {
+    removeIfPossible(join(path, name));
   }
 }
 

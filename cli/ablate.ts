@@ -1,0 +1,95 @@
+// `ablate`: the paper's comparisons, each a table over several seeds.
+
+import type { Command } from "@commander-js/extra-typings";
+import { PRESETS, RECIPES, resolveConfig, type TrainFlags } from "./train.ts";
+import { parseBytes, parseCount, parseKernels, parseName, parseSeeds } from "./values.ts";
+
+/** The names of the grids, as `train/ablation/grids.ts` has them: not imported, as it takes time to load. */
+export const GRIDS = ["table3", "labels", "decay", "views"] as const;
+
+/** The flags of `ablate`, as commander gives them. */
+interface AblateFlags extends
+  Pick<
+    TrainFlags,
+    "preset" | "recipe" | "config" | "steps" | "memoryBudget" | "kernels" | "json"
+  > {
+  grid: typeof GRIDS[number];
+  seeds: number[];
+  out?: string | undefined;
+}
+
+/** Adds the command to the program. */
+export function addAblate(program: Command, finish: (exitCode: number) => void): void {
+  program.command("ablate")
+    .summary("compare the parts of the method over several seeds")
+    .description(
+      "Train the rows of a table of the paper, for every seed from one common start, and write mean " +
+        "and deviation beside the published numbers. The same command again goes on where it was " +
+        "stopped, and trains only what other grids in the same folder have not trained yet.",
+    )
+    .option(
+      "--grid <name>",
+      "table3: the parts of stage 1; labels: how it makes its labels;\ndecay: of the prototypes; views: on which labels are learnt",
+      parseName(GRIDS),
+      "table3" as const,
+    )
+    .option("--seeds <numbers>", "seeds, separated by commas", parseSeeds, [0, 1, 2])
+    .optionsGroup("Every run:")
+    .option(
+      "--preset <name>",
+      "default: about four minutes a row and seed on two cores; quick: half a minute;\nfull: the published recipe",
+      parseName(PRESETS),
+    )
+    .option("--recipe <name>", "where paper and released code disagree", parseName(RECIPES))
+    .option(
+      "--config <file>",
+      "JSON file with any keys of a run's configuration, such as your data",
+    )
+    .option("--steps <n>", "optimiser steps of every stage", parseCount)
+    .option("--out <dir>", "folder of runs and tables (default: runs/ablation-PRESET)")
+    .optionsGroup("Device:")
+    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .option("--kernels <class>", "convolutions: shared, direct or auto", parseKernels)
+    .optionsGroup("Output:")
+    .option("--json", "print the table as JSON; progress goes to standard error")
+    .addHelpText(
+      "after",
+      `
+The folder holds seed-N/NAME, a run folder each (./run report reads them), and GRID/table.md and
+table.json, which are written anew after every run. While stage 1 runs, its labels are measured
+against the target's own, which no training reads: metrics.jsonl has the scores, samples/stage1/ the
+pictures. Ctrl+C stops after the current step with everything saved.
+
+Examples:
+  ./run ablate --preset quick --seeds 0
+  ./run ablate --grid table3 --out runs/ablation
+  ./run ablate --grid labels --out runs/ablation      shares the start and stage 1 of the grid before`,
+    )
+    .action(async (flags) => finish(await ablate(flags)));
+}
+
+async function ablate({ grid, seeds, out, json, ...flags }: AblateFlags): Promise<number> {
+  const folder = out ?? `runs/ablation-${flags.preset ?? "default"}`;
+  const base = await resolveConfig({ ...flags, out: folder }, new Date());
+  const { openProgress, screen } = await import("./progress.ts");
+  const { withGpu } = await import("./device.ts");
+  const { StopSignals } = await import("./signals.ts");
+  const { runAblation, tablePaths } = await import("../train/ablation/ablation.ts");
+  const { formatTable } = await import("../train/ablation/table.ts");
+  const progress = await openProgress(screen(json ? "stderr" : "stdout"), base.logEvery);
+  using stop = new StopSignals((text) => progress.message(text), "step");
+  try {
+    const options = { grid, seeds, base, out: folder };
+    const table = await withGpu(flags, (text) => progress.message(text), (gpu) => {
+      progress.message(`${gpu.adapter.description}; runs in ${folder}`);
+      return runAblation(options, gpu, progress, stop.signal);
+    });
+    progress.close();
+    progress.message(`\n${formatTable(table)}\n${tablePaths(options).markdown}`);
+    if (json) console.log(JSON.stringify(table, null, 2));
+    if (stop.exitCode !== 0) progress.message("Stopped; the same command goes on");
+    return stop.exitCode;
+  } finally {
+    progress.close();
+  }
+}

@@ -1,0 +1,199 @@
+// An ablation: the trainings of a table for every seed, each in a run folder that is resumed or skipped.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { writeFileAtomic } from "../atomic_file.ts";
+import {
+  mergeConfig,
+  presetConfig,
+  readConfigFile,
+  type RunConfig,
+  type StageName,
+} from "../config.ts";
+import { DataError } from "../data_error.ts";
+import type { TrainingObserver } from "../observer.ts";
+import { readRunResult, removeUnstarted, type StageResult } from "../run_folder.ts";
+import { resumeTraining, runTraining } from "../run.ts";
+import { type AblationGrid, GRIDS, RUNS } from "./grids.ts";
+import { type AblationTable, formatTable, type TableRow } from "./table.ts";
+
+/** What to run. */
+export interface AblationOptions {
+  /** The name of a grid. */
+  readonly grid: string;
+  readonly seeds: readonly number[];
+  /** What all runs share; its seed, folder and pipeline are each run's own. */
+  readonly base: RunConfig;
+  /** The folder of all run folders and of the table. */
+  readonly out: string;
+}
+
+/** One training of an ablation. */
+export interface PlannedRun {
+  readonly seed: number;
+  /** The first of the names under which {@link RUNS} has it. */
+  readonly name: string;
+  readonly config: RunConfig;
+}
+
+/**
+ * The trainings of a grid in an order in which each comes after the one that it starts from: all of a
+ * seed, then those of the next.
+ *
+ * @throws {DataError} If the configuration does not allow one of them.
+ */
+export function planAblation(options: AblationOptions): PlannedRun[] {
+  const needed = runsOf(GRIDS[options.grid]);
+  return options.seeds.flatMap((seed) => {
+    const runs = plannedRuns(seed, options);
+    const wanted = new Set([...needed].map((name) => runs.get(name)));
+    return [...new Set(runs.values())].filter((run) => wanted.has(run));
+  });
+}
+
+/** Every run of a seed by its name; names that would be the same training have the same run. */
+function plannedRuns(seed: number, options: AblationOptions): Map<string, PlannedRun> {
+  const runs = new Map<string, PlannedRun>();
+  for (const name of Object.keys(RUNS)) {
+    const config = configOf(name, seed, options);
+    const same = runs.values().find((run) => isSameTraining(run.config, config));
+    runs.set(name, same ?? { seed, name, config });
+  }
+  return runs;
+}
+
+/**
+ * Trains what is missing of a grid and writes its table after every run. What has been trained in an
+ * earlier call, or for another grid, is taken as it is; what was interrupted goes on.
+ *
+ * @param signal Stops after the current step, with everything saved.
+ * @returns The table as far as it has come.
+ * @throws {DataError} If data or a folder cannot be used, or a folder holds another training.
+ */
+export async function runAblation(
+  options: AblationOptions,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<AblationTable> {
+  const plan = planAblation(options);
+  const pathOf = tablePaths(options);
+  Deno.mkdirSync(pathOf.folder, { recursive: true });
+  for (const [index, run] of plan.entries()) {
+    if (signal.aborted) break;
+    if (resultOf(run.config)) continue;
+    observer.message(`seed ${run.seed}, ${run.name} (run ${index + 1} of ${plan.length})`);
+    await train(run.config, gpu, observer, signal);
+    writeTable(options);
+  }
+  return writeTable(options);
+}
+
+/** Where the table lies: a folder of the grid's name, with `table.md` and `table.json`. */
+export function tablePaths({ grid, out }: Pick<AblationOptions, "grid" | "out">) {
+  const folder = join(out, grid);
+  return { folder, markdown: join(folder, "table.md"), json: join(folder, "table.json") };
+}
+
+/** The runs that the rows of a grid show, and those they start from. */
+function runsOf({ rows }: AblationGrid): Set<string> {
+  const needed = new Set<string>();
+  for (const { run } of rows) {
+    for (let name: string | null = run; name !== null; name = RUNS[name].after) needed.add(name);
+  }
+  return needed;
+}
+
+function configOf(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
+  const { pipeline, after, values } = RUNS[name];
+  const folderOf = (run: string) => join(out, `seed-${seed}`, run);
+  const start = after === null
+    ? null
+    : join(folderOf(after), "checkpoints", `${RUNS[after].pipeline.at(-1)}.safetensors`);
+  const every = Math.max(1, Math.floor(base.stages.stage1.steps / 5));
+  const watched = { ...base, labelWatch: { ...base.labelWatch, every } };
+  return mergeConfig(
+    watched,
+    { values, from: `run ${name}` },
+    { values: { seed, out: folderOf(name), pipeline, start }, from: `run ${name}` },
+  );
+}
+
+/** Whether two configurations differ in their folder only. */
+function isSameTraining(a: RunConfig, b: RunConfig): boolean {
+  return isDeepStrictEqual({ ...a, out: "" }, { ...b, out: "" });
+}
+
+async function train(
+  config: RunConfig,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    if (existsSync(join(config.out, "config.json"))) {
+      await resumeTraining(config.out, gpu, observer, signal);
+    } else {
+      removeUnstarted(config.out);
+      await runTraining(config, gpu, observer, signal);
+    }
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+  }
+  // The largest files of a run, and the start that all runs share can make them again.
+  if (resultOf(config)) removeFolder(join(config.out, "soft_labels"));
+  gpu.pool.trim();
+}
+
+function removeFolder(path: string): void {
+  if (existsSync(path)) Deno.removeSync(path, { recursive: true });
+}
+
+/** The stages of a finished run, null where it is not finished or not begun. */
+function resultOf(config: RunConfig): readonly StageResult[] | null {
+  const path = join(config.out, "config.json");
+  if (!existsSync(path)) return null;
+  const found = mergeConfig(presetConfig("default"), { values: readConfigFile(path), from: path });
+  if (!isSameTraining(found, config)) {
+    throw new DataError(
+      `Cannot use run folder ${config.out} as its config.json is another training's: expected the ` +
+        `settings of this ablation; choose another --out`,
+    );
+  }
+  const result = readRunResult(config.out);
+  const isDone = (stage: StageName) =>
+    stage === "selfsup"
+      ? result?.pretraining !== undefined
+      : result?.stages.some(({ name }) => name === stage);
+  return result && config.pipeline.every(isDone) ? result.stages : null;
+}
+
+function writeTable(options: AblationOptions): AblationTable {
+  const { title, finding, rows } = GRIDS[options.grid];
+  const runs = options.seeds.map((seed) => plannedRuns(seed, options));
+  const table: AblationTable = {
+    grid: options.grid,
+    title,
+    finding,
+    seeds: options.seeds,
+    rows: rows.map(({ title, run, stage, published }): TableRow => {
+      const scores = runs.map((ofSeed) => {
+        const planned = ofSeed.get(run);
+        return (planned && resultOf(planned.config))?.find(({ name }) => name === stage) ?? null;
+      });
+      return {
+        title,
+        published,
+        mIoU: scores.map((score) => score?.mIoU ?? null),
+        seconds: scores.map((score) => score?.seconds ?? null),
+      };
+    }),
+  };
+  const { markdown, json } = tablePaths(options);
+  const encode = (text: string) => [new TextEncoder().encode(text)];
+  writeFileAtomic(json, encode(JSON.stringify(table, null, 2) + "\n"));
+  writeFileAtomic(markdown, encode(formatTable(table)));
+  return table;
+}

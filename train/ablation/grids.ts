@@ -1,0 +1,135 @@
+// What an ablation runs, and the tables that it fills: the comparisons of the paper.
+
+import type { Partially, RunConfig, Stage1Config, StageName } from "../config.ts";
+
+/** One training, for every seed. */
+export interface AblationRun {
+  /** The stages that it trains. */
+  readonly pipeline: readonly StageName[];
+  /** The run whose last network it starts from; null for random weights. */
+  readonly after: string | null;
+  /** What differs from the preset. */
+  readonly values: Partially<RunConfig>;
+}
+
+/** One row of a table. */
+export interface AblationRow {
+  readonly title: string;
+  /** The run that it shows, and the stage of it. */
+  readonly run: string;
+  readonly stage: StageName;
+  /** Target mIoU in the paper, GTA5 to Cityscapes, in percent; null where it gives no such number. */
+  readonly published: number | null;
+}
+
+/** One table. */
+export interface AblationGrid {
+  /** What it compares. */
+  readonly title: string;
+  /** What the paper finds in it. */
+  readonly finding: string;
+  readonly rows: readonly AblationRow[];
+}
+
+/** Stage 1 with some of its settings changed, from the warm-up model that all rows share. */
+function stage1(values: Partially<Stage1Config> = {}): AblationRun {
+  return { pipeline: ["stage1"], after: "start", values: { stages: { stage1: values } } };
+}
+
+/** Labels of the warm-up model as they are; where it is sure, as conventional self-training has them. */
+const asTheyAre = { reweighting: "none" } as const;
+const confident = { ...asTheyAre, threshold: 0.9 } as const;
+const plainCrossEntropy = { alpha: 1, beta: 0 } as const;
+/** Of two views, labels are learnt on the weak one; the regulariser is a part of structure learning. */
+const withoutStructure = { gamma1: 0, gamma2: 0, studentView: "weak" } as const;
+const withoutStructureLoss = { gamma1: 0, gamma2: 0, studentView: "strong" } as const;
+
+const DECAYS = [0.9, 0.99, 0.999, 0.9999, 0.99999];
+
+/** The trainings by name, each after the one that it starts from. */
+export const RUNS: Readonly<Record<string, AblationRun>> = {
+  start: { pipeline: ["source", "warmup"], after: null, values: {} },
+  oracle: { pipeline: ["oracle"], after: null, values: {} },
+  stage1: stage1(),
+  "self-training": stage1({ ...confident, ...plainCrossEntropy, ...withoutStructure }),
+  "symmetric": stage1({ ...confident, ...withoutStructure }),
+  "denoise": stage1(withoutStructure),
+  "structure": stage1(confident),
+  "self-training-strong": stage1({ ...confident, ...plainCrossEntropy, ...withoutStructureLoss }),
+  "symmetric-strong": stage1({ ...confident, ...withoutStructureLoss }),
+  "denoise-strong": stage1(withoutStructureLoss),
+  "stage1-weak": stage1({ studentView: "weak" }),
+  moving: stage1({ softLabels: "moving" }),
+  "own-prediction": stage1({ reweighting: "prediction" }),
+  "no-weights": stage1(asTheyAre),
+  soft: stage1({ labels: "soft" }),
+  ...Object.fromEntries(
+    [0.5, 0.7, 0.9].map((threshold) => [`threshold-${threshold}`, stage1({ threshold })]),
+  ),
+  ...Object.fromEntries(
+    DECAYS.map((prototypeDecay) => [`decay-${prototypeDecay}`, stage1({ prototypeDecay })]),
+  ),
+};
+
+/** A row of a run of stage 1. */
+function row(title: string, run: string, published: number | null = null): AblationRow {
+  return { title, run, stage: "stage1", published };
+}
+
+/** The tables by name. */
+export const GRIDS: Readonly<Record<string, AblationGrid>> = {
+  table3: {
+    title: "Parts of stage 1, as in Table 3 of the paper",
+    finding: "In the paper every part adds to the one before, denoising most.",
+    rows: [
+      { title: "source only", run: "start", stage: "source", published: 36.6 },
+      { title: "warm-up", run: "start", stage: "warmup", published: 41.6 },
+      row("self-training", "self-training", 45.2),
+      row("+ symmetric cross entropy", "symmetric", 45.6),
+      row("+ structure, without denoising", "structure", 47.6),
+      row("+ denoising, without structure", "denoise", 52.3),
+      row("stage 1: all of it", "stage1", 53.7),
+      {
+        title: "oracle: the target's own labels",
+        run: "oracle",
+        stage: "oracle",
+        published: null,
+      },
+    ],
+  },
+  labels: {
+    title: "How stage 1 makes its labels",
+    finding:
+      "In the paper fixed soft labels prevent a collapse, prototypes beat the network's own " +
+      "prediction by more than 5 mIoU, hard labels beat soft ones by 0.2, and a threshold changes little.",
+    rows: [
+      row("stage 1: fixed soft labels, prototypes, hard", "stage1", 53.7),
+      row("moving soft labels", "moving"),
+      row("weighed by the network's own prediction", "own-prediction"),
+      row("not weighed", "no-weights"),
+      row("soft denoised labels", "soft"),
+      row("threshold 0.5", "threshold-0.5"),
+      row("threshold 0.7", "threshold-0.7"),
+      row("threshold 0.9", "threshold-0.9"),
+    ],
+  },
+  decay: {
+    title: "Decay λ of the prototypes",
+    finding: "In the paper the result hardly depends on it.",
+    rows: DECAYS.map((decay) => row(`λ = ${decay}`, `decay-${decay}`)),
+  },
+  views: {
+    title: "The view on which labels are learnt",
+    finding: "The released code learns stage 1's labels on the weak view.",
+    rows: [
+      row("self-training, weak view", "self-training", 45.2),
+      row("self-training, strong view", "self-training-strong"),
+      row("+ symmetric cross entropy, weak view", "symmetric", 45.6),
+      row("+ symmetric cross entropy, strong view", "symmetric-strong"),
+      row("denoising without structure, weak view", "denoise", 52.3),
+      row("denoising without structure, strong view", "denoise-strong"),
+      row("stage 1, weak view", "stage1-weak", 53.7),
+      row("stage 1, strong view", "stage1"),
+    ],
+  },
+};
