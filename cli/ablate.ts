@@ -75,11 +75,13 @@ async function ablate({ grid, seeds, out, json, ...flags }: AblateFlags): Promis
   const { withGpu } = await import("./device.ts");
   const { StopSignals } = await import("./signals.ts");
   const { runAblation, tablePaths } = await import("../train/ablation/ablation.ts");
+  const grids = (await import("../train/ablation/grids.ts")).GRIDS;
   const { formatTable } = await import("../train/ablation/table.ts");
   const progress = await openProgress(screen(json ? "stderr" : "stdout"), base.logEvery);
   using stop = new StopSignals((text) => progress.message(text), "step");
   try {
-    const options = { grid, seeds, base, out: folder };
+    const named = grids.find(({ name }) => name === grid) as typeof grids[number];
+    const options = { grid: named, seeds, base, out: folder };
     const table = await withGpu(flags, (text) => progress.message(text), (gpu) => {
       progress.message(`${gpu.adapter.description}; runs in ${folder}`);
       return runAblation(options, gpu, progress, stop.signal);

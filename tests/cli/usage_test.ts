@@ -69,7 +69,9 @@ Deno.test("a config file with an unknown key is refused with the nearest name", 
 Deno.test("help names every command, and each command's help its options and examples", async () => {
   const { code, stdout } = await runProgram("--help");
   assert.equal(code, 0);
-  for (const command of ["train", "eval", "predict", "convert", "generate", "doctor"]) {
+  for (
+    const command of ["train", "ablate", "eval", "predict", "convert", "generate", "doctor"]
+  ) {
     assert.match(stdout, new RegExp(`^ {2}${command} `, "m"));
     const help = await runProgram(command, "--help");
     assert.equal(help.code, 0, help.stderr);

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as cli from "../../cli/ablate.ts";
 import { planAblation, runAblation, tablePaths } from "../../train/ablation/ablation.ts";
-import { GRIDS, RUNS } from "../../train/ablation/grids.ts";
+import { type AblationGrid, GRIDS, RUNS } from "../../train/ablation/grids.ts";
 import { type AblationTable, formatTable, statistics } from "../../train/ablation/table.ts";
 import { mergeConfig, presetConfig } from "../../train/config.ts";
 import type { TrainingObserver } from "../../train/observer.ts";
@@ -16,17 +16,29 @@ import { killWhen, tinyConfig } from "./_resume.ts";
 
 const base = presetConfig("default");
 
+function gridOf(wanted: string): AblationGrid {
+  return GRIDS.find(({ name }) => name === wanted) ?? assert.fail(`no grid ${wanted}`);
+}
+
+/** Two trainings. */
+const SMALL: AblationGrid = {
+  name: "small",
+  title: "Small",
+  finding: "",
+  rows: gridOf("table3").rows.filter(({ run }) => ["start", "denoise"].includes(run)),
+};
+
 Deno.test("every row shows a run that trains its stage, and the command knows every grid", () => {
-  for (const [name, { rows }] of Object.entries(GRIDS)) {
-    assert.deepEqual(new Set(rows.map(({ title }) => title)).size, rows.length, name);
+  for (const { name, rows } of GRIDS) {
+    assert.equal(new Set(rows.map(({ title }) => title)).size, rows.length, name);
     for (const { run, stage } of rows) assert.ok(RUNS[run].pipeline.includes(stage), run);
   }
   for (const { after } of Object.values(RUNS)) assert.ok(after === null || RUNS[after]);
-  assert.deepEqual([...cli.GRIDS].sort(), Object.keys(GRIDS).sort());
+  assert.deepEqual([...cli.GRIDS], GRIDS.map(({ name }) => name));
 });
 
 Deno.test("a plan trains the common start first and once a seed, and no training twice", () => {
-  const plan = planAblation({ grid: "table3", seeds: [4, 7], base, out: "out" });
+  const plan = planAblation({ grid: gridOf("table3"), seeds: [4, 7], base, out: "out" });
   const ofSeed = [
     "start",
     "oracle",
@@ -50,7 +62,7 @@ Deno.test("a plan trains the common start first and once a seed, and no training
     ["none", 0.9, 1, 0, 0, 0, "weak"],
   );
   // Streets' own decay is 0.99: stage 1 as it is.
-  const decay = planAblation({ grid: "decay", seeds: [0], base, out: "out" });
+  const decay = planAblation({ grid: gridOf("decay"), seeds: [0], base, out: "out" });
   assert.deepEqual(decay.map(({ name }) => name), [
     "start",
     "stage1",
@@ -61,72 +73,69 @@ Deno.test("a plan trains the common start first and once a seed, and no training
   ]);
 });
 
-function listener(messages: string[]): TrainingObserver {
+/** Notes what an ablation says. */
+function listener(heard: string[], listen: (text: string) => void = () => {}): TrainingObserver {
   return {
-    stageStart: ({ name }) => messages.push(name),
+    stageStart: () => {},
     step: () => {},
     evaluation: () => {},
     stageEnd: () => {},
-    message: (text) => messages.push(text),
+    message: (text) => {
+      heard.push(text);
+      listen(text);
+    },
   };
 }
 
 Deno.test("an ablation that is killed and stopped ends in the scores of one that is not", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
-    const values = tinyConfig(folder, 2);
+    const values = { ...tinyConfig(folder, 2), labelWatch: { images: 2, pictures: 1 } };
+    const { signal } = new AbortController();
     const whole = {
-      grid: "decay",
+      grid: SMALL,
       seeds: [0],
       base: mergeConfig(presetConfig("quick"), { values, from: "the test" }),
       out: join(folder, "whole"),
     };
-    const expected = await runAblation(whole, gpu, listener([]), new AbortController().signal);
+    const expected = await runAblation(whole, gpu, listener([]), signal);
     for (const { mIoU } of expected.rows) assert.ok((mIoU[0] ?? 0) > 0);
-    assert.deepEqual(namesIn(join(whole.out, "seed-0", "stage1", "samples", "stage1")), [
+    assert.deepEqual(namesIn(join(whole.out, "seed-0", "denoise", "samples", "stage1")), [
       "step_00000.png",
       "step_00001.png",
       "step_00002.png",
     ]);
+    assert.equal(existsSync(join(whole.out, "seed-0", "denoise", "soft_labels")), false);
 
     const config = join(folder, "tiny.json");
     Deno.writeTextFileSync(config, JSON.stringify(values));
     const out = join(folder, "killed");
-    const common = ["--grid", "decay", "--seeds", "0", "--preset", "quick", "--config", config];
-    const args = ["ablate", ...common, "--out", out];
-    const metrics = join(out, "seed-0", "decay-0.9", "metrics.jsonl");
-    const begun = () => existsSync(metrics) && Deno.readTextFileSync(metrics).includes('"step":1');
-    assert.ok(await killWhen(begun, args), "the ablation ended before it was to be killed");
-    const { mIoU: partly } = readTable(out).rows[1];
-    assert.deepEqual(partly, expected.rows[1].mIoU, "the table shows what is done");
+    const args = ["--grid", "decay", "--seeds", "0", "--preset", "quick", "--config", config];
+    const metrics = join(out, "seed-0", "start", "metrics.jsonl");
+    const begun = () => existsSync(metrics) && Deno.readTextFileSync(metrics).includes('"step":0');
+    const killed = await killWhen(begun, ["ablate", ...args, "--out", out]);
+    assert.ok(killed, "the ablation ended before it was to be killed");
 
     const stop = new AbortController();
-    const heard: string[] = [];
-    const { message, ...rest } = listener(heard);
-    const stopping = (text: string) => {
-      message(text);
-      if (/decay-0.999 /.test(text)) stop.abort();
-    };
-    await runAblation({ ...whole, out }, gpu, { ...rest, message: stopping }, stop.signal);
-    assert.match(heard[0], /^seed 0, decay-0\.9 \(run 3 of 6\)$/, "what is done is skipped");
+    const stopping = listener([], (text) => /^seed 0, denoise/.test(text) && stop.abort());
+    const stopped = await runAblation({ ...whole, out }, gpu, stopping, stop.signal);
+    assert.deepEqual(stopped.rows.map(({ mIoU: [score] }) => score === null), [false, false, true]);
 
-    const last = await runProgram(...args, "--json");
-    assert.equal(last.code, 0, last.stderr);
+    const heard: string[] = [];
+    const last = await runAblation({ ...whole, out }, gpu, listener(heard), signal);
+    assert.equal(heard[0], "seed 0, denoise (run 2 of 2)", "what is done is skipped");
     const scores = (table: AblationTable) => table.rows.map(({ seconds: _, ...row }) => row);
-    assert.deepEqual(scores(JSON.parse(last.stdout)), scores(expected));
-    assert.deepEqual(scores(readTable(out)), scores(expected));
-    assert.equal(existsSync(join(out, "seed-0", "stage1", "soft_labels")), false);
+    assert.deepEqual(scores(last), scores(expected));
+    const { json, markdown } = tablePaths({ grid: SMALL, out });
+    assert.deepEqual(JSON.parse(Deno.readTextFileSync(json)), last);
+    assert.equal(Deno.readTextFileSync(markdown), formatTable(last));
 
     const other = { ...whole, out, base: { ...whole.base, logEvery: 7 } };
     await assert.rejects(
-      runAblation(other, gpu, listener([]), new AbortController().signal),
+      runAblation(other, gpu, listener([]), signal),
       dataError("seed-0", "another training", "--out"),
     );
   }));
-
-function readTable(out: string): AblationTable {
-  return JSON.parse(Deno.readTextFileSync(tablePaths({ grid: "decay", out }).json));
-}
 
 Deno.test("a table has mean and deviation, and gains over its first row", () => {
   assert.deepEqual(statistics([40, null, 44, 42]), { mean: 42, deviation: 2 });

@@ -16,13 +16,12 @@ import { DataError } from "../data_error.ts";
 import type { TrainingObserver } from "../observer.ts";
 import { readRunResult, removeUnstarted, type StageResult } from "../run_folder.ts";
 import { resumeTraining, runTraining } from "../run.ts";
-import { type AblationGrid, GRIDS, RUNS } from "./grids.ts";
+import { type AblationGrid, RUNS } from "./grids.ts";
 import { type AblationTable, formatTable, type TableRow } from "./table.ts";
 
 /** What to run. */
 export interface AblationOptions {
-  /** The name of a grid. */
-  readonly grid: string;
+  readonly grid: AblationGrid;
   readonly seeds: readonly number[];
   /** What all runs share; its seed, folder and pipeline are each run's own. */
   readonly base: RunConfig;
@@ -45,7 +44,7 @@ export interface PlannedRun {
  * @throws {DataError} If the configuration does not allow one of them.
  */
 export function planAblation(options: AblationOptions): PlannedRun[] {
-  const needed = runsOf(GRIDS[options.grid]);
+  const needed = runsOf(options.grid);
   return options.seeds.flatMap((seed) => {
     const runs = plannedRuns(seed, options);
     const wanted = new Set([...needed].map((name) => runs.get(name)));
@@ -93,7 +92,7 @@ export async function runAblation(
 
 /** Where the table lies: a folder of the grid's name, with `table.md` and `table.json`. */
 export function tablePaths({ grid, out }: Pick<AblationOptions, "grid" | "out">) {
-  const folder = join(out, grid);
+  const folder = join(out, grid.name);
   return { folder, markdown: join(folder, "table.md"), json: join(folder, "table.json") };
 }
 
@@ -171,10 +170,10 @@ function resultOf(config: RunConfig): readonly StageResult[] | null {
 }
 
 function writeTable(options: AblationOptions): AblationTable {
-  const { title, finding, rows } = GRIDS[options.grid];
+  const { name, title, finding, rows } = options.grid;
   const runs = options.seeds.map((seed) => plannedRuns(seed, options));
   const table: AblationTable = {
-    grid: options.grid,
+    grid: name,
     title,
     finding,
     seeds: options.seeds,

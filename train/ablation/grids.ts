@@ -24,6 +24,8 @@ export interface AblationRow {
 
 /** One table. */
 export interface AblationGrid {
+  /** Its folder. */
+  readonly name: string;
   /** What it compares. */
   readonly title: string;
   /** What the paper finds in it. */
@@ -76,9 +78,10 @@ function row(title: string, run: string, published: number | null = null): Ablat
   return { title, run, stage: "stage1", published };
 }
 
-/** The tables by name. */
-export const GRIDS: Readonly<Record<string, AblationGrid>> = {
-  table3: {
+/** The tables. */
+export const GRIDS: readonly AblationGrid[] = [
+  {
+    name: "table3",
     title: "Parts of stage 1, as in Table 3 of the paper",
     finding: "In the paper every part adds to the one before, denoising most.",
     rows: [
@@ -97,7 +100,8 @@ export const GRIDS: Readonly<Record<string, AblationGrid>> = {
       },
     ],
   },
-  labels: {
+  {
+    name: "labels",
     title: "How stage 1 makes its labels",
     finding:
       "In the paper fixed soft labels prevent a collapse, prototypes beat the network's own " +
@@ -113,12 +117,14 @@ export const GRIDS: Readonly<Record<string, AblationGrid>> = {
       row("threshold 0.9", "threshold-0.9"),
     ],
   },
-  decay: {
+  {
+    name: "decay",
     title: "Decay λ of the prototypes",
     finding: "In the paper the result hardly depends on it.",
     rows: DECAYS.map((decay) => row(`λ = ${decay}`, `decay-${decay}`)),
   },
-  views: {
+  {
+    name: "views",
     title: "The view on which labels are learnt",
     finding: "The released code learns stage 1's labels on the weak view.",
     rows: [
@@ -132,4 +138,4 @@ export const GRIDS: Readonly<Record<string, AblationGrid>> = {
       row("stage 1, strong view", "stage1"),
     ],
   },
-};
+];
