@@ -171,6 +171,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     values: {
       seed: flags.seed,
       out: flags.out,
+      base: flags.base,
       pipeline: flags.stages,
       memory: { recompute: flags.recompute },
       data: {
@@ -248,7 +249,7 @@ async function train(flags: TrainFlags): Promise<number> {
       withGpu(flags, (text) => progress.message(text), (gpu) => {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
         return flags.resume === undefined
-          ? runTraining(config, gpu, progress, stop.signal, flags.base)
+          ? runTraining(config, gpu, progress, stop.signal)
           : resumeTraining(config.out, gpu, progress, stop.signal);
       })
     );

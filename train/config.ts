@@ -229,8 +229,11 @@ export interface RunConfig {
    * network of its own and passes the other on.
    */
   pipeline: StageName[];
-  /** A training's checkpoint whose network the first stage starts from; null for random weights. */
-  start: string | null;
+  /**
+   * Folder of an earlier run that did the stages before the pipeline: this one takes copies of their
+   * checkpoints. Null for none.
+   */
+  base: string | null;
   /** Steps between two lines of the log. */
   logEvery: number;
   /** Steps between two evaluations; a stage's end has one. */
@@ -325,7 +328,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       "a list of stages, each once",
     ),
   ),
-  start: folder,
+  base: folder,
   logEvery: count,
   evalEvery: count,
   labelWatch: v.strictObject({ every: integerFrom(0), images: count, pictures: integerFrom(0) }),

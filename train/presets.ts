@@ -42,7 +42,7 @@ const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
   pipeline: ["source", "warmup", "stage1"],
-  start: null,
+  base: null,
   logEvery: 10,
   evalEvery: 350,
   labelWatch: { every: 0, images: 40, pictures: 4 },

@@ -66,8 +66,6 @@ interface Prepared<B> {
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
  *
  * @param signal Stops after the current step, with everything saved.
- * @param base The folder of an earlier run that did the stages before the pipeline, if one did: the run
- *   takes copies of its checkpoints.
  * @returns What `result.json` holds: the stages that ran to their end.
  * @throws {DataError} If data or run folder cannot be used.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
@@ -77,10 +75,9 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  base?: string,
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text));
-  const taken = base === undefined ? new Map<StageName, string>() : checkpointsBefore(base, config);
+  const taken = checkpointsBefore(config); // before there is a folder
   using folder = RunFolder.create(config.out, config);
   folder.adopt(taken);
   return await trainStages({ config, gpu, data, folder, observer, signal }, null);
@@ -105,6 +102,7 @@ export async function resumeTraining(
   const config = configOf(folder);
   const point = findResumePoint(folder, config, (text) => observer.message(text));
   const data = await openRunData(config.data, (text) => observer.message(text));
+  if (!point) folder.adopt(checkpointsBefore(config));
   return await trainStages({ config, gpu, data, folder, observer, signal }, point);
 }
 
@@ -162,7 +160,7 @@ function startingNetwork(
   done: number,
 ): DeepLab {
   const classes = data.classes.names.length;
-  const path = networkBefore(folder, config, done) ?? config.start;
+  const path = networkBefore(folder, config, done);
   if (path === null) return createNetwork(config, gpu, classes);
   using checkpoint = new Checkpoint(path);
   const network = createNetwork(config, gpu, classes, checkpoint.has(FEATURE_NORM));

@@ -72,12 +72,14 @@ export function networkBefore(folder: RunFolder, config: RunConfig, done: number
 }
 
 /**
- * The last checkpoints of an earlier run's stages before the pipeline, for {@link RunFolder.adopt}.
+ * The last checkpoints of the stages before the pipeline in the earlier run that a run builds on, for
+ * {@link RunFolder.adopt}; none where it builds on none.
  *
- * @param base The folder of the earlier run.
  * @throws {DataError} If there is no network among them, or one is damaged.
  */
-export function checkpointsBefore(base: string, config: RunConfig): Map<StageName, string> {
+export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
+  const { base } = config;
+  if (base === null) return new Map();
   const found = new Map(
     stagesBefore(config, 0)
       .map((name) => [name, join(base, "checkpoints", `${name}.safetensors`)] as const)

@@ -54,7 +54,7 @@ Deno.test("a plan trains the common start first and once a seed, and no training
   );
   const { config } = plan.find(({ seed, name }) => seed === 7 && name === "self-training") ??
     plan[0];
-  assert.equal(config.start, join("out", "seed-7", "start", "checkpoints", "warmup.safetensors"));
+  assert.equal(config.base, join("out", "seed-7", "start"));
   assert.equal(config.out, join("out", "seed-7", "self-training"));
   const { reweighting, threshold, alpha, beta, gamma1, gamma2, studentView } = config.stages.stage1;
   assert.deepEqual(

@@ -29,8 +29,9 @@ function configOf(folder: string, name: string, values: Record<string, unknown>)
   );
 }
 
-async function run(config: RunConfig, base?: string) {
-  return await runTraining(config, await testGpu(), SILENT, new AbortController().signal, base);
+async function run(config: RunConfig, base: string | null = null) {
+  const { signal } = new AbortController();
+  return await runTraining({ ...config, base }, await testGpu(), SILENT, signal);
 }
 
 function arraysOf(out: string, stage: string): Map<string, Float32Array> {

@@ -1,7 +1,7 @@
 // An ablation: the trainings of a table for every seed, each in a run folder that is resumed or skipped.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../atomic_file.ts";
@@ -108,21 +108,23 @@ function runsOf({ rows }: AblationGrid): Set<string> {
 function configOf(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
   const { pipeline, after, values } = RUNS[name];
   const folderOf = (run: string) => join(out, `seed-${seed}`, run);
-  const start = after === null
-    ? null
-    : join(folderOf(after), "checkpoints", `${RUNS[after].pipeline.at(-1)}.safetensors`);
+  const start = after === null ? null : folderOf(after);
   const every = Math.max(1, Math.floor(base.stages.stage1.steps / 5));
   const watched = { ...base, labelWatch: { ...base.labelWatch, every } };
   return mergeConfig(
     watched,
     { values, from: `run ${name}` },
-    { values: { seed, out: folderOf(name), pipeline, start }, from: `run ${name}` },
+    { values: { seed, out: folderOf(name), pipeline, base: start }, from: `run ${name}` },
   );
 }
 
-/** Whether two configurations differ in their folder only. */
+/** Whether two configurations are the same but for the folders' place. */
 function isSameTraining(a: RunConfig, b: RunConfig): boolean {
-  return isDeepStrictEqual({ ...a, out: "" }, { ...b, out: "" });
+  const placeless = ({ base, out, ...rest }: RunConfig) => ({
+    ...rest,
+    base: base && relative(out, base),
+  });
+  return isDeepStrictEqual(placeless(a), placeless(b));
 }
 
 async function train(
