@@ -5,7 +5,7 @@ import { PRESETS, RECIPES, resolveConfig, type TrainFlags } from "./train.ts";
 import { parseBytes, parseCount, parseKernels, parseName, parseSeeds } from "./values.ts";
 
 /** The names of the grids, as `train/ablation/grids.ts` has them: not imported, as it takes time to load. */
-export const GRIDS = ["table3", "labels", "decay", "views"] as const;
+export const GRIDS = ["table3", "labels", "decay", "views", "students"] as const;
 
 /** The flags of `ablate`, as commander gives them. */
 interface AblateFlags extends
@@ -14,7 +14,7 @@ interface AblateFlags extends
     "preset" | "recipe" | "config" | "steps" | "memoryBudget" | "kernels" | "json"
   > {
   grid: typeof GRIDS[number];
-  seeds: number[];
+  seeds?: number[] | undefined;
   out?: string | undefined;
 }
 
@@ -29,11 +29,11 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     )
     .option(
       "--grid <name>",
-      "table3: the parts of stage 1; labels: how it makes its labels;\ndecay: of the prototypes; views: on which labels are learnt",
+      "table3: the parts of stage 1; labels: how it makes its labels;\ndecay: of the prototypes; views: on which labels are learnt;\nstudents: what stages 2 and 3 start from",
       parseName(GRIDS),
       "table3" as const,
     )
-    .option("--seeds <numbers>", "seeds, separated by commas", parseSeeds, [0, 1, 2])
+    .option("--seeds <numbers>", "seeds, separated by commas (default: 0,1,2)", parseSeeds)
     .optionsGroup("Every run:")
     .option(
       "--preset <name>",
@@ -68,7 +68,9 @@ Examples:
     .action(async (flags) => finish(await ablate(flags)));
 }
 
-async function ablate({ grid, seeds, out, json, ...flags }: AblateFlags): Promise<number> {
+async function ablate(
+  { grid, seeds = [0, 1, 2], out, json, ...flags }: AblateFlags,
+): Promise<number> {
   const folder = out ?? `runs/ablation-${flags.preset ?? "default"}`;
   const base = await resolveConfig({ ...flags, out: folder }, new Date());
   const { openProgress, screen } = await import("./progress.ts");

@@ -1,6 +1,6 @@
 // What an ablation runs, and the tables that it fills: the comparisons of the paper.
 
-import type { Partially, RunConfig, Stage1Config, StageName } from "../config.ts";
+import type { DistilConfig, Partially, RunConfig, Stage1Config, StageName } from "../config.ts";
 
 /** One training, for every seed. */
 export interface AblationRun {
@@ -38,6 +38,14 @@ function stage1(values: Partially<Stage1Config> = {}): AblationRun {
   return { pipeline: ["stage1"], after: "start", values: { stages: { stage1: values } } };
 }
 
+/** Stage 2 from stage 1's network; students may start from the backbone of `selfsup`, or of `source`. */
+function stage2(values: Partially<DistilConfig>): AblationRun {
+  return { pipeline: ["stage2"], after: "selfsup", values: { stages: { stage2: values } } };
+}
+
+/** Only self-supervised backbones need a batch norm in front of the head. */
+const selfSupervised = { studentStart: "self-supervised", featureNorm: true } as const;
+
 /** Labels of the warm-up model as they are; where it is sure, as conventional self-training has them. */
 const asTheyAre = { reweighting: "none" } as const;
 const confident = { ...asTheyAre, threshold: 0.9 } as const;
@@ -71,11 +79,25 @@ export const RUNS: Readonly<Record<string, AblationRun>> = {
   ...Object.fromEntries(
     DECAYS.map((prototypeDecay) => [`decay-${prototypeDecay}`, stage1({ prototypeDecay })]),
   ),
+  selfsup: { pipeline: ["selfsup"], after: "stage1", values: {} },
+  "stage2-no-distillation": stage2({ ...selfSupervised, beta: 0 }),
+  "stage2-from-stage1": stage2({ studentStart: "teacher", featureNorm: false }),
+  "stage2-supervised": stage2({ studentStart: "supervised", featureNorm: false }),
+  stage2: stage2(selfSupervised),
+  stage3: {
+    pipeline: ["stage3"],
+    after: "stage2",
+    values: { stages: { stage3: selfSupervised } },
+  },
 };
 
-/** A row of a run of stage 1. */
-function row(title: string, run: string, published: number | null = null): AblationRow {
-  return { title, run, stage: "stage1", published };
+function row(
+  title: string,
+  run: string,
+  published: number | null = null,
+  stage: StageName = "stage1",
+): AblationRow {
+  return { title, run, stage, published };
 }
 
 /** The tables. */
@@ -85,19 +107,14 @@ export const GRIDS: readonly AblationGrid[] = [
     title: "Parts of stage 1, as in Table 3 of the paper",
     finding: "In the paper every part adds to the one before, denoising most.",
     rows: [
-      { title: "source only", run: "start", stage: "source", published: 36.6 },
-      { title: "warm-up", run: "start", stage: "warmup", published: 41.6 },
+      row("source only", "start", 36.6, "source"),
+      row("warm-up", "start", 41.6, "warmup"),
       row("self-training", "self-training", 45.2),
       row("+ symmetric cross entropy", "symmetric", 45.6),
       row("+ structure, without denoising", "structure", 47.6),
       row("+ denoising, without structure", "denoise", 52.3),
       row("stage 1: all of it", "stage1", 53.7),
-      {
-        title: "oracle: the target's own labels",
-        run: "oracle",
-        stage: "oracle",
-        published: null,
-      },
+      row("oracle: the target's own labels", "oracle", null, "oracle"),
     ],
   },
   {
@@ -136,6 +153,25 @@ export const GRIDS: readonly AblationGrid[] = [
       row("denoising without structure, strong view", "denoise-strong"),
       row("stage 1, weak view", "stage1-weak", 53.7),
       row("stage 1, strong view", "stage1"),
+    ],
+  },
+  {
+    name: "students",
+    title: "What students of stages 2 and 3 start from",
+    finding: "In the paper a self-supervised start and distillation are best together.",
+    rows: [
+      row("source only", "start", 36.6, "source"),
+      row("stage 1", "stage1", 53.7),
+      row(
+        "stage 2, self-supervised start, no distillation",
+        "stage2-no-distillation",
+        55.8,
+        "stage2",
+      ),
+      row("stage 2, stage-1 start", "stage2-from-stage1", 56.3, "stage2"),
+      row("stage 2, supervised start", "stage2-supervised", 55.7, "stage2"),
+      row("stage 2, self-supervised start", "stage2", 56.9, "stage2"),
+      row("stage 3, self-supervised start", "stage3", 57.5, "stage3"),
     ],
   },
 ];
