@@ -6,7 +6,8 @@ import type { Module } from "../../nn/module.ts";
 export const GOLDEN_VERSION = 1;
 
 /** How to make the goldens again, for messages. */
-export const REGENERATE = "python3 tests/goldens/make.py, for stages.json make_stages.py (with PyTorch, Debian's python3-torch)";
+export const REGENERATE =
+  "python3 tests/goldens/make.py, or make_stages.py, make_distil.py and so on for the files of those names (with PyTorch, Debian's python3-torch)";
 
 /** A tensor kept whole. */
 export interface Whole {

@@ -31,7 +31,7 @@ def sgd(network, options):
     """A callable that makes one update at a step of the schedule."""
     groups = ([], [])
     for name, value in network.named_parameters():
-        groups[name.startswith("layer5")].append(value)
+        groups[name.startswith(("layer5", "bn_pretrain"))].append(value)
     optimiser = torch.optim.SGD([{"params": group} for group in groups], lr=1, momentum=options["momentum"],
                                 weight_decay=options["weightDecay"])
 

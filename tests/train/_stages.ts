@@ -42,12 +42,16 @@ export interface WarmUpCase extends Case<WarmUpOptions & { readonly discriminato
   readonly discriminator: Rows;
 }
 
-interface Golden {
+/** What the tensors of a golden are like. */
+export interface Shapes {
   readonly network: DeepLabOptions & { readonly headChannels: number };
   readonly crop: readonly [height: number, width: number];
   readonly quarter: readonly [height: number, width: number];
   readonly steps: number;
   readonly batch: number;
+}
+
+interface Golden extends Shapes {
   readonly source: Case<OptimizerOptions>;
   readonly warmup: WarmUpCase;
   readonly warmupBce: WarmUpCase;
@@ -60,15 +64,15 @@ export const golden = readGolden<Golden>("stages");
 export const { classes } = golden.network;
 
 /** The network at the start of a case. */
-export function networkOf(gpu: Gpu, fill: Fill): DeepLab {
-  const network = new DeepLab(gpu, { ...golden.network, dropout: 0, init: "none" });
+export function networkOf(gpu: Gpu, fill: Fill, options: DeepLabOptions = golden.network): DeepLab {
+  const network = new DeepLab(gpu, { ...options, dropout: 0, init: "none" });
   fill.module(network);
   return network;
 }
 
 /** The momentum encoder, with statistics of its own. */
-export function encoderOf(gpu: Gpu, fill: Fill): DeepLab {
-  const encoder = new DeepLab(gpu, { ...golden.network, dropout: 0, init: "none" });
+export function encoderOf(gpu: Gpu, fill: Fill, options: DeepLabOptions = golden.network): DeepLab {
+  const encoder = new DeepLab(gpu, { ...options, dropout: 0, init: "none" });
   for (const [name, { array }] of encoder.namedParameters()) {
     gpu.write(array, fill.parameter(`encoder.${name}`, array.shape));
   }
@@ -81,8 +85,12 @@ export function encoderOf(gpu: Gpu, fill: Fill): DeepLab {
 }
 
 /** The batches of all steps. */
-export function labelled(gpu: Gpu, fill: Fill, name: string): SourceBatch[] {
-  const { steps, batch, crop } = golden;
+export function labelled(
+  gpu: Gpu,
+  fill: Fill,
+  name: string,
+  { steps, batch, crop, network: { classes } }: Shapes = golden,
+): SourceBatch[] {
   const count = steps * batch;
   const labels = fill.labels(`${name}.labels`, [count, ...crop], classes);
   const pixels = fill.images(`${name}.images`, labels, count);
@@ -95,8 +103,8 @@ export function labelled(gpu: Gpu, fill: Fill, name: string): SourceBatch[] {
 }
 
 /** Soft labels of all steps; the last two columns of the first image lie outside its view. */
-function softLabels(gpu: Gpu, fill: Fill): GpuArray[] {
-  const { steps, batch, quarter: [height, width] } = golden;
+function softLabels(gpu: Gpu, fill: Fill, shapes: Shapes): GpuArray[] {
+  const { steps, batch, quarter: [height, width], network: { classes } } = shapes;
   const shape = [batch, classes, height, width];
   const plane = height * width;
   const size = batch * classes * plane;
@@ -114,11 +122,16 @@ function softLabels(gpu: Gpu, fill: Fill): GpuArray[] {
 }
 
 /** The batches of all steps, their strong views made by the transforms. */
-export function denoiseBatches(gpu: Gpu, fill: Fill, { options }: DenoiseCase): DenoiseBatch[] {
-  const [height, width] = golden.crop;
-  const source = labelled(gpu, fill, "source");
-  const soft = softLabels(gpu, fill);
-  return labelled(gpu, fill, "target").map(({ images, labels }, step) => {
+export function denoiseBatches(
+  gpu: Gpu,
+  fill: Fill,
+  { options }: { readonly options: Pick<DenoiseCase["options"], "views" | "colour"> },
+  shapes: Shapes = golden,
+): DenoiseBatch[] {
+  const [height, width] = shapes.crop;
+  const source = labelled(gpu, fill, "source", shapes);
+  const soft = softLabels(gpu, fill, shapes);
+  return labelled(gpu, fill, "target", shapes).map(({ images, labels }, step) => {
     labels.release();
     const views = (options.views[step] as ViewOperation[][])
       .map((operations) => new ViewTransform({ height, width }, operations));

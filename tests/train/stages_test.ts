@@ -4,7 +4,6 @@ import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
 import { Discriminator } from "../../nn/discriminator.ts";
-import type { Module } from "../../nn/module.ts";
 import { PrototypeBank } from "../../train/prototypes.ts";
 import { releaseBatch } from "../../train/stages/batch.ts";
 import { Denoise, type DenoiseBatch, type DenoiseOptions } from "../../train/stages/denoise.ts";
@@ -12,11 +11,11 @@ import { SourceOnly } from "../../train/stages/source_only.ts";
 import type { SourceBatch, Stage } from "../../train/stages/stage.ts";
 import { WarmUp, type WarmUpBatch, type WarmUpOptions } from "../../train/stages/warm_up.ts";
 import { testGpu } from "../_device.ts";
-import { Fill, type Summary } from "../goldens/fill.ts";
-import { assertNear, assertSummary } from "../goldens/golden.ts";
+import { Fill } from "../goldens/fill.ts";
+import { assertNear } from "../goldens/golden.ts";
+import { assertStatistics, assertUpdated, PROTOTYPES, runSteps, startOf } from "./_golden_steps.ts";
 import {
   arraysIn,
-  type Case,
   classes,
   denoiseBatches,
   encoderOf,
@@ -24,92 +23,9 @@ import {
   labelled,
   networkOf,
   readAll,
-  type Row,
-  type Rows,
   take,
   type Values,
 } from "./_stages.ts";
-
-const LOSS = 1e-4;
-const PROTOTYPES = 1e-5;
-/** Of parameters after the steps, and of running statistics. */
-const VALUE = 1e-4;
-/**
- * Of what the steps have added to parameters: its norm, and single values, which are differences of
- * rounded numbers. An error of a thousandth in a gradient would be lost in the parameters themselves.
- */
-const UPDATE = { norm: 5e-4, sample: 2e-3 };
-
-/** A module and its parameters as they are at the start. */
-interface Start {
-  readonly module: Module;
-  readonly values: Values;
-}
-
-async function startOf(module: Module): Promise<Start> {
-  return { module, values: await parametersOf(module) };
-}
-
-function parametersOf(module: Module): Promise<Values> {
-  return readAll(new Map([...module.namedParameters()].map(([name, { array }]) => [name, array])));
-}
-
-/** Compares parameters, and what has been added to them, with the golden. */
-async function assertUpdated({ module, values }: Start, expected: Rows): Promise<void> {
-  const parameters = await parametersOf(module);
-  assert.deepEqual([...parameters.keys()].sort(), Object.keys(expected).sort(), "parameters");
-  for (const [name, after] of parameters) {
-    const before = values.get(name) as Float32Array;
-    const summary = summaryOf(expected[name] as Row);
-    const added = after.map((value, index) => value - (before[index] as number));
-    assertSummary(`what was added to ${name}`, added, summary, UPDATE);
-    const at = summary.sample.map((_, index) => index * summary.stride);
-    assertNear(
-      name,
-      at.map((index) => after[index] as number),
-      summary.sample.map((sample, index) => sample + (before[at[index] as number] as number)),
-      VALUE,
-    );
-  }
-}
-
-async function assertStatistics(module: Module, expected: Rows): Promise<void> {
-  const buffers = await readAll(module.namedBuffers());
-  assert.deepEqual([...buffers.keys()].sort(), Object.keys(expected).sort(), "statistics");
-  for (const [name, values] of buffers) {
-    assertSummary(name, values, summaryOf(expected[name] as Row), { norm: VALUE, sample: VALUE });
-  }
-}
-
-function summaryOf([norm, stride, ...sample]: Row): Summary {
-  return { norm, stride, sample };
-}
-
-/**
- * Makes every step, compares its losses, and checks that a step keeps no memory and leaves the batch
- * to the caller.
- */
-async function run<B>(
-  gpu: Gpu,
-  stage: Stage<B>,
-  batches: readonly B[],
-  expected: Case<unknown>["losses"],
-): Promise<void> {
-  for (const [step, batch] of batches.entries()) {
-    const given = await gpu.readAll(arraysIn(batch));
-    // Packed weights come and go with the weights.
-    const held = () => gpu.memory.live - gpu.memory.derived;
-    const before = held();
-    const found = await take(stage.step(batch, step));
-    assert.equal(held(), before, `bytes left behind by step ${step}`);
-    assert.deepEqual(await gpu.readAll(arraysIn(batch)), given, "the batch stays as it is");
-    assert.deepEqual(Object.keys(found), Object.keys(expected[step] ?? {}), "names of the losses");
-    for (const [name, value] of Object.entries(expected[step] ?? {})) {
-      assertNear(`${name} loss of step ${step}`, [found[name] as number], [value], LOSS);
-    }
-  }
-  for (const batch of batches) releaseBatch(batch);
-}
 
 Deno.test("two steps of source-only agree with PyTorch", async () => {
   const gpu = await testGpu();
@@ -119,7 +35,7 @@ Deno.test("two steps of source-only agree with PyTorch", async () => {
   const start = await startOf(network);
   using stage = new SourceOnly(network, { ...options, seed: 0 });
   const batches = labelled(gpu, fill, "source").map((source) => ({ source }));
-  await run(gpu, stage, batches, losses);
+  await runSteps(gpu, stage, batches, losses);
   await assertUpdated(start, updates);
   await assertStatistics(network, statistics);
 });
@@ -141,7 +57,7 @@ for (const name of ["warmup", "warmupBce"] as const) {
       labels.release();
       return { source, target: { images } };
     });
-    await run(gpu, stage, batches, losses);
+    await runSteps(gpu, stage, batches, losses);
     await assertUpdated(starts[0], updates);
     await assertUpdated(starts[1], moves);
     await assertStatistics(network, statistics);
@@ -170,7 +86,7 @@ for (const name of ["stage1", "stage1Batch"] as const) {
     assert.equal(digits.join(""), expected.denoised, "denoised labels");
     denoised.release();
 
-    await run(gpu, stage, batches, expected.losses);
+    await runSteps(gpu, stage, batches, expected.losses);
     await assertUpdated(starts[0], expected.network);
     await assertUpdated(starts[1], expected.encoder);
     await assertStatistics(network, expected.statistics);
