@@ -3,74 +3,18 @@
 
 import { strict as assert } from "node:assert";
 import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
-import { conv2dFlops, type Conv2dGeometry, conv2dSizes } from "../kernels/conv2d_shape.ts";
+import { conv2dFlops, conv2dSizes } from "../kernels/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
 import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
+import { type ConvolutionShape, SHAPES } from "./_shapes.ts";
 import { measureRoof } from "./_roof.ts";
 import { type Operation, printThroughput } from "./_throughput.ts";
 
-interface Shape {
-  readonly name: string;
-  readonly x: readonly [number, number, number, number];
-  readonly outputs: number;
-  readonly kernel: number;
-  readonly geometry: Conv2dGeometry;
-}
-
-const SHAPES: readonly Shape[] = [
-  {
-    name: "S1 3×3 64→64 [4, 64, 32, 64]",
-    x: [4, 64, 32, 64],
-    outputs: 64,
-    kernel: 3,
-    geometry: { stride: 1, padding: 1, dilation: 1 },
-  },
-  {
-    name: "S2 3×3 d2 256→256 [4, 256, 16, 32]",
-    x: [4, 256, 16, 32],
-    outputs: 256,
-    kernel: 3,
-    geometry: { stride: 1, padding: 2, dilation: 2 },
-  },
-  {
-    name: "S3 1×1 256→64 [4, 256, 32, 64]",
-    x: [4, 256, 32, 64],
-    outputs: 64,
-    kernel: 1,
-    geometry: { stride: 1, padding: 0, dilation: 1 },
-  },
-  {
-    name: "S4 7×7 s2 3→64 [4, 3, 128, 256]",
-    x: [4, 3, 128, 256],
-    outputs: 64,
-    kernel: 7,
-    geometry: { stride: 2, padding: 3, dilation: 1 },
-  },
-  {
-    name: "3×3 s2 64→128 [4, 64, 32, 64]",
-    x: [4, 64, 32, 64],
-    outputs: 128,
-    kernel: 3,
-    geometry: { stride: 2, padding: 1, dilation: 1 },
-  },
-  {
-    name: "ASPP 3×3 d8 512→64 [4, 512, 12, 24]",
-    x: [4, 512, 12, 24],
-    outputs: 64,
-    kernel: 3,
-    geometry: { stride: 1, padding: 8, dilation: 8 },
-  },
-  ...[6, 12, 18, 24].map((dilation) => ({
-    name: `ASPP 3×3 d${dilation} 2048→256 [1, 2048, 32, 32]`,
-    x: [1, 2048, 32, 32] as const,
-    outputs: 256,
-    kernel: 3,
-    geometry: { stride: 1, padding: dilation, dilation },
-  })),
-];
-
-function operations(gpu: Gpu, { name, x, outputs, kernel, geometry }: Shape): Operation[] {
+function operations(
+  gpu: Gpu,
+  { name, x, outputs, kernel, geometry }: ConvolutionShape,
+): Operation[] {
   const random = seededRandom(1);
   const weightShape = [outputs, x[1], kernel, kernel];
   const sizes = conv2dSizes(x, weightShape, geometry);

@@ -6,10 +6,12 @@
 
 import { strict as assert } from "node:assert";
 import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
+import { conv2dFlops, conv2dSizes } from "../kernels/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
 import { matmul } from "../kernels/matmul.ts";
 import { type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import { seededRandom } from "../tests/_check.ts";
+import { type ConvolutionShape, SHAPES } from "./_shapes.ts";
 
 const TENSORFLOW = "@tensorflow/tfjs@4.22.0"; // with the gradients, which the core leaves out
 const TENSORFLOW_WEBGPU = "@tensorflow/tfjs-backend-webgpu@4.22.0";
@@ -55,21 +57,14 @@ function draw(shape: Shape, seed: number): Float32Array {
 
 const jaxArray = (data: Float32Array, shape: Shape) => np.array(data).reshape([...shape]);
 
-interface Convolution {
-  readonly name: string;
-  readonly x: readonly [number, number, number, number];
-  readonly outputs: number;
-  readonly dilation: number;
-}
-
-/** Forward alone, and forward with both gradients, of a 3×3 convolution that keeps the size. */
-function convolutionTasks({ name, x, outputs, dilation }: Convolution): Task[] {
-  const [images, channels, height, width] = x;
-  const weightShape = [outputs, channels, 3, 3];
-  const outputShape = [images, outputs, height, width];
+/** Forward alone, and forward with both gradients. */
+function convolutionTasks({ name, x, outputs, kernel, geometry }: ConvolutionShape): Task[] {
+  const { stride, padding, dilation } = geometry;
+  const weightShape = [outputs, x[1], kernel, kernel];
+  const sizes = conv2dSizes(x, weightShape, geometry);
+  const outputShape = [x[0], outputs, sizes.outHeight, sizes.outWidth];
   const [input, weight, cotangent] = [draw(x, 1), draw(weightShape, 2), draw(outputShape, 3)];
-  const geometry = { stride: 1, padding: dilation, dilation };
-  const flops = 2 * images * height * width * outputs * channels * 9;
+  const flops = conv2dFlops(sizes);
 
   const [a, w, g] = [
     gpu.upload(input, x, "input"),
@@ -104,7 +99,7 @@ function convolutionTasks({ name, x, outputs, dilation }: Convolution): Task[] {
     tf.transpose(tf.tensor4d(data, [...shape]), [0, 2, 3, 1]);
   const [ta, tg] = [nhwc(input, x), nhwc(cotangent, outputShape)];
   const tw = tf.transpose(tf.tensor4d(weight, weightShape), [2, 3, 1, 0]);
-  const tfForward = (x: Peer, w: Peer) => tf.conv2d(x, w, 1, "same", "NHWC", dilation);
+  const tfForward = (x: Peer, w: Peer) => tf.conv2d(x, w, stride, padding, "NHWC", dilation);
   let last: Peer = null;
   const tensorflow = (run: () => Peer): Contender => ({
     launch: () => {
@@ -122,7 +117,7 @@ function convolutionTasks({ name, x, outputs, dilation }: Convolution): Task[] {
     jaxArray(cotangent, outputShape),
   ];
   const jaxConv = (x: Peer, w: Peer) =>
-    jax.lax.convGeneralDilated(x, w, [1, 1], [[dilation, dilation], [dilation, dilation]], {
+    jax.lax.convGeneralDilated(x, w, [stride, stride], [[padding, padding], [padding, padding]], {
       rhsDilation: [dilation, dilation],
     });
   const jitForward = jax.jit(jaxConv);
@@ -248,16 +243,7 @@ async function measure({ name, contenders }: Task): Promise<Record<string, numbe
   }));
 }
 
-const tasks = [
-  ...convolutionTasks({ name: "S1 3×3 64→64", x: [4, 64, 32, 64], outputs: 64, dilation: 1 }),
-  ...convolutionTasks({
-    name: "S2 3×3 d2 256→256",
-    x: [4, 256, 16, 32],
-    outputs: 256,
-    dilation: 2,
-  }),
-  matmulTask(1024),
-];
+const tasks = [...SHAPES.slice(0, 4).flatMap(convolutionTasks), matmulTask(1024)];
 console.log(
   `${gpu.adapter.description}; medians of ${ROUNDS} rounds of ${LAUNCHES} launches, in turns\n`,
 );
