@@ -48,6 +48,7 @@ export interface TrainFlags extends DeviceFlags {
   until?: StageName | undefined;
   resume?: string | undefined;
   recompute?: boolean | undefined;
+  accumulate?: number | undefined;
   json?: boolean | undefined;
 }
 
@@ -124,6 +125,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
       parseKernels,
     )
+    .option(
+      "--accumulate <n>",
+      "learn a step's batch in n parts, one after the other: the same losses and gradients,\nbut batch norms see a part only (default: 1)",
+      parseCount,
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
     .option("--json", "print the result as JSON; progress goes to standard error")
@@ -173,7 +179,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
       out: flags.out,
       base: flags.base,
       pipeline: flags.stages,
-      memory: { recompute: flags.recompute },
+      memory: { recompute: flags.recompute, accumulate: flags.accumulate },
       data: {
         sourceDirectory: flags.source,
         sourceLayout: flags.sourceLayout,

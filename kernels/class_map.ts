@@ -54,7 +54,7 @@ const PIXELS_PER_RUN = 8;
 
 /** Room for the terms of a mean over pixels, [images, runs, 2]; for `weightedMean`. */
 export function emptyTerms(
-  source: GpuArray,
+  source: AnyArray,
   images: number,
   plane: number,
 ): { terms: GpuArray; runs: number } {

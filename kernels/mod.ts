@@ -36,6 +36,7 @@ export * from "./max_pool2d.ts";
 export * from "./nonfinite.ts";
 export * from "./normalise_rows.ts";
 export * from "./nt_xent.ts";
+export * from "./pixel_share.ts";
 export type { Normalisation } from "./plane_maps.ts";
 export type { Size } from "./planes.ts";
 export * from "./prototype_distances.ts";

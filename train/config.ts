@@ -36,6 +36,12 @@ export interface NetworkConfig {
 export interface MemoryConfig {
   /** Whether blocks run again in the backward instead of keeping activations; the same bits, slower. */
   recompute: boolean;
+  /**
+   * Parts in which a step learns its batch; they divide `data.batch`. Losses and gradients are those of
+   * the batch, batch norms take the statistics of a part. Self-supervised pre-training compares all images
+   * of a batch, and takes it whole.
+   */
+  accumulate: number;
 }
 
 /** Where images come from and how they are cut. */
@@ -345,7 +351,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
     dilations: v.pipe(v.array(count, "a list of whole numbers"), v.nonEmpty("at least one number")),
     dropout: belowOne,
   }),
-  memory: v.strictObject({ recompute: toggle }),
+  memory: v.strictObject({ recompute: toggle, accumulate: count }),
   data: v.strictObject({
     sourceDirectory: folder,
     sourceLayout: oneOf(LAYOUTS),
@@ -589,7 +595,7 @@ function unknownKey(key: string, known: string[], path: string[], from: string):
   );
 }
 
-function checkTogether({ network, data, pipeline }: RunConfig): void {
+function checkTogether({ network, memory, data, pipeline }: RunConfig): void {
   const fail = (reason: string) => {
     throw new DataError(`Cannot use this configuration as ${reason}`);
   };
@@ -597,6 +603,12 @@ function checkTogether({ network, data, pipeline }: RunConfig): void {
     fail(
       `network.groups is ${network.groups}: expected a divisor of network.headChannels, ` +
         `${network.headChannels}; change one of them`,
+    );
+  }
+  if (data.batch % memory.accumulate !== 0) {
+    fail(
+      `memory.accumulate is ${memory.accumulate}: expected a divisor of data.batch, ${data.batch}; ` +
+        "change one of them",
     );
   }
   if ((data.sourceDirectory === null) !== (data.targetDirectory === null)) {

@@ -56,7 +56,7 @@ const DEFAULT: RunConfig = {
     dilations: [1, 2, 4, 6],
     dropout: 0.1,
   },
-  memory: { recompute: false },
+  memory: { recompute: false, accumulate: 1 },
   data: {
     sourceDirectory: null,
     sourceLayout: "gta5",

@@ -180,13 +180,13 @@ function startingNetwork(
  * @param init Its starting weights, or none where others follow.
  */
 export function createNetwork(
-  { network, memory, seed }: RunConfig,
+  { network, memory: { recompute }, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
   featureNorm = false,
   init: "he" | "none" = "he",
 ): DeepLab {
-  return new DeepLab(gpu, { ...network, ...memory, classes, featureNorm, seed, init });
+  return new DeepLab(gpu, { ...network, recompute, classes, featureNorm, seed, init });
 }
 
 /** Runs one stage, or the rest of one; undefined where it was stopped. */
@@ -345,7 +345,7 @@ function prototypeVariants({ stages: { stage1 } }: RunConfig) {
 
 /** How a stage optimises its network. */
 export function optimizer({ config }: Pick<Run, "config">, stage: StageConfig): OptimizerOptions {
-  return { ...stage, seed: config.seed };
+  return { ...stage, seed: config.seed, accumulate: config.memory.accumulate };
 }
 
 /** Runs the loop from where the stage stands, then writes samples and result. */

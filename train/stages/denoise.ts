@@ -20,6 +20,8 @@ import {
 } from "../losses.ts";
 import type { PrototypeBank } from "../prototypes.ts";
 import type { ViewTransform } from "../views.ts";
+import { addedLosses, byParts, joined, type Share, sharesOf, weighed } from "./accumulate.ts";
+import { releaseBatch } from "./batch.ts";
 import { input } from "./input.ts";
 import {
   type Losses,
@@ -78,7 +80,7 @@ export interface DenoiseBatch {
 }
 
 /** What the momentum encoder says about a batch. */
-interface Teaching {
+type Teaching = {
   /** Labels in the frame of the view that they are learnt on, [N, H/4, W/4]. */
   readonly labels: GpuArray<"u32">;
   /** Their probabilities, [N, K, H/4, W/4], where labels are soft. */
@@ -90,7 +92,7 @@ interface Teaching {
   /** Features of the weak view, [N, C, H/4, W/4], and the classes predicted there. */
   readonly features: GpuArray;
   readonly predictions: GpuArray<"u32">;
-}
+};
 
 /** What a network makes of a view, at a quarter of its size. */
 interface Look {
@@ -182,8 +184,13 @@ export class Denoise implements Stage<DenoiseBatch> {
     return { ...labelTargetPixels(evidence, this.#options), distances, look };
   }
 
-  /** Equations 2, 3 and 7, and the features that move the prototypes. */
-  #teach({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
+  /** Equations 2, 3 and 7, and the features that move the prototypes, of the whole batch. */
+  #teach(target: DenoiseBatch["target"]): Teaching {
+    return joined(byParts(target, this.#trainer.parts, (part) => this.#teachPart(part)));
+  }
+
+  /** A part of {@link Denoise.#teach}. */
+  #teachPart({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
     const size = sizeOf(softLabels);
     const isStrong = this.#options.studentView !== "weak";
     return noGrad(() =>
@@ -208,19 +215,44 @@ export class Denoise implements Stage<DenoiseBatch> {
 
   /** The target terms of equation 11. */
   #learn({ weak, strong }: DenoiseBatch["target"], teaching: Teaching): Losses {
+    const { parts } = this.#trainer;
+    const labelled = this.#trainer.labelShares(teaching.labels);
+    const seen = sharesOf(teaching.mask, parts, "not zero");
+    const losses = byParts(
+      { weak, strong, teaching },
+      parts,
+      (part, index) =>
+        this.#learnPart(part, {
+          labelled: labelled[index] as Share,
+          seen: seen[index] as Share,
+          all: 1 / parts,
+        }),
+    );
+    releaseBatch([labelled, seen]);
+    return addedLosses(losses);
+  }
+
+  /** A part of {@link Denoise.#learn}, and its shares in the pixels that the losses count. */
+  #learnPart(
+    { weak, strong, teaching }: { weak: GpuArray; strong: GpuArray; teaching: Teaching },
+    shares: Readonly<Record<"labelled" | "seen" | "all", Share>>,
+  ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
     const size = sizeOf(teaching.distances);
     return scope(() => {
       const look = lookAt(this.network, studentView === "weak" ? weak : strong, size);
-      const symmetric = this.#labelLoss(look.logits, teaching);
-      const prior = regulariser(look.logits, { normalisation });
-      const structure = gamma1 === 0 ? null : structureLoss(
-        this.#bank.distancesOf(
-          studentView === "weak" ? lookAt(this.network, strong, size).features : look.features,
+      const symmetric = weighed(this.#labelLoss(look.logits, teaching), shares.labelled);
+      const prior = weighed(regulariser(look.logits, { normalisation }), shares.all);
+      const structure = gamma1 === 0 ? null : weighed(
+        structureLoss(
+          this.#bank.distancesOf(
+            studentView === "weak" ? lookAt(this.network, strong, size).features : look.features,
+          ),
+          teaching.distances,
+          teaching.mask,
+          { temperature, normalisation },
         ),
-        teaching.distances,
-        teaching.mask,
-        { temperature, normalisation },
+        shares.seen,
       );
       backward(
         sum(symmetric, ...(structure ? [scale(structure, gamma1)] : []), scale(prior, gamma2)),

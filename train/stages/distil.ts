@@ -9,6 +9,8 @@ import { resizeBilinear } from "../../nn/functional/spatial.ts";
 import { backward, noGrad, scope } from "../../nn/tape.ts";
 import { distillationLoss, selfTrainingLoss, type Variant } from "../losses.ts";
 import type { ViewTransform } from "../views.ts";
+import { addedLosses, byParts, joined, type Share, sharesOf, weighed } from "./accumulate.ts";
+import { releaseBatch } from "./batch.ts";
 import { input } from "./input.ts";
 import {
   type Losses,
@@ -50,6 +52,14 @@ export interface DistilBatch {
     readonly labels: GpuArray<"u32">;
   };
 }
+
+/** What the teacher says about a batch, in the frame of the strong view. */
+type Teaching = {
+  /** [N, K, H/4, W/4]. */
+  readonly probabilities: GpuArray;
+  /** Not zero where the view sees something, [N, H/4, W/4]. */
+  readonly mask: GpuArray;
+};
 
 /**
  * Trains a student on source labels, on the hard pseudo labels of a teacher, and to predict what the
@@ -100,26 +110,44 @@ export class Distil implements Stage<DistilBatch> {
   }
 
   #learn(target: DistilBatch["target"]): Losses {
+    const { parts } = this.#trainer;
+    const teaching = joined(byParts(target, parts, (part) => this.#teach(part)));
+    const labelled = this.#trainer.labelShares(target.labels);
+    const seen = sharesOf(teaching.mask, parts, "not zero");
+    const losses = byParts(
+      { strong: target.strong, labels: target.labels, ...teaching },
+      parts,
+      (part, index) => this.#learnPart(part, labelled[index] as Share, seen[index] as Share),
+    );
+    releaseBatch([teaching, labelled, seen]);
+    return addedLosses(losses);
+  }
+
+  /** A part of {@link Distil.#learn}, and its shares in the pixels that the losses count. */
+  #learnPart(
+    { strong, labels, probabilities, mask }:
+      & Pick<DistilBatch["target"], "strong" | "labels">
+      & Teaching,
+    labelled: Share,
+    seen: Share,
+  ): Losses {
     const { beta, formula } = this.#options;
-    const [, height = 0, width = 0] = target.labels.shape;
-    const teaching = this.#teach(target);
-    const losses = scope(() => {
-      const prediction = this.network.forward(input(target.strong));
+    const [, height = 0, width = 0] = labels.shape;
+    return scope(() => {
+      const prediction = this.network.forward(input(strong));
       const logits = resizeBilinear(prediction.logits, { height, width });
-      const pseudo = selfTrainingLoss(logits, target.labels);
-      const { probabilities, mask } = teaching;
-      const distillation = distillationLoss(logits, probabilities, { formula, mask });
+      const pseudo = weighed(selfTrainingLoss(logits, labels), labelled);
+      const divergence = distillationLoss(logits, probabilities, { formula, mask });
+      const distillation = weighed(divergence, seen);
       backward(add(pseudo, scale(distillation, beta)));
       return { pseudo: pseudo.array.retain(), distillation: distillation.array.retain() };
     });
-    for (const array of Object.values(teaching)) array.release();
-    return losses;
   }
 
   /** The teacher's probabilities in the frame of the strong view, and where the view sees something. */
   #teach(
     { weak, strong, strongViews, labels }: DistilBatch["target"],
-  ): { probabilities: GpuArray; mask: GpuArray } {
+  ): Teaching {
     const [, height = 0, width = 0] = labels.shape;
     const size = { height, width };
     const views = strongViews.map((view) => view.mapView(size, size));

@@ -6,7 +6,10 @@ import { BatchNorm2d } from "../../nn/layers.ts";
 import { Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
 import { backward, scope } from "../../nn/tape.ts";
+import { IGNORE } from "../classes.ts";
 import { sourceLoss } from "../losses.ts";
+import { addedLosses, byParts, type Share, sharesOf, weighed } from "./accumulate.ts";
+import { releaseBatch } from "./batch.ts";
 import { input } from "./input.ts";
 
 /** Named losses of one step: scalars on the GPU, which the caller reads when it wants and releases. */
@@ -57,6 +60,11 @@ export interface OptimizerOptions {
   readonly rampSteps: number;
   /** Seed of dropout. */
   readonly seed: number;
+  /**
+   * Parts in which a step learns its batch, one after the other, for less memory; they divide its images
+   * (default 1). Losses and gradients are those of the batch, batch norms take the statistics of a part.
+   */
+  readonly accumulate?: number;
 }
 
 /** The backbone's learning rate of a step: ramp, then polynomial decay. */
@@ -72,12 +80,15 @@ export function learningRateOf(
 export class NetworkTrainer {
   /** The network that is trained; the caller's. */
   readonly network: DeepLab;
+  /** Parts in which a step learns its batch. */
+  readonly parts: number;
   readonly #options: OptimizerOptions;
   readonly #optimizer: Sgd;
 
   /** Starts every velocity at 0. */
   constructor(network: DeepLab, options: OptimizerOptions) {
     this.network = network;
+    this.parts = options.accumulate ?? 1;
     this.#options = options;
     const { backbone, head } = network.parameterGroups();
     this.#optimizer = new Sgd([
@@ -103,20 +114,29 @@ export class NetworkTrainer {
    * @param options.tracks Whether the images move the running statistics of batch norms (default true).
    */
   learnSource(
-    { images, labels }: SourceBatch,
+    source: SourceBatch,
     { tracks = true }: { readonly tracks?: boolean } = {},
   ): GpuArray {
     const norms = this.network.namedModules().map(([, module]) => module)
       .filter((module) => module instanceof BatchNorm2d).toArray();
     for (const norm of norms) norm.tracks = tracks;
-    const term = scope(() => {
-      const { logits } = this.network.forward(input(images));
-      const loss = sourceLoss(logits, labels);
-      backward(loss);
-      return loss.array.retain();
-    });
+    const shares = this.labelShares(source.labels);
+    const parts = byParts(source, this.parts, ({ images, labels }, index) =>
+      scope(() => {
+        const { logits } = this.network.forward(input(images));
+        const loss = weighed(sourceLoss(logits, labels), shares[index] as Share);
+        backward(loss);
+        return { loss: loss.array.retain() };
+      }));
     for (const norm of norms) norm.tracks = true;
-    return term;
+    releaseBatch(shares);
+    return addedLosses(parts).loss;
+  }
+
+  /** Shares of the parts of a batch in the pixels with a label, [N, H, W]. Release them. */
+  labelShares(labels: GpuArray<"u32">): Share[] {
+    const { classes } = this.network;
+    return sharesOf(labels, this.parts, { classes, ignoreLabel: IGNORE });
   }
 
   /** Applies the gradients that have been accumulated, and clears them. */

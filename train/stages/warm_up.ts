@@ -15,6 +15,8 @@ import { polynomial } from "../../nn/schedule.ts";
 import { backward, scope } from "../../nn/tape.ts";
 import type { Tensor } from "../../nn/tensor.ts";
 import { sourceLoss } from "../losses.ts";
+import { addedLosses, byParts, type Share, weighed } from "./accumulate.ts";
+import { releaseBatch } from "./batch.ts";
 import { input } from "./input.ts";
 import {
   type Losses,
@@ -44,6 +46,12 @@ export interface WarmUpBatch {
     /** [N, 3, H, W], RGB in 0 to 1. */
     readonly images: GpuArray;
   };
+}
+
+/** A loss and the probabilities behind it, [N, K, H, W]. */
+interface Prediction {
+  readonly loss: GpuArray;
+  readonly probabilities: GpuArray;
 }
 
 const SOURCE_LABEL = 0;
@@ -79,66 +87,62 @@ export class WarmUp implements Stage<WarmUpBatch> {
   /** One update of each network; the losses are `source`, `adversarial` and `discriminator`. */
   step({ source, target }: WarmUpBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const losses = scope(() => {
-      const generator = this.#stepNetwork(source, target.images);
-      this.#trainer.update(step);
-      const discriminator = this.#stepDiscriminator(generator.probabilities, step);
-      return {
-        source: generator.source.array.retain(),
-        adversarial: generator.adversarial.array.retain(),
-        discriminator,
-      };
-    });
-    return losses;
-  }
-
-  #stepNetwork(source: SourceBatch, targetImages: GpuArray): {
-    source: Tensor;
-    adversarial: Tensor;
-    probabilities: { source: GpuArray; target: GpuArray };
-  } {
+    const { parts } = this.#trainer;
     this.#setDiscriminatorTrains(false);
-    const onSource = scope(() => {
-      const { logits } = this.network.forward(input(source.images));
-      const loss = sourceLoss(logits, source.labels);
-      const probabilities = this.#probabilities(logits, source.images);
-      backward(loss);
-      return { loss, probabilities };
-    });
-    return scope(() => {
-      const { logits } = this.network.forward(input(targetImages));
-      const probabilities = this.#probabilities(logits, targetImages);
-      const adversarial = this.#ganLoss(this.#discriminator.forward(probabilities), SOURCE_LABEL);
-      backward(scale(adversarial, this.#options.adversarialWeight));
-      return {
-        source: onSource.loss,
-        adversarial,
-        probabilities: {
-          source: onSource.probabilities.array,
-          target: probabilities.array.retain(),
-        },
-      };
-    });
-  }
-
-  #stepDiscriminator(
-    { source, target }: { source: GpuArray; target: GpuArray },
-    step: number,
-  ): GpuArray {
+    const shares = this.#trainer.labelShares(source.labels);
+    const onSource = byParts(
+      source,
+      parts,
+      (part, index) => this.#learnSource(part, shares[index] as Share),
+    );
+    const onTarget = byParts(target, parts, ({ images }) => this.#learnTarget(images));
+    this.#trainer.update(step);
     this.#setDiscriminatorTrains(true);
-    const loss = scope(() => {
-      const loss = add(
-        this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
-        this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
-      );
-      backward(loss);
-      return loss.array.retain();
-    });
-    target.release();
+    const discriminator = onSource.map(({ probabilities }, index) =>
+      this.#learnDiscriminator(probabilities, (onTarget[index] as Prediction).probabilities)
+    );
     const { discriminatorLearningRate, scheduleSteps, power } = this.#options;
     this.#optimizer.step(discriminatorLearningRate * polynomial(step, scheduleSteps, power));
     this.#discriminator.zeroGrad();
-    return loss;
+    releaseBatch([shares, [...onSource, ...onTarget].map(({ probabilities }) => probabilities)]);
+    return {
+      source: addedLosses(onSource.map(({ loss }) => ({ loss }))).loss,
+      adversarial: addedLosses(onTarget.map(({ loss }) => ({ loss }))).loss,
+      discriminator: addedLosses(discriminator.map((loss) => ({ loss }))).loss,
+    };
+  }
+
+  #learnSource({ images, labels }: SourceBatch, share: Share): Prediction {
+    return scope(() => {
+      const { logits } = this.network.forward(input(images));
+      const loss = weighed(sourceLoss(logits, labels), share);
+      const probabilities = this.#probabilities(logits, images).array.retain();
+      backward(loss);
+      return { loss: loss.array.retain(), probabilities };
+    });
+  }
+
+  #learnTarget(images: GpuArray): Prediction {
+    return scope(() => {
+      const { logits } = this.network.forward(input(images));
+      const probabilities = this.#probabilities(logits, images);
+      const scores = this.#discriminator.forward(probabilities);
+      const loss = weighed(this.#ganLoss(scores, SOURCE_LABEL), 1 / this.#trainer.parts);
+      backward(scale(loss, this.#options.adversarialWeight));
+      return { loss: loss.array.retain(), probabilities: probabilities.array.retain() };
+    });
+  }
+
+  #learnDiscriminator(source: GpuArray, target: GpuArray): GpuArray {
+    return scope(() => {
+      const both = add(
+        this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
+        this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
+      );
+      const loss = weighed(both, 1 / this.#trainer.parts);
+      backward(loss);
+      return loss.array.retain();
+    });
   }
 
   #probabilities(logits: Tensor, images: GpuArray): Tensor {

@@ -1,0 +1,73 @@
+// Which share of the pixels that count lies in a part of a batch; the formula is in the WGSL.
+
+import { emptyTerms } from "./class_map.ts";
+import {
+  type AnyArray,
+  defineKernel,
+  dispatch,
+  type GpuArray,
+  gridFor,
+  sliceByImage,
+} from "./runtime/mod.ts";
+import source from "./pixel_share.wgsl" with { type: "text" };
+import { weightedMean } from "./weighted_mean.ts";
+
+const WORKGROUP_SIZE = 64;
+
+const kernels = { labels: kernelOf(1), mask: kernelOf(0) } as const;
+
+function kernelOf(labels: number) {
+  return defineKernel({
+    name: "pixel_share",
+    file: "kernels/pixel_share.wgsl",
+    source,
+    entry: "share",
+    reads: ["pixels"],
+    writes: ["terms"],
+    params: {
+      images: "u32",
+      plane: "u32",
+      runs: "u32",
+      first: "u32",
+      count: "u32",
+      classes: "u32",
+      ignoreLabel: "u32",
+    },
+    constants: { LABELS: labels },
+  });
+}
+
+/** Which pixels count: labels below `classes` that are not `ignoreLabel`, or those that are not 0. */
+export type PixelRule = "not zero" | { readonly classes: number; readonly ignoreLabel: number };
+
+/**
+ * The share of all pixels that count which lies in images `first` to `first + count`, of shape []; 0
+ * where no pixel counts.
+ *
+ * @param pixels [N, H, W], labels or a mask.
+ */
+export function pixelShare(
+  pixels: AnyArray,
+  first: number,
+  count: number,
+  rule: PixelRule,
+): GpuArray {
+  const [images = 0] = pixels.shape;
+  const plane = pixels.size / Math.max(1, images);
+  const { terms, runs } = emptyTerms(pixels, images, plane);
+  const [kernel, { classes, ignoreLabel }] = rule === "not zero"
+    ? [kernels.mask, { classes: 0, ignoreLabel: 0 }]
+    : [kernels.labels, rule];
+  sliceByImage([pixels], [terms], ([pixels], [terms], start) => {
+    const images = terms.shape[0] as number;
+    dispatch(
+      kernel,
+      { pixels, terms },
+      { images, plane, runs, first: first - start, count, classes, ignoreLabel },
+      gridFor(images * runs, WORKGROUP_SIZE),
+    );
+  });
+  const { mean, weight } = weightedMean(terms);
+  weight.release();
+  return mean;
+}
