@@ -9,6 +9,7 @@ export type { Size } from "../kernels/planes.ts";
 export type { AffineMatrix, ColourMatrix, WarpView } from "../kernels/warp.ts";
 export * from "./losses.ts";
 export * from "./prototypes.ts";
+export type { Share } from "./stages/accumulate.ts";
 export * from "./stages/denoise.ts";
 export * from "./stages/distil.ts";
 export * from "./stages/self_supervised.ts";
