@@ -19,8 +19,8 @@ const HELP_WIDTH = 100;
  * Runs a command.
  *
  * @param args What stands after the program's name.
- * @returns The exit code: 0, 2 where what the user gave is wrong, 1 for a bug, 130 or 143 after SIGINT
- * or SIGTERM.
+ * @returns The exit code: 0, 2 where what the user gave is wrong, 1 for a bug, 130, 143 or 140
+ * after SIGINT, SIGTERM or SIGUSR2.
  */
 export async function runProgram(args: readonly string[]): Promise<number> {
   let exitCode = 0;

@@ -86,13 +86,10 @@ export class PlainProgress implements Progress {
     ].join(" | "));
   }
 
-  evaluation({ stage, step, mIoU, pixelAccuracy }: EvaluationReport): void {
+  evaluation(report: EvaluationReport): void {
+    const { stage, step } = report;
     if (step === this.#steps) return; // the stage's end says the same
-    this.message(
-      `${stage} step ${step}: mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${
-        pixelAccuracy.toFixed(1)
-      } %`,
-    );
+    this.message(`${stage} step ${step}: ${formatEvaluation(report)}`);
   }
 
   stageEnd(result: StageResult | PretrainingResult): void {
@@ -159,7 +156,7 @@ export class LiveProgress implements Progress {
   }
 
   evaluation({ step, mIoU }: EvaluationReport): void {
-    this.#mIoU = `${mIoU.toFixed(1)} %`;
+    this.#mIoU = Number.isNaN(mIoU) ? "unknown" : `${mIoU.toFixed(1)} %`;
     this.#bar?.update(step, { mIoU: this.#mIoU });
   }
 
@@ -231,6 +228,20 @@ function endLine(result: StageResult | PretrainingResult): string {
   const { name, steps, seconds } = result;
   const time = `${name}: ${steps} steps in ${formatDuration(seconds)}`;
   if (!("mIoU" in result)) return time;
-  const { mIoU, pixelAccuracy } = result;
-  return `${time}, mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
+  const { selected } = result;
+  const from = selected && selected.step < steps ? ` (network of step ${selected.step})` : "";
+  return `${time}, ${formatEvaluation(result)}${from}`;
+}
+
+function formatEvaluation(
+  { mIoU, pixelAccuracy, information }: Pick<
+    EvaluationReport,
+    "mIoU" | "pixelAccuracy" | "information"
+  >,
+): string {
+  if (!Number.isNaN(mIoU)) {
+    return `mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
+  }
+  const known = information === undefined ? "" : `, information ${information.toFixed(1)} %`;
+  return `mIoU unknown without labels${known}`;
 }

@@ -1,6 +1,9 @@
-// SIGINT and SIGTERM: finish what is under way, then stop.
+// SIGINT, SIGTERM and SIGUSR2: finish what is under way, then stop.
 
-/** Turns the first SIGINT or SIGTERM into an abort, and the second into an exit. */
+/**
+ * Turns the first of these signals into an abort, and a second SIGINT or SIGTERM into an exit. SIGUSR2
+ * comes from schedulers, some of which send it to the end; SIGUSR1 would open Deno's debugger.
+ */
 export class StopSignals implements Disposable {
   readonly #controller = new AbortController();
   readonly #message: (text: string) => void;
@@ -18,7 +21,9 @@ export class StopSignals implements Disposable {
     this.#message = message;
     this.#unit = unit;
     this.#listen("SIGINT", 130);
-    if (Deno.build.os !== "windows") this.#listen("SIGTERM", 143);
+    if (Deno.build.os === "windows") return;
+    this.#listen("SIGTERM", 143);
+    this.#listen("SIGUSR2", 128 + (Deno.build.os === "linux" ? 12 : 31));
   }
 
   /** Aborted by the first signal. */
@@ -38,11 +43,14 @@ export class StopSignals implements Disposable {
 
   #listen(name: Deno.Signal, exitCode: number): void {
     const listener = () => {
-      if (this.signal.aborted) Deno.exit(exitCode);
+      const isPatient = name === "SIGUSR2";
+      if (this.signal.aborted) {
+        if (isPatient) return;
+        Deno.exit(exitCode);
+      }
       this.exitCode = exitCode;
-      this.#message(
-        `Stopping after this ${this.#unit}; the same signal again stops at once, unsaved`,
-      );
+      const again = isPatient ? "SIGINT or SIGTERM" : "the same signal again";
+      this.#message(`Stopping after this ${this.#unit}; ${again} stops at once, unsaved`);
       this.#controller.abort();
     };
     Deno.addSignalListener(name, listener);

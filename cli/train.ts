@@ -19,6 +19,7 @@ import {
 export const PRESETS = ["default", "quick", "full"] as const;
 /** The names of the recipes. */
 export const RECIPES = ["paper", "official"] as const;
+const SELECTIONS = ["last", "labels", "unsupervised"] as const;
 const STAGES = [
   "source",
   "warmup",
@@ -40,6 +41,7 @@ export interface TrainFlags extends DeviceFlags {
   targetLayout?: typeof LAYOUTS[number] | undefined;
   out?: string | undefined;
   recipe?: typeof RECIPES[number] | undefined;
+  select?: typeof SELECTIONS[number] | undefined;
   seed?: number | undefined;
   steps?: number | undefined;
   stages?: StageName[] | undefined;
@@ -111,6 +113,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--resume <dir>",
       "go on with the interrupted run in this folder; its config.json decides everything",
     )
+    .option(
+      "--select <how>",
+      "network that a stage hands on: its last, or the best by val labels or unsupervised,\nby the information in its predictions (default: last)",
+      parseName(SELECTIONS),
+    )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
     .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
@@ -138,6 +145,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       `
 The run folder holds config.json, metrics.jsonl (one line a step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
+SIGUSR2, which schedulers can send before they end a job, does as the first one does.
 
 Examples:
   ./run train
@@ -176,6 +184,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
   const merged = mergeConfig(preset, ...base, ...recipes, ...file, {
     values: {
       seed: flags.seed,
+      select: flags.select,
       out: flags.out,
       base: flags.base,
       pipeline: flags.stages,

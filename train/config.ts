@@ -11,6 +11,7 @@ import { type Layout, LAYOUTS } from "./dataset.ts";
 import type { Variant } from "./losses.ts";
 import { nearest } from "./nearest.ts";
 import { type PresetName, PRESETS } from "./presets.ts";
+import { type Selection, SELECTIONS } from "./selection.ts";
 
 export { type PresetName, PRESETS };
 
@@ -246,6 +247,11 @@ export interface RunConfig {
   evalEvery: number;
   /** Measurements of the labels that stage 1 makes. */
   labelWatch: LabelWatchConfig;
+  /**
+   * What a stage hands on to the next, and is scored by: its last network, or the best of its evaluations
+   * by labels or without (see `Selection`).
+   */
+  select: Selection;
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: number;
   /** The network. */
@@ -338,6 +344,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
   logEvery: count,
   evalEvery: count,
   labelWatch: v.strictObject({ every: integerFrom(0), images: count, pictures: integerFrom(0) }),
+  select: oneOf(SELECTIONS),
   checkpointEvery: count,
   network: v.strictObject({
     blocks: v.pipe(

@@ -10,7 +10,7 @@ import {
 } from "./class_set.ts";
 import type { DataConfig } from "./config.ts";
 import { type Dataset, openDataset } from "./dataset.ts";
-import { classesOf, type Layout } from "./layouts.ts";
+import { classesOf, hasLabels, type Layout } from "./layouts.ts";
 import { missingClassFile } from "./class_file.ts";
 import { writeStreets } from "./streets/mod.ts";
 
@@ -24,7 +24,7 @@ export interface RunData {
   readonly source: Dataset;
   /** Images of the target domain to adapt to; labels are not read. */
   readonly target: Dataset;
-  /** Labelled images of the target domain to measure on. */
+  /** Images of the target domain to measure on; with labels where it has a folder for them. */
   readonly validation: Dataset;
   /**
    * The images of `target` with their labels, for the oracle and for pictures only.
@@ -72,11 +72,13 @@ export async function openRunData(
     : agreedClasses(source, target, config.classes);
   const { trainIds } = classes;
   const val = { ...target, split: "val" };
+  const isLabelled = hasLabels(val);
+  if (!isLabelled) message(`${target.root} has no labels to measure on: mIoU stays unknown`);
   return {
     classes,
     source: openDataset({ ...source, split: "train", trainIds: own.trainIds }),
     target: openDataset({ ...target, split: "train", trainIds: null }),
-    validation: openDataset({ ...val, trainIds }),
+    validation: openDataset({ ...val, trainIds: isLabelled ? trainIds : null }),
     openLabelledTarget: () => openDataset({ ...target, split: "train", trainIds }),
   };
 }

@@ -6,9 +6,11 @@ import type { Size } from "../kernels/planes.ts";
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../kernels/warp.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
+import { softmaxForward } from "../kernels/softmax.ts";
 import { noGrad, scope } from "../nn/tape.ts";
+import { Information } from "./information.ts";
 import type { Loader, Sample } from "./loader.ts";
-import { ConfusionMatrix, type Scores } from "./metrics.ts";
+import { ConfusionMatrix, type Evaluation, type Scores, unknownScores } from "./metrics.ts";
 import { input } from "./stages/input.ts";
 import { fullView } from "./views.ts";
 
@@ -51,14 +53,17 @@ export function uploadSamples(gpu: Gpu, samples: readonly Sample[], longSide: nu
  * @param size Size of the prediction: the images' own.
  */
 export function predictLabels(network: DeepLab, images: GpuArray, size: Size): GpuArray<"u32"> {
-  return noGrad(() =>
-    scope(() => {
-      const { logits } = network.forward(input(images));
-      const { labels, confidence } = argmaxResized(logits.array, size);
-      confidence.release();
-      return labels;
-    })
-  );
+  return infer(network, images, (logits) => labelsOf(logits, size));
+}
+
+function labelsOf(logits: GpuArray, size: Size): GpuArray<"u32"> {
+  const { labels, confidence } = argmaxResized(logits, size);
+  confidence.release();
+  return labels;
+}
+
+function infer<T>(network: DeepLab, images: GpuArray, use: (logits: GpuArray) => T): T {
+  return noGrad(() => scope(() => use(network.forward(input(images)).logits.array)));
 }
 
 /** Most images of an evaluation batch. */
@@ -92,14 +97,80 @@ export async function* sameSizeBatches(loader: Loader): AsyncGenerator<Sample[]>
   }
 }
 
+/** What a network makes of a set of images. */
+export interface Measurement {
+  /** Counts of (label, prediction) at the labels' own resolution, over all images; zeros without labels. */
+  readonly confusion: ConfusionMatrix;
+  /** Of the predicted probabilities, at the network's resolution. */
+  readonly information: Information;
+  /** Whether there were labels. */
+  readonly isLabelled: boolean;
+}
+
+/** A measurement as scores; they are unknown without labels. */
+export function evaluationOf({ confusion, information, isLabelled }: Measurement): Evaluation {
+  const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
+  return { ...scores, information: information.percent };
+}
+
+/** Pixels after which counts on the GPU, 32 bits each, are taken to the host. */
+const MAX_COUNT = 2 ** 31;
+
 /**
- * Scores a network on every labelled image of a sequential loader, from its first. The network's mode
- * is restored.
+ * Measures a network on every image of a sequential loader, from its first. The network's mode is
+ * restored.
  *
  * @param longSide What an image's long side is resized to, `data.longSide` of the training.
  * @param signal Stops before the next image.
  * @throws {DataError} If a file cannot be read.
- * @throws {TypeError} If the data set reads no labels.
+ */
+export async function measure(
+  network: DeepLab,
+  loader: Loader,
+  longSide: number,
+  signal?: AbortSignal,
+): Promise<Measurement> {
+  const { gpu, classes, training } = network;
+  const confusionMatrix = new ConfusionMatrix(classes);
+  const information = new Information(classes);
+  let isLabelled = true;
+  let counts = gpu.zeros([classes, classes], "confusion", "u32");
+  let counted = 0;
+  network.eval();
+  try {
+    for await (const samples of sameSizeBatches(loader)) {
+      signal?.throwIfAborted();
+      const [{ image }] = samples as [Sample];
+      const pixels = samples.length * image.width * image.height;
+      if (counted + pixels > MAX_COUNT) {
+        confusionMatrix.add(await counts.read());
+        counts.release();
+        [counts, counted] = [gpu.zeros([classes, classes], "confusion", "u32"), 0];
+      }
+      counted += pixels;
+      const { images, labels } = uploadSamples(gpu, samples, longSide);
+      isLabelled &&= labels !== null;
+      const { predicted, probabilities } = infer(network, images, (logits) => ({
+        predicted: labels && labelsOf(logits, image),
+        probabilities: softmaxForward(logits),
+      }));
+      if (labels && predicted) confusion(predicted, labels, counts);
+      information.add(await probabilities.read(), probabilities.shape);
+      for (const array of [images, labels, predicted, probabilities]) array?.release();
+    }
+    confusionMatrix.add(await counts.read());
+    return { confusion: confusionMatrix, information, isLabelled };
+  } finally {
+    network.train(training);
+    counts.release();
+  }
+}
+
+/**
+ * Scores a network on labelled images like {@link measure}.
+ *
+ * @throws {DataError} If a file cannot be read.
+ * @throws {TypeError} If an image has no label.
  */
 export async function evaluate(
   network: DeepLab,
@@ -107,27 +178,10 @@ export async function evaluate(
   longSide: number,
   signal?: AbortSignal,
 ): Promise<Scores> {
-  const { gpu, classes, training } = network;
-  const counts = gpu.zeros([classes, classes], "confusion", "u32");
-  network.eval();
-  try {
-    for await (const samples of sameSizeBatches(loader)) {
-      signal?.throwIfAborted();
-      const [{ image }] = samples as [Sample];
-      const bare = samples.find(({ label }) => !label);
-      if (bare) throw new TypeError(`Cannot evaluate on "${bare.name}" as it has no label`);
-      const whole = uploadSamples(gpu, samples, longSide);
-      const [images, labels] = [whole.images, whole.labels as GpuArray<"u32">];
-      const predicted = predictLabels(network, images, image);
-      confusion(predicted, labels, counts);
-      for (const array of [images, labels, predicted]) array.release();
-      gpu.flush();
-    }
-    const matrix = new ConfusionMatrix(classes);
-    matrix.add(await counts.read());
-    return matrix.scores();
-  } finally {
-    network.train(training);
-    counts.release();
+  loader.seek(0);
+  const [first] = await loader.next(1); // a data set has labels of all images or of none
+  if (first && !first.label) {
+    throw new TypeError(`Cannot evaluate on "${first.name}" as it has no label`);
   }
+  return (await measure(network, loader, longSide, signal)).confusion.scores();
 }

@@ -2,7 +2,7 @@
 // which stage runs.
 
 import type { GpuArray } from "../kernels/runtime/mod.ts";
-import { byName, type Scores } from "./metrics.ts";
+import { byName, type Evaluation, publishedMeans } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "./stages/stage.ts";
 
@@ -27,7 +27,9 @@ export interface LoopOptions<B> {
   /** Frees a batch. */
   readonly releaseBatch: (batch: B) => void;
   /** Scores the network; null where the stage trains none that could be. */
-  readonly evaluate: (() => Promise<Scores>) | null;
+  readonly evaluate: (() => Promise<Evaluation>) | null;
+  /** Hears of an evaluation after `step` updates, once it is recorded. */
+  readonly judge?: (step: number, scores: Evaluation) => Promise<void>;
   /** Names of the classes, in the order of the scores. */
   readonly classNames: readonly string[];
   /** Steps between evaluations; the last step is always followed by one. */
@@ -55,7 +57,7 @@ export interface LoopResult {
   /** Whether the signal ended it early. */
   readonly stopped: boolean;
   /** Scores after the last step; null where it was stopped, or there are none. */
-  readonly scores: Scores | null;
+  readonly scores: Evaluation | null;
 }
 
 /**
@@ -67,7 +69,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, evaluate, signal } = options;
   const firstStep = options.firstStep ?? 0;
   const log = new StepLog(options);
-  let scores: Scores | null = null;
+  let scores: Evaluation | null = null;
   let step = firstStep;
   if (firstStep === 0) await inspect(options, 0);
   for (; step < steps && !signal.aborted; step++) {
@@ -84,10 +86,9 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
       await log.measure();
       if (evaluated) scores = await evaluate();
       await log.read(evaluated ? scores : null);
-      if (inspected) {
-        await inspect(options, done);
-        log.skip();
-      }
+      if (evaluated && scores) await options.judge?.(done, scores);
+      if (inspected) await inspect(options, done);
+      log.skip(); // the time of both
     }
     if (saved) await options.checkpoint(done);
   }
@@ -139,7 +140,7 @@ class StepLog<B> {
   }
 
   /** Reads and records what is pending; `scores` belong to the last step of it. */
-  async read(scores: Scores | null): Promise<void> {
+  async read(scores: Evaluation | null): Promise<void> {
     const { stage, steps, observer, record, classNames } = this.#options;
     const pending = this.#pending.splice(0);
     const arrays: GpuArray[] = pending.flatMap(({ losses }) => Object.values(losses));
@@ -154,7 +155,15 @@ class StepLog<B> {
       const evaluation = scores && step === pending.at(-1)?.step
         ? { ...scores, classIoU: byName(classNames, scores.classIoU) }
         : null;
-      record({ stage: stage.name, step, ...named, learningRate, ...evaluation });
+      const means = evaluation ? publishedMeans(evaluation.classIoU) : {};
+      record({
+        stage: stage.name,
+        step,
+        ...named,
+        learningRate,
+        ...evaluation,
+        ...(Object.keys(means).length > 0 ? { means } : {}),
+      });
       for (const [name, value] of Object.entries(named)) {
         if (!Number.isFinite(value)) {
           throw new RangeError(

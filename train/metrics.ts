@@ -5,6 +5,8 @@
  * @module
  */
 
+import { PUBLISHED_SUBSETS } from "./classes.ts";
+
 /** The scores of a set of images. All numbers are percentages. */
 export interface Scores {
   /** Mean of `classIoU` over the evaluated classes that occur. */
@@ -13,6 +15,33 @@ export interface Scores {
   classIoU: (number | null)[];
   /** Share of labelled pixels that are predicted right. */
   pixelAccuracy: number;
+}
+
+/** The scores of a network, and what can be said of it without labels. */
+export interface Evaluation extends Scores {
+  /** Mutual information of images and predicted classes, in percent of its most; see `Information`. */
+  information?: number;
+}
+
+/** Scores where nothing is labelled: NaN, and null for every class. */
+export function unknownScores(classCount: number): Scores {
+  return { mIoU: NaN, classIoU: Array(classCount).fill(null), pixelAccuracy: NaN };
+}
+
+/**
+ * The means that results on Cityscapes are published as, over 19, 16 and 13 classes: those of whose
+ * classes all are known. They follow from one set of IoU, whose unions count the confusions with all classes.
+ */
+export function publishedMeans(
+  classIoU: Readonly<Record<string, number | null>>,
+): Record<string, number> {
+  const means: Record<string, number> = {};
+  for (const [title, names] of Object.entries(PUBLISHED_SUBSETS).toReversed()) {
+    if (!names.every((name) => Object.hasOwn(classIoU, name))) continue;
+    const known = names.flatMap((name) => classIoU[name] ?? []);
+    means[title] = known.length > 0 ? known.reduce((a, b) => a + b, 0) / known.length : NaN;
+  }
+  return means;
 }
 
 /** Counts of (label, prediction) pairs, from which all scores follow. */
@@ -70,6 +99,15 @@ export class ConfusionMatrix {
     }
   }
 
+  /** The counts as rows, one a label, for JSON. */
+  toRows(): number[][] {
+    const { classCount, counts } = this;
+    return Array.from(
+      { length: classCount },
+      (_, k) => [...counts.subarray(k * classCount, (k + 1) * classCount)],
+    );
+  }
+
   /**
    * The scores so far.
    *
@@ -120,15 +158,21 @@ export function formatScores(
   classNames: readonly string[],
   columns: readonly { title: string; scores: Scores }[],
 ): string {
-  const number = (value: number | null) => value === null ? "–" : value.toFixed(1);
+  const number = (value: number | null) =>
+    value === null || Number.isNaN(value) ? "–" : value.toFixed(1);
   const scored = classNames.map((name, k) => ({ name, k }))
     .filter(({ k }) => columns.some(({ scores }) => scores.classIoU[k] !== null));
+  const means = columns.map(({ scores }) => publishedMeans(byName(classNames, scores.classIoU)));
+  const subsets = Object.entries(PUBLISHED_SUBSETS).toReversed().filter(([, names]) =>
+    names.length < scored.length && names.every((own) => scored.some(({ name }) => name === own))
+  );
   const rows = [
     ["IoU in %", ...columns.map(({ title }) => title)],
     ...scored.map((
       { name, k },
     ) => [name, ...columns.map(({ scores }) => number(scores.classIoU[k]))]),
     ["mIoU", ...columns.map(({ scores }) => number(scores.mIoU))],
+    ...subsets.map(([title]) => [`mIoU of ${title}`, ...means.map((own) => number(own[title]))]),
     ["pixel accuracy", ...columns.map(({ scores }) => number(scores.pixelAccuracy))],
   ];
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
@@ -138,6 +182,6 @@ export function formatScores(
       .join("  ")
   );
   lines.splice(1, 0, rule);
-  lines.splice(-2, 0, rule);
+  lines.splice(-2 - subsets.length, 0, rule);
   return lines.join("\n");
 }

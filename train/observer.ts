@@ -30,7 +30,7 @@ export interface StepReport {
   readonly stepsPerSecond: number;
 }
 
-/** The scores of the target's val split during or after a stage, in percent. */
+/** The scores of the target's val split during or after a stage, in percent; NaN without labels. */
 export interface EvaluationReport {
   /** The stage's name. */
   readonly stage: string;
@@ -42,6 +42,8 @@ export interface EvaluationReport {
   readonly classIoU: Readonly<Record<string, number | null>>;
   /** Share of labelled pixels predicted right. */
   readonly pixelAccuracy: number;
+  /** Mutual information of images and predicted classes, which needs no labels. */
+  readonly information?: number;
 }
 
 /**

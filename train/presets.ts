@@ -46,6 +46,7 @@ const DEFAULT: RunConfig = {
   logEvery: 10,
   evalEvery: 350,
   labelWatch: { every: 0, images: 40, pictures: 4 },
+  select: "last",
   checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],

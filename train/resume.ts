@@ -5,6 +5,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { mergeConfig, presetConfig, type RunConfig, type StageName } from "./config.ts";
 import { DataError } from "./data_error.ts";
 import type { RunFolder } from "./run_folder.ts";
+import type { Best } from "./selection.ts";
 import type { SavedClasses } from "./trained_network.ts";
 
 /** A checkpoint to go on from. */
@@ -15,6 +16,8 @@ export interface ResumePoint {
   readonly step: number;
   /** Time that the stage had taken. */
   readonly seconds: number;
+  /** The best evaluation of the stage so far. */
+  readonly best: Best | null;
   /** The checkpoint's path. */
   readonly path: string;
 }
@@ -52,7 +55,8 @@ export function findResumePoint(
             `expected that of config.json; undo the change of config.json, or start a new run with --config`,
         );
       }
-      return { stage, step: state.step, seconds: state.seconds, path };
+      const { step, seconds, best = null } = state;
+      return { stage, step, seconds, best, path };
     }
   }
   return null;

@@ -9,12 +9,12 @@ import type { RunConfig, StageConfig, StageName } from "./config.ts";
 import { openRunData, type RunData } from "./data.ts";
 import { DataError } from "./data_error.ts";
 import type { Dataset } from "./dataset.ts";
-import { evaluate } from "./evaluate.ts";
+import { evaluationOf, measure, type Measurement } from "./evaluate.ts";
 import type { LabelMaker } from "./label_scores.ts";
 import { watchLabels } from "./label_watch.ts";
 import { Loader } from "./loader.ts";
 import { type Inspection, runLoop } from "./loop.ts";
-import { byName } from "./metrics.ts";
+import { byName, type Evaluation } from "./metrics.ts";
 import type { TrainingObserver } from "./observer.ts";
 import {
   type PretrainingResult,
@@ -25,6 +25,7 @@ import {
 import type { PrototypeBank } from "./prototypes.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
+import { type Best, BestNetwork } from "./selection.ts";
 import { FEATURE_NORM, savedClasses } from "./trained_network.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
@@ -34,7 +35,7 @@ import { Distil } from "./stages/distil.ts";
 import { releaseBatch } from "./stages/batch.ts";
 import { SelfSupervised } from "./stages/self_supervised.ts";
 import { SourceOnly } from "./stages/source_only.ts";
-import type { OptimizerOptions, Stage } from "./stages/stage.ts";
+import { type OptimizerOptions, prefixed, type Stage } from "./stages/stage.ts";
 import { WarmUp } from "./stages/warm_up.ts";
 import { checkpointsBefore, checkStudentStarts, networkBefore, startStudent } from "./student.ts";
 
@@ -77,6 +78,7 @@ export async function runTraining(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text));
+  checkSelection(config, data);
   const taken = checkpointsBefore(config); // before there is a folder
   using folder = RunFolder.create(config.out, config);
   folder.adopt(taken);
@@ -104,6 +106,15 @@ export async function resumeTraining(
   const data = await openRunData(config.data, (text) => observer.message(text));
   if (!point) folder.adopt(checkpointsBefore(config));
   return await trainStages({ config, gpu, data, folder, observer, signal }, point);
+}
+
+/** Refuses to select by labels where there are none. */
+function checkSelection({ select }: RunConfig, { validation }: RunData): void {
+  if (select !== "labels" || validation.trainIds !== null) return;
+  throw new DataError(
+    `Cannot select networks by labels as ${validation.root} has none of its val images: expected ` +
+      `labels to measure on; add them, or choose --select unsupervised`,
+  );
 }
 
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
@@ -364,29 +375,53 @@ async function finishStage<B>(
     checkpoint.restore(stage.state());
   }
   observer.stageStart({ name: stage.name, steps, firstStep });
+  let measured = null as Measurement | null;
+  const evaluate = async (): Promise<Evaluation> => {
+    measured = await measure(network, run.validation, config.data.longSide);
+    return evaluationOf(measured);
+  };
+  const stateAt = (step: number, best: Best | null): CheckpointState => ({
+    config,
+    classes: data.classes.names,
+    ownClasses: data.classes.isCityscapes ? null : savedClasses(data.classes),
+    stage: stage.name as StageName,
+    step,
+    seconds: secondsSoFar(),
+    best,
+  });
+  const bestPath = folder.bestPath(stage.name);
+  const best = new BestNetwork({
+    selection: config.select,
+    steps,
+    best: point?.best ?? null,
+    path: bestPath,
+    save: (best) =>
+      writeCheckpoint(
+        bestPath,
+        prefixed("network", network.stateDict()),
+        stateAt(best.step, best),
+      ),
+  });
   const end = await runLoop({
     stage,
     steps,
     firstStep,
     nextBatch,
     releaseBatch,
-    evaluate: isPretraining ? null : () => evaluate(network, run.validation, config.data.longSide),
+    evaluate: isPretraining ? null : evaluate,
+    judge: (step, scores) => best.offer(step, scores),
     classNames: data.classes.names,
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,
     record: (record) => folder.appendMetrics(record),
     checkpoint: async (step) => {
-      const state: CheckpointState = {
-        config,
-        classes: data.classes.names,
-        ownClasses: data.classes.isCityscapes ? null : savedClasses(data.classes),
-        stage: stage.name as StageName,
-        step,
-        seconds: secondsSoFar(),
-      };
       folder.syncMetrics();
       folder.keepPreviousCheckpoint(stage.name);
-      await writeCheckpoint(folder.checkpointPath(stage.name), stage.state(), state);
+      await writeCheckpoint(
+        folder.checkpointPath(stage.name),
+        stage.state(),
+        stateAt(step, best.best),
+      );
     },
     checkpointEvery: config.checkpointEvery,
     inspection: inspectionOf(run, stage.name, makeLabels),
@@ -394,10 +429,18 @@ async function finishStage<B>(
     signal,
   });
   if (end.stopped) return undefined;
-  if (!end.scores) {
+  let { scores } = end;
+  if (!scores) {
     const result = { name: stage.name, steps: end.steps, seconds: secondsSoFar() };
     observer.stageEnd(result);
     return result;
+  }
+  if (config.select !== "last" && best.isEarlier) {
+    restoreNetwork(network, bestPath);
+    scores = await evaluate();
+  }
+  if (measured?.isLabelled) {
+    folder.writeConfusion(stage.name, data.classes.names, measured.confusion.toRows());
   }
   await writeTargetSamples(folder.samplePath(stage.name), {
     network,
@@ -409,13 +452,20 @@ async function finishStage<B>(
   const result: StageResult = {
     name: stage.name,
     steps: end.steps,
-    mIoU: end.scores.mIoU,
-    classIoU: byName(data.classes.names, end.scores.classIoU),
-    pixelAccuracy: end.scores.pixelAccuracy,
+    mIoU: scores.mIoU,
+    classIoU: byName(data.classes.names, scores.classIoU),
+    pixelAccuracy: scores.pixelAccuracy,
+    ...(config.select === "last" || !best.best ? {} : { selected: best.best }),
     seconds: secondsSoFar(),
   };
   observer.stageEnd(result);
   return result;
+}
+
+/** Gives a network the weights of a checkpoint. */
+function restoreNetwork(network: DeepLab, path: string): void {
+  using checkpoint = new Checkpoint(path);
+  checkpoint.restore(network.stateDict(), "network.");
 }
 
 /** Measures the labels that a stage makes, where that is wanted and the target has labels to compare with. */

@@ -1,6 +1,6 @@
 /**
  * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `samples/`
- * and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
+ * `confusion/` and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "./atomic_file.ts";
 import { DataError, describeFailure, shortList } from "./data_error.ts";
+import type { Best } from "./selection.ts";
 
 /** What `result.json` says about a stage whatever it trains. */
 export interface PretrainingResult {
@@ -21,12 +22,14 @@ export interface PretrainingResult {
 
 /** What `result.json` says about a stage that trains a segmentation network. Scores are percentages. */
 export interface StageResult extends PretrainingResult {
-  /** Mean IoU on the target's val split. */
+  /** Mean IoU on the target's val split; NaN, null in the file, where it has no labels. */
   mIoU: number;
   /** IoU by class name; null for a class that does not occur. */
   classIoU: Record<string, number | null>;
-  /** Share of pixels predicted right. */
+  /** Share of pixels predicted right; like the mean IoU without labels. */
   pixelAccuracy: number;
+  /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
+  selected?: Best;
 }
 
 /** The content of `result.json`. */
@@ -163,6 +166,21 @@ export class RunFolder implements Disposable {
     return join(this.path, "checkpoints", `${name}.safetensors`);
   }
 
+  /** The path of the best network of a stage: `checkpoints/<stage>.best.safetensors`. */
+  bestPath(stage: string): string {
+    return this.checkpointPath(`${stage}.best`);
+  }
+
+  /**
+   * Writes `confusion/<stage>.json`: class names, and counts of pixels of the target's val split at their
+   * own resolution; row is the label, column the prediction.
+   */
+  writeConfusion(stage: string, classes: readonly string[], counts: readonly number[][]): void {
+    const folder = join(this.path, "confusion");
+    Deno.mkdirSync(folder, { recursive: true });
+    writeJson(join(folder, `${stage}.json`), { stage, classes, counts });
+  }
+
   /** Makes room for a checkpoint: one that is there is kept beside it until the next. */
   keepPreviousCheckpoint(name: string): void {
     const path = this.checkpointPath(name);
@@ -227,7 +245,12 @@ export function readRunResult(folder: string): RunResult | null {
   const path = join(folder, "result.json");
   if (!existsSync(path)) return null;
   try {
-    return JSON.parse(Deno.readTextFileSync(path)) as RunResult;
+    const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
+    for (const stage of result.stages) {
+      stage.mIoU ??= NaN;
+      stage.pixelAccuracy ??= NaN;
+    }
+    return result;
   } catch (error) {
     throw new DataError(
       `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,

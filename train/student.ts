@@ -67,8 +67,16 @@ function stagesBefore({ pipeline }: RunConfig, done: number): StageName[] {
  */
 export function networkBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
   const before = stagesBefore(config, done).filter((name) => name !== "selfsup");
-  return before.map((name) => folder.checkpointPath(name)).findLast((path) => existsSync(path)) ??
-    null;
+  const last = before.map((name) => folder.checkpointPath(name)).findLast((path) =>
+    existsSync(path)
+  );
+  return last === undefined ? null : handedOn(last, config);
+}
+
+/** Of a stage's checkpoints that with its best network, where that is selected and is not the last. */
+function handedOn(last: string, { select }: RunConfig): string {
+  const best = last.replace(/safetensors$/, "best.safetensors");
+  return select !== "last" && existsSync(best) ? best : last;
 }
 
 /**
@@ -83,7 +91,8 @@ export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
   const found = new Map(
     stagesBefore(config, 0)
       .map((name) => [name, join(base, "checkpoints", `${name}.safetensors`)] as const)
-      .filter(([, path]) => existsSync(path)),
+      .filter(([, path]) => existsSync(path))
+      .map(([name, path]) => [name, handedOn(path, config)] as const),
   );
   for (const path of found.values()) new Checkpoint(path)[Symbol.dispose]();
   if ([...found.keys()].every((name) => name === "selfsup")) {

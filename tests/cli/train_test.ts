@@ -195,29 +195,31 @@ async function checkMisuses(folder: string, checkpoint: string, input: string): 
   assert.ok(!names(folder).includes("never"), "a refused run leaves no folder");
 }
 
-Deno.test("SIGINT ends a training after the step under way, with a checkpoint and exit code 130", () =>
-  withFolder(async (folder) => {
-    const config = join(folder, "tiny.json");
-    const out = join(folder, "run");
-    await Deno.writeTextFile(config, JSON.stringify(tinyConfig(folder)));
-    const args = ["train", "--config", config, "--out", out, "--stages", "source"];
-    const child = startProgram([...args, "--steps", "100000"]);
-    let text = "";
-    for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
-      if (!text.includes("| loss") && (text + part).includes("| loss")) child.kill("SIGINT");
-      text += part;
-    }
-    const errors = await new Response(child.stderr).text();
-    assert.equal((await child.status).code, 130, errors);
-    assert.match(text, /^Stopping after this step; /m);
-    assert.match(text, /^Stopped; \.\/run train --resume .*run goes on$/m);
-    const checkpoint = join(out, "checkpoints", "source.safetensors");
-    const scores = await runProgram("eval", "--checkpoint", checkpoint, "--json");
-    const { step } = JSON.parse(scores.stdout);
-    assert.ok(step > 0 && step < 100_000, `stopped at step ${step}`);
-    const lines = (await Deno.readTextFile(join(out, "metrics.jsonl"))).trimEnd().split("\n");
-    assert.equal(lines.length, step, "every step made is in the metrics");
-  }));
+for (const [signal, exitCode] of [["SIGINT", 130], ["SIGUSR2", 140]] as const) {
+  Deno.test(`${signal} ends a training after the step under way, with a checkpoint and exit code ${exitCode}`, () =>
+    withFolder(async (folder) => {
+      const config = join(folder, "tiny.json");
+      const out = join(folder, "run");
+      await Deno.writeTextFile(config, JSON.stringify(tinyConfig(folder)));
+      const args = ["train", "--config", config, "--out", out, "--stages", "source"];
+      const child = startProgram([...args, "--steps", "100000"]);
+      let text = "";
+      for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+        if (!text.includes("| loss") && (text + part).includes("| loss")) child.kill(signal);
+        text += part;
+      }
+      const errors = await new Response(child.stderr).text();
+      assert.equal((await child.status).code, exitCode, errors);
+      assert.match(text, /^Stopping after this step; /m);
+      assert.match(text, /^Stopped; \.\/run train --resume .*run goes on$/m);
+      const checkpoint = join(out, "checkpoints", "source.safetensors");
+      const scores = await runProgram("eval", "--checkpoint", checkpoint, "--json");
+      const { step } = JSON.parse(scores.stdout);
+      assert.ok(step > 0 && step < 100_000, `stopped at step ${step}`);
+      const lines = (await Deno.readTextFile(join(out, "metrics.jsonl"))).trimEnd().split("\n");
+      assert.equal(lines.length, step, "every step made is in the metrics");
+    }));
+}
 
 Deno.test("generate writes the benchmark once and finds it again", () =>
   withFolder(async (folder) => {

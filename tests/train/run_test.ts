@@ -130,6 +130,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     assert.deepEqual(namesIn(config.out), [
       "checkpoints",
       "config.json",
+      "confusion",
       "metrics.jsonl",
       "pseudo_labels",
       "result.json",
@@ -159,7 +160,10 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
       for (const [step, record] of records.entries()) {
         const { stage: of, step: at, learningRate, ...rest } = record;
         assert.deepEqual([of, at, typeof learningRate], [stage, step, "number"]);
-        const names = [...LOSSES[stage], ...(step === STEPS - 1 ? Object.keys(scores) : [])];
+        const names = [
+          ...LOSSES[stage],
+          ...(step === STEPS - 1 ? [...Object.keys(scores), "information"] : []),
+        ];
         assert.deepEqual(Object.keys(rest), names);
       }
       const { mIoU, classIoU, pixelAccuracy } = records[STEPS - 1];

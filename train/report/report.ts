@@ -55,7 +55,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   ];
   const { adapter, seed, stages } = run.result;
   const last = stages.at(-1);
-  const outcome = last ? `${last.name}: mIoU ${last.mIoU.toFixed(1)} %` : "no stage is complete";
+  const outcome = last ? `${last.name}: mIoU ${percent(last.mIoU)} %` : "no stage is complete";
   const html = page(
     `Run ${basename(run.path)}`,
     `${outcome} on the target's val split; seed ${seed}; ${adapter}`,
@@ -69,8 +69,8 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
   const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
     name,
     String(steps),
-    mIoU.toFixed(1),
-    pixelAccuracy.toFixed(1),
+    percent(mIoU),
+    percent(pixelAccuracy),
     duration(seconds),
   ]);
   const bars = stages.flatMap(({ name, classIoU }) =>
@@ -195,6 +195,11 @@ async function networkSections(
   });
   sections.push(worstSection(scores, classes));
   return sections;
+}
+
+/** A score; null where the run had no labels to measure on. */
+function percent(score: number | null): string {
+  return score === null ? "–" : score.toFixed(1);
 }
 
 function confusionSection({ matrix }: DatasetScores, classes: ClassSet, stage: string): Section {
@@ -347,7 +352,8 @@ function curve(
 function lossNames(records: readonly MetricRecord[]): string[] {
   const first = records.find(({ values }) => "learningRate" in values)?.values ?? {};
   return Object.keys(first).filter((name) =>
-    typeof first[name] === "number" && !["learningRate", "mIoU", "pixelAccuracy"].includes(name)
+    typeof first[name] === "number" &&
+    !["learningRate", "mIoU", "pixelAccuracy", "information"].includes(name)
   );
 }
 
