@@ -148,7 +148,7 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
     const alone = configOf(folder, "alone", {
       pipeline: ["warmup"],
       select: "unsupervised",
-      start,
+      base: config.out,
     });
     await runTraining(alone, gpu, SILENT, signal);
     assert.deepEqual(arraysOf(path("alone", "warmup")), arraysOf(path("run", "warmup")));
