@@ -143,6 +143,12 @@ export class DeepLab extends Module {
     return this.#backbone.forward(x);
   }
 
+  /** Every batch norm of the network. */
+  batchNorms(): BatchNorm2d[] {
+    return [...this.namedModules()].map(([, module]) => module)
+      .filter((module) => module instanceof BatchNorm2d);
+  }
+
   /** Parameters and buffers of the backbone, under the names that they have in the whole network. */
   backboneDict(): Map<string, GpuArray> {
     return this.#backbone.stateDict();

@@ -114,11 +114,11 @@ export class BatchNorm2d extends Layer {
   readonly runningVar: GpuArray;
   /** Keeps to the running statistics in training too. */
   frozen = false;
-  /** Whether batches move the running statistics in training. */
-  tracks = true;
-  readonly #options: { momentum: number; eps: number; relu: boolean };
+  /** Weight of a batch in the running statistics, as in PyTorch; 0 leaves them as they are. */
+  momentum: number;
+  readonly #options: { eps: number; relu: boolean };
 
-  /** `momentum` weights the new statistics, as in PyTorch; `relu` applies one in the same pass. */
+  /** `relu` applies one in the same pass. */
   constructor(
     gpu: Gpu,
     channels: number,
@@ -133,16 +133,17 @@ export class BatchNorm2d extends Layer {
     this.bias = this.parameter("bias", zeros(gpu, channels, "batch norm bias"));
     this.runningMean = this.buffer("running_mean", gpu.zeros([channels], "running mean"));
     this.runningVar = this.buffer("running_var", filled(gpu, channels, 1, "running variance"));
-    this.#options = { momentum, eps, relu };
+    this.momentum = momentum;
+    this.#options = { eps, relu };
   }
 
   /** [N, channels, H, W] → the same shape. */
   override forward(x: Tensor): Tensor {
-    const { weight, bias, runningMean, runningVar } = this;
+    const { weight, bias, momentum, runningMean, runningVar } = this;
     return batchNorm(x, { weight, bias }, { runningMean, runningVar }, {
       training: this.training && !this.frozen,
+      momentum,
       ...this.#options,
-      momentum: this.tracks ? this.#options.momentum : 0,
     });
   }
 }

@@ -190,7 +190,10 @@ export interface DistilConfig extends StageConfig {
   teacherView: "weak" | "strong";
   /** How the divergence is computed: as such (paper), or as the released code does. */
   formula: Variant;
-  /** Whose images move the running statistics of the student's batch norms. */
+  /**
+   * What the batch norms of teacher and student know: the statistics of both domains, or of the target
+   * alone. The teacher's are then estimated anew on the target images (AdaBN, Li et al., 2016).
+   */
   statistics: "both" | "target";
   /**
    * The student's first weights: the backbone of stage `selfsup` or of stage `source` below a random head,

@@ -9,6 +9,7 @@ import type { RunConfig, StageConfig, StageName } from "./config.ts";
 import { openRunData, type RunData } from "./data.ts";
 import { DataError } from "./data_error.ts";
 import type { Dataset } from "./dataset.ts";
+import { estimateStatistics } from "./estimate_statistics.ts";
 import { evaluationOf, measure, type Measurement } from "./evaluate.ts";
 import type { LabelMaker } from "./label_scores.ts";
 import { watchLabels } from "./label_watch.ts";
@@ -283,6 +284,9 @@ async function pseudoLabelled(
   const { classes } = data;
   const options = { folder: folder.pseudoLabelPath(name), classes };
   if (!point) { // where there is a checkpoint of the stage, they were complete
+    if (config.stages[name].statistics === "target") {
+      await estimateStatistics(network, data.target, config.data.longSide, signal);
+    }
     observer.message(`${name}: pseudo labels of ${data.target.items.length} target images`);
     const { longSide } = config.data;
     await writePseudoLabels(network, data.target, { ...options, threshold, longSide, signal });

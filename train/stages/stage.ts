@@ -2,7 +2,6 @@
 
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { BatchNorm2d } from "../../nn/layers.ts";
 import { Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
 import { backward, scope } from "../../nn/tape.ts";
@@ -117,9 +116,9 @@ export class NetworkTrainer {
     source: SourceBatch,
     { tracks = true }: { readonly tracks?: boolean } = {},
   ): GpuArray {
-    const norms = this.network.namedModules().map(([, module]) => module)
-      .filter((module) => module instanceof BatchNorm2d).toArray();
-    for (const norm of norms) norm.tracks = tracks;
+    const norms = tracks ? [] : this.network.batchNorms();
+    const momenta = norms.map(({ momentum }) => momentum);
+    for (const norm of norms) norm.momentum = 0;
     const shares = this.labelShares(source.labels);
     const parts = byParts(source, this.parts, ({ images, labels }, index) =>
       scope(() => {
@@ -128,7 +127,7 @@ export class NetworkTrainer {
         backward(loss);
         return { loss: loss.array.retain() };
       }));
-    for (const norm of norms) norm.tracks = true;
+    norms.forEach((norm, index) => norm.momentum = momenta[index] as number);
     releaseBatch(shares);
     return addedLosses(parts).loss;
   }
