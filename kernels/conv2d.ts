@@ -26,7 +26,7 @@ import {
   type Shape,
   sliceByImage,
 } from "./runtime/mod.ts";
-import { winogradCorrelate, winogradPays, winogradWeight } from "./winograd.ts";
+import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
 
 const LANES = 8;
 /** Positions of one invocation. */
@@ -47,6 +47,10 @@ const narrowKernel = defineKernel({
   name: "conv2d.correlate_narrow",
   entry: "correlate_narrow",
 });
+const WIDTHS = new Map([
+  ["wide", { kernel: correlateKernel, channels: CHANNELS }],
+  ["narrow", { kernel: narrowKernel, channels: NARROW_CHANNELS }],
+]);
 
 /**
  * 2-D convolution.
@@ -66,10 +70,26 @@ export function conv2dForward(
 ): GpuArray {
   const sizes = conv2dSizes(x.shape, weight.shape, geometry);
   checkBias(bias, sizes);
-  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  const { images, outChannels, outHeight, outWidth } = sizes;
   const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
   if (y.size === 0) return y;
-  if (winogradPays(x.gpu, sizes, "image")) {
+  const byWinograd = x.gpu.choices.choose({
+    ...winogradChoice(x.gpu, sizes, "image"),
+    key: `conv2d.forward ${x.gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [x, weight, y],
+    run: (byWinograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, byWinograd),
+  });
+  forward({ x, weight, bias, y }, sizes, byWinograd);
+  return y;
+}
+
+function forward(
+  { x, weight, bias, y }: CorrelationArrays,
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  if (byWinograd) {
     const layout = {
       rows: inChannels,
       columns: outChannels,
@@ -80,9 +100,9 @@ export function conv2dForward(
       "winograd",
       () => winogradWeight(weight, { ...layout, reversed: false }),
     );
-    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, geometry));
+    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, sizes));
     u.release();
-    return y;
+    return;
   }
   const taps = tapRows * tapColumns;
   const packed = weight.derived("packed", () =>
@@ -94,7 +114,7 @@ export function conv2dForward(
   const flops = conv2dFlops(sizes) / images;
   sliceByImage([x], [y], ([x], [y]) => {
     if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
-    const { stride, padding, dilation } = geometry;
+    const { stride, padding, dilation } = sizes;
     correlate({ x, weight: packed, bias, y }, {
       tapRows,
       tapColumns,
@@ -110,7 +130,6 @@ export function conv2dForward(
     }, flops);
   });
   packed.release();
-  return y;
 }
 
 /**
@@ -130,10 +149,27 @@ export function conv2dInputGradient(
 ): GpuArray {
   const sizes = conv2dSizes(inputShape, weight.shape, geometry);
   checkGradOutput(gradOutput, sizes);
-  const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
-  const gradInput = gradOutput.gpu.empty(inputShape, "conv2d.input_gradient");
+  const { gpu } = gradOutput;
+  const gradInput = gpu.empty(inputShape, "conv2d.input_gradient");
   if (gradInput.size === 0) return gradInput;
-  if (winogradPays(gradOutput.gpu, sizes, "image")) {
+  const byWinograd = gpu.choices.choose({
+    ...winogradChoice(gpu, sizes, "image"),
+    key: `conv2d.input_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [gradOutput, weight, gradInput],
+    run: (byWinograd, [gradOutput, weight, gradInput]) =>
+      inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd),
+  });
+  inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd);
+  return gradInput;
+}
+
+function inputGradient(
+  { gradOutput, weight, gradInput }: Record<"gradOutput" | "weight" | "gradInput", GpuArray>,
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
+  if (byWinograd) {
     const { inChannels: columns, outChannels: rows } = sizes;
     const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
     const u = weight.derived(
@@ -143,13 +179,13 @@ export function conv2dInputGradient(
     sliceByImage(
       [gradOutput],
       [gradInput],
-      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, geometry),
+      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, sizes),
     );
     u.release();
-    return gradInput;
+    return;
   }
-  const rows = residues(inHeight, tapRows, geometry);
-  const columns = residues(inWidth, tapColumns, geometry);
+  const rows = residues(inHeight, tapRows, sizes);
+  const columns = residues(inWidth, tapColumns, sizes);
   if (rows.length < stride || columns.length < stride) gradOutput.gpu.clear(gradInput);
   for (const row of rows) {
     for (const column of columns) {
@@ -175,7 +211,6 @@ export function conv2dInputGradient(
       packed.release();
     }
   }
-  return gradInput;
 }
 
 /** Checks the gradient of the output. @throws {TypeError} If it has not the output's shape. */
@@ -237,19 +272,39 @@ function correlate(
   places: CorrelationPlaces,
   flopsPerImage: number,
 ): void {
-  const params = correlationParams(arrays, places);
-  const { images, outChannels, rows, columns } = params;
-  const flops = images * flopsPerImage;
-  const { x, weight, bias, y } = arrays;
+  const { x, weight, y } = arrays;
+  const flops = x.shape[0] as number * flopsPerImage;
   if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
-  const [gridX, gridY] = gridFor(Math.ceil(images * rows * columns / POSITIONS), LANES);
+  const params = correlationParams({ ...arrays, bias: null }, places);
+  const { outChannels } = params;
   // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
   const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
+  const width = x.gpu.choices.choose({
+    key: `conv2d.correlate ${Object.values(params).join(" ")}`,
+    candidates: WIDTHS,
+    expected: isNarrow ? "narrow" : "wide",
+    arrays: [x, weight, y],
+    run: (width, [x, weight, y]) =>
+      correlateDirect(width, { x, weight, bias: null, y }, places, flops),
+  });
+  correlateDirect(width, arrays, places, flops);
+}
+
+function correlateDirect(
+  { kernel, channels }: { kernel: typeof correlateKernel; channels: number },
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flops: number,
+): void {
+  const params = correlationParams(arrays, places);
+  const { images, outChannels, rows, columns } = params;
+  const { x, weight, bias, y } = arrays;
+  const [gridX, gridY] = gridFor(Math.ceil(images * rows * columns / POSITIONS), LANES);
   dispatch(
-    isNarrow ? narrowKernel : correlateKernel,
+    kernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     params,
-    [gridX, gridY, Math.ceil(outChannels / (isNarrow ? NARROW_CHANNELS : CHANNELS))],
+    [gridX, gridY, Math.ceil(outChannels / channels)],
     { flops },
   );
 }

@@ -46,10 +46,13 @@ export const CORRELATION_PARAMS = {
 } as const;
 
 /** Values of {@link CORRELATION_PARAMS}. */
+export type CorrelationParams = Record<keyof typeof CORRELATION_PARAMS, number>;
+
+/** The parameters of a correlation of these arrays. */
 export function correlationParams(
   { x, bias, y }: CorrelationArrays,
   places: CorrelationPlaces,
-): Record<keyof typeof CORRELATION_PARAMS, number> {
+): CorrelationParams {
   const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
   const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
   const sizes = { images, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth };

@@ -3,12 +3,20 @@
 import {
   CORRELATION_PARAMS,
   type CorrelationArrays,
+  type CorrelationParams,
   correlationParams,
   type CorrelationPlaces,
 } from "./conv2d_correlation.ts";
 import source from "./conv2d_shared.wgsl" with { type: "text" };
 import { defineKernel, dispatch } from "./runtime/mod.ts";
-import { byTiles, fittingTile, SHARED_TILES, tileCount } from "./shared_tiles.ts";
+import {
+  byTiles,
+  fittingTile,
+  SHARED_TILES,
+  type SharedTile,
+  tileCount,
+  TILES_BY_NAME,
+} from "./shared_tiles.ts";
 
 const kernels = new Map(SHARED_TILES.map((tile) => [
   tile,
@@ -30,12 +38,33 @@ export function correlateShared(
   places: CorrelationPlaces,
   flops: number,
 ): void {
+  const { x, weight, y } = arrays;
+  const params = correlationParams({ ...arrays, bias: null }, places);
+  const tile = x.gpu.choices.choose({
+    key: `conv2d_shared ${Object.values(params).join(" ")}`,
+    candidates: TILES_BY_NAME,
+    expected: fittingTile(params.outChannels, positionsOf(params)).name,
+    arrays: [x, weight, y],
+    run: (tile, [x, weight, y]) =>
+      correlateTiles(tile, { x, weight, bias: null, y }, places, flops),
+  });
+  correlateTiles(tile, arrays, places, flops);
+}
+
+function positionsOf({ images, rows, columns }: CorrelationParams): number {
+  return images * rows * columns;
+}
+
+function correlateTiles(
+  tile: SharedTile,
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flops: number,
+): void {
   const { x, weight, bias, y } = arrays;
   const params = correlationParams(arrays, places);
-  const { images, inChannels, outChannels, rows, columns, tapRows, tapColumns } = params;
-  const positions = images * rows * columns;
-  const tile = fittingTile(outChannels, positions);
-  const tiles = tileCount(tile, outChannels, positions);
+  const { inChannels, outChannels, tapRows, tapColumns } = params;
+  const tiles = tileCount(tile, outChannels, positionsOf(params));
   byTiles(tile, tiles, inChannels * tapRows * tapColumns, (firstTile, endTile, grid) =>
     dispatch(
       kernels.get(tile)!,

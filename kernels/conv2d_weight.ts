@@ -9,7 +9,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
-import { weightPartsShared } from "./conv2d_weight_shared.ts";
+import { type WeightGradientArrays, weightGradientShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -20,7 +20,7 @@ import {
   type Shape,
   sliceByImage,
 } from "./runtime/mod.ts";
-import { winogradPays, winogradWeightGradient } from "./winograd.ts";
+import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
 
 const LANES = 8;
 const WORKGROUP_SIZE = 64;
@@ -130,11 +130,30 @@ export function conv2dParameterGradients(
     for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
     return { weight, bias };
   }
-  const byWinograd = winogradPays(gpu, sizes, "weight");
+  const byWinograd = weight !== null && gpu.choices.choose({
+    ...winogradChoice(gpu, sizes, "weight"),
+    key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [gradOutput, x, weight],
+    run: (byWinograd, [gradOutput, x, weight]) =>
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd),
+  });
+  parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  return { weight, bias };
+}
+
+function parameterGradients(
+  { gradOutput, x, weight, bias }: Conv2dParameterGradients & {
+    readonly gradOutput: GpuArray;
+    readonly x: GpuArray;
+  },
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { gpu } = x;
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
     if (weight && byWinograd) {
       const accumulate = first > 0;
-      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...geometry, accumulate });
+      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...sizes, accumulate });
     }
     if (byWinograd && !bias) return;
     const images = x.shape[0] as number;
@@ -149,14 +168,14 @@ export function conv2dParameterGradients(
           `pixel-major ${image} ${part.images}`,
           () => pixelMajor(x, image, part.images),
         );
-        weightGradient(gradPixels, inPixels, part, weight, accumulate);
+        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight };
+        weightGradient(arrays, part, accumulate);
         inPixels.release();
       }
       if (bias) biasGradient(gradPixels, bias, accumulate);
       gradPixels.release();
     }
   });
-  return { weight, bias };
 }
 
 /** Images of which {@link pixelMajor} fits one binding and the scratch, at least one. */
@@ -181,29 +200,31 @@ function pixelMajor(array: GpuArray, first: number, count: number): GpuArray {
 }
 
 function weightGradient(
-  gradOutput: GpuArray,
-  x: GpuArray,
+  arrays: WeightGradientArrays,
   sizes: Conv2dSizes,
-  gradWeight: GpuArray,
   accumulate: boolean,
 ): void {
   const { inChannels, outChannels, tapRows, tapColumns } = sizes;
-  const weightParts = x.gpu.kernelClass === "shared" ? weightPartsShared : weightPartsDirect;
+  const total = (parts: GpuArray, gradWeight: GpuArray) => {
+    const [splits, , columns] = parts.shape as [number, number, number, number];
+    const inQuads = Math.ceil(inChannels / 4);
+    const taps = tapRows * tapColumns;
+    dispatch(
+      totalWeightKernel,
+      { parts, gradWeight },
+      { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
+      gridFor(outChannels * columns, WORKGROUP_SIZE),
+    );
+  };
+  const { gradOutput, x, gradWeight } = arrays;
+  if (x.gpu.kernelClass === "shared") return weightGradientShared(arrays, sizes, total);
   const parts = weightParts(gradOutput, x, sizes);
-  const [splits, , columns] = parts.shape as [number, number, number, number];
-  const inQuads = Math.ceil(inChannels / 4);
-  const taps = tapRows * tapColumns;
-  dispatch(
-    totalWeightKernel,
-    { parts, gradWeight },
-    { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
-    gridFor(outChannels * columns, WORKGROUP_SIZE),
-  );
+  total(parts, gradWeight);
   parts.release();
 }
 
 /** Parts of the gradient, [splits, O, taps · input quads, 4], to be added over the splits. */
-function weightPartsDirect(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
+function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
   const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
   const columns = tapRows * tapColumns * inQuads;

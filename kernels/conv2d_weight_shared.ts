@@ -3,7 +3,15 @@
 import { conv2dFlops, type Conv2dSizes } from "./conv2d_shape.ts";
 import source from "./conv2d_weight_shared.wgsl" with { type: "text" };
 import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
-import { byTiles, ENOUGH_THREADS, fittingTile, SHARED_TILES, tileCount } from "./shared_tiles.ts";
+import {
+  byTiles,
+  ENOUGH_THREADS,
+  fittingTile,
+  SHARED_TILES,
+  type SharedTile,
+  tileCount,
+  TILES_BY_NAME,
+} from "./shared_tiles.ts";
 
 /** The fewest positions that a workgroup sums, as every split is written and read once more. */
 const SHORTEST_SPLIT = 256;
@@ -38,29 +46,64 @@ const kernels = new Map(SHARED_TILES.map((tile) => [
   }),
 ]));
 
+/** Arrays of a weight gradient. */
+export interface WeightGradientArrays {
+  /** Pixel-major, [N, 1, H'·W', O up to a multiple of 4]. */
+  readonly gradOutput: GpuArray;
+  /** Pixel-major, [N, 1, H·W, C up to a multiple of 4]. */
+  readonly x: GpuArray;
+  /** Output, [O, C, rows, columns]. */
+  readonly gradWeight: GpuArray;
+}
+
 /**
- * Parts of the gradient to a convolution's weight.
+ * `weightGradient` of conv2d_weight.ts in the shared class.
  *
- * @param gradOutput Pixel-major, [N, 1, H'·W', O up to a multiple of 4].
- * @param x Pixel-major, [N, 1, H·W, C up to a multiple of 4].
- * @returns [splits, O, taps · input quads, 4], to be added over the splits.
+ * @param total Adds the parts, [splits, O, taps · input quads, 4], into the gradient.
  */
-export function weightPartsShared(
-  gradOutput: GpuArray,
-  x: GpuArray,
+export function weightGradientShared(
+  arrays: WeightGradientArrays,
   sizes: Conv2dSizes,
-): GpuArray {
+  total: (parts: GpuArray, gradWeight: GpuArray) => void,
+): void {
+  const { gradOutput, x, gradWeight } = arrays;
+  const { columns, mostSplits } = extentOf(x, sizes);
+  const run = (tile: SharedTile, { gradOutput, x, gradWeight }: WeightGradientArrays) => {
+    const parts = weightParts(tile, gradOutput, x, sizes);
+    total(parts, gradWeight);
+    parts.release();
+  };
+  const tile = x.gpu.choices.choose({
+    key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
+    candidates: TILES_BY_NAME,
+    expected: fittingTile(sizes.outChannels, columns * 4, mostSplits).name,
+    arrays: [gradOutput, x, gradWeight],
+    run: (tile, [gradOutput, x, gradWeight]) => run(tile, { gradOutput, x, gradWeight }),
+  });
+  run(tile, arrays);
+}
+
+function extentOf({ gpu }: GpuArray, sizes: Conv2dSizes) {
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
   const columns = tapRows * tapColumns * inQuads;
   const positions = images * outHeight * outWidth;
-  // Splits are to fill the adapter, so the tile may be large where the sum is long.
-  const longest = Math.ceil(positions / SHORTEST_SPLIT);
-  const most = Math.max(1, Math.floor(x.gpu.maxBindingBytes / (outChannels * columns * 16)));
-  const tile = fittingTile(outChannels, columns * 4, Math.min(longest, most));
+  const fitting = Math.max(1, Math.floor(gpu.maxBindingBytes / (outChannels * columns * 16)));
+  const mostSplits = Math.min(fitting, Math.ceil(positions / SHORTEST_SPLIT));
+  return { inQuads, columns, positions, mostSplits };
+}
+
+function weightParts(
+  tile: SharedTile,
+  gradOutput: GpuArray,
+  x: GpuArray,
+  sizes: Conv2dSizes,
+): GpuArray {
+  const { outChannels } = sizes;
+  const { inQuads, columns, positions, mostSplits } = extentOf(x, sizes);
   const tilesOfSplit = tileCount(tile, outChannels, columns * 4);
   const wanted = Math.ceil(ENOUGH_THREADS / (tilesOfSplit * tile.threads));
-  const positionsPerSplit = Math.ceil(positions / Math.min(wanted, longest, most));
+  const positionsPerSplit = Math.ceil(positions / Math.min(wanted, mostSplits));
   const splits = Math.ceil(positions / positionsPerSplit);
   const parts = x.gpu.empty([splits, outChannels, columns, 4], "parts of a weight gradient");
   const tiles = tilesOfSplit * splits;

@@ -3,7 +3,14 @@
 import type { MultiplyArrays, MultiplySizes } from "./matmul.ts";
 import source from "./matmul_shared.wgsl" with { type: "text" };
 import { defineKernel, dispatch } from "./runtime/mod.ts";
-import { byTiles, fittingTile, SHARED_TILES, tileCount } from "./shared_tiles.ts";
+import {
+  byTiles,
+  fittingTile,
+  SHARED_TILES,
+  type SharedTile,
+  tileCount,
+  TILES_BY_NAME,
+} from "./shared_tiles.ts";
 
 const kernels = new Map(SHARED_TILES.map((tile) => [
   tile,
@@ -29,19 +36,37 @@ const kernels = new Map(SHARED_TILES.map((tile) => [
 ]));
 
 /** `multiply` of matmul.ts in the shared class. */
-export function multiplyShared(
+export function multiplyShared(arrays: MultiplyArrays, sizes: MultiplySizes): void {
+  const { left, right, c } = arrays;
+  const { rows, depth } = sizes;
+  const { spans, span } = spansOf(sizes);
+  const tile = c.gpu.choices.choose({
+    key: `matmul_shared ${rows}×${depth}×${span}, ${spans} times`,
+    candidates: TILES_BY_NAME,
+    expected: fittingTile(rows, span, spans).name,
+    arrays: [left, right, c],
+    run: (tile, [left, right, c]) => multiplyTiles(tile, { left, right, bias: null, c }, sizes),
+  });
+  multiplyTiles(tile, arrays, sizes);
+}
+
+/** Columns that share a left operand, and how many times there are as many. */
+function spansOf({ batch, columns, leftPerBatch }: MultiplySizes): { spans: number; span: number } {
+  return leftPerBatch ? { spans: batch, span: columns } : { spans: 1, span: batch * columns };
+}
+
+function multiplyTiles(
+  tile: SharedTile,
   { left, right, bias, c }: MultiplyArrays,
-  { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
+  sizes: MultiplySizes,
 ): void {
-  const spans = leftPerBatch ? batch : 1;
-  const span = batch / spans * columns;
-  const tile = fittingTile(rows, span, spans);
-  const kernel = kernels.get(tile)!;
+  const { batch, rows, depth, columns, leftPerBatch = false } = sizes;
+  const { spans, span } = spansOf(sizes);
   const tiles = tileCount(tile, rows, span, spans);
   const flops = 2 * batch * rows * columns * depth;
   byTiles(tile, tiles, depth, (firstTile, endTile, grid) =>
     dispatch(
-      kernel,
+      kernels.get(tile)!,
       { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
       {
         rows,

@@ -43,6 +43,11 @@ function sharedTile(
   };
 }
 
+/** The tiles by name, for `gpu.choices`. */
+export const TILES_BY_NAME: ReadonlyMap<string, SharedTile> = new Map(
+  SHARED_TILES.map((tile) => [tile.name, tile]),
+);
+
 /** Invocations that fill a large adapter: 128 cores of 256 each. */
 export const ENOUGH_THREADS = 2 ** 15;
 

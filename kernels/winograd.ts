@@ -2,7 +2,14 @@
 
 import { multiply } from "./matmul.ts";
 import { type Conv2dSizes, SCRATCH_BYTES } from "./conv2d_shape.ts";
-import { defineKernel, dispatch, type Gpu, type GpuArray, gridFor } from "./runtime/mod.ts";
+import {
+  defineKernel,
+  dispatch,
+  type Gpu,
+  type GpuArray,
+  gridFor,
+  type Problem,
+} from "./runtime/mod.ts";
 import source from "./winograd.wgsl" with { type: "text" };
 
 const WORKGROUP_SIZE = 64;
@@ -12,8 +19,11 @@ const PLACES = 16;
 const TILE_STEP = 16;
 /** Invocations of the product for a weight gradient worth having. */
 const ENOUGH_PRODUCTS = 1024;
-/** Cost of transforming one element at 16 places, in products at one; measured. */
-const TRANSFORM_COST = 18;
+/**
+ * Cost of transforming one element at 16 places, in products at one: measured on a software adapter, and for
+ * GPUs reckoned from 128 bytes to move an element and some eight products in the time of a byte.
+ */
+const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
 /** Cost of a product for a weight gradient, in those of the direct kernel; measured. */
 const WEIGHT_COST = 1.3;
 
@@ -130,23 +140,47 @@ function tileCounts({ height, width, dilation }: Plane): { tileRows: number; til
   return { tileRows: along(height), tileColumns: along(width) };
 }
 
+/** Whether Winograd's algorithm can compute the convolution and its gradients. */
+function winogradFits(gpu: Gpu, sizes: Conv2dSizes): boolean {
+  const { tapRows, tapColumns, stride, padding, dilation } = sizes;
+  if (tapRows !== 3 || tapColumns !== 3 || stride !== 1 || padding !== dilation) return false;
+  const { inChannels, outChannels, inHeight: height, inWidth: width } = sizes;
+  const { tileRows, tileColumns } = tileCounts({ height, width, dilation });
+  const channels = Math.ceil(Math.max(inChannels, outChannels) / 16) * 16;
+  // Of channels × tiles and channels × channels.
+  const most = Math.max(tileRows * tileColumns + TILE_STEP, channels);
+  return PLACES * channels * most * 4 <= gpu.maxBindingBytes;
+}
+
+/** Whether to take Winograd's algorithm, as a part of a problem for `gpu.choices`. */
+export function winogradChoice(
+  gpu: Gpu,
+  sizes: Conv2dSizes,
+  what: "image" | "weight",
+): Pick<Problem<boolean>, "candidates" | "expected"> {
+  return {
+    candidates: winogradFits(gpu, sizes) ? BOTH_WAYS : ONE_WAY,
+    expected: winogradPays(gpu, sizes, what) ? "winograd" : "direct",
+  };
+}
+
+const ONE_WAY: ReadonlyMap<string, boolean> = new Map([["direct", false]]);
+const BOTH_WAYS: ReadonlyMap<string, boolean> = new Map([["direct", false], ["winograd", true]]);
+
 /**
  * Whether Winograd's algorithm can compute the convolution or one of its gradients, and is expected to
  * be faster than the direct kernels: it saves 20 of 36 products, but transforms every channel, rounds
  * each lattice up to whole tiles, and cannot skip the taps of a large dilation that fall outside.
  */
 export function winogradPays(gpu: Gpu, sizes: Conv2dSizes, what: "image" | "weight"): boolean {
-  const { tapRows, tapColumns, stride, padding, dilation } = sizes;
-  if (tapRows !== 3 || tapColumns !== 3 || stride !== 1 || padding !== dilation) return false;
-  const { inChannels, outChannels, inHeight: height, inWidth: width } = sizes;
+  if (!winogradFits(gpu, sizes)) return false;
+  const { inChannels, outChannels, inHeight: height, inWidth: width, dilation } = sizes;
   const { tileRows, tileColumns } = tileCounts({ height, width, dilation });
   const tiles = tileRows * tileColumns;
-  const channels = Math.ceil(Math.max(inChannels, outChannels) / 16) * 16;
-  const most = Math.max(tiles + TILE_STEP, channels); // of channels × tiles, channels × channels
-  if (PLACES * channels * most * 4 > gpu.maxBindingBytes) return false;
   const used = (length: number) => (length + 2 * Math.max(0, length - dilation)) / 3;
   const direct = 9 * used(height) * (what === "image" ? width : used(width) / WEIGHT_COST);
-  const transforms = TRANSFORM_COST / inChannels + TRANSFORM_COST / outChannels;
+  const cost = TRANSFORM_COST[gpu.kernelClass];
+  const transforms = cost / inChannels + cost / outChannels;
   return PLACES * tiles * (1 + transforms) < direct;
 }
 

@@ -1,6 +1,7 @@
 // The device: adapter choice, limits, memory, pipelines, errors.
 
 import { type AnyArray, type DType, GpuArray } from "./array.ts";
+import { Choices } from "./choices.ts";
 import type { Kernel } from "./kernel.ts";
 import { checkDispatch, PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
@@ -22,6 +23,11 @@ export interface GpuOptions {
   readonly memoryBudget?: number | undefined;
   /** Whether to time every kernel by timestamp queries; slower. */
   readonly profile?: boolean | undefined;
+  /**
+   * Whether `tune` may time the ways of computing what is run, and choose; without it, results keep
+   * their bits from run to run.
+   */
+  readonly autotune?: boolean | undefined;
   /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
   readonly maxBindingBytes?: number | undefined;
   /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */
@@ -75,16 +81,18 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
         "neither fast nor checked: install a Vulkan driver, or set DENO_WEBGPU_BACKEND=vulkan to see why it is not found",
     );
   }
-  if (options.profile && !adapter.features.has("timestamp-query")) {
+  const timestamps = options.profile || options.autotune;
+  if (timestamps && !adapter.features.has("timestamp-query")) {
     throw new Error(
-      `Cannot profile on "${adapter.info.description}" as it has no timestamp queries`,
+      `Cannot ${options.profile ? "profile" : "autotune"} on "${adapter.info.description}" as it ` +
+        "has no timestamp queries",
     );
   }
   const requiredLimits: Record<string, number> = {};
   for (const limit of WANTED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
   const device = await adapter.requestDevice({
     requiredLimits,
-    requiredFeatures: options.profile ? ["timestamp-query"] : [],
+    requiredFeatures: timestamps ? ["timestamp-query"] : [],
   });
   return new Gpu(device, {
     description: adapter.info.description,
@@ -113,6 +121,8 @@ export class Gpu {
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
   readonly offsetAlignment: number;
+  /** Which of several ways launchers take. */
+  readonly choices: Choices;
   /** Times of kernels, when opened with `profile`. */
   readonly profiler: Profiler | undefined;
   /**
@@ -150,6 +160,7 @@ export class Gpu {
     this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
     this.#guardBytes = options.guardBytes ?? 0;
     this.profiler = options.profile ? new Profiler(device) : undefined;
+    this.choices = new Choices(options.autotune ? new Profiler(device) : undefined);
     this.queue = new CommandQueue(device, {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,

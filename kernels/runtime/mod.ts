@@ -4,6 +4,7 @@
  * @module
  */
 export { type AnyArray, type DType, GpuArray, type HostArray } from "./array.ts";
+export { Choices, type ChoiceTable, type Problem, tune } from "./choices.ts";
 export { type AdapterDescription, Gpu, type GpuOptions, type KernelClass, openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,

@@ -35,11 +35,12 @@ const MAX_BIND_GROUPS = 8192;
 /** Records dispatches and copies, and submits them in order. */
 export class CommandQueue {
   readonly #device: GPUDevice;
-  readonly #profiler: Profiler | undefined;
   readonly #slots: GPUBuffer;
   readonly #slotBytes = new ArrayBuffer(SLOTS * SLOT_BYTES);
   readonly #slotData = new DataView(this.#slotBytes);
   readonly #paramsGroup: GPUBindGroup;
+  /** Times every dispatch, where there is one; set between submits. */
+  profiler: Profiler | undefined;
   /** Layout of group 1, shared by all kernels. */
   readonly paramsLayout: GPUBindGroupLayout;
   readonly #bindGroups = new Map<string, GPUBindGroup>();
@@ -56,7 +57,7 @@ export class CommandQueue {
   /** `guardBytes` are bound behind every array, so that kernels could reach them. */
   constructor(device: GPUDevice, options: { profiler?: Profiler | undefined; guardBytes: number }) {
     this.#device = device;
-    this.#profiler = options.profiler;
+    this.profiler = options.profiler;
     this.#guardBytes = options.guardBytes;
     this.#slots = device.createBuffer({
       label: "kernel parameters",
@@ -101,9 +102,9 @@ export class CommandQueue {
     });
     const encoder = this.#open();
     let pass: GPUComputePassEncoder;
-    if (this.#profiler) {
+    if (this.profiler) {
       const bytes = arrays.reduce((sum, array) => sum + array.byteLength, 0);
-      const timestampWrites = this.#profiler.begin({ ...profile, bytes });
+      const timestampWrites = this.profiler.begin({ ...profile, bytes });
       pass = encoder.beginComputePass({ timestampWrites });
     } else {
       pass = this.#pass ??= encoder.beginComputePass();
@@ -112,9 +113,9 @@ export class CommandQueue {
     pass.setBindGroup(0, group);
     pass.setBindGroup(1, this.#paramsGroup, [offset]);
     pass.dispatchWorkgroups(...grid);
-    if (this.#profiler) {
+    if (this.profiler) {
       pass.end();
-      if (this.#profiler.full) this.flush();
+      if (this.profiler.full) this.flush();
     }
     for (const array of arrays) array.storage.lastSerial = this.serial;
     this.dispatches++;
@@ -174,7 +175,7 @@ export class CommandQueue {
   flush(): void {
     this.#endPass();
     if (!this.#encoder) return;
-    const resolved = this.#profiler?.resolve(this.#encoder);
+    const resolved = this.profiler?.resolve(this.#encoder);
     const commands = this.#encoder.finish();
     this.#encoder = undefined;
     if (this.#usedSlots > 0) {

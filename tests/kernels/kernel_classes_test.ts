@@ -1,0 +1,126 @@
+// The two classes of kernels, and the choice among the tiles of one of them.
+
+import { strict as assert } from "node:assert";
+import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
+import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
+import { matmul } from "../../kernels/matmul.ts";
+import { type Gpu, type GpuArray, openGpu, type Shape, tune } from "../../kernels/runtime/mod.ts";
+import { SHARED_TILES } from "../../kernels/shared_tiles.ts";
+import { assertAllClose, randomNd, seededRandom } from "../_check.ts";
+import { guardedGpu } from "../_device.ts";
+
+/** Larger than the largest tile along both axes, and no multiple of any. */
+const PRODUCT = [133, 37, 141] as const;
+const CONVOLUTIONS = [
+  {
+    name: "strided",
+    x: [2, 5, 11, 13],
+    outputs: 70,
+    kernel: 3,
+    stride: 2,
+    padding: 1,
+    dilation: 1,
+  },
+  {
+    name: "dilated",
+    x: [1, 9, 17, 9],
+    outputs: 133,
+    kernel: 3,
+    stride: 1,
+    padding: 7,
+    dilation: 7,
+  },
+  {
+    name: "pointwise",
+    x: [3, 20, 7, 7],
+    outputs: 9,
+    kernel: 1,
+    stride: 1,
+    padding: 0,
+    dilation: 1,
+  },
+] as const;
+
+/** Random numbers, the same on every device. */
+function upload(gpu: Gpu, shape: Shape, seed: number): GpuArray {
+  const { data } = randomNd(shape, seededRandom(seed));
+  return gpu.upload(Float32Array.from(data), shape, "operand");
+}
+
+/** Reads and releases. */
+async function take(array: GpuArray): Promise<Float32Array> {
+  using own = array;
+  return await own.read();
+}
+
+async function product(gpu: Gpu): Promise<Float32Array> {
+  const [rows, depth, columns] = PRODUCT;
+  using a = upload(gpu, [rows, depth], 1);
+  using b = upload(gpu, [depth, columns], 2);
+  return await take(matmul(a, b));
+}
+
+/** Output, gradient of the input, gradient of the weight. */
+async function convolution(
+  gpu: Gpu,
+  { x: shape, outputs, kernel, ...geometry }: (typeof CONVOLUTIONS)[number],
+): Promise<Float32Array[]> {
+  using x = upload(gpu, shape, 1);
+  using weight = upload(gpu, [outputs, shape[1], kernel, kernel], 2);
+  using bias = upload(gpu, [outputs], 3);
+  using y = conv2dForward(x, weight, bias, geometry);
+  using gradOutput = upload(gpu, y.shape, 4);
+  const gradInput = conv2dInputGradient(gradOutput, weight, shape, geometry);
+  const needs = { weight: true, bias: false };
+  const gradients = conv2dParameterGradients(gradOutput, x, weight.shape, geometry, needs);
+  return [await y.read(), await take(gradInput), await take(gradients.weight!)];
+}
+
+Deno.test("matmul has the same bits in both classes of kernels", async () => {
+  const [direct, shared] = [await guardedGpu("direct"), await guardedGpu("shared")];
+  assert.deepEqual(await product(shared), await product(direct));
+});
+
+for (const geometry of CONVOLUTIONS) {
+  Deno.test(`a ${geometry.name} convolution has the same bits in both classes of kernels`, async () => {
+    const [y, gradInput, gradWeight] = await convolution(await guardedGpu("shared"), geometry);
+    const direct = await convolution(await guardedGpu("direct"), geometry);
+    assert.deepEqual(y, direct[0]);
+    assert.deepEqual(gradInput, direct[1]);
+    // Sums over positions are split in other places, as GPUs need more workgroups than CPUs have threads.
+    assertAllClose("gradient of the weight", gradWeight!, direct[2]!);
+  });
+}
+
+Deno.test("tune chooses a candidate of every problem that was run, and every tile has the same bits", async () => {
+  using gpu = await openGpu({ kernels: "shared", autotune: true, guardBytes: 256 });
+  const before = gpu.memory.live;
+  const expected = [await product(gpu), ...await convolution(gpu, CONVOLUTIONS[1])];
+  const made = await tune(gpu);
+  const { table } = gpu.choices;
+  assert.equal(Object.keys(table).length, made);
+  assert.equal(await tune(gpu), 0, "what is chosen is not timed again");
+  const tiles = SHARED_TILES.map(({ name }) => name);
+  const shared = Object.keys(table).filter((key) => /^(matmul|conv2d)_shared/.test(key));
+  assert.ok(shared.length >= 4, `only ${shared} were noted`);
+  for (const key of shared) assert.ok(tiles.includes(table[key]!), `${key}: ${table[key]}`);
+  for (const tile of tiles) {
+    gpu.choices.add(Object.fromEntries(shared.map((key) => [key, tile])));
+    const [c, y, gradInput, gradWeight] = [
+      await product(gpu),
+      ...await convolution(gpu, CONVOLUTIONS[1]),
+    ];
+    assert.deepEqual(c, expected[0], tile);
+    assert.deepEqual(y, expected[1], tile);
+    assert.deepEqual(gradInput, expected[2], tile);
+    assertAllClose(`gradient of the weight in tiles of ${tile}`, gradWeight!, expected[3]!);
+  }
+  assert.equal(gpu.memory.live, before);
+});
+
+Deno.test("nothing is tuned on a device that was not opened for it", async () => {
+  const gpu = await guardedGpu("shared");
+  await product(gpu);
+  assert.equal(await tune(gpu), 0);
+  assert.deepEqual(gpu.choices.table, {});
+});
