@@ -2,23 +2,38 @@
 
 import type { Gpu, GpuOptions } from "../kernels/runtime/mod.ts";
 
-/** What the commands' device options give. */
-export interface DeviceFlags {
+/** What the commands' device options stand for. */
+export interface DeviceOptions {
   memoryBudget?: number | undefined;
   profile?: boolean | undefined;
   kernels?: GpuOptions["kernels"];
+  /** Path of the file that remembers what was tuned. */
+  autotune?: string | undefined;
 }
 
 /** Opens the GPU, gives it to `use`, prints the profile if wanted, and closes it whatever happens. */
 export async function withGpu<T>(
-  { memoryBudget, profile, kernels }: DeviceFlags,
+  { memoryBudget, profile, kernels, autotune }: DeviceOptions,
   report: (text: string) => void,
   use: (gpu: Gpu) => Promise<T>,
 ): Promise<T> {
   const { openGpu } = await import("../kernels/runtime/mod.ts");
-  const gpu = await openGpu({ memoryBudget, profile, kernels });
+  const gpu = await openGpu({
+    memoryBudget,
+    profile,
+    kernels,
+    autotune: autotune !== undefined,
+  });
   try {
+    if (autotune !== undefined) {
+      const { loadChoices } = await import("./autotune.ts");
+      loadChoices(gpu, autotune);
+    }
     const result = await use(gpu);
+    if (autotune !== undefined) {
+      const { saveChoices } = await import("./autotune.ts");
+      saveChoices(gpu, autotune);
+    }
     if (gpu.profiler) {
       const { formatProfile } = await import("./profile.ts");
       report(formatProfile(await gpu.profiler.report()));

@@ -1,9 +1,9 @@
 // `train`: flags and a config file to a RunConfig, then the run.
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig, StageName } from "../train/config.ts";
-import type { DeviceFlags } from "./device.ts";
+import type { DeviceOptions } from "./device.ts";
 import {
   LAYOUTS,
   parseBytes,
@@ -31,7 +31,8 @@ const STAGES = [
 ] as const;
 
 /** The flags of `train`, as commander gives them. */
-export interface TrainFlags extends DeviceFlags {
+export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
+  autotune?: string | true | undefined;
   preset?: typeof PRESETS[number] | undefined;
   config?: string | undefined;
   source?: string | undefined;
@@ -137,6 +138,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "learn a step's batch in n parts, one after the other: the same losses and gradients,\nbut batch norms see a part only (default: 1)",
       parseCount,
     )
+    .option(
+      "--autotune [file]",
+      "time the ways of computing each convolution once and take the fastest: other last bits\n(default file: autotune.json beside the run folder)",
+    )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
     .option("--json", "print the result as JSON; progress goes to standard error")
@@ -234,7 +239,7 @@ function defaultFolder(preset: string, now: Date): string {
 async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
   const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
-  const free = ["resume", "json", "profile", "memoryBudget", "kernels"];
+  const free = ["resume", "json", "profile", "memoryBudget", "kernels", "autotune"];
   const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
   if (fixed !== undefined) {
     const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -253,6 +258,9 @@ async function train(flags: TrainFlags): Promise<number> {
   const config = flags.resume === undefined
     ? await resolveConfig(flags, new Date())
     : await resumedConfig(flags, flags.resume);
+  const autotune = flags.autotune === true
+    ? join(dirname(config.out), "autotune.json")
+    : flags.autotune;
   const { classTable, openProgress, screen } = await import("./progress.ts");
   const { withGpu } = await import("./device.ts");
   const { StopSignals } = await import("./signals.ts");
@@ -261,7 +269,7 @@ async function train(flags: TrainFlags): Promise<number> {
   using stop = new StopSignals((text) => progress.message(text), "step");
   try {
     const result = await stop.guard(() =>
-      withGpu(flags, (text) => progress.message(text), (gpu) => {
+      withGpu({ ...flags, autotune }, (text) => progress.message(text), (gpu) => {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
         return flags.resume === undefined
           ? runTraining(config, gpu, progress, stop.signal)

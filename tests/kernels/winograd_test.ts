@@ -102,18 +102,24 @@ Deno.test("Winograd takes fewer images at once where their transforms exceed a b
 Deno.test("conv2d uses Winograd where it pays, with all gradients", async () => {
   const [x, weight] = [[2, 48, 4, 4], [48, 48, 3, 3]];
   const geometry = { padding: 1 };
-  const gpu = await guardedGpu();
+  const gpu = await guardedGpu("direct");
   const sizes = conv2dSizes(x, weight, { stride: 1, padding: 1, dilation: 1 });
   assert.ok(winogradPays(gpu, sizes, "image"));
   await checkOp(
     (x, weight, bias) => conv2d(x!, weight!, bias!, geometry),
     (x, weight, bias) => reference.conv2d(x!, weight!, bias!, geometry),
-    { shapes: [x, weight, [48]], narrow: 2 ** 18, atol: 2e-5, gradAtol: 3e-4 },
+    {
+      shapes: [x, weight, [48]],
+      narrow: 2 ** 18,
+      atol: 2e-5,
+      gradAtol: 3e-4,
+      kernels: "direct",
+    },
   );
 });
 
 Deno.test("Winograd stays out of what it cannot do and of what it does slowly", async () => {
-  const gpu = await guardedGpu();
+  const gpu = await guardedGpu("direct");
   const pays = (x: number[], kernel: number, stride: number, padding: number, dilation: number) =>
     winogradPays(
       gpu,
