@@ -2,16 +2,30 @@
 
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Module } from "../../nn/module.ts";
+import { PrototypeBank } from "../../train/prototypes.ts";
 import { releaseBatch } from "../../train/stages/batch.ts";
+import { Denoise, type DenoiseBatch } from "../../train/stages/denoise.ts";
 import type { Stage } from "../../train/stages/stage.ts";
-import type { Summary } from "../goldens/fill.ts";
+import { Fill, type Summary } from "../goldens/fill.ts";
 import { assertNear, assertSummary } from "../goldens/golden.ts";
-import { arraysIn, type Case, readAll, type Row, type Rows, take, type Values } from "./_stages.ts";
+import {
+  arraysIn,
+  type Case,
+  denoiseBatches,
+  type DenoiseCase,
+  golden,
+  readAll,
+  type Row,
+  type Rows,
+  type Shapes,
+  take,
+  type Values,
+} from "./_stages.ts";
 
 const LOSS = 1e-4;
-/** Of prototypes. */
-export const PROTOTYPES = 1e-5;
+const PROTOTYPES = 1e-5;
 /** Of parameters after the steps, and of running statistics. */
 const VALUE = 1e-4;
 /**
@@ -89,4 +103,42 @@ export async function runSteps<B>(
     }
   }
   for (const batch of batches) releaseBatch(batch);
+}
+
+/** Makes the steps of a case of stage 1, and compares all that they change with the golden. */
+export async function assertDenoise(
+  gpu: Gpu,
+  { network, encoder }: { readonly network: DeepLab; readonly encoder: DeepLab },
+  testCase: DenoiseCase,
+  shapes: Shapes = golden,
+): Promise<void> {
+  const { salt, options, ...expected } = testCase;
+  const fill = new Fill(salt);
+  const starts = [await startOf(network), await startOf(encoder)] as const;
+  const { classes, headChannels: channels } = shapes.network;
+  const bank = new PrototypeBank(gpu, { classes, channels });
+  gpu.write(bank.prototypes, fill.signed("prototypes", classes * channels));
+  const prototypes = await bank.prototypes.read();
+  using stage = new Denoise(network, encoder, bank, { ...options, seed: 0 });
+  const batches = denoiseBatches(gpu, fill, testCase, shapes);
+
+  const [{ target }] = batches as [DenoiseBatch];
+  const denoised = stage.denoise(target.weak, target.softLabels);
+  const digits = Array.from(await denoised.read(), (label) => label === 255 ? "." : label);
+  assert.equal(digits.join(""), expected.denoised, "denoised labels");
+  denoised.release();
+
+  await runSteps(gpu, stage, batches, expected.losses);
+  await assertUpdated(starts[0], expected.network);
+  await assertUpdated(starts[1], expected.encoder);
+  await assertStatistics(network, expected.statistics);
+  await assertStatistics(encoder, expected.statistics); // copied, not averaged
+  const found = await bank.prototypes.read();
+  assertNear("prototypes", found, expected.prototypes, PROTOTYPES);
+  assertNear(
+    "what was added to the prototypes",
+    found.map((value, index) => value - (prototypes[index] as number)),
+    expected.prototypes.map((value, index) => value - (prototypes[index] as number)),
+    5e-3, // with the published decay a change is a ten-thousandth of the value
+  );
 }
