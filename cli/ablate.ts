@@ -2,7 +2,14 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { PRESETS, RECIPES, resolveConfig, type TrainFlags } from "./train.ts";
-import { parseBytes, parseCount, parseKernels, parseName, parseSeeds } from "./values.ts";
+import {
+  parseAnother,
+  parseBytes,
+  parseCount,
+  parseKernels,
+  parseName,
+  parseSeeds,
+} from "./values.ts";
 
 /** The names of the grids, as `train/ablation/grids.ts` has them: not imported, as it takes time to load. */
 export const GRIDS = ["table3", "labels", "decay", "views", "students"] as const;
@@ -43,7 +50,8 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .option("--recipe <name>", "where paper and released code disagree", parseName(RECIPES))
     .option(
       "--config <file>",
-      "JSON file with any keys of a run's configuration, such as your data",
+      "JSON or TypeScript file with any keys of a run's configuration, such as your data",
+      parseAnother,
     )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--out <dir>", "folder of runs and tables (default: runs/ablation-PRESET)")

@@ -6,6 +6,7 @@ import type { RunConfig, StageName } from "../train/config.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
   LAYOUTS,
+  parseAnother,
   parseBytes,
   parseCount,
   parseKernels,
@@ -34,7 +35,7 @@ const STAGES = [
 export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   autotune?: string | true | undefined;
   preset?: typeof PRESETS[number] | undefined;
-  config?: string | undefined;
+  config?: string[] | undefined;
   source?: string | undefined;
   sourceLayout?: typeof LAYOUTS[number] | undefined;
   target?: string | undefined;
@@ -94,7 +95,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "where paper and released code disagree, follow the paper or the official code\n(default: the preset's choices)",
       parseName(RECIPES),
     )
-    .option("--config <file>", "JSON file with any keys of the run's configuration; flags win")
+    .option(
+      "--config <file>",
+      "JSON or TypeScript file with any keys of the run's configuration; a later one wins,\nand flags win over all",
+      parseAnother,
+    )
     .option(
       "--stages <names>",
       "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle\n(default: the first six)",
@@ -158,6 +163,7 @@ Examples:
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
   ./run train --stages oracle        what training on the target's own labels would reach
   ./run train --config runs/first/config.json --out runs/again
+  ./run train --config experiments/gta5_to_cityscapes.json --config experiments/one_gpu.json
   ./run train --resume runs/first    after Ctrl+C, a crash or a power cut
   ./run train --until stage1 --out runs/one
   ./run train --from selfsup --base runs/one --out runs/two`,
@@ -165,11 +171,12 @@ Examples:
     .action(async (flags) => finish(await train(flags)));
 }
 
-/** The configuration that flags stand for: preset, then recipe, config file and flags. */
+/** The configuration that flags stand for: preset, then recipe, config files and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
   const {
     cutPipeline,
+    loadConfigFile,
     mergeConfig,
     presetConfig,
     readConfigFile,
@@ -179,14 +186,15 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
   } = await import("../train/config.ts");
   const name = flags.preset ?? "default";
   const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
-  const file = flags.config === undefined
-    ? []
-    : [{ values: readConfigFile(flags.config), from: `config file ${flags.config}` }];
+  const files = await Promise.all((flags.config ?? []).map(async (path) => ({
+    values: await loadConfigFile(path),
+    from: `config file ${path}`,
+  })));
   const base = flags.base === undefined ? [] : [configOfBase(flags.base, readConfigFile)];
   const recipes = flags.recipe === undefined
     ? []
     : [{ values: recipe(flags.recipe), from: `recipe ${flags.recipe}` }];
-  const merged = mergeConfig(preset, ...base, ...recipes, ...file, {
+  const merged = mergeConfig(preset, ...base, ...recipes, ...files, {
     values: {
       seed: flags.seed,
       select: flags.select,

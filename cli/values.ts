@@ -33,6 +33,11 @@ export function parseBytes(text: string): number {
   return bytes;
 }
 
+/** A flag that may be given several times: its values in their order. */
+export function parseAnother(text: string, before: string[] | undefined): string[] {
+  return [...before ?? [], text];
+}
+
 /** A whole number of at least 1. */
 export function parseCount(text: string): number {
   return parseInteger(text, 1);

@@ -5,6 +5,8 @@
  *
  * @module
  */
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import * as v from "valibot";
 import { DataError, describeFailure } from "./data_error.ts";
 import { type Layout, LAYOUTS } from "./dataset.ts";
@@ -514,6 +516,32 @@ export function readConfigFile(path: string): unknown {
       { cause: error },
     );
   }
+}
+
+/**
+ * Loads a configuration file as {@link readConfigFile}, or runs a TypeScript module whose default export
+ * is such an object.
+ *
+ * @throws {DataError} If the file cannot be read, or is of another kind.
+ */
+export async function loadConfigFile(path: string): Promise<unknown> {
+  if (!path.endsWith(".ts")) return readConfigFile(path);
+  const loaded = await import(pathToFileURL(resolve(path)).href).catch((error) => {
+    throw new DataError(
+      `Cannot run config file ${path} as ${
+        describeFailure(error)
+      }: expected a TypeScript module; ` +
+        `correct the file or its path`,
+      { cause: error },
+    );
+  });
+  if (loaded.default === undefined) {
+    throw new DataError(
+      `Cannot use config file ${path} as it exports no default: expected ` +
+        `export default { seed: 1, data: { batch: 2 } }; add it`,
+    );
+  }
+  return loaded.default;
 }
 
 /**

@@ -155,7 +155,7 @@ Deno.test("flags win over the config file, and the file over the preset", async 
   const path = await Deno.makeTempFile({ suffix: ".json" });
   try {
     await Deno.writeTextFile(path, `{ "seed": 5, "data": { "batch": 2 }, "out": "runs/file" }`);
-    const config = await resolveConfig({ preset: "quick", config: path, seed: 6 }, NOON);
+    const config = await resolveConfig({ preset: "quick", config: [path], seed: 6 }, NOON);
     assert.equal(config.seed, 6);
     assert.equal(config.data.batch, 2);
     assert.equal(config.out, "runs/file");
@@ -169,7 +169,7 @@ Deno.test("one domain may come from the file and the other from a flag", async (
   const path = await Deno.makeTempFile({ suffix: ".json" });
   try {
     await Deno.writeTextFile(path, `{ "data": { "sourceDirectory": "a" } }`);
-    const { data } = await resolveConfig({ config: path, target: "b" }, NOON);
+    const { data } = await resolveConfig({ config: [path], target: "b" }, NOON);
     assert.deepEqual([data.sourceDirectory, data.targetDirectory], ["a", "b"]);
   } finally {
     await Deno.remove(path);
@@ -183,14 +183,14 @@ Deno.test("a run without --out gets a folder of its own by date and time", async
 
 Deno.test("a config file that is missing or no JSON is named", async () => {
   await assert.rejects(
-    resolveConfig({ config: "no/such.json" }, NOON),
+    resolveConfig({ config: ["no/such.json"] }, NOON),
     /^DataError: Cannot read config file no\/such\.json as it does not exist: expected an object/,
   );
   const path = await Deno.makeTempFile({ suffix: ".json" });
   try {
     await Deno.writeTextFile(path, "{ seed: 1 }");
     await assert.rejects(
-      resolveConfig({ config: path }, NOON),
+      resolveConfig({ config: [path] }, NOON),
       /as it is not JSON \(.*\): expected/,
     );
   } finally {
@@ -226,6 +226,32 @@ Deno.test("--stages, --from and --until choose stages, and pre-training is never
     await assert.rejects(
       pipeline({ ...flags, until: "stage1" }),
       /from stage2 until stage1 as the one comes after the other/,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("of several config files a later one wins, and a TypeScript file gives its default export", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [json, module, bare, torn] = ["a.json", "b.ts", "c.ts", "d.ts"].map((name) =>
+      `${folder}/${name}`
+    );
+    await Deno.writeTextFile(json, `{ "seed": 5, "data": { "batch": 2, "flip": 0 } }`);
+    await Deno.writeTextFile(
+      module,
+      `const batch: number = 2 * 3;\nexport default { data: { batch } };`,
+    );
+    await Deno.writeTextFile(bare, "export const data = {};");
+    const { seed, data } = await resolveConfig({ config: [json, module] }, NOON);
+    assert.deepEqual([seed, data.batch, data.flip], [5, 6, 0]);
+    assert.equal((await resolveConfig({ config: [module, json] }, NOON)).data.batch, 2);
+    await assert.rejects(resolveConfig({ config: [bare] }, NOON), /c\.ts as it exports no default/);
+    await Deno.writeTextFile(torn, "export default {");
+    await assert.rejects(
+      resolveConfig({ config: [torn] }, NOON),
+      /^DataError: Cannot run config file .*\.ts as .*: expected a TypeScript module/,
     );
   } finally {
     await Deno.remove(folder, { recursive: true });
