@@ -161,6 +161,11 @@ export interface Stage1Config extends StageConfig {
   emaDecay: number;
   /** What the momentum encoder's batch norms use: the batch (official) or running statistics. */
   encoderStatistics: "batch" | "running";
+  /**
+   * What the network's batch norms know: the statistics of both domains, or of the target alone. The
+   * warm-up model's are then estimated anew on the target images (AdaBN, Li et al., 2016).
+   */
+  statistics: "both" | "target";
   /** Whether structure loss and regulariser are means over pixels (paper), or over classes too. */
   normalisation: Variant;
   /** Prototypes start from a mean over pixels (paper), or over the class means of images. */
@@ -423,6 +428,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       prototypeDecay: share,
       emaDecay: share,
       encoderStatistics: oneOf(["batch", "running"]),
+      statistics: oneOf(["both", "target"]),
       normalisation: oneOf(VARIANTS),
       prototypeStart: oneOf(VARIANTS),
       prototypeUpdate: oneOf(VARIANTS),

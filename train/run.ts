@@ -346,12 +346,15 @@ function indexOf({ data }: Run, name: string): number {
   return data.target.items.findIndex((item) => item.name === name);
 }
 
-function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
+async function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
   const images = data.target.items.length;
   observer.message(`stage1: soft labels and prototypes of ${images} target images`);
   const { longSide } = config.data;
   const variants = prototypeVariants(config);
-  return labelTarget(network, data.target, folder.softLabelPath, longSide, signal, variants);
+  if (config.stages.stage1.statistics === "target") {
+    await estimateStatistics(network, data.target, longSide, signal);
+  }
+  return await labelTarget(network, data.target, folder.softLabelPath, longSide, signal, variants);
 }
 
 function prototypeVariants({ stages: { stage1 } }: RunConfig) {

@@ -52,6 +52,11 @@ export interface DenoiseOptions extends OptimizerOptions, TargetLabelOptions {
    * code does, or the student's running ones, which mix both domains. It never has dropout here.
    */
   readonly encoderStatistics: "batch" | "running";
+  /**
+   * Whose images move the running statistics of the network's batch norms, which evaluation uses: both
+   * domains' (default), or the target's alone, which is what the network is for.
+   */
+  readonly statistics?: "both" | "target";
   /** Whether structure loss and regulariser are means over pixels (paper), or over classes too (official). */
   readonly normalisation: Variant;
   /**
@@ -147,7 +152,8 @@ export class Denoise implements Stage<DenoiseBatch> {
    */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const sourceTerm = this.#trainer.learnSource(source);
+    const tracks = this.#options.statistics !== "target";
+    const sourceTerm = this.#trainer.learnSource(source, { tracks });
     const teaching = this.#teach(target);
     const targetTerms = this.#learn(target, teaching);
     this.#trainer.update(step);
