@@ -53,6 +53,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   resume?: string | undefined;
   recompute?: boolean | undefined;
   accumulate?: number | undefined;
+  dryRun?: boolean | undefined;
   json?: boolean | undefined;
 }
 
@@ -127,6 +128,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
     .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
+    .option(
+      "--dry-run",
+      "train nothing; show parameters, arithmetic, peak GPU memory and time of every stage",
+    )
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
     .option(
@@ -161,6 +166,7 @@ Examples:
   ./run train
   ./run train --preset quick --seed 1 --out runs/first
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
+  ./run train --preset full --recompute --dry-run
   ./run train --stages oracle        what training on the target's own labels would reach
   ./run train --config runs/first/config.json --out runs/again
   ./run train --config experiments/gta5_to_cityscapes.json --config experiments/one_gpu.json
@@ -221,6 +227,12 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
   const whole = flags.stages && flags.base === undefined ? withPretraining(merged) : merged;
   const config = cutPipeline(whole, flags);
   if (name === "full" && config.data.sourceDirectory === null) {
+    // A plan reads no images: it takes those of the paper's data sets.
+    if (flags.dryRun) {
+      const { sourceLayout, targetLayout } = config.data;
+      Object.assign(config.data, { sourceDirectory: sourceLayout, targetDirectory: targetLayout });
+      return flags.steps === undefined ? config : withSteps(config, flags.steps);
+    }
     throw new DataError(
       "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of " +
         "GPU time: give --source and --target, or leave --preset out",
@@ -247,7 +259,7 @@ function defaultFolder(preset: string, now: Date): string {
 async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
   const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
-  const free = ["resume", "json", "profile", "memoryBudget", "kernels", "autotune"];
+  const free = ["resume", "json", "profile", "memoryBudget", "kernels", "autotune", "dryRun"];
   const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
   if (fixed !== undefined) {
     const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -261,11 +273,22 @@ async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig>
   return { ...mergeConfig(presetConfig("default"), { values, from: path }), out };
 }
 
+/** Prints what the training would take. */
+async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
+  const { withGpu } = await import("./device.ts");
+  const { dryRun, formatDryRun } = await import("./dry_run.ts");
+  const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
+  const found = await withGpu(device, (text) => console.error(text), (gpu) => dryRun(gpu, config));
+  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
+  return 0;
+}
+
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
   const config = flags.resume === undefined
     ? await resolveConfig(flags, new Date())
     : await resumedConfig(flags, flags.resume);
+  if (flags.dryRun) return await showDryRun(flags, config);
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;

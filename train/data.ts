@@ -10,7 +10,7 @@ import {
 } from "./class_set.ts";
 import type { DataConfig } from "./config.ts";
 import { type Dataset, openDataset } from "./dataset.ts";
-import { classesOf, hasLabels, type Layout } from "./layouts.ts";
+import { classesOf, hasLabels } from "./layouts.ts";
 import { missingClassFile } from "./class_file.ts";
 import { writeStreets } from "./streets/mod.ts";
 
@@ -67,9 +67,7 @@ export async function openRunData(
     root: targetDirectory ?? join(streets.directory, "target"),
     layout: config.targetLayout,
   };
-  const [own, classes] = builtIn
-    ? [STREETS_CLASSES, STREETS_CLASSES]
-    : agreedClasses(source, target, config.classes);
+  const [own, classes] = classesOfRun(config);
   const { trainIds } = classes;
   const val = { ...target, split: "val" };
   const isLabelled = hasLabels(val);
@@ -83,15 +81,20 @@ export async function openRunData(
   };
 }
 
-/** The classes of a run in the numbering of the source's labels, and of the target's. */
-function agreedClasses(
-  source: { root: string; layout: Layout },
-  target: { root: string; layout: Layout },
-  wanted: readonly string[] | null,
-): [ClassSet, ClassSet] {
-  const ofSource = classesOf(source.root, source.layout);
-  if (!ofSource) throw missingClassFile(source.root);
-  const ofTarget = classesOf(target.root, target.layout) ?? ofSource; // images alone take any classes
-  const names = runClasses(ofSource, ofTarget, wanted);
+/**
+ * The classes of a run in the numbering of the source's labels, and of the target's. Reads class files,
+ * where data sets have some, and nothing else.
+ *
+ * @throws {DataError} If a class file is missing or the data sets do not agree.
+ */
+export function classesOfRun(config: DataConfig): [source: ClassSet, target: ClassSet] {
+  const { sourceDirectory, targetDirectory, sourceLayout, targetLayout } = config;
+  if (sourceDirectory === null || targetDirectory === null) {
+    return [STREETS_CLASSES, STREETS_CLASSES];
+  }
+  const ofSource = classesOf(sourceDirectory, sourceLayout);
+  if (!ofSource) throw missingClassFile(sourceDirectory);
+  const ofTarget = classesOf(targetDirectory, targetLayout) ?? ofSource; // images alone take any classes
+  const names = runClasses(ofSource, ofTarget, config.classes);
   return [selectClasses(ofSource, names), selectClasses(ofTarget, names)];
 }

@@ -1,0 +1,105 @@
+// `train --dry-run`: what a run would take, as a table.
+
+import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
+import type { RunConfig } from "../train/config.ts";
+import type { TrainingPlan } from "../train/plan.ts";
+import type { Throughput } from "../train/throughput.ts";
+
+/** What `--dry-run` finds out. */
+export interface DryRun {
+  readonly adapter: string;
+  readonly classes: number;
+  readonly plan: TrainingPlan;
+  readonly throughput: Throughput;
+  /** Seconds of a step, by stage. */
+  readonly secondsPerStep: Readonly<Record<string, number>>;
+}
+
+/**
+ * Plans a run for an adapter and measures how fast that is; nothing is trained or written.
+ *
+ * @throws {DataError} If a class file is missing, or a stage does not fit the memory budget.
+ */
+export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
+  const { DataError } = await import("../train/data_error.ts");
+  const { classesOfRun } = await import("../train/data.ts");
+  const { planTraining } = await import("../train/plan.ts");
+  const { estimateSeconds, measureThroughput } = await import("../train/throughput.ts");
+  const classes = classesOfRun(config.data)[1].names.length;
+  const { adapter, device: { limits }, kernelClass: kernels } = gpu;
+  const plan = await planTraining(config, classes, { adapter, limits, kernels });
+  const largest = plan.stages.reduce((a, b) => (b.peak > a.peak ? b : a));
+  const { budget } = gpu.memory;
+  if (largest.peak > budget) {
+    throw new DataError(
+      `Cannot train ${largest.name} in ${formatBytes(budget)} as a step holds ${
+        formatBytes(largest.peak)
+      }: expected at least as much; raise --memory-budget, or give --recompute, --accumulate or a ` +
+        "smaller crop",
+    );
+  }
+  const throughput = await measureThroughput(gpu, config);
+  const secondsPerStep = Object.fromEntries(
+    plan.stages.map(({ name, step }) => [name, estimateSeconds(step, throughput)]),
+  );
+  return { adapter: adapter.description, classes, plan, throughput, secondsPerStep };
+}
+
+/** A dry run for people. */
+export function formatDryRun(
+  { adapter, classes, plan, throughput, secondsPerStep }: DryRun,
+  { data, memory }: RunConfig,
+): string {
+  const rate = (perSecond: number) => (perSecond / 1e9).toPrecision(3);
+  const rows = plan.stages.map(({ name, steps, step, peak, peakTaken }) => {
+    const seconds = secondsPerStep[name] as number;
+    return [
+      name,
+      String(steps),
+      (step.flops / 1e9).toPrecision(3),
+      formatBytes(peak),
+      formatBytes(peakTaken),
+      seconds.toPrecision(2),
+      formatTime(seconds * steps),
+    ];
+  });
+  const head = ["stage", "steps", "GFLOP/step", "peak", "kept", "s/step", "time"];
+  const table = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const lines = table.map((row) =>
+    row.map((cell, column) => {
+      const width = widths[column] as number;
+      return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+    }).join("  ")
+  );
+  lines.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  const { batch, cropHeight, cropWidth } = data;
+  const millions = (plan.parameters / 1e6).toPrecision(3);
+  return [
+    `${millions} million parameters, ${classes} classes; ${batch} images of ${cropWidth}×${cropHeight} a ` +
+    `domain and step, in ${memory.accumulate} ${memory.accumulate === 1 ? "part" : "parts"}, ` +
+    `recomputation ${memory.recompute ? "on" : "off"}`,
+    `${adapter}: ${rate(throughput.flops)} GFLOP/s in convolutions, ${
+      rate(throughput.bytes)
+    } GB/s, ${(throughput.dispatch * 1e6).toPrecision(2)} µs a kernel`,
+    "",
+    ...lines,
+    "",
+    "A step holds the peak at once, which is the least --memory-budget; with the buffers kept for reuse",
+    "it takes what is kept. Times are rough, and of steps only.",
+    plan.evaluation.problem === null
+      ? `Evaluation of whole images holds ${formatBytes(plan.evaluation.peak)}.`
+      : `Whole images cannot be evaluated on this adapter. ${plan.evaluation.problem}.`,
+  ].join("\n");
+}
+
+/** `0:07`, `12:34`, `5:12:34` or `3.4 days`. */
+function formatTime(seconds: number): string {
+  if (seconds >= 48 * 3600) return `${(seconds / 86400).toPrecision(2)} days`;
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0
+    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
+    : `${minutes}:${two(whole % 60)}`;
+}
