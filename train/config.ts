@@ -533,10 +533,9 @@ export function readConfigFile(path: string): unknown {
 export async function loadConfigFile(path: string): Promise<unknown> {
   if (!path.endsWith(".ts")) return readConfigFile(path);
   const loaded = await import(pathToFileURL(resolve(path)).href).catch((error) => {
+    const [reason] = describeFailure(error).split("\n");
     throw new DataError(
-      `Cannot run config file ${path} as ${
-        describeFailure(error)
-      }: expected a TypeScript module; ` +
+      `Cannot run config file ${path} as ${reason}: expected a TypeScript module; ` +
         `correct the file or its path`,
       { cause: error },
     );
