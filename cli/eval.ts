@@ -13,7 +13,11 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
       "Measure a checkpoint on labelled images: IoU of every class, mIoU (also of 16 and 13 of the 19 classes of Cityscapes), pixel accuracy. " +
         "Without --target these are the val images of the checkpoint's own run.",
     )
-    .requiredOption("--checkpoint <file>", "checkpoint that a training has written")
+    .requiredOption("--checkpoint <file>", "checkpoint of a training, or weights from elsewhere")
+    .option(
+      "--config <file>",
+      "for weights from elsewhere: what they do not tell, as train takes it",
+    )
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
     .option(
@@ -38,7 +42,8 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
       `
 Examples:
   ./run eval --checkpoint runs/first/checkpoints/stage1.safetensors
-  ./run eval --checkpoint full.safetensors --target ~/cityscapes --json`,
+  ./run eval --checkpoint full.safetensors --target ~/cityscapes --json
+  ./run eval --checkpoint proda_gta5.pth --target ~/cityscapes`,
     )
     .action(async (flags) => {
       const { StopSignals } = await import("./signals.ts");
@@ -50,7 +55,7 @@ Examples:
       using stop = new StopSignals((text) => console.error(text), "image");
       const result = await stop.guard(() =>
         withGpu(flags, (text) => console.error(text), async (gpu) => {
-          using trained = loadTrainedNetwork(gpu, flags.checkpoint);
+          using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
           const dataset = await openDataOf(trained, flags);
           using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
           const measured = await measure(
@@ -93,7 +98,7 @@ Examples:
 }
 
 async function openDataOf(
-  { classes, config }: TrainedNetwork,
+  { classes, config, stage }: TrainedNetwork,
   { target, targetLayout, split }: {
     target?: string | undefined;
     targetLayout: Layout;
@@ -103,6 +108,7 @@ async function openDataOf(
   const { openDataset } = await import("../train/dataset.ts");
   const { classesOf } = await import("../train/layouts.ts");
   const { missingClassFile } = await import("../train/class_file.ts");
+  const { WEIGHTS } = await import("../train/foreign_network.ts");
   const { runClasses, selectClasses } = await import("../train/class_set.ts");
   if (target !== undefined) {
     const own = classesOf(target, targetLayout);
@@ -110,6 +116,13 @@ async function openDataOf(
     runClasses(classes, own, classes.names); // it must have them all
     const { trainIds } = selectClasses(own, classes.names);
     return openDataset({ root: target, layout: targetLayout, split, trainIds });
+  }
+  if (stage === WEIGHTS && config.data.targetDirectory === null) {
+    const { DataError } = await import("../train/data_error.ts");
+    throw new DataError(
+      "Cannot evaluate weights from elsewhere as they name no images: expected a folder of labelled " +
+        "images; give --target",
+    );
   }
   const { openRunData } = await import("../train/data.ts");
   const { validation } = await openRunData(config.data, (text) => console.error(text));

@@ -11,7 +11,11 @@ export function addPredict(program: Command, finish: (exitCode: number) => void)
       "Predict the classes of every pixel of PNG and JPEG images of any size. For each image the output " +
         "folder gets label/NAME.png (label ids of the data), colour/NAME.png and overlay/NAME.png.",
     )
-    .requiredOption("--checkpoint <file>", "checkpoint that a training has written")
+    .requiredOption("--checkpoint <file>", "checkpoint of a training, or weights from elsewhere")
+    .option(
+      "--config <file>",
+      "for weights from elsewhere: what they do not tell, as train takes it",
+    )
     .requiredOption("--input <path>", "PNG or JPEG file, or folder that is searched for them")
     .requiredOption(
       "--output <dir>",
@@ -39,7 +43,7 @@ Example:
       const { predictFolder } = await import("../train/predict.ts");
       using stop = new StopSignals((text) => console.error(text), "image");
       const done = await withGpu(flags, (text) => console.error(text), async (gpu) => {
-        using trained = loadTrainedNetwork(gpu, flags.checkpoint);
+        using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
         return await predictFolder(trained, {
           ...flags,
           signal: stop.signal,

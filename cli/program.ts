@@ -6,6 +6,7 @@ import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
+import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
@@ -40,6 +41,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addAblate(program, finish);
   addReport(program);
   addConvert(program);
+  addExport(program);
   addGenerate(program);
   addDoctor(program, finish);
   for (const command of [program, ...program.commands]) {

@@ -51,6 +51,8 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   base?: string | undefined;
   until?: StageName | undefined;
   resume?: string | undefined;
+  init?: string | undefined;
+  studentInit?: string | undefined;
   recompute?: boolean | undefined;
   accumulate?: number | undefined;
   dryRun?: boolean | undefined;
@@ -124,6 +126,14 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--select <how>",
       "network that a stage hands on: its last, or the best by val labels or unsupervised,\nby the information in its predictions (default: last)",
       parseName(SELECTIONS),
+    )
+    .option(
+      "--init <file>",
+      "weights that the first stage starts from: a checkpoint, .pth or safetensors;\nof the backbone alone where they have no head (default: random)",
+    )
+    .option(
+      "--student-init <file>",
+      "weights of a backbone that students of stages 2 and 3 start from, such as SimCLRv2's,\nin place of stage selfsup",
     )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
@@ -207,6 +217,8 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
       out: flags.out,
       base: flags.base,
       pipeline: flags.stages,
+      init: flags.init,
+      stages: { selfsup: { weights: flags.studentInit } },
       memory: { recompute: flags.recompute, accumulate: flags.accumulate },
       data: {
         sourceDirectory: flags.source,
@@ -224,7 +236,10 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
         "with, and the folder of the run that has done those before it; give both",
     );
   }
-  const whole = flags.stages && flags.base === undefined ? withPretraining(merged) : merged;
+  const isPretrained = merged.stages.selfsup.weights !== null;
+  const whole = isPretrained || (flags.stages && flags.base === undefined)
+    ? withPretraining(merged)
+    : merged;
   const config = cutPipeline(whole, flags);
   if (name === "full" && config.data.sourceDirectory === null) {
     // A plan reads no images: it takes those of the paper's data sets.

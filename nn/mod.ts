@@ -4,12 +4,15 @@
  * @module
  */
 export * from "./deeplab.ts";
+export * from "./deeplab_onnx.ts";
+export * from "./deeplab_shape.ts";
 export * from "./discriminator.ts";
 export * from "./ema.ts";
 export * from "./heads.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./module.ts";
+export * from "./onnx.ts";
 export * from "./optim.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
 export * from "./pretrained.ts";

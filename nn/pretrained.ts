@@ -18,10 +18,11 @@ export interface FoundNetwork {
 /** How to find and load weights. */
 export interface PretrainedOptions {
   /**
-   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only. The
-   * backbone passes over what a file has beside them: a classifier, `layer5`, `bn_pretrain`.
+   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only, which passes
+   * over what a file has beside them: a classifier, `layer5`, `bn_pretrain`. `available` is the network
+   * where the file has a head, and the backbone where it has none.
    */
-  readonly part?: "network" | "backbone" | undefined;
+  readonly part?: "network" | "backbone" | "available" | undefined;
   /** Where the names begin, for files that hold several networks: `network.`. */
   readonly prefix?: string | undefined;
   /** What the file is, for errors: `weights a.pth`. */
@@ -107,8 +108,12 @@ export function loadPretrained(
   file: WeightsFile,
   options: PretrainedOptions = {},
 ): LoadReport {
-  const { part = "network", from = "the weights" } = options;
+  const { from = "the weights" } = options;
   const { names } = findNetwork(file, { ...options, from });
+  const hasHead = names.keys().some((name) => name.startsWith("layer5."));
+  const part = options.part === "available"
+    ? (hasHead ? "network" : "backbone")
+    : options.part ?? "network";
   const inPart = (name: string) => part === "network" || BACKBONE.test(name);
   const own = [...network.stateDict()].filter(([name]) => inPart(name));
   const loaded: string[] = [];
@@ -145,13 +150,22 @@ export function loadPretrained(
       ].join("\n"),
     );
   }
-  const source = new Map(loaded.map((name): [string, HostState] => {
-    const theirs = names.get(name) as string;
-    const { shape } = file.entries.get(theirs) as { shape: Shape };
-    return [name, { shape, floats: () => file.floats(theirs, { reuse: true }) }];
-  }));
-  network.loadStateDict(source, { strict: false });
+  const state = stateByNames(file, names);
+  network.loadStateDict(
+    new Map(loaded.map((name) => [name, state.get(name) as HostState])),
+    { strict: false },
+  );
   return report;
+}
+
+/** Arrays of a file by the network's names, read one at a time when they are wanted. */
+export function stateByNames(file: WeightsFile, names: NameMap): Map<string, HostState> {
+  return new Map(
+    [...names].map(([name, theirs]) => [name, {
+      shape: file.entries.get(theirs)?.shape ?? [],
+      floats: () => file.floats(theirs, { reuse: true }),
+    }]),
+  );
 }
 
 /** Lines of the table in an error. */

@@ -1,7 +1,7 @@
 // State dicts in files, array by array.
 
 import type { AnyArray, Shape } from "../kernels/runtime/mod.ts";
-import type { HostState, StateSource } from "./module.ts";
+import type { HostState } from "./module.ts";
 import { arrayBytes, safetensorsHeader, type SafetensorsType } from "./safetensors.ts";
 
 /** One array of a {@link WeightsFile}. */
@@ -28,7 +28,7 @@ export interface WeightsFile {
  *
  * @param prefix Only names that begin with it, without it: `student.` of a checkpoint.
  */
-export function stateOf(file: WeightsFile, prefix = ""): StateSource {
+export function stateOf(file: WeightsFile, prefix = ""): ReadonlyMap<string, HostState> {
   const state = new Map<string, HostState>();
   for (const [name, { shape }] of file.entries) {
     if (!name.startsWith(prefix)) continue;

@@ -182,6 +182,11 @@ export interface SelfSupervisedConfig extends StageConfig {
   projectionChannels: number;
   /** Places that are compared in an image; 0 compares whole images, as SimCLR does. */
   places: number;
+  /**
+   * A file with a backbone that someone has pre-trained, such as SimCLRv2's: students take it, and the stage
+   * is not run. Null to train one.
+   */
+  weights: string | null;
 }
 
 /** The first weights of a student. */
@@ -251,6 +256,11 @@ export interface RunConfig {
    * checkpoints. Null for none.
    */
   base: string | null;
+  /**
+   * A file that the first stage starts from: a training's checkpoint, or weights from elsewhere, of the
+   * backbone alone where they have no head. Null for random weights.
+   */
+  init: string | null;
   /** Steps between two lines of the log. */
   logEvery: number;
   /** Steps between two evaluations; a stage's end has one. */
@@ -351,6 +361,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
     ),
   ),
   base: folder,
+  init: folder,
   logEvery: count,
   evalEvery: count,
   labelWatch: v.strictObject({ every: integerFrom(0), images: count, pictures: integerFrom(0) }),
@@ -438,6 +449,7 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
       temperature: positive,
       projectionChannels: count,
       places: integerFrom(0),
+      weights: folder,
     }),
     stage2: v.strictObject(distil),
     stage3: v.strictObject(distil),
@@ -567,10 +579,18 @@ export function withSteps(config: RunConfig, steps: number): RunConfig {
 
 /**
  * Puts self-supervised pre-training before the first student that starts from it, where the pipeline
- * names students and not what they start from.
+ * names students and not what they start from, and takes it out where someone has done it.
  */
 export function withPretraining(config: RunConfig): RunConfig {
   const { pipeline, stages } = config;
+  if (stages.selfsup.weights !== null) {
+    const others = pipeline.filter((name) => name !== "selfsup");
+    if (others.length > 0) return { ...config, pipeline: others };
+    throw new DataError(
+      `Cannot run selfsup as stages.selfsup.weights is ${stages.selfsup.weights}, a backbone that takes its ` +
+        `place: expected stages that use it; name stage2, or leave the weights out`,
+    );
+  }
   const first = pipeline.findIndex((name) =>
     (name === "stage2" || name === "stage3") && stages[name].studentStart === "self-supervised"
   );

@@ -36,13 +36,14 @@ const distillation = {
   featureNorm: true,
 } as const;
 
-const contrast = { temperature: 0.1, projectionChannels: 64, places: 16 };
+const contrast = { temperature: 0.1, projectionChannels: 64, places: 16, weights: null };
 
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
   pipeline: ["source", "warmup", "stage1"],
   base: null,
+  init: null,
   logEvery: 10,
   evalEvery: 350,
   labelWatch: { every: 0, images: 40, pictures: 4 },

@@ -27,7 +27,8 @@ import type { PrototypeBank } from "./prototypes.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
 import { type CheckpointState, configOf, findResumePoint, type ResumePoint } from "./resume.ts";
 import { type Best, BestNetwork } from "./selection.ts";
-import { FEATURE_NORM, savedClasses } from "./trained_network.ts";
+import { FEATURE_NORM, isCheckpoint, savedClasses } from "./trained_network.ts";
+import { startFromWeights } from "./weights_file.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { writeTargetSamples } from "./target_samples.ts";
 import type { ViewOptions } from "./target_views.ts";
@@ -172,10 +173,12 @@ function startingNetwork(
   done: number,
 ): DeepLab {
   const classes = data.classes.names.length;
-  const path = networkBefore(folder, config, done);
-  if (path === null) return createNetwork(config, gpu, classes);
+  const path = networkBefore(folder, config, done) ?? config.init;
+  const create = (featureNorm = false) => createNetwork(config, gpu, classes, featureNorm);
+  if (path === null) return create();
+  if (!isCheckpoint(path)) return startFromWeights(path, create);
   using checkpoint = new Checkpoint(path);
-  const network = createNetwork(config, gpu, classes, checkpoint.has(FEATURE_NORM));
+  const network = create(checkpoint.has(FEATURE_NORM));
   try {
     checkpoint.restore(network.stateDict(), "network.");
   } catch (error) {
@@ -300,7 +303,8 @@ function prepareDistil(run: Run, name: "stage2" | "stage3"): Distil {
   const options = config.stages[name];
   const student = createNetwork(config, gpu, teacher.classes, options.featureNorm);
   try {
-    startStudent(student, teacher, options.studentStart, folder);
+    const { studentStart } = options;
+    startStudent(student, teacher, studentStart, folder, config.stages.selfsup.weights);
   } catch (error) {
     student.dispose();
     throw error;

@@ -7,6 +7,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { type RunConfig, type StageName, STAGES, type StudentStart } from "./config.ts";
 import { DataError } from "./data_error.ts";
 import type { RunFolder } from "./run_folder.ts";
+import { loadWeights, openWeights } from "./weights_file.ts";
 
 /** The stage whose backbone a student starts from, where it is one's. */
 const BACKBONE_OF = { "self-supervised": "selfsup", supervised: "source" } as const;
@@ -15,6 +16,7 @@ const BACKBONE_OF = { "self-supervised": "selfsup", supervised: "source" } as co
  * Gives a student its first weights. What the teacher or the backbone does not have keeps what it was
  * made with.
  *
+ * @param weights A file with the backbone of a student that starts self-supervised; null for stage selfsup's.
  * @throws {DataError} If the checkpoint of the backbone cannot be read.
  */
 export function startStudent(
@@ -22,9 +24,12 @@ export function startStudent(
   teacher: DeepLab,
   start: StudentStart,
   folder: RunFolder,
+  weights: string | null = null,
 ): void {
   if (start === "teacher") {
     student.loadStateDict(teacher.stateDict(), { strict: false });
+  } else if (start === "self-supervised" && weights !== null) {
+    loadWeights(student, weights, { part: "backbone" });
   } else if (start !== "random") {
     using checkpoint = new Checkpoint(folder.checkpointPath(BACKBONE_OF[start]));
     checkpoint.restore(student.backboneDict(), "network.", { partial: true });
@@ -41,6 +46,10 @@ export function checkStudentStarts({ pipeline, stages }: RunConfig, folder: RunF
     if (name !== "stage2" && name !== "stage3") continue;
     const { studentStart } = stages[name];
     if (studentStart === "teacher" || studentStart === "random") continue;
+    if (studentStart === "self-supervised" && stages.selfsup.weights !== null) {
+      openWeights(stages.selfsup.weights)[Symbol.dispose]();
+      continue;
+    }
     const needed = BACKBONE_OF[studentStart];
     const path = folder.checkpointPath(needed);
     if (pipeline.indexOf(needed) >= 0 && pipeline.indexOf(needed) < index) continue;

@@ -2,11 +2,15 @@
 
 import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DeepLab } from "../nn/deeplab.ts";
+import { Safetensors } from "../nn/safetensors.ts";
+import { stateOf } from "../nn/weights.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { cityscapesClasses, type ClassSet } from "./class_set.ts";
 import { CLASSES, IGNORE } from "./classes.ts";
 import { mergeConfig, presetConfig, type RunConfig } from "./config.ts";
 import { DataError } from "./data_error.ts";
+import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
+import { openWeights } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
 export interface TrainedNetwork extends Disposable {
@@ -25,25 +29,64 @@ export interface TrainedNetwork extends Disposable {
 /** An array that checkpoints of networks with a feature norm hold, and no others. */
 export const FEATURE_NORM = "network.bn_pretrain.weight";
 
-/**
- * Loads the network of a checkpoint that a training has written.
- *
- * @throws {DataError} If the file cannot be read, is damaged or is no such checkpoint.
- */
-export function loadTrainedNetwork(gpu: Gpu, path: string): TrainedNetwork {
-  using checkpoint = new Checkpoint(path);
-  const { config, classes, stage, step } = readState(checkpoint);
-  const network = new DeepLab(gpu, {
-    ...config.network,
-    classes: classes.names.length,
-    featureNorm: checkpoint.has(FEATURE_NORM),
-    init: "none",
-  });
+/** Whether a file is a checkpoint of a training here, going by what it holds. */
+export function isCheckpoint(path: string): boolean {
   try {
-    checkpoint.restore(network.stateDict(), "network.");
+    using file = openWeights(path);
+    return file.weights instanceof Safetensors && file.weights.metadata.has("checkpoint");
+  } catch (error) {
+    // A checkpoint that is damaged should be called one.
+    if (error instanceof DataError) return path.endsWith(".safetensors");
+    throw error;
+  }
+}
+
+/**
+ * Opens the network of a checkpoint, or of weights from elsewhere, without a GPU.
+ *
+ * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
+ */
+export function openNetwork(path: string, configPath?: string): NetworkFile {
+  if (!isCheckpoint(path)) return openForeignNetwork(path, configPath);
+  if (configPath !== undefined) {
+    throw new DataError(
+      `Cannot use --config with checkpoint ${path} as it holds the configuration of its run: expected ` +
+        `weights from elsewhere; leave --config out`,
+    );
+  }
+  using checkpoint = new Checkpoint(path); // verifies every byte
+  const described = readState(checkpoint);
+  const { config, classes } = described;
+  const featureNorm = checkpoint.has(FEATURE_NORM);
+  const file = openWeights(path);
+  return {
+    ...described,
+    network: { ...config.network, classes: classes.names.length, featureNorm },
+    state: stateOf(file.weights, "network."),
+    [Symbol.dispose]: () => file[Symbol.dispose](),
+  };
+}
+
+/**
+ * Loads the network of a checkpoint that a training has written, or of weights from elsewhere.
+ *
+ * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
+ */
+export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string): TrainedNetwork {
+  using file = openNetwork(path, configPath);
+  const { classes, config, stage, step } = file;
+  const network = new DeepLab(gpu, { ...file.network, init: "none" });
+  try {
+    network.loadStateDict(file.state, { from: path });
   } catch (error) {
     network.dispose();
-    throw error;
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new DataError(
+      `${error.message}; give the checkpoint or the weights of a whole network`,
+      { cause: error },
+    );
   }
   network.eval();
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };

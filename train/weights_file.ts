@@ -62,6 +62,34 @@ export function loadWeights(
   }
 }
 
+/**
+ * A network that starts from weights from elsewhere: all of them where they have a head, the backbone
+ * otherwise; what they do not have stays as it was made.
+ *
+ * @param create Makes the network; `featureNorm` says whether the weights have one.
+ * @throws {DataError} As {@link loadWeights}.
+ */
+export function startFromWeights(
+  path: string,
+  create: (featureNorm: boolean) => DeepLab,
+): DeepLab {
+  let featureNorm: boolean;
+  {
+    using file = openWeights(path);
+    featureNorm = file.weights.entries.keys().some((name) =>
+      /(^|\.)bn_pretrain\.weight$/.test(name)
+    );
+  }
+  const network = create(featureNorm);
+  try {
+    loadWeights(network, path, { part: "available" });
+    return network;
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+}
+
 /** Eight bytes of length, then the brace of the header. */
 function isSafetensors(file: FileSource): boolean {
   const start = new Uint8Array(Math.min(9, file.size));

@@ -70,7 +70,16 @@ Deno.test("help names every command, and each command's help its options and exa
   const { code, stdout } = await runProgram("--help");
   assert.equal(code, 0);
   for (
-    const command of ["train", "ablate", "eval", "predict", "convert", "generate", "doctor"]
+    const command of [
+      "train",
+      "ablate",
+      "eval",
+      "predict",
+      "convert",
+      "export",
+      "generate",
+      "doctor",
+    ]
   ) {
     assert.match(stdout, new RegExp(`^ {2}${command} `, "m"));
     const help = await runProgram(command, "--help");

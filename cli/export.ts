@@ -1,0 +1,43 @@
+// `export`: a trained network for other runtimes.
+
+import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
+
+/** Adds the command to the program. */
+export function addExport(program: Command): void {
+  program.command("export")
+    .summary("write a trained network as ONNX, for other runtimes")
+    .description(
+      "Write a trained network as ONNX (opset 13): from image, [N, 3, H, W], RGB in 0 to 1, to logits, " +
+        "[N, classes, H, W], at the size of the image. It needs no GPU.",
+    )
+    .requiredOption("--checkpoint <file>", "checkpoint of a training, or weights from elsewhere")
+    .requiredOption("--onnx <file>", "ONNX file to write; replaced if it is there")
+    .option("--size <HxW>", "height and width of images (default: any)", parseSize)
+    .option(
+      "--config <file>",
+      "for weights from elsewhere: what they do not tell, as train takes it",
+    )
+    .addHelpText(
+      "after",
+      `
+Examples:
+  ./run export --checkpoint runs/first/checkpoints/stage1.safetensors --onnx streets.onnx
+  ./run export --checkpoint gta5.pth --onnx gta5.onnx --size 1024x2048`,
+    )
+    .action(async ({ checkpoint, onnx, size, config }) => {
+      const { writeOnnx } = await import("../train/export_onnx.ts");
+      const { formatBytes } = await import("../kernels/runtime/mod.ts");
+      const { bytes, classes } = writeOnnx(checkpoint, onnx, { size, configPath: config });
+      const images = size ? `${size.height}×${size.width}` : "any size";
+      console.log(`${onnx} takes images of ${images} to ${classes} classes, ${formatBytes(bytes)}`);
+    });
+}
+
+/** `512x1024`: height, then width, as tensors have them. */
+function parseSize(text: string): { height: number; width: number } {
+  const [, height, width] = /^([1-9]\d{0,4})[x×]([1-9]\d{0,4})$/.exec(text) ?? [];
+  if (height === undefined) {
+    throw new InvalidArgumentError("Expected height and width in pixels, such as 512x1024.");
+  }
+  return { height: Number(height), width: Number(width) };
+}
