@@ -1,6 +1,7 @@
 // Weights from elsewhere through the program: export, predict, and a training that starts from them.
 
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { resolveConfig } from "../../cli/train.ts";
 import { deepLabGraph } from "../../nn/deeplab_onnx.ts";
@@ -42,8 +43,8 @@ Deno.test("export writes the graph of a PyTorch file, with the names of the clas
       longSide: "2200",
       stage: "weights",
     };
-    const expected = joinBytes([...graph.parts(metadata)].map((part) => part.slice()));
-    assert.deepEqual(Deno.readFileSync(onnx), expected);
+    const expected = joinBytes(Array.from(graph.parts(metadata), (part) => part.slice()));
+    assert.ok(Buffer.from(expected).equals(Deno.readFileSync(onnx)), "the file is the graph");
   }));
 
 Deno.test("an export that cannot be made leaves what was there", () =>

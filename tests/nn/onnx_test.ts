@@ -17,7 +17,7 @@ import { join } from "./_torch_files.ts";
 env.wasm.numThreads = 1;
 
 const open = (graph: OnnxGraph) =>
-  InferenceSession.create(join([...graph.parts()].map((part) => part.slice())), {
+  InferenceSession.create(join(Array.from(graph.parts(), (part) => part.slice())), {
     executionProviders: ["wasm"],
   });
 
