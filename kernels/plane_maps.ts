@@ -7,7 +7,6 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
-  type Grid,
   gridFor,
   sameShape,
 } from "./runtime/mod.ts";
@@ -18,7 +17,16 @@ const shared = {
   file: "kernels/plane_maps.wgsl",
   source,
   writes: ["y"],
-  params: { planes: "u32", plane: "u32", stride: "u32", first: "u32", rows: "u32", relu: "u32" },
+  params: {
+    planes: "u32",
+    plane: "u32",
+    lanes: "u32",
+    run: "u32",
+    stride: "u32",
+    first: "u32",
+    rows: "u32",
+    relu: "u32",
+  },
 } as const;
 const multiply = defineKernel({
   ...shared,
@@ -68,14 +76,19 @@ export interface Normalisation {
   readonly relu: boolean;
 }
 
+/** Elements of one invocation where they are neighbours: its plane's numbers are read once for all. */
+const LONGEST_RUN = 64;
+
 /** Params and grid for planes [planes, ...] that start at plane `first` of their tensor. */
-function run(x: GpuArray, first: number, rows: number, relu = false) {
+function sharesOf(x: GpuArray, first: number, rows: number, relu = false) {
   const [planes = 0] = x.shape;
   const plane = x.size / Math.max(1, planes);
-  const [y, z] = gridFor(planes, 1);
-  const grid: Grid = [Math.ceil(plane / (WORKGROUP_SIZE * RUN)), y, z];
   const stride = strideFor(x.gpu);
-  return [{ planes, plane, stride, first, rows, relu: Number(relu) }, grid] as const;
+  const evenRun = Math.ceil(plane / Math.max(1, Math.ceil(plane / LONGEST_RUN)));
+  const run = Math.max(1, stride === 1 ? evenRun : RUN);
+  const lanes = Math.ceil(plane / (run * stride)) * stride;
+  const params = { planes, plane, lanes, run, stride, first, rows, relu: Number(relu) };
+  return [params, gridFor(planes * lanes, WORKGROUP_SIZE)] as const;
 }
 
 /**
@@ -96,7 +109,7 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
   }
   const output = x.gpu.empty(x.shape, "planes.multiply");
   sliceByPlane([x], [output], ([x], [y], first) => {
-    dispatch(multiply, { x, factor, y }, ...run(x, first, factor.size));
+    dispatch(multiply, { x, factor, y }, ...sharesOf(x, first, factor.size));
   });
   return output;
 }
@@ -105,7 +118,7 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
 export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisation): GpuArray {
   const output = x.gpu.empty(x.shape, "planes.normalise");
   sliceByPlane([x], [output], ([x], [y], first) => {
-    dispatch(normalise, { x, coefficients, y }, ...run(x, first, coefficients.size / 4, relu));
+    dispatch(normalise, { x, coefficients, y }, ...sharesOf(x, first, coefficients.size / 4, relu));
   });
   return output;
 }
@@ -127,7 +140,7 @@ export function normalisePlanesBackward(
   const output = x.gpu.empty(x.shape, "planes.gradient");
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [y], first) => {
     const arrays = { gradOutput, x, coefficients, slopes, y };
-    dispatch(gradient, arrays, ...run(x, first, slopes.size / 2, relu));
+    dispatch(gradient, arrays, ...sharesOf(x, first, slopes.size / 2, relu));
   });
   return output;
 }

@@ -8,8 +8,9 @@
 // x, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it. A row for
 // every plane of the tensor, or for every channel, where images share them: factor; coefficients =
 // (center, scale, shift, unused); slopes = (slope, offset).
-// Workgroup (i, p) owns block i of plane p, p folded over y and z; an invocation owns RUN elements of
-// the block, `stride` apart as in elementwise.wgsl. All entries overwrite y.
+// An invocation owns `run` elements of a plane, of which there are `lanes` invocations: neighbours in
+// memory where `stride` is 1 (CPU adapters), else `stride` apart, so that neighbouring invocations touch
+// neighbouring elements (GPUs). All entries overwrite y.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> factor: array<f32>;
@@ -18,11 +19,19 @@
 @group(0) @binding(4) var<storage, read> slopes: array<vec2f>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-struct Params { planes: u32, plane: u32, stride: u32, first: u32, rows: u32, relu: u32 }
+struct Params {
+  planes: u32,
+  plane: u32,
+  lanes: u32,
+  run: u32,
+  stride: u32,
+  first: u32,
+  rows: u32,
+  relu: u32,
+}
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
-const RUN = 16u;
 
 struct Share {
   row: u32, // of the plane
@@ -31,34 +40,27 @@ struct Share {
 }
 
 // What one invocation owns; empty past the last plane.
-fn share_of(group: vec3u, groups: vec3u, local: u32) -> Share {
-  let plane = group.z * groups.y + group.y;
+fn share_of(id: vec3u, groups: vec3u) -> Share {
+  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  let plane = i / params.lanes;
   let row = (params.first + plane) % params.rows;
   if (plane >= params.planes) { return Share(row, 0, 0); }
-  let block = group.x * WORKGROUP_SIZE * RUN;
-  let first = block + local * select(1, RUN, params.stride == 1);
-  let end = min(first + RUN * params.stride, params.plane);
+  let lane = i % params.lanes;
+  let first = lane / params.stride * params.stride * params.run + lane % params.stride;
+  let end = min(first + params.run * params.stride, params.plane);
   return Share(row, plane * params.plane + first, plane * params.plane + end);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn multiply(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let own = share_of(group, groups, local);
+fn multiply(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let own = share_of(id, groups);
   let plane_factor = factor[own.row];
   for (var i = own.first; i < own.end; i += params.stride) { y[i] = x[i] * plane_factor; }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn normalise(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let own = share_of(group, groups, local);
+fn normalise(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let own = share_of(id, groups);
   let c = coefficients[own.row];
   for (var i = own.first; i < own.end; i += params.stride) {
     let value = (x[i] - c.x) * c.y + c.z;
@@ -67,12 +69,8 @@ fn normalise(
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn gradient(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let own = share_of(group, groups, local);
+fn gradient(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let own = share_of(id, groups);
   let c = coefficients[own.row];
   let s = slopes[own.row];
   for (var i = own.first; i < own.end; i += params.stride) {

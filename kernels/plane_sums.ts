@@ -6,8 +6,8 @@ import { defineKernel, dispatch, type GpuArray, gridFor } from "./runtime/mod.ts
 import { strideFor, WORKGROUP_SIZE } from "./spread.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
-/** Elements that an invocation adds before a second one is worth its cost. */
-const SHORTEST_CHUNK = 64;
+/** Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU. */
+const SHORTEST_CHUNK = 64, SHORTEST_CPU_CHUNK = 512;
 /** Most parts of a plane: few enough for one invocation to add. */
 const MOST_LANES = 64;
 
@@ -68,19 +68,26 @@ const totalDots = defineKernel({
   writes: ["dotTotals"],
 });
 
-/** Parts, params and the grids of both passes over planes [planes, ...]. */
+/** Params and the grids of both passes over planes [planes, ...]. */
 function passes(x: GpuArray, first = 0, rows = 1, relu = false) {
   const [planes = 0] = x.shape;
   const plane = x.size / Math.max(1, planes);
-  const chunk = Math.max(SHORTEST_CHUNK, Math.ceil(plane / MOST_LANES));
-  const lanes = Math.ceil(plane / chunk);
-  const stride = Math.min(strideFor(x.gpu), lanes);
+  const spread = strideFor(x.gpu);
+  const shortest = spread === 1 ? SHORTEST_CPU_CHUNK : SHORTEST_CHUNK;
+  const lanes = Math.ceil(plane / Math.max(shortest, Math.ceil(plane / MOST_LANES)));
+  const chunk = Math.ceil(plane / Math.max(1, lanes));
+  const stride = Math.min(spread, lanes);
   return {
-    parts: x.gpu.empty([planes, lanes, 2], "parts of plane sums"),
     params: { planes, plane, lanes, chunk, stride, first, rows, relu: Number(relu) },
     partsGrid: gridFor(planes * lanes, WORKGROUP_SIZE),
     totalsGrid: gridFor(planes, WORKGROUP_SIZE),
   };
+}
+
+/** What the first pass writes: the totals themselves where a plane has but one part. */
+function partsOf(totals: GpuArray, lanes: number): GpuArray {
+  if (lanes === 1) return totals.retain();
+  return totals.gpu.empty([totals.size / 2, lanes, 2], "parts of plane sums");
 }
 
 /**
@@ -93,10 +100,10 @@ export function planeMoments(x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeMoments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
   sliceByPlane([x], [output], ([x], [totals]) => {
-    const { parts, params, partsGrid, totalsGrid } = passes(x);
+    const { params, partsGrid, totalsGrid } = passes(x);
+    using parts = partsOf(totals, params.lanes);
     dispatch(moments, { x, parts }, params, partsGrid);
-    dispatch(totalMoments, { parts, totals }, params, totalsGrid);
-    parts.release();
+    if (params.lanes > 1) dispatch(totalMoments, { parts, totals }, params, totalsGrid);
   });
   return output;
 }
@@ -117,10 +124,10 @@ export function planeSums(
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
   const rows = coefficients.size / 4;
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
-    const { parts, params, partsGrid, totalsGrid } = passes(x, first, rows, relu);
+    const { params, partsGrid, totalsGrid } = passes(x, first, rows, relu);
+    using parts = partsOf(totals, params.lanes);
     dispatch(sums, { gradOutput, x, coefficients, parts }, params, partsGrid);
-    dispatch(totalSums, { parts, totals }, params, totalsGrid);
-    parts.release();
+    if (params.lanes > 1) dispatch(totalSums, { parts, totals }, params, totalsGrid);
   });
   return output;
 }
@@ -136,10 +143,10 @@ export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeDots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
-    const { parts, params, partsGrid, totalsGrid } = passes(x);
+    const { params, partsGrid, totalsGrid } = passes(x);
+    using parts = x.gpu.empty([dotTotals.size, params.lanes, 2], "parts of plane sums");
     dispatch(dots, { gradOutput, x, parts }, params, partsGrid);
     dispatch(totalDots, { parts, dotTotals }, params, totalsGrid);
-    parts.release();
   });
   return output;
 }
