@@ -299,12 +299,12 @@ function correlateDirect(
   const params = correlationParams(arrays, places);
   const { images, outChannels, rows, columns } = params;
   const { x, weight, bias, y } = arrays;
-  const [gridX, gridY] = gridFor(Math.ceil(images * rows * columns / POSITIONS), LANES);
+  const blocks = Math.ceil(outChannels / channels);
   dispatch(
     kernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     params,
-    [gridX, gridY, Math.ceil(outChannels / channels)],
+    gridFor(blocks * images * Math.ceil(rows * columns / POSITIONS), LANES),
     { flops },
   );
 }

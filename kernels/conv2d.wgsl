@@ -10,9 +10,10 @@
 //
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads], quads of neighbouring output channels.
-// An invocation owns 16 output channels × 16 positions, counted over the planes of all images, and
-// overwrites them (correlate_narrow: 8 × 16, where 16 would mostly lie past the last channel). See
-// matmul.wgsl for the reasons of this shape.
+// An invocation owns 16 output channels × 16 positions of the plane of one image, and overwrites them
+// (correlate_narrow: 8 × 16, where 16 would mostly lie past the last channel). See matmul.wgsl for the
+// reasons of this shape. Blocks of channels, then images, count fastest: invocations that run together
+// then look at the same positions, and skip a tap together where all of those lie outside.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -44,15 +45,22 @@ struct Params {
 
 const LANES = 8u;
 
-// Four positions: their images, and the row and column of each within the plane.
-struct Positions { image: vec4u, row: vec4u, column: vec4u }
+// What one invocation owns: the first channel, the image, the first position.
+struct Share { channel: u32, image: u32, position: u32 }
+
+fn share_of(id: u32, channels: u32) -> Share {
+  let blocks = (params.out_channels + channels - 1) / channels;
+  let image = id / blocks % params.images;
+  return Share(id % blocks * channels, image, id / blocks / params.images * 16);
+}
+
+// Four positions of an image: the row and column of each.
+struct Positions { image: u32, row: vec4u, column: vec4u }
 
 // Past the end the last position is computed again.
-fn positions_at(first: u32) -> Positions {
-  let plane = params.rows * params.columns;
-  let position = min(first + vec4u(0, 1, 2, 3), vec4u(params.images * plane - 1));
-  let within = position % plane;
-  return Positions(position / plane, within / params.columns, within % params.columns);
+fn positions_at(image: u32, first: u32) -> Positions {
+  let position = min(first + vec4u(0, 1, 2, 3), vec4u(params.rows * params.columns - 1));
+  return Positions(image, position / params.columns, position % params.columns);
 }
 
 // Where one tap reads the first channel at four positions. Outside the image `inside` is false and
@@ -99,15 +107,15 @@ fn correlate(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = ((group.y * groups.x + group.x) * LANES + lane) * 16;
-  if (first >= params.images * params.rows * params.columns) { return; }
-  let p0 = positions_at(first);
-  let p1 = positions_at(first + 4);
-  let p2 = positions_at(first + 8);
-  let p3 = positions_at(first + 12);
+  let own = share_of((group.y * groups.x + group.x) * LANES + lane, 16);
+  if (own.position >= params.rows * params.columns) { return; }
+  let p0 = positions_at(own.image, own.position);
+  let p1 = positions_at(own.image, own.position + 4);
+  let p2 = positions_at(own.image, own.position + 8);
+  let p3 = positions_at(own.image, own.position + 12);
   let out_quads = (params.out_channels + 3) / 4;
   let in_plane = params.in_height * params.in_width;
-  let quads = min(group.z * 4 + vec4u(0, 1, 2, 3), vec4u(out_quads - 1));
+  let quads = min(own.channel / 4 + vec4u(0, 1, 2, 3), vec4u(out_quads - 1));
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
   var c10 = mat4x4f(); var c11 = mat4x4f(); var c12 = mat4x4f(); var c13 = mat4x4f();
   var c20 = mat4x4f(); var c21 = mat4x4f(); var c22 = mat4x4f(); var c23 = mat4x4f();
@@ -139,13 +147,12 @@ fn correlate(
   }
   // A loop over channels: drivers take many times longer to compile 256 stores written out.
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
-  let first_channel = group.z * 16;
-  for (var i = 0u; i < min(16, params.out_channels - first_channel); i++) {
+  for (var i = 0u; i < min(16, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
-    store(first_channel + i, p0, blocks[block][i % 4]);
-    store(first_channel + i, p1, blocks[block + 1][i % 4]);
-    store(first_channel + i, p2, blocks[block + 2][i % 4]);
-    store(first_channel + i, p3, blocks[block + 3][i % 4]);
+    store(own.channel + i, p0, blocks[block][i % 4]);
+    store(own.channel + i, p1, blocks[block + 1][i % 4]);
+    store(own.channel + i, p2, blocks[block + 2][i % 4]);
+    store(own.channel + i, p3, blocks[block + 3][i % 4]);
   }
 }
 
@@ -155,15 +162,15 @@ fn correlate_narrow(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = ((group.y * groups.x + group.x) * LANES + lane) * 16;
-  if (first >= params.images * params.rows * params.columns) { return; }
-  let p0 = positions_at(first);
-  let p1 = positions_at(first + 4);
-  let p2 = positions_at(first + 8);
-  let p3 = positions_at(first + 12);
+  let own = share_of((group.y * groups.x + group.x) * LANES + lane, 8);
+  if (own.position >= params.rows * params.columns) { return; }
+  let p0 = positions_at(own.image, own.position);
+  let p1 = positions_at(own.image, own.position + 4);
+  let p2 = positions_at(own.image, own.position + 8);
+  let p3 = positions_at(own.image, own.position + 12);
   let out_quads = (params.out_channels + 3) / 4;
   let in_plane = params.in_height * params.in_width;
-  let quads = min(group.z * 2 + vec2u(0, 1), vec2u(out_quads - 1));
+  let quads = min(own.channel / 4 + vec2u(0, 1), vec2u(out_quads - 1));
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
   var c10 = mat4x4f(); var c11 = mat4x4f(); var c12 = mat4x4f(); var c13 = mat4x4f();
   for (var u = 0u; u < params.tap_rows; u++) {
@@ -189,12 +196,11 @@ fn correlate_narrow(
     }
   }
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13);
-  let first_channel = group.z * 8;
-  for (var i = 0u; i < min(8, params.out_channels - first_channel); i++) {
+  for (var i = 0u; i < min(8, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
-    store(first_channel + i, p0, blocks[block][i % 4]);
-    store(first_channel + i, p1, blocks[block + 1][i % 4]);
-    store(first_channel + i, p2, blocks[block + 2][i % 4]);
-    store(first_channel + i, p3, blocks[block + 3][i % 4]);
+    store(own.channel + i, p0, blocks[block][i % 4]);
+    store(own.channel + i, p1, blocks[block + 1][i % 4]);
+    store(own.channel + i, p2, blocks[block + 2][i % 4]);
+    store(own.channel + i, p3, blocks[block + 3][i % 4]);
   }
 }
