@@ -8,6 +8,7 @@ import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
+import { addInspect } from "./inspect.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
@@ -42,6 +43,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   addReport(program);
   addConvert(program);
   addExport(program);
+  addInspect(program, finish);
   addGenerate(program);
   addDoctor(program, finish);
   for (const command of [program, ...program.commands]) {

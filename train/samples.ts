@@ -141,7 +141,8 @@ export function contactSheet(rows: readonly (readonly RgbImage[])[]): RgbImage {
   return { data, ...sheet };
 }
 
-function resizeNearest(image: RgbImage, size: { width: number; height: number }): RgbImage {
+/** Resizes an image, each pixel that of the nearest place. */
+export function resizeNearest(image: RgbImage, size: { width: number; height: number }): RgbImage {
   const { width, height } = size;
   if (image.width === width && image.height === height) return image;
   const data = new Uint8Array(width * height * 3);

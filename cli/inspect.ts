@@ -1,0 +1,136 @@
+// `inspect`: checks a data set before a run depends on it.
+
+import type { Command } from "@commander-js/extra-typings";
+import type { InspectionReport, SplitReport } from "../train/inspect.ts";
+import { LAYOUTS, parseCount, parseName } from "./values.ts";
+
+/** Problems and sizes that are printed; `--json` has all. */
+const [SHOWN_PROBLEMS, SHOWN_SIZES] = [30, 5];
+
+/** Adds the command to the program. */
+export function addInspect(program: Command, finish: (exitCode: number) => void): void {
+  program.command("inspect")
+    .summary("check a data set before a run")
+    .description(
+      "Open every image and label of a data set, count sizes and classes, list everything that is " +
+        "wrong with it at once, and draw a contact sheet of images under their labels. " +
+        "Exits with 1 if something is wrong.",
+    )
+    .requiredOption("--data <dir>", "folder of the data set")
+    .requiredOption(
+      "--layout <layout>",
+      "gta5, cityscapes, synthia or folder",
+      parseName(LAYOUTS),
+    )
+    .option("--split <name>", "look at this split only, such as val (default: all there are)")
+    .option("--limit <n>", "open this many images of a split, spread over it", parseCount)
+    .option("--sheet <file>", "the contact sheet, a PNG file", "inspection.png")
+    .option("--json", "print the findings as JSON, every problem included")
+    .addHelpText(
+      "after",
+      `
+The layouts:
+  gta5        images/NAME.png, labels/NAME.png (label ids or colours)
+  cityscapes  leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png,
+              gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png or …_labelTrainIds.png
+  synthia     RGB/NAME.png, GT/LABELS/NAME.png (RAND_CITYSCAPES)
+  folder      PNG and JPEG images in images/ or images/train/ and images/val/, folders in them allowed;
+              labels of the same names in labels/…, PNG files of ids or colours; and classes.json:
+              { "classes": [{ "name": "road", "colour": [128, 64, 128], "ids": [1] },
+                            { "name": "car", "colour": [0, 0, 142], "ids": [2, 3] }],
+                "ignore": { "ids": [0], "colours": [[0, 0, 0]] } }
+
+Examples:
+  ./run inspect --data ~/cityscapes --layout cityscapes --limit 200
+  ./run inspect --data data/streets/target --layout cityscapes --sheet target.png`,
+    )
+    .action(async ({ data, layout, split, limit, sheet, json }) => {
+      const { inspectDataset } = await import("../train/inspect.ts");
+      const { inspectionSheet } = await import("../train/inspect_sheet.ts");
+      const { writeFileAtomic } = await import("../train/atomic_file.ts");
+      const { StopSignals } = await import("./signals.ts");
+      const live = Deno.stderr.isTerminal();
+      const encoder = new TextEncoder();
+      using stop = new StopSignals((text) => console.error(text), "image");
+      const report = await stop.guard(() =>
+        inspectDataset({
+          ...{ root: data, layout, split, limit, signal: stop.signal },
+          onImage(done, total) {
+            if (!live) return;
+            const end = done === total ? "\r\x1b[K" : "";
+            Deno.stderr.writeSync(encoder.encode(`\rOpening ${done}/${total}${end}`));
+          },
+        })
+      );
+      if (report === null) return finish(stop.exitCode);
+      const picture = await inspectionSheet(report);
+      if (picture) writeFileAtomic(sheet, [picture]);
+      if (json) {
+        console.log(JSON.stringify(jsonOf(report, picture ? sheet : null), null, 2));
+      } else {
+        console.log(formatInspection(report));
+        if (picture) console.log(`\n${sheet} shows some of the images under their labels`);
+      }
+      finish(report.problems.length > 0 ? 1 : 0);
+    });
+}
+
+function jsonOf({ classes, splits, problems, notes }: InspectionReport, sheet: string | null) {
+  return {
+    classes: classes?.names ?? null,
+    splits: splits.map(({ items, code: _, ...split }) => ({ ...split, opened: items.length })),
+    problems,
+    notes,
+    sheet,
+  };
+}
+
+/** The report for people. */
+export function formatInspection(
+  { classes, splits, problems, notes }: InspectionReport,
+): string {
+  const parts = splits.map((split) => formatSplit(split, classes?.names ?? []));
+  if (notes.length > 0) parts.push(notes.map((note) => `Note: ${note}`).join("\n"));
+  if (problems.length === 0) {
+    parts.push("No problem was found");
+  } else {
+    const shown = problems.slice(0, SHOWN_PROBLEMS);
+    const rest = problems.length - shown.length;
+    const count = `${problems.length} ${problems.length === 1 ? "problem was" : "problems were"}`;
+    parts.push([
+      `${count} found:`,
+      ...shown.map((problem) => `- ${problem}`),
+      ...(rest > 0 ? [`and ${rest} more, which --json lists`] : []),
+    ].join("\n"));
+  }
+  return parts.join("\n\n");
+}
+
+function formatSplit(
+  { split, images, labelled, items, sizes, classPixels, classLabels, ignoredPixels }: SplitReport,
+  names: readonly string[],
+): string {
+  const found = Object.entries(sizes);
+  const rest = found.length > SHOWN_SIZES ? [`${found.length - SHOWN_SIZES} other sizes`] : [];
+  const shown = found.slice(0, SHOWN_SIZES).map(([size, count]) => `${count} of ${size}`);
+  const opened = items.length < images ? `, ${items.length} of them opened` : "";
+  const lines = [
+    `${split === "" ? "" : `${split}: `}${images} images, ${labelled} with labels${opened}`,
+    `sizes: ${[...shown, ...rest].join(", ") || "none"}`,
+  ];
+  const total = classPixels.reduce((sum, pixels) => sum + pixels, ignoredPixels);
+  if (total === 0) return lines.join("\n");
+  const share = (pixels: number) => `${(100 * pixels / total).toFixed(2)} %`;
+  const rows = [
+    ["class", "pixels", "labels"],
+    ...names.map((name, k) => [name, share(classPixels[k]), String(classLabels[k])]),
+    ["ignored", share(ignoredPixels), ""],
+  ];
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const table = rows.map((row) =>
+    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))
+      .join("  ").trimEnd()
+  );
+  table.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  return [...lines, "", ...table].join("\n");
+}
