@@ -45,9 +45,12 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
 }
 
 /** Every tensor of every last checkpoint, the records of all steps, and the scores. */
-export function outcomeOf(run: string): Record<string, unknown> {
+export function outcomeOf(
+  run: string,
+  names: readonly string[] = STAGES,
+): Record<string, unknown> {
   const outcome: Record<string, unknown> = {};
-  for (const stage of STAGES) {
+  for (const stage of names) {
     const path = join(run, "checkpoints", `${stage}.safetensors`);
     const file = new Safetensors(Deno.readFileSync(path));
     assert.ok(file.entries.size > 100);
@@ -57,7 +60,7 @@ export function outcomeOf(run: string): Record<string, unknown> {
     }
   }
   const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
-  outcome.stages = [pretraining, ...stages].map((
+  outcome.stages = [pretraining ?? {}, ...stages].map((
     { seconds: _, ...rest }: Record<string, unknown>,
   ) => rest);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));

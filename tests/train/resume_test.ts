@@ -117,3 +117,33 @@ Deno.test("a run is not resumed with another configuration, other flags or besid
     assert.equal(nothing.code, 2);
     assert.match(nothing.stderr, /^Cannot read config file .*nothing/);
   }));
+
+Deno.test("a run whose views are rendered goes on from where it was stopped in the same bits", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const pipeline = ["source", "stage1"];
+    const configIn = (name: string) =>
+      mergeConfig(
+        presetConfig("default"),
+        { values: tinyConfig(folder), from: "the test" },
+        {
+          values: { out: join(folder, name), pipeline, data: { strongView: "randaugment" } },
+          from: "the test",
+        },
+      );
+    const [whole, stopped] = [configIn("whole"), configIn("stopped")];
+    const { signal } = new AbortController();
+    await runTraining(whole, gpu, listener([]), signal);
+    const stop = new AbortController();
+    const observer: TrainingObserver = {
+      ...listener([]),
+      step: ({ stage, step }) => {
+        if (stage === "stage1" && step === 1) stop.abort();
+      },
+    };
+    await runTraining(stopped, gpu, observer, stop.signal);
+    const messages: string[] = [];
+    await resumeTraining(stopped.out, gpu, listener(messages), signal);
+    assert.ok(messages.some((text) => /^stage1 from [1-3]$/.test(text)), messages.join("\n"));
+    assertSameOutcome(outcomeOf(stopped.out, pipeline), outcomeOf(whole.out, pipeline));
+  }));
