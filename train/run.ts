@@ -41,6 +41,9 @@ import { type OptimizerOptions, prefixed, type Stage } from "./stages/stage.ts";
 import { WarmUp } from "./stages/warm_up.ts";
 import { checkpointsBefore, checkStudentStarts, networkBefore, startStudent } from "./student.ts";
 
+/** Of each domain: one per four processors, as a photograph takes a tenth of a second. */
+const DECODING_THREADS = Math.min(4, Math.ceil(navigator.hardwareConcurrency / 4));
+
 /** What the stages of a run share. */
 interface Run {
   readonly config: RunConfig;
@@ -218,6 +221,7 @@ async function runStage(
       order: "shuffled",
       seed: config.seed,
       stream: `${name}/${stream}`,
+      workers: DECODING_THREADS,
       views,
     });
   const labelled = name === "oracle" ? data.openLabelledTarget() : data.source;
