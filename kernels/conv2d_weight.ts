@@ -25,7 +25,7 @@ import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
 const LANES = 8;
 const WORKGROUP_SIZE = 64;
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
-const ENOUGH_INVOCATIONS = 1024;
+const ENOUGH_INVOCATIONS = 256;
 /** The fewest positions that one invocation adds to a bias. */
 const SHORTEST_RUN = 64;
 

@@ -18,7 +18,7 @@ const PLACES = 16;
 /** `multiply` takes 16 columns at a time, which must share their left operand. */
 const TILE_STEP = 16;
 /** Invocations of the product for a weight gradient worth having. */
-const ENOUGH_PRODUCTS = 1024;
+const ENOUGH_PRODUCTS = 256;
 /**
  * Cost of transforming one element at 16 places, in products at one: measured on a software adapter, and for
  * GPUs reckoned from 128 bytes to move an element and some eight products in the time of a byte.
