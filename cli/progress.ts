@@ -74,16 +74,18 @@ export class PlainProgress implements Progress {
   }
 
   step(report: StepReport): void {
-    const { stage, steps, losses, learningRate, stepsPerSecond } = report;
+    const { stage, steps, losses, learningRate, stepsPerSecond, waitShare = 0 } = report;
     const step = report.step + 1;
     if (step !== 1 && step !== steps && step % this.#every !== 0) return;
-    this.message([
-      stepLabel(stage, step, steps),
-      lossTerms(losses),
-      `rate ${learningRate.toExponential(1)}`,
-      `${formatSpeed(stepsPerSecond)} steps/s`,
-      `${formatDuration((steps - step) / stepsPerSecond)} left`,
-    ].join(" | "));
+    this.message(
+      [
+        stepLabel(stage, step, steps),
+        lossTerms(losses),
+        `rate ${learningRate.toExponential(1)}`,
+        `${formatSpeed(stepsPerSecond)} steps/s`,
+        `${formatDuration((steps - step) / stepsPerSecond)} left`,
+      ].join(" | ") + waiting(waitShare),
+    );
   }
 
   evaluation(report: EvaluationReport): void {
@@ -141,14 +143,20 @@ export class LiveProgress implements Progress {
       // Stopping is the training's business: it saves first.
       gracefulExit: false,
     });
-    const waiting = { stage: name, loss: "loss –", mIoU: this.#mIoU, speed: "–", left: "–" };
+    const waiting = {
+      stage: name,
+      loss: "loss –",
+      mIoU: this.#mIoU,
+      speed: "– steps/s",
+      left: "–",
+    };
     this.#bar.start(steps, firstStep, waiting);
   }
 
-  step({ step, steps, losses, stepsPerSecond }: StepReport): void {
+  step({ step, steps, losses, stepsPerSecond, waitShare = 0 }: StepReport): void {
     const done = step + 1;
     this.#bar?.update(done, {
-      loss: lossTerms(losses),
+      loss: lossTerms(losses) + waiting(waitShare),
       mIoU: this.#mIoU,
       speed: formatSpeed(stepsPerSecond),
       left: formatDuration((steps - done) / stepsPerSecond),
@@ -209,6 +217,11 @@ export function formatDuration(seconds: number): string {
 function lossTerms(losses: StepReport["losses"]): string {
   const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
   return `loss ${terms.join(" ")}`;
+}
+
+/** Says that the training waits for its data, where it does so for more than a hundredth of the time. */
+function waiting(share: number): string {
+  return share > 0.01 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
 }
 
 function formatSpeed(stepsPerSecond: number): string {

@@ -43,6 +43,11 @@ export class Batches {
     this.#target = target;
   }
 
+  /** Milliseconds that batches have waited for pixels so far. */
+  get waited(): number {
+    return this.#source.waited + this.#target.waited;
+  }
+
   /** A batch of labelled images. */
   async nextSourceOnly(): Promise<SourceOnlyBatch> {
     return { source: await this.#nextSource() };

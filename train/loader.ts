@@ -106,6 +106,11 @@ export class Loader implements Disposable {
     return this.#waited / Math.max(performance.now() - this.#started, this.#waited, 1e-9);
   }
 
+  /** Milliseconds that were spent waiting for pixels so far. */
+  get waited(): number {
+    return this.#waited;
+  }
+
   /**
    * The next samples of the stream.
    *

@@ -3,7 +3,7 @@
 
 import { type GpuArray, tune } from "../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "./metrics.ts";
-import type { TrainingObserver } from "./observer.ts";
+import type { StepReport, TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "./stages/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
@@ -24,6 +24,8 @@ export interface LoopOptions<B> {
   readonly firstStep?: number;
   /** Makes the batch of a step. */
   readonly nextBatch: (step: number) => Promise<B>;
+  /** Milliseconds that batches have waited for pixels so far; unless given, that is not reported. */
+  readonly waited?: () => number;
   /** Frees a batch. */
   readonly releaseBatch: (batch: B) => void;
   /** Scores the network; null where the stage trains none that could be. */
@@ -115,9 +117,10 @@ async function inspect<B>(
 class StepLog<B> {
   readonly #options: LoopOptions<B>;
   readonly #pending: { readonly step: number; readonly losses: Losses }[] = [];
-  /** When the pending steps began, and how fast they were. */
+  /** When the pending steps began, what had been waited before, and how fast they were. */
   #since = performance.now();
-  #stepsPerSecond = 0;
+  #waitedBefore = 0;
+  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare"> = { stepsPerSecond: 0 };
 
   constructor(options: LoopOptions<B>) {
     this.#options = options;
@@ -131,8 +134,15 @@ class StepLog<B> {
   /** Waits for the pending steps and takes their time, before anything else spends some. */
   async measure(): Promise<void> {
     await this.#options.stage.network.gpu.finish();
-    const seconds = (performance.now() - this.#since) / 1000;
-    this.#stepsPerSecond = this.#pending.length / seconds;
+    const milliseconds = performance.now() - this.#since;
+    const stepsPerSecond = 1000 * this.#pending.length / milliseconds;
+    const waited = this.#options.waited?.();
+    if (waited === undefined) this.#pace = { stepsPerSecond };
+    else {
+      const waitShare = (waited - this.#waitedBefore) / milliseconds;
+      this.#pace = { stepsPerSecond, waitShare };
+      this.#waitedBefore = waited;
+    }
   }
 
   /** Leaves out the time since the last read. */
@@ -178,7 +188,7 @@ class StepLog<B> {
         steps,
         losses: named,
         learningRate,
-        stepsPerSecond: this.#stepsPerSecond,
+        ...this.#pace,
       });
       if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
     }

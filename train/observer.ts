@@ -28,6 +28,8 @@ export interface StepReport {
   readonly learningRate: number;
   /** Updates a second of late, evaluation and checkpoints not counted. */
   readonly stepsPerSecond: number;
+  /** Share of that time that was spent waiting for pixels, 0 to 1, where that is known. */
+  readonly waitShare?: number | undefined;
 }
 
 /** The scores of the target's val split during or after a stage, in percent; NaN without labels. */

@@ -62,6 +62,8 @@ interface Run {
 interface Prepared<B> {
   readonly stage: Stage<B>;
   readonly nextBatch: () => Promise<B>;
+  /** Milliseconds that batches have waited for pixels so far. */
+  readonly waited: () => number;
   /** Labels of full target images, where the stage makes them. */
   readonly makeLabels?: LabelMaker;
   /** Whether the stage trains no network that could be scored. */
@@ -237,27 +239,40 @@ async function runStage(
   using target = load(targetImages, "target", rendersViews ? views : null);
   for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
   const batches = new Batches({ ...views, gpu: run.gpu, batch }, source, target);
+  const waited = () => batches.waited;
   switch (name) {
     case "stage2":
     case "stage3": {
       using stage = prepareDistil(run, name);
-      return await finishStage(run, { stage, nextBatch: () => batches.nextDistil() }, point);
+      return await finishStage(
+        run,
+        { stage, nextBatch: () => batches.nextDistil(), waited },
+        point,
+      );
     }
     case "selfsup": {
       using network = createNetwork(config, run.gpu, run.network.classes);
       const { selfsup } = config.stages;
       using stage = new SelfSupervised(network, { ...selfsup, ...optimizer(run, selfsup) });
       const nextBatch = () => batches.nextContrast(selfsup.places);
-      return await finishStage(run, { stage, nextBatch, isPretraining: true }, point);
+      return await finishStage(run, { stage, nextBatch, waited, isPretraining: true }, point);
     }
     case "source":
     case "oracle": {
       using stage = new SourceOnly(run.network, optimizer(run, config.stages[name]), name);
-      return await finishStage(run, { stage, nextBatch: () => batches.nextSourceOnly() }, point);
+      return await finishStage(
+        run,
+        { stage, nextBatch: () => batches.nextSourceOnly(), waited },
+        point,
+      );
     }
     case "warmup": {
       using stage = makeWarmUp(run);
-      return await finishStage(run, { stage, nextBatch: () => batches.nextWarmUp() }, point);
+      return await finishStage(
+        run,
+        { stage, nextBatch: () => batches.nextWarmUp(), waited },
+        point,
+      );
     }
     case "stage1": {
       const prepared = await prepareDenoise(run, batches, point);
@@ -334,6 +349,7 @@ async function prepareDenoise(
   return {
     stage,
     nextBatch: () => batches.nextDenoise(softLabels),
+    waited: () => batches.waited,
     makeLabels: (samples, images) => {
       using probabilities = softLabels.upload(gpu, samples.map(({ name }) => indexOf(run, name)));
       return stage.denoise(images, probabilities);
@@ -377,7 +393,7 @@ export function optimizer({ config }: Pick<Run, "config">, stage: StageConfig): 
 /** Runs the loop from where the stage stands, then writes samples and result. */
 async function finishStage<B>(
   run: Run,
-  { stage, nextBatch, makeLabels, isPretraining = false }: Prepared<B>,
+  { stage, nextBatch, waited, makeLabels, isPretraining = false }: Prepared<B>,
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, folder, network, observer, signal } = run;
@@ -422,6 +438,7 @@ async function finishStage<B>(
     steps,
     firstStep,
     nextBatch,
+    waited,
     releaseBatch,
     evaluate: isPretraining ? null : evaluate,
     judge: (step, scores) => best.offer(step, scores),
