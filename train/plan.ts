@@ -82,7 +82,7 @@ export async function planTraining(
   };
 }
 
-/** Plans one stage: its second step, when whatever is kept from step to step is there. */
+/** Plans one stage: its third step, when what is kept from step to step is there and buffers have settled. */
 async function planStage(
   config: RunConfig,
   classes: number,
@@ -94,7 +94,7 @@ async function planStage(
   const network = createNetwork(config, gpu, classes, false, "none");
   const { stage, makeBatch } = prepare(name, { config, gpu, network });
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
-  for (const index of [0, 1]) {
+  for (const index of [0, 1, 2]) {
     const batch = makeBatch();
     releaseBatch(stage.step(batch, index));
     releaseBatch(batch);

@@ -1,4 +1,4 @@
-// The buffer pool: one GPUBuffer a tensor, reused through free lists of size classes.
+// The buffer pool: one GPUBuffer a tensor, reused through free lists of sizes.
 //
 // Buffers are never shared between live tensors: WebGPU rejects a dispatch that reads and writes
 // one buffer, even in disjoint ranges. Reuse is safe at once, as the queue runs in order.
@@ -12,7 +12,7 @@ export interface Storage {
   readonly id: number;
   /** The memory. */
   readonly buffer: GPUBuffer;
-  /** Bytes allocated: the size class, not the tensor's own length. */
+  /** Bytes allocated: the size class of the first tensor in it, not a tensor's own length. */
   readonly capacity: number;
   /** Arrays that share the buffer; at 0 it returns to the pool. */
   references: number;
@@ -39,18 +39,24 @@ export interface MemoryUse {
 }
 
 const SMALLEST = 256;
+/** Size classes from one power of two to the next; rounding to them costs a 32nd on average. */
+const CLASSES = 16;
+/** How many times as large as its class a free buffer may be for an array to take it; measured. */
+const LOOSEST_FIT = 1.5;
 
-/** The size class of a byte length: 256 bytes times the next power of 1.25, in steps of 256. */
+/** The size class of a byte length: the next of even steps between powers of two, in steps of 256. */
 export function sizeClass(bytes: number): number {
-  let size = SMALLEST;
-  while (size < bytes) size = Math.ceil((size * 1.25) / SMALLEST) * SMALLEST;
-  return size;
+  const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
+  const wholeStep = Math.max(SMALLEST, step);
+  return Math.max(SMALLEST, Math.ceil(bytes / wholeStep) * wholeStep);
 }
 
-/** Hands out buffers by size class, counts their bytes and holds them to a budget. */
+/** Hands out buffers by size, counts their bytes and holds them to a budget. */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #freeLists = new Map<number, Storage[]>();
+  /** The sizes that have a free list, in order. */
+  readonly #sizes: number[] = [];
   readonly #onDestroy: (storage: Storage) => void;
   readonly #beforeDestroy: () => void;
   #nextId = 0;
@@ -87,18 +93,20 @@ export class BufferPool {
   }
 
   /**
-   * A buffer of at least `bytes`, with one reference: a free one of the size class, or a new one.
+   * A buffer of at least `bytes`, with one reference: a free one that fits closely, or a new one.
    *
    * @param label Names the array in errors.
    * @throws {RangeError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string): Storage {
-    const capacity = sizeClass(bytes);
-    const storage = this.#freeLists.get(capacity)?.shift();
+    // Rounding must not make too large for a buffer what is just small enough.
+    const largest = Math.floor(this.#device.limits.maxBufferSize / 4) * 4;
+    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), largest));
+    const storage = this.#takeFree(capacity);
     if (storage) {
-      this.#free -= capacity;
+      this.#free -= storage.capacity;
       storage.references = 1;
-      this.#count(capacity);
+      this.#count(storage.capacity);
       return storage;
     }
     if (this.#live + this.#free + capacity > this.budget) this.trim();
@@ -120,17 +128,43 @@ export class BufferPool {
     return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
+  /** The smallest free buffer that fits closely enough. */
+  #takeFree(capacity: number): Storage | undefined {
+    for (let index = this.#placeOf(capacity); index < this.#sizes.length; index++) {
+      const size = this.#sizes[index] as number;
+      if (size > capacity * LOOSEST_FIT) return undefined;
+      const storage = this.#freeLists.get(size)?.shift();
+      if (storage) return storage;
+    }
+    return undefined;
+  }
+
+  /** Where a size stands, or would stand, among the sizes of the free lists. */
+  #placeOf(size: number): number {
+    let [low, high] = [0, this.#sizes.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#sizes[middle] as number) < size) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
     this.dropDerived(storage);
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
+    let list = this.#freeLists.get(storage.capacity);
+    if (!list) {
+      list = [];
+      this.#freeLists.set(storage.capacity, list);
+      this.#sizes.splice(this.#placeOf(storage.capacity), 0, storage.capacity);
+    }
     // The oldest buffer goes first: equal steps then get equal buffers, and bind groups are reused.
-    const list = this.#freeLists.get(storage.capacity) ?? [];
     let place = list.length;
     while (place > 0 && (list[place - 1] as Storage).id > storage.id) place--;
     list.splice(place, 0, storage);
-    this.#freeLists.set(storage.capacity, list);
   }
 
   /** Keeps what was computed from a buffer's contents until they change. */
@@ -161,6 +195,7 @@ export class BufferPool {
       }
     }
     this.#freeLists.clear();
+    this.#sizes.length = 0;
     this.#free = 0;
   }
 
