@@ -143,13 +143,7 @@ export class LiveProgress implements Progress {
       // Stopping is the training's business: it saves first.
       gracefulExit: false,
     });
-    const waiting = {
-      stage: name,
-      loss: "loss –",
-      mIoU: this.#mIoU,
-      speed: "– steps/s",
-      left: "–",
-    };
+    const waiting = { stage: name, loss: "loss –", mIoU: this.#mIoU, speed: "–", left: "–" };
     this.#bar.start(steps, firstStep, waiting);
   }
 
