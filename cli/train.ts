@@ -56,6 +56,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   recompute?: boolean | undefined;
   accumulate?: number | undefined;
   dryRun?: boolean | undefined;
+  tensorboard?: boolean | undefined;
   json?: boolean | undefined;
 }
 
@@ -164,6 +165,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
+    .option(
+      "--tensorboard",
+      "also write losses, scores and samples for TensorBoard to the run folder",
+    )
     .option("--json", "print the result as JSON; progress goes to standard error")
     .addHelpText(
       "after",
@@ -274,7 +279,16 @@ function defaultFolder(preset: string, now: Date): string {
 async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
   const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
-  const free = ["resume", "json", "profile", "memoryBudget", "kernels", "autotune", "dryRun"];
+  const free = [
+    "resume",
+    "json",
+    "tensorboard",
+    "profile",
+    "memoryBudget",
+    "kernels",
+    "autotune",
+    "dryRun",
+  ];
   const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
   if (fixed !== undefined) {
     const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -311,15 +325,19 @@ async function train(flags: TrainFlags): Promise<number> {
   const { withGpu } = await import("./device.ts");
   const { StopSignals } = await import("./signals.ts");
   const { resumeTraining, runTraining } = await import("../train/run.ts");
+  const { together } = await import("../train/observer.ts");
+  const { TensorBoardLog } = await import("../train/tensorboard.ts");
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
+  using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
+  const observer = log ? together(progress, log) : progress;
   using stop = new StopSignals((text) => progress.message(text), "step");
   try {
     const result = await stop.guard(() =>
       withGpu({ ...flags, autotune }, (text) => progress.message(text), (gpu) => {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
         return flags.resume === undefined
-          ? runTraining(config, gpu, progress, stop.signal)
-          : resumeTraining(config.out, gpu, progress, stop.signal);
+          ? runTraining(config, gpu, observer, stop.signal)
+          : resumeTraining(config.out, gpu, observer, stop.signal);
       })
     );
     progress.close();

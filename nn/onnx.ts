@@ -2,6 +2,7 @@
 // network for inference needs; https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto define them.
 
 import type { Shape } from "../kernels/runtime/mod.ts";
+import { bytesField, floatField, integerField, lengthField, message, utf8 } from "./protobuf.ts";
 
 /** Values of a node's attribute: an integer, integers, a text, or a {@link Float}. */
 export type Attribute = number | readonly number[] | string | Float;
@@ -165,49 +166,4 @@ function valueInfo(name: string, shape: SymbolicShape): Uint8Array {
   );
   const tensor = message(integerField(1, FLOAT), bytesField(2, message(...axes)));
   return message(bytesField(1, utf8(name)), bytesField(2, bytesField(1, tensor)));
-}
-
-// Protocol buffers: a field is its number and wire type, then an integer of 7 bits a byte, four bytes, or
-// a length and that many bytes.
-
-function varint(value: number): Uint8Array {
-  const bytes: number[] = [];
-  // Negative integers are written as the 64-bit two's complement.
-  for (let rest = BigInt.asUintN(64, BigInt(value));; rest >>= 7n) {
-    const low = Number(rest & 0x7fn);
-    if (rest < 0x80n) return Uint8Array.from([...bytes, low]);
-    bytes.push(low | 0x80);
-  }
-}
-
-function integerField(field: number, value: number): Uint8Array {
-  return message(varint(field << 3), varint(value));
-}
-
-function floatField(field: number, value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setFloat32(0, value, true);
-  return message(varint(field << 3 | 5), bytes);
-}
-
-function lengthField(field: number, length: number): Uint8Array {
-  return message(varint(field << 3 | 2), varint(length));
-}
-
-function bytesField(field: number, bytes: Uint8Array): Uint8Array {
-  return message(lengthField(field, bytes.length), bytes);
-}
-
-function message(...parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
-function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }

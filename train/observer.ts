@@ -64,3 +64,14 @@ export interface TrainingObserver {
   /** Something else worth a line: data being written, pseudo labels being made, a file saved. */
   message(text: string): void;
 }
+
+/** An observer that tells several others, in their order. */
+export function together(...observers: readonly TrainingObserver[]): TrainingObserver {
+  return {
+    stageStart: (stage) => observers.forEach((observer) => observer.stageStart(stage)),
+    step: (report) => observers.forEach((observer) => observer.step(report)),
+    evaluation: (report) => observers.forEach((observer) => observer.evaluation(report)),
+    stageEnd: (result) => observers.forEach((observer) => observer.stageEnd(result)),
+    message: (text) => observers.forEach((observer) => observer.message(text)),
+  };
+}
