@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { together, type TrainingObserver } from "../../train/observer.ts";
 import { eventRecord, TensorBoardLog } from "../../train/tensorboard.ts";
 import { namesIn, withFolder } from "./_folder.ts";
 import { imagePng, write } from "./_png.ts";
@@ -86,23 +87,33 @@ Deno.test("an independent reader finds losses, scores and pictures", () =>
     {
       using log = new TensorBoardLog(folder, () => 1_700_000_000_500);
       assert.deepEqual(namesIn(folder), ["samples"], "nothing is opened before a stage starts");
-      log.stageStart({ name: "source", steps: 300, firstStep: 0 });
+      const heard: string[] = [];
+      const other: TrainingObserver = {
+        stageStart: ({ name }) => heard.push(`start ${name}`),
+        step: ({ step }) => heard.push(`step ${step}`),
+        evaluation: ({ step }) => heard.push(`evaluation ${step}`),
+        stageEnd: ({ name }) => heard.push(`end ${name}`),
+        message: (text) => heard.push(text),
+      };
+      const both = together(other, log);
+      both.message("hello");
+      both.stageStart({ name: "source", steps: 300, firstStep: 0 });
       const rest = { steps: 300, stepsPerSecond: 1 };
-      log.step({
+      both.step({
         stage: "source",
         step: 200,
         losses: { source: 0.5, größe: -2 },
         learningRate: 0.25,
         ...rest,
       });
-      log.evaluation({
+      both.evaluation({
         stage: "source",
         step: 300,
         mIoU: 33.5,
         classIoU: { road: 50, sky: null },
         pixelAccuracy: NaN,
       });
-      log.stageEnd({
+      both.stageEnd({
         name: "source",
         steps: 300,
         mIoU: 33.5,
@@ -110,7 +121,7 @@ Deno.test("an independent reader finds losses, scores and pictures", () =>
         pixelAccuracy: NaN,
         seconds: 1,
       });
-      log.stageEnd({
+      both.stageEnd({
         name: "warmup",
         steps: 1,
         mIoU: 33.5,
@@ -118,6 +129,14 @@ Deno.test("an independent reader finds losses, scores and pictures", () =>
         pixelAccuracy: NaN,
         seconds: 1,
       });
+      assert.deepEqual(heard, [
+        "hello",
+        "start source",
+        "step 200",
+        "evaluation 300",
+        "end source",
+        "end warmup",
+      ]);
     }
     assert.deepEqual(namesIn(folder), ["events.out.tfevents.1700000000500.proda", "samples"]);
     const [version, ...rest] = events(Deno.readFileSync(join(folder, namesIn(folder)[0])));
