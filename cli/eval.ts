@@ -106,19 +106,26 @@ async function openDataOf(
   },
 ): Promise<Dataset> {
   const { openDataset } = await import("../train/dataset.ts");
+  const { DataError } = await import("../train/data_error.ts");
   const { classesOf } = await import("../train/layouts.ts");
   const { missingClassFile } = await import("../train/class_file.ts");
   const { WEIGHTS } = await import("../train/foreign_network.ts");
-  const { runClasses, selectClasses } = await import("../train/class_set.ts");
+  const { selectClasses } = await import("../train/class_set.ts");
   if (target !== undefined) {
     const own = classesOf(target, targetLayout);
     if (!own) throw missingClassFile(target);
-    runClasses(classes, own, classes.names); // it must have them all
+    const missing = classes.names.filter((name) => !own.names.includes(name));
+    if (missing.length > 0) {
+      throw new DataError(
+        `Cannot measure on ${target} as it lacks the classes ${missing.join(", ")}: the network ` +
+          `predicts ${classes.names.join(", ")}, the data set has ${own.names.join(", ")}; give a ` +
+          `data set with the network's classes`,
+      );
+    }
     const { trainIds } = selectClasses(own, classes.names);
     return openDataset({ root: target, layout: targetLayout, split, trainIds });
   }
   if (stage === WEIGHTS && config.data.targetDirectory === null) {
-    const { DataError } = await import("../train/data_error.ts");
     throw new DataError(
       "Cannot evaluate weights from elsewhere as they name no images: expected a folder of labelled " +
         "images; give --target",
