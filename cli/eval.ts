@@ -118,7 +118,9 @@ async function openDataOf(
     if (missing.length > 0) {
       throw new DataError(
         `Cannot measure on ${target} as it lacks the classes ${missing.join(", ")}: the network ` +
-          `predicts ${classes.names.join(", ")}, the data set has ${own.names.join(", ")}; give a ` +
+          `predicts ${classes.names.join(", ")}, the data set has ${
+            own.names.join(", ")
+          }; give a ` +
           `data set with the network's classes`,
       );
     }

@@ -183,7 +183,7 @@ export class LiveProgress implements Progress {
 export function classTable(
   stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
 ): string {
-  if (stages.length === 0) return "";
+  if (stages.every(({ mIoU }) => Number.isNaN(mIoU))) return "";
   const found = stages.flatMap(({ classIoU }) => Object.keys(classIoU));
   const names = [...new Set([...CLASSES.map(({ name }) => name), ...found])];
   return formatScores(

@@ -83,7 +83,7 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
     lead: "On the target's val split, after each stage.",
     body: row([
       table([["stage", "steps", "mIoU, %", "pixel accuracy, %", "time"], ...rows]),
-      figure(percentBars(bars), "IoU of each class after each stage"),
+      bars.length > 0 ? figure(percentBars(bars), "IoU of each class after each stage") : "",
     ]),
   }];
 }
@@ -93,18 +93,26 @@ function curveSections(run: RunRecord, others: readonly RunRecord[]): Section[] 
   const all = [run, ...others];
   const nameOf = (run: RunRecord, stage: string) =>
     others.length === 0 ? stage : `${basename(run.path)} ${stage}`;
-  const scores = all.flatMap((run) =>
-    curve(
-      run.metrics.map((record) => ({ ...record, step: record.step + stepsBefore(run, record) })),
-      "mIoU",
-      (stage) => nameOf(run, stage),
-    )
-  );
-  if (scores.length > 0) {
+  const evaluations = (key: string) =>
+    all.flatMap((run) =>
+      curve(
+        run.metrics.map((record) => ({ ...record, step: record.step + stepsBefore(run, record) })),
+        key,
+        (stage) => nameOf(run, stage),
+      )
+    );
+  const figures = [
+    ["mIoU", "mIoU of the target's val split"],
+    ["information", "mutual information of its images and predictions, which needs no labels"],
+  ].flatMap(([key, caption]) => {
+    const points = evaluations(key);
+    return points.length > 0 ? [figure(curves(points, { y: "%", width: 500 }), caption)] : [];
+  });
+  if (figures.length > 0) {
     sections.push({
       title: "Target mIoU while training",
       lead: "Each evaluation on the val split; steps count on from stage to stage.",
-      body: figure(curves(scores, { y: "mIoU in %" }), "mIoU of the target's val split"),
+      body: row(figures),
     });
   }
   const labels = all.flatMap((run) =>
@@ -167,6 +175,7 @@ async function networkSections(
   using trained = loadTrainedNetwork(gpu, after.path);
   const { classes } = trained;
   const { validation } = await openRunData(run.config.data, onMessage);
+  if (validation.trainIds === null) return []; // nothing to compare predictions with
   onMessage(`predicting ${validation.items.length} images with the network of ${after.name}`);
   const scores = await scoreImages(trained, validation, WORST_IMAGES);
   const sections = [confusionSection(scores, classes, after.name)];
