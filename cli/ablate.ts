@@ -12,7 +12,7 @@ import {
 } from "./values.ts";
 
 /** The names of the grids, as `train/ablation/grids.ts` has them: not imported, as it takes time to load. */
-export const GRIDS = ["table3", "labels", "decay", "views", "students"] as const;
+export const GRIDS = ["table3", "labels", "decay", "temperature", "views", "students"] as const;
 
 /** The flags of `ablate`, as commander gives them. */
 interface AblateFlags extends
@@ -36,7 +36,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     )
     .option(
       "--grid <name>",
-      "table3: the parts of stage 1; labels: how it makes its labels;\ndecay: of the prototypes; views: on which labels are learnt;\nstudents: what stages 2 and 3 start from",
+      "table3: the parts of stage 1; labels: how it makes its labels;\ndecay: of the prototypes; temperature: of the assignments to them;\nviews: on which labels are learnt;\nstudents: what stages 2 and 3 start from",
       parseName(GRIDS),
       "table3" as const,
     )
