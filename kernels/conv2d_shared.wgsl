@@ -67,28 +67,39 @@ fn positions_at(first: u32) -> Positions {
   return Positions(position / plane, within / params.columns, within % params.columns, exists);
 }
 
+// Where the first tap lies at four positions: index of channel 0 of the image, row and column in it. A
+// position past the end lies outside of every image.
+struct Corners { index: vec4u, row: vec4i, column: vec4i }
+
+fn corners_at(first: u32) -> Corners {
+  let p = positions_at(first);
+  let row = vec4i(p.row) * params.x_step + params.x_top;
+  return Corners(
+    p.image * (params.in_channels * params.in_height * params.in_width),
+    select(vec4i(-0x40000000), row, p.exists),
+    vec4i(p.column) * params.x_step + params.x_left,
+  );
+}
+
 // A term of the sum: its tap and channel, and where the tap reads channel 0 at four positions. Outside
 // the image `inside` is false and the index is zero, so that reading it is harmless.
 struct Term { tap: u32, channel: u32, index: vec4u, inside: vec4<bool> }
 
-fn term_at(p: Positions, k: u32) -> Term {
+fn term_at(corners: Corners, k: u32) -> Term {
   let tap = k / params.in_channels;
-  let u = i32(tap / params.tap_columns);
-  let v = i32(tap % params.tap_columns);
-  let row = vec4u(vec4i(p.row) * params.x_step + (u * params.tap_step + params.x_top));
-  let column = vec4u(vec4i(p.column) * params.x_step + (v * params.tap_step + params.x_left));
+  let row = vec4u(corners.row + i32(tap / params.tap_columns) * params.tap_step);
+  let column = vec4u(corners.column + i32(tap % params.tap_columns) * params.tap_step);
   // A negative coordinate is a huge unsigned one.
-  let inside = (row < vec4u(params.in_height)) & (column < vec4u(params.in_width)) & p.exists &
+  let inside = (row < vec4u(params.in_height)) & (column < vec4u(params.in_width)) &
     vec4<bool>(tap < params.tap_rows * params.tap_columns);
-  let plane = params.in_height * params.in_width;
-  let index = p.image * (params.in_channels * plane) + row * params.in_width + column;
-  return Term(tap, k % params.in_channels, select(vec4u(), index, inside), inside);
+  let index = select(vec4u(), corners.index + row * params.in_width + column, inside);
+  return Term(tap, k % params.in_channels, index, inside);
 }
 
-fn advance(term: ptr<function, Term>, p: Positions, terms: u32) {
+fn advance(term: ptr<function, Term>, corners: Corners, terms: u32) {
   (*term).channel += terms;
   if ((*term).channel >= params.in_channels) {
-    *term = term_at(p, (*term).tap * params.in_channels + (*term).channel);
+    *term = term_at(corners, (*term).tap * params.in_channels + (*term).channel);
   }
 }
 
@@ -195,15 +206,15 @@ fn correlate(
   let right_k = lane / RIGHT_QUADS;
   var w = (first_k + left_k) * out_quads + min(first_quad + left_quad, out_quads - 1);
   let left_pass = LEFT_TERMS * out_quads;
-  let p = positions_at(first_position + right_quad);
-  var term = term_at(p, first_k + right_k);
+  let corners = corners_at(first_position + right_quad);
+  var term = term_at(corners, first_k + right_k);
   var l0 = weight_at(first_k + left_k, w);
   var r0 = x_at(term);
   var l1: vec4f;
   var r1: vec4f;
   if (LEFT_TERMS < DEPTH) { l1 = weight_at(first_k + left_k + LEFT_TERMS, w + left_pass); }
   if (RIGHT_TERMS < DEPTH) {
-    advance(&term, p, RIGHT_TERMS);
+    advance(&term, corners, RIGHT_TERMS);
     r1 = x_at(term);
   }
 
@@ -219,11 +230,11 @@ fn correlate(
     workgroupBarrier();
     w += DEPTH * out_quads;
     l0 = weight_at(k + left_k, w);
-    advance(&term, p, RIGHT_TERMS);
+    advance(&term, corners, RIGHT_TERMS);
     r0 = x_at(term);
     if (LEFT_TERMS < DEPTH) { l1 = weight_at(k + left_k + LEFT_TERMS, w + left_pass); }
     if (RIGHT_TERMS < DEPTH) {
-      advance(&term, p, RIGHT_TERMS);
+      advance(&term, corners, RIGHT_TERMS);
       r1 = x_at(term);
     }
     add_products(&sums, row, column, 0);
