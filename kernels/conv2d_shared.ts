@@ -8,14 +8,17 @@ import {
   type CorrelationPlaces,
 } from "./conv2d_correlation.ts";
 import source from "./conv2d_shared.wgsl" with { type: "text" };
-import { defineKernel, dispatch } from "./runtime/mod.ts";
+import { mostSplitsOf, withParts } from "./matmul_shared.ts";
+import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
 import {
   byTiles,
+  type Extent,
   fittingTile,
   SHARED_TILES,
   type SharedTile,
-  tileCount,
+  TILE_PARAMS,
   TILES_BY_NAME,
+  tilingOf,
 } from "./shared_tiles.ts";
 
 const kernels = new Map(SHARED_TILES.map((tile) => [
@@ -27,7 +30,7 @@ const kernels = new Map(SHARED_TILES.map((tile) => [
     entry: "correlate",
     reads: ["x", "weight", "bias"],
     writes: ["y"],
-    params: { ...CORRELATION_PARAMS, firstTile: "u32", endTile: "u32" },
+    params: { ...CORRELATION_PARAMS, ...TILE_PARAMS },
     constants: tile.constants,
   }),
 ]));
@@ -43,7 +46,7 @@ export function correlateShared(
   const tile = x.gpu.choices.choose({
     key: `conv2d_shared ${Object.values(params).join(" ")}`,
     candidates: TILES_BY_NAME,
-    expected: fittingTile(params.outChannels, positionsOf(params)).name,
+    expected: fittingTile(extentOf(y, params)).name,
     arrays: [x, weight, y],
     run: (tile, [x, weight, y]) =>
       correlateTiles(tile, { x, weight, bias: null, y }, places, flops),
@@ -51,8 +54,15 @@ export function correlateShared(
   correlateTiles(tile, arrays, places, flops);
 }
 
-function positionsOf({ images, rows, columns }: CorrelationParams): number {
-  return images * rows * columns;
+function extentOf(y: GpuArray, params: CorrelationParams): Extent {
+  const { images, outChannels, rows, columns, inChannels, tapRows, tapColumns, yStep } = params;
+  return {
+    rows: outChannels,
+    columns: images * rows * columns,
+    batch: 1,
+    depth: inChannels * tapRows * tapColumns,
+    mostSplits: yStep === 1 ? mostSplitsOf(y) : 1, // parts are added up all over y
+  };
 }
 
 function correlateTiles(
@@ -61,16 +71,22 @@ function correlateTiles(
   places: CorrelationPlaces,
   flops: number,
 ): void {
-  const { x, weight, bias, y } = arrays;
-  const params = correlationParams(arrays, places);
-  const { inChannels, outChannels, tapRows, tapColumns } = params;
-  const tiles = tileCount(tile, outChannels, positionsOf(params));
-  byTiles(tile, tiles, inChannels * tapRows * tapColumns, (firstTile, endTile, grid) =>
-    dispatch(
-      kernels.get(tile)!,
-      { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
-      { ...params, firstTile, endTile },
-      grid,
-      { flops: flops * (endTile - firstTile) / tiles },
-    ));
+  const { x, weight } = arrays;
+  const sizes = correlationParams(arrays, places);
+  const tiling = tilingOf(tile, extentOf(arrays.y, sizes));
+  const { outChannels: rows, outHeight, outWidth } = sizes;
+  const output = { y: arrays.y, bias: arrays.bias, rows, columns: outHeight * outWidth };
+  withParts(
+    output,
+    tiling,
+    (y, bias) =>
+      byTiles(tile, tiling, flops, (params, grid, options) =>
+        dispatch(
+          kernels.get(tile)!,
+          { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
+          { ...sizes, hasBias: bias ? 1 : 0, ...params },
+          grid,
+          options,
+        )),
+  );
 }

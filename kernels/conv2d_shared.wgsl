@@ -10,7 +10,8 @@
 //
 // A workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS quads of positions, counted over
 // the planes of all images, and overwrites them. The four positions of a quad lie RIGHT_QUADS apart, so
-// that neighbouring invocations read and write neighbouring positions. The rest is as in
+// that neighbouring invocations read and write neighbouring positions. Tiles count channels first, then
+// positions, then splits of the sum: where it is split, y is [splits, N, …], without the bias. The rest is as in
 // matmul_shared.wgsl, which has the reasons.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -38,6 +39,7 @@ struct Params {
   y_top: u32,
   y_left: u32,
   has_bias: u32,
+  terms_per_split: u32,
   first_tile: u32,
   end_tile: u32,
 }
@@ -108,8 +110,8 @@ fn x_at(term: Term) -> vec4f {
   return select(vec4f(), vec4f(x[i.x], x[i.y], x[i.z], x[i.w]), term.inside);
 }
 
-fn weight_at(k: u32, at: u32) -> vec4f {
-  if (k >= params.tap_rows * params.tap_columns * params.in_channels) { return vec4f(); }
+fn weight_at(k: u32, end_k: u32, at: u32) -> vec4f {
+  if (k >= end_k) { return vec4f(); }
   return weight[at];
 }
 
@@ -157,10 +159,10 @@ fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
 // Where y has output channel 0 at four positions.
 struct Outputs { index: vec4u, exists: vec4<bool> }
 
-fn outputs_at(first: u32) -> Outputs {
+fn outputs_at(split: u32, first: u32) -> Outputs {
   let p = positions_at(first);
   let plane = params.out_height * params.out_width;
-  let index = p.image * params.out_channels * plane +
+  let index = (split * params.images + p.image) * params.out_channels * plane +
     (p.row * params.y_step + params.y_top) * params.out_width +
     p.column * params.y_step + params.y_left;
   return Outputs(index, p.exists);
@@ -194,25 +196,29 @@ fn correlate(
   let out_quads = (params.out_channels + 3) / 4;
   let channel_tiles = (out_quads + LEFT_QUADS - 1) / LEFT_QUADS;
   let first_quad = tile % channel_tiles * LEFT_QUADS;
-  let first_position = tile / channel_tiles * RIGHT_QUADS * 4;
-  let tap_rows = tap_rows_of(first_position);
-  let first_k = tap_rows.x * params.tap_columns * params.in_channels;
-  let end_k = tap_rows.y * params.tap_columns * params.in_channels;
+  let positions = params.images * params.rows * params.columns;
+  let position_tiles = (positions + RIGHT_QUADS * 4 - 1) / (RIGHT_QUADS * 4);
+  let first_position = tile / channel_tiles % position_tiles * RIGHT_QUADS * 4;
+  let split = tile / (channel_tiles * position_tiles);
+  let used_rows = tap_rows_of(first_position) * params.tap_columns * params.in_channels;
+  let first_k = max(split * params.terms_per_split, used_rows.x);
+  let end_k = min((split + 1) * params.terms_per_split, used_rows.y);
 
   // What this invocation copies. Past the end, the last quad is multiplied again and not stored.
   let left_quad = lane % LEFT_QUADS;
-  let left_k = lane / LEFT_QUADS;
+  let left_term = lane / LEFT_QUADS;
   let right_quad = lane % RIGHT_QUADS;
-  let right_k = lane / RIGHT_QUADS;
-  var w = (first_k + left_k) * out_quads + min(first_quad + left_quad, out_quads - 1);
+  let right_term = lane / RIGHT_QUADS;
+  var left_k = first_k + left_term;
+  var w = left_k * out_quads + min(first_quad + left_quad, out_quads - 1);
   let left_pass = LEFT_TERMS * out_quads;
   let corners = corners_at(first_position + right_quad);
-  var term = term_at(corners, first_k + right_k);
-  var l0 = weight_at(first_k + left_k, w);
+  var term = term_at(corners, first_k + right_term);
+  var l0 = weight_at(left_k, end_k, w);
   var r0 = x_at(term);
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = weight_at(first_k + left_k + LEFT_TERMS, w + left_pass); }
+  if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
   if (RIGHT_TERMS < DEPTH) {
     advance(&term, corners, RIGHT_TERMS);
     r1 = x_at(term);
@@ -221,18 +227,19 @@ fn correlate(
   let row = lane / THREAD_COLUMNS;
   let column = lane % THREAD_COLUMNS;
   var sums: Sums;
-  for (var k = first_k + DEPTH; k < end_k + DEPTH; k += DEPTH) {
+  for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_k] = l0;
-    right_tile[right_quad][right_k] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_k + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_k + RIGHT_TERMS] = r1; }
+    left_tile[left_quad][left_term] = l0;
+    right_tile[right_quad][right_term] = r0;
+    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
+    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
     workgroupBarrier();
+    left_k += DEPTH;
     w += DEPTH * out_quads;
-    l0 = weight_at(k + left_k, w);
+    l0 = weight_at(left_k, end_k, w);
     advance(&term, corners, RIGHT_TERMS);
     r0 = x_at(term);
-    if (LEFT_TERMS < DEPTH) { l1 = weight_at(k + left_k + LEFT_TERMS, w + left_pass); }
+    if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
     if (RIGHT_TERMS < DEPTH) {
       advance(&term, corners, RIGHT_TERMS);
       r1 = x_at(term);
@@ -247,8 +254,8 @@ fn correlate(
     add_products(&sums, row, column, 7);
   }
 
-  let y0 = outputs_at(first_position + column);
-  let y1 = outputs_at(first_position + column + THREAD_COLUMNS);
+  let y0 = outputs_at(split, first_position + column);
+  let y1 = outputs_at(split, first_position + column + THREAD_COLUMNS);
   let first = (first_quad + row) * 4;
   store(first, y0, sums.c00[0], y1, sums.c01[0]);
   store(first + 1, y0, sums.c00[1], y1, sums.c01[1]);

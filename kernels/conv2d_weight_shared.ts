@@ -2,19 +2,17 @@
 
 import { conv2dFlops, type Conv2dSizes } from "./conv2d_shape.ts";
 import source from "./conv2d_weight_shared.wgsl" with { type: "text" };
-import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type Gpu, type GpuArray } from "./runtime/mod.ts";
 import {
   byTiles,
-  ENOUGH_THREADS,
+  type Extent,
   fittingTile,
   SHARED_TILES,
   type SharedTile,
-  tileCount,
+  TILE_PARAMS,
   TILES_BY_NAME,
+  tilingOf,
 } from "./shared_tiles.ts";
-
-/** The fewest positions that a workgroup sums, as every split is written and read once more. */
-const SHORTEST_SPLIT = 256;
 
 const kernels = new Map(SHARED_TILES.map((tile) => [
   tile,
@@ -38,9 +36,7 @@ const kernels = new Map(SHARED_TILES.map((tile) => [
       stride: "i32",
       padding: "i32",
       dilation: "i32",
-      positionsPerSplit: "u32",
-      firstTile: "u32",
-      endTile: "u32",
+      ...TILE_PARAMS,
     },
     constants: tile.constants,
   }),
@@ -67,7 +63,6 @@ export function weightGradientShared(
   total: (parts: GpuArray, gradWeight: GpuArray) => void,
 ): void {
   const { gradOutput, x, gradWeight } = arrays;
-  const { columns, mostSplits } = extentOf(x, sizes);
   const run = (tile: SharedTile, { gradOutput, x, gradWeight }: WeightGradientArrays) => {
     const parts = weightParts(tile, gradOutput, x, sizes);
     total(parts, gradWeight);
@@ -76,21 +71,23 @@ export function weightGradientShared(
   const tile = x.gpu.choices.choose({
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
     candidates: TILES_BY_NAME,
-    expected: fittingTile(sizes.outChannels, columns * 4, mostSplits).name,
+    expected: fittingTile(extentOf(x.gpu, sizes)).name,
     arrays: [gradOutput, x, gradWeight],
     run: (tile, [gradOutput, x, gradWeight]) => run(tile, { gradOutput, x, gradWeight }),
   });
   run(tile, arrays);
 }
 
-function extentOf({ gpu }: GpuArray, sizes: Conv2dSizes) {
+function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
-  const inQuads = Math.ceil(inChannels / 4);
-  const columns = tapRows * tapColumns * inQuads;
-  const positions = images * outHeight * outWidth;
-  const fitting = Math.max(1, Math.floor(gpu.maxBindingBytes / (outChannels * columns * 16)));
-  const mostSplits = Math.min(fitting, Math.ceil(positions / SHORTEST_SPLIT));
-  return { inQuads, columns, positions, mostSplits };
+  const columns = tapRows * tapColumns * Math.ceil(inChannels / 4) * 4;
+  return {
+    rows: outChannels,
+    columns,
+    batch: 1,
+    depth: images * outHeight * outWidth,
+    mostSplits: Math.max(1, Math.floor(gpu.maxBindingBytes / (outChannels * columns * 4))),
+  };
 }
 
 function weightParts(
@@ -99,22 +96,21 @@ function weightParts(
   x: GpuArray,
   sizes: Conv2dSizes,
 ): GpuArray {
-  const { outChannels } = sizes;
-  const { inQuads, columns, positions, mostSplits } = extentOf(x, sizes);
-  const tilesOfSplit = tileCount(tile, outChannels, columns * 4);
-  const wanted = Math.ceil(ENOUGH_THREADS / (tilesOfSplit * tile.threads));
-  const positionsPerSplit = Math.ceil(positions / Math.min(wanted, mostSplits));
-  const splits = Math.ceil(positions / positionsPerSplit);
-  const parts = x.gpu.empty([splits, outChannels, columns, 4], "parts of a weight gradient");
-  const tiles = tilesOfSplit * splits;
-  const flops = conv2dFlops(sizes);
-  byTiles(tile, tiles, positionsPerSplit, (firstTile, endTile, grid) =>
+  const { gpu } = x;
+  const { outChannels, inChannels } = sizes;
+  const extent = extentOf(gpu, sizes);
+  const tiling = tilingOf(tile, extent);
+  const columns = extent.columns / 4;
+  const shape = [tiling.splits, outChannels, columns, 4];
+  const parts = gpu.empty(shape, "parts of a weight gradient");
+  const inQuads = Math.ceil(inChannels / 4);
+  byTiles(tile, tiling, conv2dFlops(sizes), (params, grid, options) =>
     dispatch(
       kernels.get(tile)!,
       { x, gradOutput, parts },
-      { ...sizes, positions, inQuads, columns, positionsPerSplit, firstTile, endTile },
+      { ...sizes, positions: extent.depth, inQuads, columns, ...params },
       grid,
-      { flops: flops * (endTile - firstTile) / tiles },
+      options,
     ));
   return parts;
 }

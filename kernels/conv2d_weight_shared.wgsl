@@ -30,7 +30,7 @@ struct Params {
   stride: i32,
   padding: i32,
   dilation: i32,
-  positions_per_split: u32,
+  terms_per_split: u32,
   first_tile: u32,
   end_tile: u32,
 }
@@ -129,47 +129,50 @@ fn accumulate_products(
   let first_quad = tile % channel_tiles * LEFT_QUADS;
   let first_column = tile / channel_tiles % column_tiles * RIGHT_QUADS;
   let split = tile / (channel_tiles * column_tiles);
-  let first_k = split * params.positions_per_split;
-  let end_k = min(first_k + params.positions_per_split, params.positions);
+  let first_k = split * params.terms_per_split;
+  let end_k = min(first_k + params.terms_per_split, params.positions);
 
   // What this invocation copies. Past the end, the last quad is multiplied again and not stored.
   let left_quad = lane % LEFT_QUADS;
-  let left_k = lane / LEFT_QUADS;
+  let left_term = lane / LEFT_QUADS;
   let right_quad = lane % RIGHT_QUADS;
-  let right_k = lane / RIGHT_QUADS;
-  var g = (first_k + left_k) * out_quads + min(first_quad + left_quad, out_quads - 1);
+  let right_term = lane / RIGHT_QUADS;
+  var left_k = first_k + left_term;
+  var right_k = first_k + right_term;
+  var g = left_k * out_quads + min(first_quad + left_quad, out_quads - 1);
   let left_pass = LEFT_TERMS * out_quads;
   let tap = tap_of(min(first_column + right_quad, params.columns - 1));
-  let right_first = first_k + right_k;
-  var position = Position(right_first / params.out_width, right_first % params.out_width);
-  var l0 = gradient_at(first_k + left_k, end_k, g);
-  var r0 = x_at(position, tap, right_first, end_k);
+  var position = Position(right_k / params.out_width, right_k % params.out_width);
+  var l0 = gradient_at(left_k, end_k, g);
+  var r0 = x_at(position, tap, right_k, end_k);
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = gradient_at(first_k + left_k + LEFT_TERMS, end_k, g + left_pass); }
+  if (LEFT_TERMS < DEPTH) { l1 = gradient_at(left_k + LEFT_TERMS, end_k, g + left_pass); }
   if (RIGHT_TERMS < DEPTH) {
     advance(&position, RIGHT_TERMS);
-    r1 = x_at(position, tap, right_first + RIGHT_TERMS, end_k);
+    r1 = x_at(position, tap, right_k + RIGHT_TERMS, end_k);
   }
 
   let row = lane / THREAD_COLUMNS;
   let column = lane % THREAD_COLUMNS;
   var sums: Sums;
-  for (var k = first_k + DEPTH; k < end_k + DEPTH; k += DEPTH) {
+  for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_k] = l0;
-    right_tile[right_quad][right_k] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_k + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_k + RIGHT_TERMS] = r1; }
+    left_tile[left_quad][left_term] = l0;
+    right_tile[right_quad][right_term] = r0;
+    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
+    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
     workgroupBarrier();
+    left_k += DEPTH;
+    right_k += DEPTH;
     g += DEPTH * out_quads;
-    l0 = gradient_at(k + left_k, end_k, g);
     advance(&position, RIGHT_TERMS);
-    r0 = x_at(position, tap, k + right_k, end_k);
-    if (LEFT_TERMS < DEPTH) { l1 = gradient_at(k + left_k + LEFT_TERMS, end_k, g + left_pass); }
+    l0 = gradient_at(left_k, end_k, g);
+    r0 = x_at(position, tap, right_k, end_k);
+    if (LEFT_TERMS < DEPTH) { l1 = gradient_at(left_k + LEFT_TERMS, end_k, g + left_pass); }
     if (RIGHT_TERMS < DEPTH) {
       advance(&position, RIGHT_TERMS);
-      r1 = x_at(position, tap, k + right_k + RIGHT_TERMS, end_k);
+      r1 = x_at(position, tap, right_k + RIGHT_TERMS, end_k);
     }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);

@@ -2,36 +2,46 @@
 // that it copies to workgroup memory, a few of the sum at a time.
 //
 //   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
+//   total:    y[i] = bias[m of i] + Σ_s parts[s][i]
 //
+// Where the sum over k is split, c is [splits, B, M, column_quads], without the bias, and total adds up.
 // left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
 // [B, K, column_quads] and c: [B, M, column_quads], quads along n. Sums run over k in order, as in
 // matmul.wgsl, so both give the same bits where the compiler treats both alike.
 //
 // A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites them: a
 // span is one matrix of the batch where left differs, else the columns of the whole batch. Tiles count
-// rows first, then columns, then spans. An invocation owns ROW_QUADS × 2 of the quads, THREAD_ROWS and
+// rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the quads, THREAD_ROWS and
 // THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in memory and in workgroup
 // memory. There a quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight
 // invocations read sixteen bytes each from different banks, and every index but the quad's is a
 // constant, which spares WebGPU's bounds checks.
 // While a tile is multiplied, each invocation already holds its share of the next one.
+// total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(4) var<storage, read> parts: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 struct Params {
   rows: u32,
   depth: u32,
+  batch: u32,
   column_quads: u32,
   span_quads: u32,
   has_bias: u32,
   left_per_batch: u32,
+  terms_per_split: u32,
   first_tile: u32,
   end_tile: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
+
+struct TotalParams { count: u32, rows: u32, columns: u32, splits: u32, has_bias: u32 }
+@group(1) @binding(0) var<uniform> total_params: TotalParams;
 
 override THREAD_ROWS = 8u;
 override THREAD_COLUMNS = 8u;
@@ -47,13 +57,13 @@ const DEPTH = 8u;
 var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
 var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
 
-fn left_at(k: u32, at: u32) -> vec4f {
-  if (k >= params.depth) { return vec4f(); }
+fn left_at(k: u32, end_k: u32, at: u32) -> vec4f {
+  if (k >= end_k) { return vec4f(); }
   return left[at];
 }
 
-fn right_at(k: u32, at: u32) -> vec4f {
-  if (k >= params.depth) { return vec4f(); }
+fn right_at(k: u32, end_k: u32, at: u32) -> vec4f {
+  if (k >= end_k) { return vec4f(); }
   return right[at];
 }
 
@@ -81,9 +91,10 @@ fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
 struct Output { index: u32, inside: bool }
 
 // Where column quad `column` of the span has its first row.
-fn output_at(span: u32, column: u32) -> Output {
+fn output_at(split: u32, span: u32, column: u32) -> Output {
   let of_batch = span * params.span_quads + column;
-  let first = of_batch / params.column_quads * params.rows * params.column_quads;
+  let first = (split * params.batch + of_batch / params.column_quads) * params.rows *
+    params.column_quads;
   return Output(first + of_batch % params.column_quads, column < params.span_quads);
 }
 
@@ -108,44 +119,52 @@ fn multiply(
   let column_tiles = (params.span_quads + RIGHT_QUADS - 1) / RIGHT_QUADS;
   let first_row = tile % row_tiles * LEFT_QUADS;
   let first_column = tile / row_tiles % column_tiles * RIGHT_QUADS;
-  let span = tile / (row_tiles * column_tiles);
+  let spans = params.batch * params.column_quads / params.span_quads;
+  let span = tile / (row_tiles * column_tiles) % spans;
+  let split = tile / (row_tiles * column_tiles * spans);
+  let first_k = split * params.terms_per_split;
+  let end_k = min(first_k + params.terms_per_split, params.depth);
 
   // What this invocation copies. Past the end, the last quad is multiplied again and not stored.
   let left_quad = lane % LEFT_QUADS;
-  let left_k = lane / LEFT_QUADS;
+  let left_term = lane / LEFT_QUADS;
   let right_quad = lane % RIGHT_QUADS;
-  let right_k = lane / RIGHT_QUADS;
+  let right_term = lane / RIGHT_QUADS;
   let right_column = span * params.span_quads +
     min(first_column + right_quad, params.span_quads - 1);
+  var left_k = first_k + left_term;
+  var right_k = first_k + right_term;
   var l = (params.left_per_batch * span * params.depth + left_k) * row_quads +
     min(first_row + left_quad, row_quads - 1);
   var r = (right_column / params.column_quads * params.depth + right_k) * params.column_quads +
     right_column % params.column_quads;
   let left_pass = LEFT_TERMS * row_quads;
   let right_pass = RIGHT_TERMS * params.column_quads;
-  var l0 = left_at(left_k, l);
-  var r0 = right_at(right_k, r);
+  var l0 = left_at(left_k, end_k, l);
+  var r0 = right_at(right_k, end_k, r);
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, l + left_pass); }
-  if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, r + right_pass); }
+  if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
+  if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
 
   let row = lane / THREAD_COLUMNS;
   let column = lane % THREAD_COLUMNS;
   var sums: Sums;
-  for (var k = DEPTH; k < params.depth + DEPTH; k += DEPTH) {
+  for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_k] = l0;
-    right_tile[right_quad][right_k] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_k + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_k + RIGHT_TERMS] = r1; }
+    left_tile[left_quad][left_term] = l0;
+    right_tile[right_quad][right_term] = r0;
+    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
+    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
     workgroupBarrier();
+    left_k += DEPTH;
+    right_k += DEPTH;
     l += DEPTH * row_quads;
     r += DEPTH * params.column_quads;
-    l0 = left_at(k + left_k, l);
-    r0 = right_at(k + right_k, r);
-    if (LEFT_TERMS < DEPTH) { l1 = left_at(k + left_k + LEFT_TERMS, l + left_pass); }
-    if (RIGHT_TERMS < DEPTH) { r1 = right_at(k + right_k + RIGHT_TERMS, r + right_pass); }
+    l0 = left_at(left_k, end_k, l);
+    r0 = right_at(right_k, end_k, r);
+    if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
+    if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
     // Written out: drivers do not unroll the loops that WebGPU bounds.
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
@@ -157,8 +176,8 @@ fn multiply(
     add_products(&sums, row, column, 7);
   }
 
-  let y0 = output_at(span, first_column + column);
-  let y1 = output_at(span, first_column + column + THREAD_COLUMNS);
+  let y0 = output_at(split, span, first_column + column);
+  let y1 = output_at(split, span, first_column + column + THREAD_COLUMNS);
   let first = (first_row + row) * 4;
   store(first, y0, sums.c00[0], y1, sums.c01[0]);
   store(first + 1, y0, sums.c00[1], y1, sums.c01[1]);
@@ -171,4 +190,16 @@ fn multiply(
     store(second + 2, y0, sums.c10[2], y1, sums.c11[2]);
     store(second + 3, y0, sums.c10[3], y1, sums.c11[3]);
   }
+}
+
+const WORKGROUP_SIZE = 64u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn total(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (i >= total_params.count) { return; }
+  var sum = 0.0;
+  for (var s = 0u; s < total_params.splits; s++) { sum += parts[s * total_params.count + i]; }
+  if (total_params.has_bias == 1) { sum += bias[i / total_params.columns % total_params.rows]; }
+  y[i] = sum;
 }

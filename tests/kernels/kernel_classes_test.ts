@@ -2,6 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
+import type { Conv2dGeometry } from "../../kernels/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { type Gpu, type GpuArray, openGpu, type Shape, tune } from "../../kernels/runtime/mod.ts";
@@ -9,37 +10,49 @@ import { SHARED_TILES } from "../../kernels/shared_tiles.ts";
 import { assertAllClose, randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu } from "../_device.ts";
 
-/** Larger than the largest tile along both axes, and no multiple of any. */
+interface Convolution {
+  readonly x: readonly [number, number, number, number];
+  readonly outputs: number;
+  readonly kernel: readonly [number, number];
+  readonly geometry: Conv2dGeometry;
+}
+
+/** Rows, depth and columns: larger than the largest tile along both axes, and no multiple of any. */
 const PRODUCT = [133, 37, 141] as const;
-const CONVOLUTIONS = [
-  {
-    name: "strided",
+const LARGE: Convolution = {
+  x: [1, 9, 17, 9],
+  outputs: 133,
+  kernel: [1, 3],
+  geometry: { stride: 1, padding: 2, dilation: 2 },
+};
+const CONVOLUTIONS: Readonly<Record<string, Convolution>> = {
+  large: LARGE,
+  strided: {
     x: [2, 5, 11, 13],
     outputs: 70,
-    kernel: 3,
-    stride: 2,
-    padding: 1,
-    dilation: 1,
+    kernel: [3, 3],
+    geometry: { stride: 2, padding: 1, dilation: 1 },
   },
-  {
-    name: "dilated",
+  dilated: {
     x: [1, 9, 17, 9],
-    outputs: 133,
-    kernel: 3,
-    stride: 1,
-    padding: 7,
-    dilation: 7,
+    outputs: 50,
+    kernel: [3, 3],
+    geometry: { stride: 1, padding: 7, dilation: 7 },
   },
-  {
-    name: "pointwise",
+  pointwise: {
     x: [3, 20, 7, 7],
     outputs: 9,
-    kernel: 1,
-    stride: 1,
-    padding: 0,
-    dilation: 1,
+    kernel: [1, 1],
+    geometry: { stride: 1, padding: 0, dilation: 1 },
   },
-] as const;
+};
+/** So many channels that a few tiles are not enough to fill a GPU. */
+const DEEP: Convolution = {
+  x: [1, 130, 6, 7],
+  outputs: 60,
+  kernel: [3, 3],
+  geometry: { stride: 1, padding: 1, dilation: 1 },
+};
 
 /** Random numbers, the same on every device. */
 function upload(gpu: Gpu, shape: Shape, seed: number): GpuArray {
@@ -53,8 +66,10 @@ async function take(array: GpuArray): Promise<Float32Array> {
   return await own.read();
 }
 
-async function product(gpu: Gpu): Promise<Float32Array> {
-  const [rows, depth, columns] = PRODUCT;
+async function product(
+  gpu: Gpu,
+  [rows, depth, columns]: readonly [number, number, number] = PRODUCT,
+): Promise<Float32Array> {
   using a = upload(gpu, [rows, depth], 1);
   using b = upload(gpu, [depth, columns], 2);
   return await take(matmul(a, b));
@@ -63,10 +78,10 @@ async function product(gpu: Gpu): Promise<Float32Array> {
 /** Output, gradient of the input, gradient of the weight. */
 async function convolution(
   gpu: Gpu,
-  { x: shape, outputs, kernel, ...geometry }: (typeof CONVOLUTIONS)[number],
+  { x: shape, outputs, kernel, geometry }: Convolution,
 ): Promise<Float32Array[]> {
   using x = upload(gpu, shape, 1);
-  using weight = upload(gpu, [outputs, shape[1], kernel, kernel], 2);
+  using weight = upload(gpu, [outputs, shape[1], ...kernel], 2);
   using bias = upload(gpu, [outputs], 3);
   using y = conv2dForward(x, weight, bias, geometry);
   using gradOutput = upload(gpu, y.shape, 4);
@@ -81,10 +96,10 @@ Deno.test("matmul has the same bits in both classes of kernels", async () => {
   assert.deepEqual(await product(shared), await product(direct));
 });
 
-for (const geometry of CONVOLUTIONS) {
-  Deno.test(`a ${geometry.name} convolution has the same bits in both classes of kernels`, async () => {
-    const [y, gradInput, gradWeight] = await convolution(await guardedGpu("shared"), geometry);
-    const direct = await convolution(await guardedGpu("direct"), geometry);
+for (const [name, item] of Object.entries(CONVOLUTIONS)) {
+  Deno.test(`a ${name} convolution has the same bits in both classes of kernels`, async () => {
+    const [y, gradInput, gradWeight] = await convolution(await guardedGpu("shared"), item);
+    const direct = await convolution(await guardedGpu("direct"), item);
     assert.deepEqual(y, direct[0]);
     assert.deepEqual(gradInput, direct[1]);
     // Sums over positions are split in other places, as GPUs need more workgroups than CPUs have threads.
@@ -92,10 +107,29 @@ for (const geometry of CONVOLUTIONS) {
   });
 }
 
+Deno.test("long sums of few outputs are split over workgroups, the same way every time", async () => {
+  const [direct, shared] = [await guardedGpu("direct"), await guardedGpu("shared")];
+  const run = async (gpu: Gpu) => [
+    await product(gpu, [9, 600, 12]),
+    ...await convolution(gpu, DEEP),
+  ];
+  const [found, again, expected] = [await run(shared), await run(shared), await run(direct)];
+  assert.deepEqual(found, again);
+  ["product", "output", "gradient of the input", "gradient of the weight"].forEach(
+    (name, index) => {
+      assertAllClose(name, found[index]!, expected[index]!, { atol: 1e-4 });
+      assert.ok(
+        found[index]!.some((value, i) => value !== expected[index]![i]),
+        `${name} is not split`,
+      );
+    },
+  );
+});
+
 Deno.test("tune chooses a candidate of every problem that was run, and every tile has the same bits", async () => {
   using gpu = await openGpu({ kernels: "shared", autotune: true, guardBytes: 256 });
   const before = gpu.memory.live;
-  const expected = [await product(gpu), ...await convolution(gpu, CONVOLUTIONS[1])];
+  const expected = [await product(gpu), ...await convolution(gpu, LARGE)];
   const made = await tune(gpu);
   const { table } = gpu.choices;
   assert.equal(Object.keys(table).length, made);
@@ -108,7 +142,7 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
     gpu.choices.add(Object.fromEntries(shared.map((key) => [key, tile])));
     const [c, y, gradInput, gradWeight] = [
       await product(gpu),
-      ...await convolution(gpu, CONVOLUTIONS[1]),
+      ...await convolution(gpu, LARGE),
     ];
     assert.deepEqual(c, expected[0], tile);
     assert.deepEqual(y, expected[1], tile);
