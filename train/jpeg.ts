@@ -124,14 +124,16 @@ export function decodeJpeg(
   let rgba: Uint8ClampedArray | undefined;
   try {
     rgba = codec.decode(bytes, false)?.data;
-  } catch (error) {
-    complaints.push(error instanceof Error ? error.message : "its decoder gave up");
+  } catch {
+    // The codec has said why.
   }
   if (complaints.some((text) => text.startsWith("Premature end"))) {
     throw truncated(name, bytes.length);
   }
-  if (complaints.length > 0 || rgba?.length !== width * height * 4) {
-    throw damaged(name, complaints[0] ?? "it has fewer pixels than it declares");
+  // Bytes between segments, which cameras leave, and odd metadata cost no pixel.
+  const loss = complaints.find((text) => /^Corrupt JPEG data: (?!\d+ extraneous)/.test(text));
+  if (loss !== undefined || rgba?.length !== width * height * 4) {
+    throw damaged(name, loss ?? complaints.at(-1) ?? "it has fewer pixels than it declares");
   }
   const data = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < data.length; from += 4) {

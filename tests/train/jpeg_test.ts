@@ -56,6 +56,15 @@ Deno.test("a JPEG that is cut anywhere, damaged or of another kind is refused wi
   assert.deepEqual(decodeJpeg(grey.file, "a.jpg").data, grey.pixels);
 });
 
+Deno.test("bytes that a camera left between segments cost no pixel and are no damage", async () => {
+  await loadJpegCodec();
+  const { file, pixels } = take("baseline");
+  const padded = new Uint8Array(file.length + 3);
+  padded.set(file.subarray(0, -2));
+  padded.set([1, 2, 3, 0xff, 0xd9], file.length - 2);
+  assert.deepEqual(decodeJpeg(padded, "a.jpg").data, pixels);
+});
+
 Deno.test("an absurd size is refused from the header", () => {
   const { file } = take("grey");
   const huge = file.slice();
