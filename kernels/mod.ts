@@ -29,6 +29,7 @@ export * from "./elementwise.ts";
 export * from "./gan_loss.ts";
 export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
+export * from "./half.ts";
 export * from "./kl_divergence.ts";
 export * from "./linear.ts";
 export { matmul, type MatmulOptions } from "./matmul.ts";

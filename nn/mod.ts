@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { Activation, type ActivationStorage } from "./activation.ts";
 export * from "./deeplab.ts";
 export * from "./deeplab_onnx.ts";
 export * from "./deeplab_shape.ts";
@@ -29,6 +30,6 @@ export {
   writeSafetensors,
 } from "./safetensors.ts";
 export * from "./schedule.ts";
-export { type Backward, backward, detach, noGrad, record, scope } from "./tape.ts";
+export { type Backward, backward, detach, noGrad, record, type Saved, scope } from "./tape.ts";
 export * from "./tensor.ts";
 export * from "./weights.ts";

@@ -5,6 +5,7 @@
 // what a run changes or counts (running statistics, the passes of a dropout) goes through `once`.
 
 import { GpuArray } from "../kernels/runtime/mod.ts";
+import { Activation } from "./activation.ts";
 import {
   type Backward,
   backward,
@@ -74,12 +75,12 @@ export function recompute(
   if (!before.recording) return fn(...inputs);
   const notes = new Notes();
   const output = notes.open("write", () => noGrad(() => fn(...inputs)));
-  const arrays = inputs.map(({ array }) => array);
+  const kept = inputs.map(({ array }) => new Activation(array));
   const noted = notes.values.filter((value) => value instanceof GpuArray);
   const runAgain: Backward = (gradOutput, needs) =>
     scope(() => {
-      const copies = arrays.map((array, index) =>
-        new Tensor(array.retain(), { requiresGrad: needs[index] ?? false })
+      const copies = kept.map((activation, index) =>
+        new Tensor(activation.open(), { requiresGrad: needs[index] ?? false })
       );
       const again = notes.open("read", () => withRecording(true, () => fn(...copies)));
       backward(again, gradOutput.retain());
@@ -92,7 +93,7 @@ export function recompute(
   // Parameters are no inputs: whether a gradient leads to one shows only inside.
   const leads = recordingState().differentiable > before.differentiable;
   const result = leads
-    ? recordNode("recompute", output.array.retain(), inputs, [...arrays, ...noted], runAgain)
+    ? recordNode("recompute", output.array.retain(), inputs, [...kept, ...noted], runAgain)
     : output;
   if (leads && !inputs.includes(output)) output.dispose();
   for (const array of noted) array.release();

@@ -7,6 +7,7 @@
 
 import { addInPlace } from "../kernels/elementwise.ts";
 import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
+import type { Activation } from "./activation.ts";
 import { Tensor } from "./tensor.ts";
 
 /**
@@ -18,6 +19,9 @@ export type Backward = (
   needs: readonly boolean[],
 ) => readonly (GpuArray | null)[];
 
+/** What a node keeps for its backward: arrays, or activations that may be packed meanwhile. */
+export type Saved = readonly (AnyArray | Activation)[];
+
 /** One recorded operation; {@link record} makes it. */
 export class Node {
   /** Grows with every operation: a larger one is newer. */
@@ -26,7 +30,7 @@ export class Node {
   readonly name: string;
   /** What the operation was computed from; null where no gradient leads on. */
   readonly inputs: readonly (Tensor | null)[];
-  #saved: readonly AnyArray[];
+  #saved: Saved;
   #backward: Backward | undefined;
   /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null = null;
@@ -36,7 +40,7 @@ export class Node {
     id: number,
     name: string,
     inputs: readonly (Tensor | null)[],
-    saved: readonly AnyArray[],
+    saved: Saved,
     backward: Backward,
   ) {
     this.id = id;
@@ -120,7 +124,7 @@ export function record(
   name: string,
   output: GpuArray,
   inputs: readonly (Tensor | null)[],
-  saved: readonly AnyArray[],
+  saved: Saved,
   backward: Backward,
 ): Tensor {
   const leads = inputs.some(needsGradient);
@@ -139,7 +143,7 @@ export function recordNode(
   name: string,
   output: GpuArray,
   inputs: readonly (Tensor | null)[],
-  saved: readonly AnyArray[],
+  saved: Saved,
   backward: Backward,
 ): Tensor {
   const result = new Tensor(output);

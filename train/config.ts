@@ -45,6 +45,8 @@ export interface MemoryConfig {
    * of a batch, and takes it whole.
    */
   accumulate: number;
+  /** How activations are kept for the backward: as they are, or in half the bytes and 11 bits. */
+  activations: "f32" | "f16";
 }
 
 /** Where images come from and how they are cut. */
@@ -379,7 +381,11 @@ const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
     dilations: v.pipe(v.array(count, "a list of whole numbers"), v.nonEmpty("at least one number")),
     dropout: belowOne,
   }),
-  memory: v.strictObject({ recompute: toggle, accumulate: count }),
+  memory: v.strictObject({
+    recompute: toggle,
+    accumulate: count,
+    activations: oneOf(["f32", "f16"]),
+  }),
   data: v.strictObject({
     sourceDirectory: folder,
     sourceLayout: oneOf(LAYOUTS),

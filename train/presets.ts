@@ -58,7 +58,7 @@ const DEFAULT: RunConfig = {
     dilations: [1, 2, 4, 6],
     dropout: 0.1,
   },
-  memory: { recompute: false, accumulate: 1 },
+  memory: { recompute: false, accumulate: 1, activations: "f32" },
   data: {
     sourceDirectory: null,
     sourceLayout: "gta5",

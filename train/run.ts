@@ -200,13 +200,13 @@ function startingNetwork(
  * @param init Its starting weights, or none where others follow.
  */
 export function createNetwork(
-  { network, memory: { recompute }, seed }: RunConfig,
+  { network, memory: { recompute, activations }, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
   featureNorm = false,
   init: "he" | "none" = "he",
 ): DeepLab {
-  return new DeepLab(gpu, { ...network, recompute, classes, featureNorm, seed, init });
+  return new DeepLab(gpu, { ...network, recompute, activations, classes, featureNorm, seed, init });
 }
 
 /** Runs one stage, or the rest of one; undefined where it was stopped. */

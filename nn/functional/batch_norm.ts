@@ -3,6 +3,7 @@
 import { batchNormBackward, batchNormCoefficients } from "../../kernels/batch_norm.ts";
 import { normalisePlanes } from "../../kernels/plane_maps.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { Activation } from "../activation.ts";
 import { once } from "../recompute.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -43,14 +44,16 @@ export function batchNorm(
     batchNormCoefficients(x.array, arrays, { training, momentum, eps })
   );
   const forward = { coefficients, relu };
+  const kept = new Activation(x.array);
   const result = record(
     "batchNorm",
     normalisePlanes(x.array, forward),
     [x, weight, bias],
-    [x.array, coefficients],
+    [kept, coefficients],
     (gradOutput, [needsInput = false]) => {
       const options = { training, needsInput };
-      const gradients = batchNormBackward(gradOutput, x.array, forward, options);
+      using input = kept.open();
+      const gradients = batchNormBackward(gradOutput, input, forward, options);
       return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];
     },
   );

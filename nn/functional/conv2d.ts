@@ -2,6 +2,7 @@
 
 import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
 import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
+import { Activation } from "../activation.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -34,16 +35,18 @@ export function conv2d(
 ): Tensor {
   const geometry = { stride, padding, dilation };
   const output = conv2dForward(x.array, weight.array, bias?.array ?? null, geometry);
-  const saved = [x.array, weight.array] as const;
+  const kept = new Activation(x.array);
+  const saved = [kept, weight.array] as const;
   return record("conv2d", output, [x, weight, bias], saved, (gradOutput, needs) => {
     const [ofInput = false, ofWeight = false, ofBias = false] = needs;
-    const parameters = conv2dParameterGradients(gradOutput, saved[0], saved[1].shape, geometry, {
+    using input = kept.open();
+    const parameters = conv2dParameterGradients(gradOutput, input, saved[1].shape, geometry, {
       weight: ofWeight,
       bias: ofBias,
     });
-    const input = ofInput
-      ? conv2dInputGradient(gradOutput, saved[1], saved[0].shape, geometry)
+    const gradInput = ofInput
+      ? conv2dInputGradient(gradOutput, saved[1], input.shape, geometry)
       : null;
-    return [input, parameters.weight, parameters.bias];
+    return [gradInput, parameters.weight, parameters.bias];
   });
 }

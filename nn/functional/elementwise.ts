@@ -14,6 +14,7 @@ import { multiplyPlanes } from "../../kernels/plane_maps.ts";
 import { planeDots } from "../../kernels/plane_sums.ts";
 import { sumBackward, sumForward } from "../../kernels/reduce.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { Activation } from "../activation.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -71,8 +72,10 @@ export function add(a: Tensor, b: Tensor): Tensor {
  */
 export function addRelu(a: Tensor, b: Tensor): Tensor {
   const output = addReluForward(a.array, b.array);
-  return record("addRelu", output, [a, b], [output], (gradOutput, needs) => {
-    const gradient = leakyReluBackward(gradOutput, output, 0);
+  const kept = new Activation(output);
+  return record("addRelu", output, [a, b], [kept], (gradOutput, needs) => {
+    using signs = kept.open();
+    const gradient = leakyReluBackward(gradOutput, signs, 0);
     const gradients = both(gradient, needs);
     gradient.release();
     return gradients;
@@ -106,11 +109,15 @@ export function mul(a: Tensor, b: Tensor): Tensor {
  */
 export function mulChannels(x: Tensor, factor: Tensor): Tensor {
   const output = multiplyPlanes(x.array, factor.array);
-  const saved = [x.array, factor.array];
-  return record("mulChannels", output, [x, factor], saved, (gradOutput, [needsX, needsFactor]) => [
-    needsX ? multiplyPlanes(gradOutput, factor.array) : null,
-    needsFactor ? planeDots(gradOutput, x.array) : null,
-  ]);
+  const kept = new Activation(x.array);
+  const saved = [kept, factor.array];
+  return record("mulChannels", output, [x, factor], saved, (gradOutput, [needsX, needsFactor]) => {
+    using input = kept.open();
+    return [
+      needsX ? multiplyPlanes(gradOutput, factor.array) : null,
+      needsFactor ? planeDots(gradOutput, input) : null,
+    ];
+  });
 }
 
 /** `x * factor`. */

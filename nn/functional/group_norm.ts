@@ -1,6 +1,7 @@
 // Group normalisation.
 
 import { groupNormBackward, groupNormForward } from "../../kernels/group_norm.ts";
+import { Activation } from "../activation.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -26,14 +27,16 @@ export function groupNorm(
   },
 ): Tensor {
   const forward = groupNormForward(x.array, weight.array, bias.array, { groups, eps, relu });
+  const kept = new Activation(x.array);
   const result = record(
     "groupNorm",
     forward.output,
     [x, weight, bias],
-    [x.array, weight.array, forward.coefficients],
+    [kept, weight.array, forward.coefficients],
     (gradOutput, [needsInput = false]) => {
       const options = { groups, needsInput };
-      const gradients = groupNormBackward(gradOutput, x.array, weight.array, forward, options);
+      using input = kept.open();
+      const gradients = groupNormBackward(gradOutput, input, weight.array, forward, options);
       return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];
     },
   );
