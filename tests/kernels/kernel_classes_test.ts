@@ -97,6 +97,12 @@ async function convolution(
   return [await y.read(), await take(gradInput), await take(gradients.weight!)];
 }
 
+Deno.test("software adapters get the direct class of kernels, GPUs the shared one", async () => {
+  const gpu = await guardedGpu();
+  const isCpu = /llvmpipe|swiftshader|basic render/i.test(gpu.adapter.description);
+  assert.equal(gpu.kernelClass, isCpu ? "direct" : "shared");
+});
+
 Deno.test("matmul has the same bits in both classes of kernels", async () => {
   const [direct, shared] = [await guardedGpu("direct"), await guardedGpu("shared")];
   assert.deepEqual(await product(shared), await product(direct));
