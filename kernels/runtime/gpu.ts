@@ -206,6 +206,11 @@ export class Gpu {
   /** An array of undefined contents of the given element type. */
   empty<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
   empty(shape: Shape, label: string, dtype: DType = "f32"): AnyArray {
+    return this.#allocate(shape, label, dtype);
+  }
+
+  /** A new array; where `idle`, of memory that the open encoder does not use. */
+  #allocate<D extends DType>(shape: Shape, label: string, dtype: D, idle = false): GpuArray<D> {
     this.check();
     const bytes = Math.max(4, elementCount(shape) * 4);
     if (bytes > this.device.limits.maxBufferSize) {
@@ -215,7 +220,8 @@ export class Gpu {
         } on this adapter and it needs ${formatBytes(bytes)}: lower the batch or crop size`,
       );
     }
-    const storage = this.pool.acquire(bytes + this.#guardBytes, label);
+    const busy = idle ? this.queue.serial : undefined;
+    const storage = this.pool.acquire(bytes + this.#guardBytes, label, busy);
     if (this.#guardBytes > 0) {
       this.queue.write(storage, bytes, new Uint32Array(this.#guardBytes / 4).fill(SENTINEL));
     }
@@ -251,7 +257,8 @@ export class Gpu {
         } elements and the data ${data.length}`,
       );
     }
-    const array = this.empty(shape, label, dtype);
+    // Memory in use would force a submit, which waits until the one before has run.
+    const array = this.#allocate(shape, label, dtype, true);
     this.write(array, data);
     return array;
   }

@@ -96,13 +96,14 @@ export class BufferPool {
    * A buffer of at least `bytes`, with one reference: a free one that fits closely, or a new one.
    *
    * @param label Names the array in errors.
+   * @param busySerial The submission whose buffers are not to be taken, if any.
    * @throws {RangeError} If it does not fit the budget, even without the free buffers.
    */
-  acquire(bytes: number, label: string): Storage {
+  acquire(bytes: number, label: string, busySerial?: number): Storage {
     // Rounding must not make too large for a buffer what is just small enough.
     const largest = Math.floor(this.#device.limits.maxBufferSize / 4) * 4;
     const capacity = Math.max(bytes, Math.min(sizeClass(bytes), largest));
-    const storage = this.#takeFree(capacity);
+    const storage = this.#takeFree(capacity, busySerial);
     if (storage) {
       this.#free -= storage.capacity;
       storage.references = 1;
@@ -128,13 +129,14 @@ export class BufferPool {
     return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
-  /** The smallest free buffer that fits closely enough. */
-  #takeFree(capacity: number): Storage | undefined {
+  /** The smallest free buffer that fits closely enough and was not used last by `busySerial`. */
+  #takeFree(capacity: number, busySerial?: number): Storage | undefined {
     for (let index = this.#placeOf(capacity); index < this.#sizes.length; index++) {
       const size = this.#sizes[index] as number;
       if (size > capacity * LOOSEST_FIT) return undefined;
-      const storage = this.#freeLists.get(size)?.shift();
-      if (storage) return storage;
+      const list = this.#freeLists.get(size) ?? [];
+      const place = list.findIndex(({ lastSerial }) => lastSerial !== busySerial);
+      if (place >= 0) return list.splice(place, 1)[0];
     }
     return undefined;
   }
