@@ -6,6 +6,8 @@ import { multiplyShared } from "./matmul_shared.ts";
 
 const file = "kernels/matmul.wgsl";
 const WORKGROUP_SIZE = 64;
+/** Quads of a row that one invocation packs; `PACK_RUN` in the WGSL. */
+const PACK_RUN = 4;
 const LANES = 8;
 
 const packKernel = defineKernel({
@@ -87,7 +89,11 @@ export function pack(
     innerStep: inner.step,
     rowStep: rows.step,
     columnStep: columns.step,
-  }, [Math.ceil(rows.count / WORKGROUP_SIZE), quads, outer.count * inner.count]);
+  }, [
+    Math.ceil(rows.count / WORKGROUP_SIZE),
+    Math.ceil(quads / PACK_RUN),
+    outer.count * inner.count,
+  ]);
   return packed;
 }
 

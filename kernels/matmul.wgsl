@@ -7,7 +7,7 @@
 //
 // left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right: [B, K, column_quads] and c: [B, M, column_quads], quads
 // along n. A quad is a vec4f of neighbours; lengths that are not a multiple of four are padded.
-// pack: an invocation owns one quad. multiply: an invocation owns 16 rows × 4 column quads of c, counted
+// pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns 16 rows × 4 column quads of c, counted
 // over all of the batch. trim: an invocation owns one element. All overwrite.
 //
 // The shape of `multiply` is what software adapters run fastest: 16 × 16 sums an invocation in named
@@ -49,6 +49,8 @@ struct TrimParams { rows: u32, columns: u32, padded_columns: u32 }
 @group(1) @binding(0) var<uniform> trim_params: TrimParams;
 
 const WORKGROUP_SIZE = 64u;
+// Quads of a row that one invocation packs: those of one line of a CPU's cache.
+const PACK_RUN = 4u;
 const LANES = 8u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -59,11 +61,14 @@ fn pack(@builtin(global_invocation_id) id: vec3u) {
     i32(id.z / pack_params.inner) * pack_params.outer_step +
     i32(id.z % pack_params.inner) * pack_params.inner_step +
     i32(id.x) * pack_params.row_step;
-  let column = id.y * 4 + vec4u(0, 1, 2, 3);
-  let inside = column < vec4u(pack_params.columns);
-  let at = select(vec4i(), first + vec4i(column) * pack_params.column_step, inside);
-  let quad = vec4f(source[at.x], source[at.y], source[at.z], source[at.w]);
-  packed[(id.z * pack_params.rows + id.x) * quads + id.y] = select(vec4f(), quad, inside);
+  let row = (id.z * pack_params.rows + id.x) * quads;
+  for (var q = id.y * PACK_RUN; q < min((id.y + 1) * PACK_RUN, quads); q++) {
+    let column = q * 4 + vec4u(0, 1, 2, 3);
+    let inside = column < vec4u(pack_params.columns);
+    let at = select(vec4i(), first + vec4i(column) * pack_params.column_step, inside);
+    let quad = vec4f(source[at.x], source[at.y], source[at.z], source[at.w]);
+    packed[row + q] = select(vec4f(), quad, inside);
+  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
