@@ -119,6 +119,7 @@ export class DeepLab extends Module {
       ? this.child("bn_pretrain", new BatchNorm2d(gpu, inputs))
       : null;
     this.featureChannels = head === "proda" ? headChannels : inputs;
+    this.joinParameters();
     if (init !== "none") initialise(this, { seed, scheme: init });
   }
 

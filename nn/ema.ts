@@ -1,6 +1,7 @@
 // The momentum encoder: a network that follows another one slowly.
 
 import { lerpInPlace } from "../kernels/elementwise.ts";
+import { GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import type { Module } from "./module.ts";
 
 /**
@@ -17,9 +18,16 @@ export function updateEma(target: Module, source: Module, decay: number): void {
     throw new RangeError(`Cannot update a momentum encoder as its decay ${decay} is not in [0, 1]`);
   }
   const parameters = source.namedParameters();
-  for (const [name, { array }] of target.namedParameters()) {
-    lerpInPlace(array, found(parameters, name).array, 1 - decay);
-  }
+  const own = target.namedParameters();
+  const moved = [...own.values()].map(({ array }) => array);
+  const followed = [...own.keys()].map((name) => found(parameters, name).array);
+  using allMoved = GpuArray.spanning(moved);
+  using allFollowed = GpuArray.spanning(followed);
+  if (
+    allMoved && allFollowed && moved.every(({ shape }, i) => sameShape(shape, followed[i].shape))
+  ) {
+    lerpInPlace(allMoved, allFollowed, 1 - decay);
+  } else moved.forEach((array, i) => lerpInPlace(array, followed[i] as GpuArray, 1 - decay));
   const buffers = source.namedBuffers();
   for (const [name, array] of target.namedBuffers()) {
     array.gpu.copy(found(buffers, name), array);

@@ -76,6 +76,23 @@ export abstract class Module {
     return module;
   }
 
+  /**
+   * Moves all parameters of the tree into one buffer, in order of registration, so that optimisers pass
+   * over them in one dispatch; they stay where they are where one buffer cannot hold them.
+   */
+  protected joinParameters(): void {
+    const tensors = [...this.namedParameters().values()];
+    const arrays = tensors.map(({ array }) => array);
+    const bytes = arrays.reduce(
+      (sum, { byteLength, gpu }) => sum + byteLength + gpu.offsetAlignment,
+      0,
+    );
+    const [first] = arrays;
+    if (!first || bytes > first.gpu.device.limits.maxBufferSize) return;
+    const places = GpuArray.together(arrays);
+    tensors.forEach((tensor, index) => tensor.moveTo(places[index] as GpuArray));
+  }
+
   #checkFree(name: string): void {
     if (this.#parameters.has(name) || this.#buffers.has(name) || this.#children.has(name)) {
       throw new RangeError(`Cannot register "${name}" as the module already has one`);

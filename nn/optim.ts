@@ -2,7 +2,7 @@
 
 import { adamAdvance, type AdamMoments, adamStep } from "../kernels/adam.ts";
 import { formatShape, GpuArray, sameShape } from "../kernels/runtime/mod.ts";
-import { sgdStep } from "../kernels/sgd.ts";
+import { type SgdOptions, sgdStep } from "../kernels/sgd.ts";
 import type { StateSource } from "./module.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -51,12 +51,15 @@ export abstract class Optimizer<Memory> {
   /** Updates every parameter that has a gradient. */
   step(learningRate: number): void {
     for (const { parameters, learningRateFactor = 1 } of this.#groups) {
-      for (const [name, tensor] of parameters) {
-        const memory = this.#memories.get(name) as Memory;
-        if (tensor.grad) {
-          this.update(tensor, tensor.grad, memory, learningRate * learningRateFactor);
-        }
-      }
+      this.updateGroup(parameters, learningRate * learningRateFactor);
+    }
+  }
+
+  /** Updates every parameter of a group that has a gradient. */
+  protected updateGroup(parameters: ReadonlyMap<string, Tensor>, learningRate: number): void {
+    for (const [name, tensor] of parameters) {
+      const memory = this.#memories.get(name) as Memory;
+      if (tensor.grad) this.update(tensor, tensor.grad, memory, learningRate);
     }
   }
 
@@ -130,9 +133,34 @@ export class Sgd extends Optimizer<GpuArray> {
       readonly weightDecay?: number;
     } = {},
   ) {
-    super(groups, ({ gpu, shape }) => gpu.zeros(shape, "velocity"));
+    const velocities = new Map(groups.flatMap(({ parameters }) => velocitiesOf(parameters)));
+    super(groups, (tensor) => velocities.get(tensor) as GpuArray);
     this.#momentum = momentum;
     this.#weightDecay = weightDecay;
+  }
+
+  /** Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients. */
+  protected override updateGroup(
+    parameters: ReadonlyMap<string, Tensor>,
+    learningRate: number,
+  ): void {
+    const tensors = [...parameters.values()];
+    using weight = GpuArray.spanning(tensors.map(({ array }) => array));
+    const gradients = tensors.flatMap(({ grad }) => grad ?? []);
+    if (tensors.length === 1 || !weight || gradients.length < tensors.length) {
+      return super.updateGroup(parameters, learningRate);
+    }
+    const velocities = [...parameters.keys()].map((name) => this.memories.get(name) as GpuArray);
+    using velocity = GpuArray.spanning(velocities) as GpuArray;
+    const copies = GpuArray.together(gradients);
+    gradients.forEach((gradient, index) => gradient.gpu.copy(gradient, copies[index] as GpuArray));
+    using gradient = GpuArray.spanning(copies) as GpuArray;
+    for (const copy of copies) copy.release();
+    sgdStep(weight, velocity, gradient, this.#numbers(learningRate));
+  }
+
+  #numbers(learningRate: number): SgdOptions {
+    return { learningRate, momentum: this.#momentum, weightDecay: this.#weightDecay };
   }
 
   /** Updates one parameter from its gradient. */
@@ -142,14 +170,21 @@ export class Sgd extends Optimizer<GpuArray> {
     velocity: GpuArray,
     learningRate: number,
   ): void {
-    const options = { learningRate, momentum: this.#momentum, weightDecay: this.#weightDecay };
-    sgdStep(array, velocity, grad, options);
+    sgdStep(array, velocity, grad, this.#numbers(learningRate));
   }
 
   /** The velocities, as `velocity.<parameter>`. */
   override state(): Map<string, GpuArray> {
     return new Map([...this.memories].map(([name, array]) => [`velocity.${name}`, array]));
   }
+}
+
+/** Zeros for every parameter of a group, one after the other. */
+function velocitiesOf(parameters: ReadonlyMap<string, Tensor>): [Tensor, GpuArray][] {
+  const tensors = [...parameters.values()];
+  if (tensors.length === 0) return [];
+  const velocities = GpuArray.together(tensors.map(({ array }) => array));
+  return tensors.map((tensor, index) => [tensor, velocities[index] as GpuArray]);
 }
 
 /**

@@ -10,8 +10,6 @@ import type { Node } from "./tape.ts";
  * gradient; `backward` follows that and fills `grad` of the leaves that require one.
  */
 export class Tensor {
-  /** The numbers. */
-  readonly array: GpuArray;
   /** Whether `backward` stores a gradient here. */
   requiresGrad: boolean;
   /** Sum of the gradients since it was last cleared. */
@@ -22,12 +20,25 @@ export class Tensor {
    * @internal
    */
   node: Node | undefined;
+  #array: GpuArray;
   #disposed = false;
 
   /** Takes over the caller's reference of `array`. */
   constructor(array: GpuArray, options: { readonly requiresGrad?: boolean } = {}) {
-    this.array = array;
+    this.#array = array;
     this.requiresGrad = options.requiresGrad ?? false;
+  }
+
+  /** The numbers. */
+  get array(): GpuArray {
+    return this.#array;
+  }
+
+  /** Copies the numbers to `place`, of the same shape, where they lie from now on; takes it over. */
+  moveTo(place: GpuArray): void {
+    place.gpu.copy(this.#array, place);
+    this.#array.release();
+    this.#array = place;
   }
 
   /** Length of each axis. */

@@ -142,15 +142,37 @@ export class GpuArray<D extends DType = "f32"> {
     return made.retain();
   }
 
-  #share(shape: Shape, byteOffset: number): GpuArray<D> {
+  #share(shape: Shape, byteOffset: number, label = this.label): GpuArray<D> {
     const storage = this.storage;
     storage.references++;
-    return new GpuArray(this.gpu, storage, {
-      shape,
-      dtype: this.dtype,
-      label: this.label,
-      byteOffset,
-    });
+    return new GpuArray(this.gpu, storage, { shape, dtype: this.dtype, label, byteOffset });
+  }
+
+  /**
+   * Zeros of the shapes and names of `arrays`, at least one, one after the other in one buffer, so that
+   * {@link GpuArray.spanning} can show all of them to one kernel. Each starts where a kernel can bind it.
+   */
+  static together(arrays: readonly GpuArray[]): GpuArray[] {
+    const { gpu } = arrays[0] as GpuArray;
+    const offsets = [0];
+    for (const array of arrays) offsets.push(nextOffset(offsets.at(-1) as number, array));
+    using all = gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer");
+    return arrays.map(({ shape, label }, i) => all.#share(shape, offsets[i] as number, label));
+  }
+
+  /**
+   * All of `arrays` as one, with what lies between them, where they lie one after the other as
+   * {@link GpuArray.together} makes them; else null.
+   */
+  static spanning(arrays: readonly GpuArray[]): GpuArray | null {
+    const [first] = arrays;
+    if (!first) return null;
+    let end = first.byteOffset;
+    for (const array of arrays) {
+      if (array.storage !== first.storage || array.byteOffset !== end) return null;
+      end = nextOffset(end, array);
+    }
+    return first.#share([(end - first.byteOffset) / 4], first.byteOffset);
   }
 
   /**
@@ -162,6 +184,11 @@ export class GpuArray<D extends DType = "f32"> {
     const [data] = await this.gpu.readAll([this]);
     return data as HostArray<D>;
   }
+}
+
+/** Where an array can start that follows one at `offset`. */
+function nextOffset(offset: number, { byteLength, gpu }: GpuArray): number {
+  return Math.ceil((offset + byteLength) / gpu.offsetAlignment) * gpu.offsetAlignment;
 }
 
 /** An array of either element type. */

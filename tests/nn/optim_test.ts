@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { updateEma } from "../../nn/ema.ts";
 import { Module } from "../../nn/module.ts";
 import { Adam, type ParameterGroup, Sgd } from "../../nn/optim.ts";
@@ -149,6 +149,50 @@ Deno.test("a parameter without a gradient stays, and zeroGrad drops gradients", 
   setGradient(parameter, new Float32Array(3));
   optimizer.zeroGrad();
   assert.equal(parameter.grad, null);
+});
+
+/** Parameters of odd sizes, joined in one buffer or apart. */
+class Three extends Module {
+  constructor(gpu: Gpu, offset: number, joined: boolean) {
+    super();
+    for (const size of [3, 70, 64]) {
+      const values = Float32Array.from({ length: size }, (_, i) => Math.sin(i + size + offset));
+      this.parameter(`weight${size}`, tensor(gpu, values, [size], { requiresGrad: true }));
+    }
+    if (joined) this.joinParameters();
+  }
+}
+
+Deno.test("parameters in one buffer come to the same bits as apart, in fewer dispatches", async () => {
+  const gpu = await testGpu();
+  const before = gpu.memory.live;
+  const results: number[][][] = [];
+  const dispatches: number[] = [];
+  for (const joined of [false, true]) {
+    using network = new Three(gpu, 0, joined);
+    using encoder = new Three(gpu, 1, joined);
+    const parameters = network.namedParameters();
+    using optimizer = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 0.01 });
+    const started = gpu.queue.dispatches;
+    for (let step = 0; step < 3; step++) {
+      for (const weight of parameters.values()) {
+        const values = Float32Array.from(
+          { length: weight.array.size },
+          (_, i) => Math.cos(i * step),
+        );
+        setGradient(weight, values);
+      }
+      optimizer.step(0.1);
+      updateEma(encoder, network, 0.9);
+    }
+    dispatches.push(gpu.queue.dispatches - started);
+    const arrays = [network, encoder].flatMap((module) => [...module.stateDict().values()]);
+    const read = await gpu.readAll([...arrays, ...optimizer.state().values()]);
+    results.push(read.map((values) => [...values]));
+  }
+  assert.deepEqual(results[1], results[0]);
+  assert.deepEqual(dispatches, [18, 6]);
+  assert.equal(gpu.memory.live, before);
 });
 
 Deno.test("the polynomial schedule falls from 1 to 0 and stays there", () => {
