@@ -50,16 +50,16 @@ export function formatDryRun(
   { adapter, classes, plan, throughput, secondsPerStep }: DryRun,
   { data, memory }: RunConfig,
 ): string {
-  const rate = (perSecond: number) => (perSecond / 1e9).toPrecision(3);
+  const rate = (perSecond: number) => threeDigits(perSecond / 1e9);
   const rows = plan.stages.map(({ name, steps, step, peak, peakTaken }) => {
     const seconds = secondsPerStep[name] as number;
     return [
       name,
       String(steps),
-      (step.flops / 1e9).toPrecision(3),
+      threeDigits(step.flops / 1e9),
       formatBytes(peak),
       formatBytes(peakTaken),
-      seconds.toPrecision(2),
+      threeDigits(seconds),
       formatTime(seconds * steps),
     ];
   });
@@ -81,7 +81,7 @@ export function formatDryRun(
     `recomputation ${memory.recompute ? "on" : "off"}`,
     `${adapter}: ${rate(throughput.flops)} GFLOP/s in convolutions, ${
       rate(throughput.bytes)
-    } GB/s, ${(throughput.dispatch * 1e6).toPrecision(2)} µs a kernel`,
+    } GB/s, ${threeDigits(throughput.dispatch * 1e6)} µs a kernel`,
     "",
     ...lines,
     "",
@@ -93,9 +93,14 @@ export function formatDryRun(
   ].join("\n");
 }
 
-/** `0:07`, `12:34`, `5:12:34` or `3.4 days`. */
+/** `0.0123`, `12.3` or `12,345`. */
+function threeDigits(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(3);
+}
+
+/** `0:07`, `12:34`, `5:12:34` or `3.40 days`. */
 function formatTime(seconds: number): string {
-  if (seconds >= 48 * 3600) return `${(seconds / 86400).toPrecision(2)} days`;
+  if (seconds >= 48 * 3600) return `${threeDigits(seconds / 86400)} days`;
   const whole = Math.round(seconds);
   const two = (value: number) => String(value).padStart(2, "0");
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];

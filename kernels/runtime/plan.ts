@@ -40,7 +40,10 @@ const DEFAULT_LIMITS = {
  */
 export function planningGpu(options: PlanningOptions = {}): Gpu {
   const { adapter = SOME_GPU, limits, ...rest } = options;
-  const device = new PlanningDevice({ ...DEFAULT_LIMITS, ...limits });
+  const names = Object.keys(DEFAULT_LIMITS) as (keyof typeof DEFAULT_LIMITS)[];
+  // One by one, as a device's limits are no properties of their own.
+  const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
+  const device = new PlanningDevice(Object.fromEntries(given));
   return new Gpu(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
 }
 

@@ -6,7 +6,7 @@ import { runProgram } from "./_program.ts";
 
 const TINY = {
   network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
-  data: { batch: 2, cropHeight: 32, cropWidth: 48 },
+  data: { batch: 4, cropHeight: 64, cropWidth: 96 },
 };
 
 /** A dry run of a tiny network; checks that it wrote nothing. */
@@ -30,7 +30,7 @@ Deno.test("a dry run shows parameters, arithmetic, memory and time of every stag
   const lines = stdout.trimEnd().split("\n");
   assert.match(
     lines[0] as string,
-    /^0\.\d+ million parameters, 8 classes; 2 images of 48×32 .* in 1 part/,
+    /^0\.\d+ million parameters, 8 classes; 4 images of 96×64 .* in 1 part/,
   );
   assert.match(lines[1] as string, /: \S+ GFLOP\/s in convolutions, \S+ GB\/s, \S+ µs a kernel$/);
   assert.match(lines[3] as string, /^stage +steps +GFLOP\/step +peak +kept +s\/step +time$/);
@@ -49,7 +49,7 @@ Deno.test("a dry run as JSON says less memory with recomputation and parts", asy
     assert.ok(secondsPerStep.source > 0);
     return plan.stages[0].peak;
   };
-  const [plain, less] = [await peakOf(), await peakOf("--recompute", "--accumulate", "2")];
+  const [plain, less] = [await peakOf(), await peakOf("--recompute", "--accumulate", "4")];
   assert.ok(less < 0.9 * plain, `${less} of ${plain} bytes`);
 });
 

@@ -113,6 +113,14 @@ Deno.test("all of stage 1 of the official network fits 22 GiB with recomputation
   }
 });
 
+Deno.test("a planning device has the limits of the device that it plans for", async () => {
+  const { device: { limits } } = await testGpu();
+  using gpu = planningGpu({ limits });
+  assert.equal(gpu.device.limits.maxBufferSize, limits.maxBufferSize);
+  assert.equal(gpu.maxBindingBytes, limits.maxStorageBufferBindingSize);
+  assert.equal(gpu.offsetAlignment, limits.minStorageBufferOffsetAlignment);
+});
+
 Deno.test("a planning device takes no memory, counts and reads zeros", async () => {
   using gpu = planningGpu({ memoryBudget: 2 ** 41 });
   using array = gpu.empty([2 ** 26], "a quarter of a GiB");
