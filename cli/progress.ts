@@ -84,7 +84,7 @@ export class PlainProgress implements Progress {
         `rate ${learningRate.toExponential(1)}`,
         `${formatSpeed(stepsPerSecond)} steps/s`,
         `${formatDuration((steps - step) / stepsPerSecond)} left`,
-      ].join(" | ") + waiting(waitShare),
+      ].join(" | ") + waitingFor(waitShare),
     );
   }
 
@@ -150,7 +150,7 @@ export class LiveProgress implements Progress {
   step({ step, steps, losses, stepsPerSecond, waitShare = 0 }: StepReport): void {
     const done = step + 1;
     this.#bar?.update(done, {
-      loss: lossTerms(losses) + waiting(waitShare),
+      loss: lossTerms(losses) + waitingFor(waitShare),
       mIoU: this.#mIoU,
       speed: formatSpeed(stepsPerSecond),
       left: formatDuration((steps - done) / stepsPerSecond),
@@ -214,7 +214,7 @@ function lossTerms(losses: StepReport["losses"]): string {
 }
 
 /** Says that the training waits for its data, where it does so for more than a hundredth of the time. */
-function waiting(share: number): string {
+function waitingFor(share: number): string {
   return share > 0.01 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
 }
 
