@@ -97,7 +97,7 @@ function fromSimclr(name: string): string {
 }
 
 /**
- * Loads weights by name, all or none.
+ * Loads weights by name; nothing is loaded unless all names and shapes fit.
  *
  * @returns What was loaded, and what of the file was passed over.
  * @throws {RangeError} If the file holds no such network.

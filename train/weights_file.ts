@@ -43,7 +43,7 @@ export function openWeights(path: string): OpenWeights {
 }
 
 /**
- * Loads weights of any format into a network by name, all or none.
+ * Loads weights of any format into a network by name; nothing is loaded unless all names and shapes fit.
  *
  * @param options `part: "backbone"` for weights that someone pre-trained on another task.
  * @throws {DataError} If the file cannot be read, or does not fit: a table of the names that do not.
