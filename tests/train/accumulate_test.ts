@@ -21,7 +21,7 @@ import { ViewTransform } from "../../train/views.ts";
 import { assertAllClose } from "../_check.ts";
 import { testGpu } from "../_device.ts";
 import { Fill } from "../goldens/fill.ts";
-import { withFolder } from "./_folder.ts";
+import { dataError, withFolder } from "./_folder.ts";
 import { assertSameOutcome, tinyConfig } from "./_resume.ts";
 import { readAll, take } from "./_stages.ts";
 
@@ -223,6 +223,14 @@ Deno.test("parts of a batch are its rows in order, aligned or not, and join to t
   );
   batch.array.release();
   assert.equal(gpu.memory.live, before, "bytes were left behind");
+});
+
+Deno.test("a configuration whose parts do not divide the batch is refused", () => {
+  const values = { data: { batch: 4 }, memory: { accumulate: 3 } };
+  assert.throws(
+    () => mergeConfig(presetConfig("default"), { values, from: "the test" }),
+    dataError("memory.accumulate is 3", "divisor of data.batch, 4"),
+  );
 });
 
 Deno.test("a run in parts, with recomputation, is resumed to the same bits", () =>
