@@ -41,7 +41,7 @@ const contrast = { temperature: 0.1, projectionChannels: 64, places: 16, weights
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
-  pipeline: ["source", "warmup", "stage1"],
+  pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
   base: null,
   init: null,
   logEvery: 10,
@@ -93,7 +93,8 @@ const DEFAULT: RunConfig = {
     },
     stage1: {
       ...short(220, 0.02),
-      alpha: 0.1,
+      // The paper's 0.1 learns frequent classes first; in a few hundred steps the others never come.
+      alpha: 1,
       beta: 1,
       gamma1: 10,
       gamma2: 0.0125,
@@ -101,12 +102,12 @@ const DEFAULT: RunConfig = {
       prototypeDecay: 0.99,
       emaDecay: 0.99,
       encoderStatistics: "batch",
-      statistics: "both",
+      statistics: "target",
       ...asInThePaper,
     },
-    selfsup: { ...short(150, 0.1), ...contrast },
-    stage2: { ...short(220, 0.02), ...distillation },
-    stage3: { ...short(220, 0.02), ...distillation },
+    selfsup: { ...short(100, 0.1), ...contrast },
+    stage2: { ...short(350, 0.1), ...distillation, statistics: "target" },
+    stage3: { ...short(350, 0.1), ...distillation, statistics: "target" },
     oracle: short(700, 0.1),
   },
 };
@@ -128,9 +129,9 @@ const QUICK: RunConfig = {
     source: short(80, 0.1),
     warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
     stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
-    selfsup: { ...short(20, 0.1), ...contrast },
-    stage2: { ...short(20, 0.02), ...distillation },
-    stage3: { ...short(20, 0.02), ...distillation },
+    selfsup: { ...DEFAULT.stages.selfsup, ...short(10, 0.1) },
+    stage2: { ...DEFAULT.stages.stage2, ...short(20, 0.1) },
+    stage3: { ...DEFAULT.stages.stage3, ...short(20, 0.1) },
     oracle: short(80, 0.1),
   },
 };
@@ -148,7 +149,6 @@ const published = (learningRate: number, headFactor: number): StageConfig => ({
 const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
-  pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,
