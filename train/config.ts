@@ -198,6 +198,8 @@ export type StudentStart = "self-supervised" | "supervised" | "teacher" | "rando
 export interface DistilConfig extends StageConfig {
   /** Pixels that the teacher is less sure of have no pseudo label. */
   threshold: number;
+  /** Share of what is predicted as a class that is labelled whatever the threshold; 0 in the paper. */
+  keep: number;
   /** Weight of the divergence from the teacher, β (eq. 12). */
   beta: number;
   /** What the teacher sees: the weak view (paper), or the student's strong view (official). */
@@ -344,6 +346,7 @@ const VARIANTS = ["paper", "official"] as const;
 const distil = {
   ...stage,
   threshold: share,
+  keep: share,
   beta: weight,
   teacherView: oneOf(["weak", "strong"]),
   formula: oneOf(VARIANTS),

@@ -28,6 +28,7 @@ const asInThePaper = {
 /** Stages 2 and 3 of equation 12. */
 const distillation = {
   threshold: 0.95,
+  keep: 0,
   beta: 1,
   teacherView: "weak",
   formula: "paper",

@@ -16,7 +16,7 @@ import type { ClassSet } from "./class_set.ts";
 import { IGNORE } from "./classes.ts";
 import type { Dataset } from "./dataset.ts";
 import { sameSizeBatches, uploadSamples } from "./evaluate.ts";
-import { encodeImage, encodeLabel } from "./image.ts";
+import { encodeImage, encodeLabel, readLabel } from "./image.ts";
 import { PLAIN_CODE } from "./label_code.ts";
 import { Loader, type Sample } from "./loader.ts";
 import { colourLabel } from "./samples.ts";
@@ -31,6 +31,11 @@ export interface PseudoLabelOptions {
   readonly classes: ClassSet;
   /** Pixels that the network is less sure of are unlabelled; 0.95 in the paper. */
   readonly threshold: number;
+  /**
+   * Share of what is predicted as a class that is labelled whatever the threshold, the surest first (after
+   * Zou et al., 2018); 0, as in the paper, unless given.
+   */
+  readonly keep?: number;
   /** What an image's long side is resized to. */
   readonly longSide: number;
   /** Stops before the next image. */
@@ -53,6 +58,8 @@ export function withPseudoLabels(
 /**
  * Writes the hard pseudo labels of every image: the mean of the network's softmax on the image and on its
  * mirror image, resized to the image; its largest class, or none below the threshold (paper, section 3.4).
+ * A threshold for all classes leaves little of those that the network is seldom sure of: `keep` lowers it
+ * for them.
  *
  * @throws {DataError} If an image cannot be read or a file cannot be written.
  * @throws {Error} The signal's reason, if it is aborted.
@@ -62,8 +69,9 @@ export async function writePseudoLabels(
   dataset: Dataset,
   options: PseudoLabelOptions,
 ): Promise<void> {
-  const { longSide, signal } = options;
+  const { longSide, signal, threshold, keep = 0, classes } = options;
   const { gpu, training } = network;
+  const found = new Confidences(classes.names.length);
   using loader = new Loader({ dataset, order: "sequential" });
   network.eval();
   try {
@@ -71,18 +79,82 @@ export async function writePseudoLabels(
       signal.throwIfAborted();
       const { images, labels } = uploadSamples(gpu, samples, longSide);
       labels?.release();
-      const hard = hardLabels(network, images, (samples[0] as Sample).image, options.threshold);
+      const hard = hardLabels(
+        network,
+        images,
+        (samples[0] as Sample).image,
+        keep > 0 ? 0 : threshold,
+      );
       images.release();
       const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
       for (const array of [hard.labels, hard.confidence]) array.release();
       const length = ids.length / samples.length;
       samples.forEach((sample, at) => {
         const [start, end] = [at * length, (at + 1) * length];
-        write(sample, ids.subarray(start, end), confidence.subarray(start, end), options);
+        const bytes = Uint8Array.from(
+          confidence.subarray(start, end),
+          (value) => Math.round(value * 255),
+        );
+        const trainIds = ids.subarray(start, end);
+        found.add(trainIds, bytes);
+        writeLabel(sample.name, sample.image, trainIds, options);
+        const { name, image: { width, height } } = sample;
+        writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
       });
     }
   } finally {
     network.train(training);
+  }
+  if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
+}
+
+/** How sure a network is of the pixels of every class. */
+class Confidences {
+  /** Pixels by class and confidence, 256 a class. */
+  readonly #counts: Uint32Array[];
+
+  constructor(classes: number) {
+    this.#counts = Array.from({ length: classes }, () => new Uint32Array(256));
+  }
+
+  add(trainIds: Uint32Array, confidence: Uint8Array): void {
+    // A pixel below the threshold has no class and counts for none.
+    trainIds.forEach((id, at) => {
+      const counts = this.#counts[id];
+      if (counts) counts[confidence[at] as number]++;
+    });
+  }
+
+  /** The least confidence that is labelled, 0 to 255, for every class. */
+  thresholds(keep: number, threshold: number): number[] {
+    return this.#counts.map((counts) => {
+      const total = counts.reduce((sum, count) => sum + count, 0);
+      let least = 255;
+      for (let kept = counts[255] as number; kept < keep * total; kept += counts[least] as number) {
+        least--;
+      }
+      return Math.min(least, Math.round(threshold * 255));
+    });
+  }
+}
+
+/** Takes the labels of pixels back whose confidence is below the threshold of their class. */
+function removeUnsure(
+  dataset: Dataset,
+  thresholds: readonly number[],
+  options: PseudoLabelOptions,
+): void {
+  const { folder, classes, signal } = options;
+  for (const { name } of dataset.items) {
+    signal.throwIfAborted();
+    const { data, ...size } = readLabel(pathOf(folder, "label", name));
+    const confidence = readLabel(pathOf(folder, "confidence", name)).data;
+    const trainIds = Uint32Array.from(data, (id, at) => {
+      const trainId = classes.labelIds.indexOf(id);
+      const least = thresholds[trainId] ?? Infinity;
+      return (confidence[at] as number) >= least ? trainId : IGNORE;
+    });
+    writeLabel(name, size, trainIds, options);
   }
 }
 
@@ -115,27 +187,23 @@ function mirror(maps: GpuArray): GpuArray {
   return warpMaps(maps, Array(maps.shape[0]).fill(view), size);
 }
 
-function write(
-  { name, image: { width, height } }: Sample,
+/** Writes labels as ids and as colours. */
+function writeLabel(
+  name: string,
+  { width, height }: Size,
   trainIds: Uint32Array,
-  confidence: Float32Array,
   { folder, classes }: PseudoLabelOptions,
 ): void {
-  const ids = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
-  const files = {
-    label: encodeLabel({ data: ids, width, height }),
-    colour: encodeImage(colourLabel({ data: trainIds, width, height }, classes.palette)),
-    confidence: encodeLabel({
-      data: Uint8Array.from(confidence, (value) => Math.round(value * 255)),
-      width,
-      height,
-    }),
-  };
-  for (const [kind, bytes] of Object.entries(files)) {
-    const path = pathOf(folder, kind, name);
-    Deno.mkdirSync(dirname(path), { recursive: true });
-    writeFileAtomic(path, [bytes]);
-  }
+  const data = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
+  const colours = colourLabel({ data: trainIds, width, height }, classes.palette);
+  writeMap(folder, "label", name, encodeLabel({ data, width, height }));
+  writeMap(folder, "colour", name, encodeImage(colours));
+}
+
+function writeMap(folder: string, kind: string, name: string, bytes: Uint8Array): void {
+  const path = pathOf(folder, kind, name);
+  Deno.mkdirSync(dirname(path), { recursive: true });
+  writeFileAtomic(path, [bytes]);
 }
 
 function pathOf(folder: string, kind: string, name: string): string {

@@ -302,7 +302,7 @@ async function pseudoLabelled(
   name: "stage2" | "stage3",
   point: ResumePoint | null,
 ): Promise<Dataset> {
-  const { threshold } = config.stages[name];
+  const { threshold, keep } = config.stages[name];
   const { classes } = data;
   const options = { folder: folder.pseudoLabelPath(name), classes };
   if (!point) { // where there is a checkpoint of the stage, they were complete
@@ -311,7 +311,13 @@ async function pseudoLabelled(
     }
     observer.message(`${name}: pseudo labels of ${data.target.items.length} target images`);
     const { longSide } = config.data;
-    await writePseudoLabels(network, data.target, { ...options, threshold, longSide, signal });
+    await writePseudoLabels(network, data.target, {
+      ...options,
+      threshold,
+      keep,
+      longSide,
+      signal,
+    });
   }
   return withPseudoLabels(data.target, options);
 }

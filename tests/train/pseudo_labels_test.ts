@@ -116,6 +116,46 @@ Deno.test("pseudo labels are the mean of an image and its mirror image, above th
     assert.deepEqual(Array.from(sample?.label?.data ?? []), ids, "a data set reads them");
   }));
 
+Deno.test("every class keeps its surest pixels, whatever the threshold", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    writeImages(folder);
+    const dataset = openDataset({ root: folder, layout: "gta5", split: "train", trainIds: null });
+    using network = new DeepLab(gpu, { ...TINY, seed: 5 });
+    const { signal } = new AbortController();
+    /** Label ids and confidences of both images, as the threshold and the share leave them. */
+    const labelled = async (threshold: number, keep: number) => {
+      const options = { folder: join(folder, `${threshold}-${keep}`), classes: CLASSES_OF_STREETS };
+      const how = { ...options, threshold, keep, longSide: WIDTH, signal };
+      await writePseudoLabels(network, dataset, how);
+      const all = (kind: string) =>
+        ["00001", "00002"].flatMap((name) => [
+          ...readLabel(join(options.folder, kind, `${name}.png`)).data,
+        ]);
+      return { ids: all("label"), confidence: all("confidence") };
+    };
+    const every = await labelled(0, 0);
+    // An untrained network is never sure: without a share, nothing is left.
+    assert.ok((await labelled(0.99, 0)).ids.every((id) => id === 0));
+    for (const keep of [0.3, 1]) {
+      const { ids, confidence } = await labelled(0.99, keep);
+      assert.deepEqual(confidence, every.confidence, "the confidence of all pixels stays");
+      for (const id of new Set(every.ids)) {
+        const pixels = [...every.ids.keys()].filter((at) => every.ids[at] === id);
+        const kept = pixels.filter((at) => ids[at] === id);
+        const left = pixels.filter((at) => ids[at] !== id);
+        assert.ok(left.every((at) => ids[at] === 0));
+        assert.ok(kept.length >= keep * pixels.length, `${kept.length} of ${pixels.length}`);
+        const least = Math.min(...kept.map((at) => confidence[at]));
+        assert.ok(left.every((at) => confidence[at] < least), "the surest come first");
+        const surer = kept.filter((at) => confidence[at] > least);
+        assert.ok(surer.length < keep * pixels.length, "and no more than the share needs");
+      }
+    }
+    const low = await labelled(0.01, 0.3);
+    assert.deepEqual(low.ids, every.ids, "a share takes nothing from a lower threshold");
+  }));
+
 /** Softmax in doubles. */
 function softmax(logits: readonly number[]): number[] {
   const most = Math.max(...logits);
