@@ -42,7 +42,7 @@ const contrast = { temperature: 0.1, projectionChannels: 64, places: 16, weights
 const DEFAULT: RunConfig = {
   seed: 0,
   out: "runs/default",
-  pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
+  pipeline: ["source", "warmup", "stage1"],
   base: null,
   init: null,
   logEvery: 10,
@@ -150,6 +150,7 @@ const published = (learningRate: number, headFactor: number): StageConfig => ({
 const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
+  pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,
