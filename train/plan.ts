@@ -10,7 +10,7 @@ import {
 import type { DeepLab } from "../nn/deeplab.ts";
 import type { RunConfig, StageName } from "./config.ts";
 import { evaluationBatch, predictLabels } from "./evaluate.ts";
-import { createNetwork, makeDenoise, makeWarmUp, optimizer } from "./run.ts";
+import { createNetwork, makeDenoise, makeWarmUp, optimizer } from "./stage_setup.ts";
 import { bankFor, quarterOf } from "./soft_labels.ts";
 import { releaseBatch } from "./stages/batch.ts";
 import type { DenoiseBatch } from "./stages/denoise.ts";
