@@ -1,7 +1,7 @@
 // Complete configurations to start from. `default` and `quick` fit the built-in benchmark on two CPU
 // cores; `full` is the published recipe, for a large GPU and a user's own data.
 
-import type { RunConfig, StageConfig } from "./config.ts";
+import type { RunConfig, StageConfig } from "./config_types.ts";
 
 /** The names of the presets. */
 export type PresetName = "default" | "quick" | "full";
