@@ -31,7 +31,7 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
     .option(
       "--kernels <class>",
-      "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
+      "convolutions for a GPU (shared), for a software adapter (direct), or by adapter (default: auto)",
       parseKernels,
     )
     .option("--profile", "time every kernel and print the most expensive ones; slower")

@@ -2,7 +2,8 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { RunConfig, StageName } from "../train/config.ts";
+import type { RunConfig } from "../train/config.ts";
+import { type StageName, STAGES } from "../train/config_types.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
   LAYOUTS,
@@ -21,16 +22,6 @@ export const PRESETS = ["default", "quick", "full"] as const;
 /** The names of the recipes. */
 export const RECIPES = ["paper", "official"] as const;
 const SELECTIONS = ["last", "labels", "unsupervised"] as const;
-const STAGES = [
-  "source",
-  "warmup",
-  "stage1",
-  "selfsup",
-  "stage2",
-  "stage3",
-  "oracle",
-] as const;
-
 /** The flags of `train`, as commander gives them. */
 export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   autotune?: string | true | undefined;
@@ -85,7 +76,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--classes <names>",
-      "classes to train: names, or 19, 16 or 13 as results on Cityscapes are published\n(default: those of the data)",
+      "classes to train: names, or 19, 16 or 13 as results on Cityscapes are published (default: those of the data)",
       parseWords,
     )
     .optionsGroup("Run:")
@@ -96,17 +87,17 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--recipe <name>",
-      "where paper and released code disagree, follow the paper or the official code\n(default: the preset's choices)",
+      "where paper and released code disagree, follow the paper or the official code (default: the preset's choices)",
       parseName(RECIPES),
     )
     .option(
       "--config <file>",
-      "JSON or TypeScript file with any keys of the run's configuration; a later one wins,\nand flags win over all",
+      "JSON or TypeScript file with any keys of the run's configuration; a later one wins, and flags win over all",
       parseAnother,
     )
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle\n(default: the first three; the first six with --preset full)",
+      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle (default: the first three; the first six with --preset full)",
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))
@@ -117,7 +108,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--base <dir>",
-      "the run that --from goes on from: its configuration holds unless other flags change it,\nits checkpoints are copied, and it stays as it is",
+      "the run that --from goes on from: its configuration holds unless other flags change it, its checkpoints are copied, and it stays as it is",
     )
     .option(
       "--resume <dir>",
@@ -125,16 +116,16 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--select <how>",
-      "network that a stage hands on: its last, or the best by val labels or unsupervised,\nby the information in its predictions (default: last)",
+      "network that a stage hands on: its last, or the best by val labels or unsupervised, by the information in its predictions (default: last)",
       parseName(SELECTIONS),
     )
     .option(
       "--init <file>",
-      "weights that the first stage starts from: a checkpoint, .pth or safetensors;\nof the backbone alone where they have no head (default: random)",
+      "weights that the first stage starts from: a checkpoint, .pth or safetensors; of the backbone alone where they have no head (default: random)",
     )
     .option(
       "--student-init <file>",
-      "weights of a backbone that students of stages 2 and 3 start from, such as SimCLRv2's,\nin place of stage selfsup",
+      "weights of a backbone that students of stages 2 and 3 start from, such as SimCLRv2's, in place of stage selfsup",
     )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
@@ -147,21 +138,21 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
     .option(
       "--recompute",
-      "run blocks again in the backward instead of keeping activations:\nthe same bits, a third slower, a fraction of the memory",
+      "run blocks again in the backward instead of keeping activations: the same bits, a third slower, a fraction of the memory",
     )
     .option(
       "--kernels <class>",
-      "convolutions for a GPU (shared), for a software adapter (direct),\nor by adapter (default: auto)",
+      "convolutions for a GPU (shared), for a software adapter (direct), or by adapter (default: auto)",
       parseKernels,
     )
     .option(
       "--accumulate <n>",
-      "learn a step's batch in n parts, one after the other: the same losses and gradients,\nbut batch norms see a part only (default: 1)",
+      "learn a step's batch in n parts, one after the other: the same losses and gradients, but batch norms see a part only (default: 1)",
       parseCount,
     )
     .option(
       "--autotune [file]",
-      "time the ways of computing each convolution once and take the fastest: other last bits\n(default file: autotune.json beside the run folder)",
+      "time the ways of computing each convolution once and take the fastest: other last bits (default file: autotune.json beside the run folder)",
     )
     .option("--profile", "time every kernel and print the most expensive ones; slower")
     .optionsGroup("Output:")
