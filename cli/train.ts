@@ -97,7 +97,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle (default: the first three; the first six with --preset full)",
+      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle (default: all but selfsup and oracle; all but oracle with --preset full)",
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))
