@@ -48,5 +48,6 @@ Deno.test("one GPU changes how a step is computed, and nothing of what it comput
     const { memory, ...rest } = await resolved(name, "one_gpu.json");
     assert.deepEqual({ ...rest, memory: whole.memory }, whole);
     assert.equal(memory.recompute, true);
+    assert.equal(memory.accumulate, 4);
   }
 });
