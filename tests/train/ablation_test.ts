@@ -130,6 +130,10 @@ Deno.test("an ablation that is killed and stopped ends in the scores of one that
     assert.deepEqual(JSON.parse(Deno.readTextFileSync(json)), last);
     assert.equal(Deno.readTextFileSync(markdown), formatTable(last));
 
+    const { stages, ...shared } = whole.base;
+    const unused = { ...stages, stage3: { ...stages.stage3, steps: 9 } };
+    const same = { ...whole, out, base: { ...shared, stages: unused } };
+    assert.deepEqual(await runAblation(same, gpu, listener([]), signal), last, "nothing to train");
     const other = { ...whole, out, base: { ...whole.base, logEvery: 7 } };
     await assert.rejects(
       runAblation(other, gpu, listener([]), signal),

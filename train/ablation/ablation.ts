@@ -118,10 +118,11 @@ function configOf(name: string, seed: number, { base, out }: AblationOptions): R
   );
 }
 
-/** Whether two configurations are the same but for the folders' place. */
+/** Whether two configurations are the same but for the folders' place and stages that they do not run. */
 function isSameTraining(a: RunConfig, b: RunConfig): boolean {
-  const placeless = ({ base, out, ...rest }: RunConfig) => ({
+  const placeless = ({ base, out, stages, ...rest }: RunConfig) => ({
     ...rest,
+    stages: rest.pipeline.map((name) => stages[name]),
     base: base && relative(out, base),
   });
   return isDeepStrictEqual(placeless(a), placeless(b));
