@@ -32,6 +32,7 @@ export interface DenoiseCase extends
     & { readonly views: ViewOperation[][][]; readonly colour: ColourMatrix }
   > {
   readonly encoder: Rows;
+  /** All of them, or every n-th value where there are many. */
   readonly prototypes: readonly number[];
   /** Denoised labels of the first batch before the first step, a digit a pixel, `.` if ignored. */
   readonly denoised: string;
