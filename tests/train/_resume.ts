@@ -38,7 +38,7 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
       warmup: { ...stage, discriminatorPlanes: 4 },
       stage1: stage,
       selfsup: { ...stage, projectionChannels: 8, places: 4 },
-      stage2: stage,
+      stage2: { ...stage, studentStart: "self-supervised", featureNorm: true },
       stage3: stage,
     },
   };

@@ -21,6 +21,7 @@ const SILENT: TrainingObserver = {
   message: () => {},
 };
 
+/** A run of one step a stage; the students of stage 2 start from stage selfsup, as {@link tinyConfig} has it. */
 function configOf(folder: string, name: string, values: Record<string, unknown>): RunConfig {
   const layers = [{ ...tinyConfig(folder, 1), out: join(folder, name) }, values];
   return mergeConfig(
