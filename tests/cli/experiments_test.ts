@@ -42,7 +42,7 @@ Deno.test("SYNTHIA to Cityscapes differs by its data, its 16 classes, and the la
   });
 });
 
-Deno.test("one GPU changes how a step is computed, and nothing of what it computes", async () => {
+Deno.test("one GPU changes nothing but the memory settings", async () => {
   for (const name of ["gta5_to_cityscapes.json", "synthia_to_cityscapes.json"]) {
     const whole = await resolved(name);
     const { memory, ...rest } = await resolved(name, "one_gpu.json");
