@@ -2,7 +2,7 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { RunConfig } from "../train/config.ts";
+import type { Partially, RunConfig } from "../train/config.ts";
 import { type StageName, STAGES } from "../train/config_types.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
@@ -183,6 +183,16 @@ Examples:
     .action(async (flags) => finish(await train(flags)));
 }
 
+/** Students that start from weights of a backbone; stage 3 of the released code goes on with stage 2's. */
+function startFrom(weights: string, recipe: TrainFlags["recipe"]): Partially<RunConfig["stages"]> {
+  const start = { studentStart: "self-supervised", featureNorm: true } as const;
+  return {
+    selfsup: { weights },
+    stage2: start,
+    stage3: recipe === "official" ? { featureNorm: true } : start,
+  };
+}
+
 /** The configuration that flags stand for: preset, then recipe, config files and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
   const { DataError } = await import("../train/data_error.ts");
@@ -214,7 +224,9 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
       base: flags.base,
       pipeline: flags.stages,
       init: flags.init,
-      stages: { selfsup: { weights: flags.studentInit } },
+      stages: flags.studentInit === undefined
+        ? undefined
+        : startFrom(flags.studentInit, flags.recipe),
       memory: { recompute: flags.recompute, accumulate: flags.accumulate },
       data: {
         sourceDirectory: flags.source,

@@ -99,6 +99,12 @@ Deno.test("--init and --student-init name the weights that a run and its student
   assert.equal(config.init, "a.pth");
   assert.equal(config.stages.selfsup.weights, "simclr.pth");
   assert.ok(!config.pipeline.includes("selfsup"));
+  assert.deepEqual(
+    [config.stages.stage2, config.stages.stage3].map(({ studentStart }) => studentStart),
+    ["self-supervised", "self-supervised"],
+  );
+  const official = await resolveConfig({ studentInit: "b", recipe: "official" }, now);
+  assert.equal(official.stages.stage3.studentStart, "teacher");
   const named = await resolveConfig({ studentInit: "b", stages: ["stage1", "stage2"] }, now);
   assert.deepEqual(named.pipeline, ["stage1", "stage2"]);
   await assert.rejects(
@@ -137,7 +143,11 @@ Deno.test("a run starts from a file, and its student from another in the place o
         init: start,
         network: own,
         data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
-        stages: { source: still, selfsup: { weights: student }, stage2: still },
+        stages: {
+          source: still,
+          selfsup: { weights: student },
+          stage2: { ...still, studentStart: "self-supervised", featureNorm: true },
+        },
       },
     });
     const observer = { message() {}, stageStart() {}, step() {}, evaluation() {}, stageEnd() {} };
