@@ -82,7 +82,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .optionsGroup("Run:")
     .option(
       "--preset <name>",
-      "default: streets in 12 minutes on two cores; quick: in 90 seconds;\nfull: the published recipe, for a large GPU and your data",
+      "default: streets, on two cores without a GPU; quick: the same path in a minute or two;\nfull: the published recipe, for a large GPU and your data",
       parseName(PRESETS),
     )
     .option(
