@@ -3,6 +3,7 @@
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
 import type { RunConfig } from "../train/config.ts";
 import type { TrainingPlan } from "../train/plan.ts";
+import { formatDuration, tableLines } from "../train/text.ts";
 import type { Throughput } from "../train/throughput.ts";
 
 /** What `--dry-run` finds out. */
@@ -64,15 +65,7 @@ export function formatDryRun(
     ];
   });
   const head = ["stage", "steps", "GFLOP/step", "peak", "kept", "s/step", "time"];
-  const table = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    row.map((cell, column) => {
-      const width = widths[column] as number;
-      return column === 0 ? cell.padEnd(width) : cell.padStart(width);
-    }).join("  ")
-  );
-  lines.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  const lines = tableLines([head, ...rows]);
   const { batch, cropHeight, cropWidth } = data;
   const millions = (plan.parameters / 1e6).toPrecision(3);
   return [
@@ -101,10 +94,5 @@ function threeDigits(value: number): string {
 /** `0:07`, `12:34`, `5:12:34` or `3.40 days`. */
 function formatTime(seconds: number): string {
   if (seconds >= 48 * 3600) return `${threeDigits(seconds / 86400)} days`;
-  const whole = Math.round(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return hours > 0
-    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
-    : `${minutes}:${two(whole % 60)}`;
+  return formatDuration(seconds);
 }

@@ -2,6 +2,7 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import type { InspectionReport, SplitReport } from "../train/inspect.ts";
+import { tableLines } from "../train/text.ts";
 import { LAYOUTS, parseCount, parseName } from "./values.ts";
 
 /** Problems and sizes that are printed; `--json` has all. */
@@ -126,11 +127,6 @@ function formatSplit(
     ...names.map((name, k) => [name, share(classPixels[k]), String(classLabels[k])]),
     ["ignored", share(ignoredPixels), ""],
   ];
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const table = rows.map((row) =>
-    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))
-      .join("  ").trimEnd()
-  );
-  table.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  const table = tableLines(rows).map((line) => line.trimEnd());
   return [...lines, "", ...table].join("\n");
 }

@@ -1,4 +1,5 @@
 import type { KernelProfile } from "../kernels/runtime/mod.ts";
+import { tableLines } from "../train/text.ts";
 
 const SHOWN = 15;
 
@@ -13,14 +14,7 @@ export function formatProfile(kernels: readonly KernelProfile[]): string {
     number(kernel.gigaflops),
     number(kernel.gigabytes),
   ]);
-  const table = [["kernel", "calls", "ms", "share", "GFLOP/s", "GB/s"], ...rows];
-  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
-  const lines = table.map((row) =>
-    row.map((cell, column) =>
-      column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])
-    ).join("  ")
-  );
-  lines.splice(1, 0, widths.map((width) => "─".repeat(width)).join("  "));
+  const lines = tableLines([["kernel", "calls", "ms", "share", "GFLOP/s", "GB/s"], ...rows]);
   const rest = kernels.slice(SHOWN);
   if (rest.length > 0) {
     const milliseconds = rest.reduce((sum, kernel) => sum + kernel.milliseconds, 0);

@@ -3,6 +3,7 @@
 
 import { CLASSES } from "../train/classes.ts";
 import { formatScores } from "../train/metrics.ts";
+import { formatDuration } from "../train/text.ts";
 import type {
   EvaluationReport,
   PretrainingResult,
@@ -193,19 +194,6 @@ export function classTable(
       scores: { mIoU, pixelAccuracy, classIoU: names.map((key) => classIoU[key] ?? null) },
     })),
   );
-}
-
-/** `0:07`, `12:34` or `1:02:03`. */
-export function formatDuration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return "–";
-  const whole = Math.max(0, Math.round(seconds));
-  const [hours, minutes, rest] = [
-    Math.floor(whole / 3600),
-    Math.floor(whole / 60) % 60,
-    whole % 60,
-  ];
-  const two = (value: number) => String(value).padStart(2, "0");
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
 function lossTerms(losses: StepReport["losses"]): string {

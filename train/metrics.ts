@@ -6,6 +6,7 @@
  */
 
 import { PUBLISHED_SUBSETS } from "./classes.ts";
+import { tableLines } from "./text.ts";
 
 /** The scores of a set of images. All numbers are percentages. */
 export interface Scores {
@@ -175,13 +176,8 @@ export function formatScores(
     ...subsets.map(([title]) => [`mIoU of ${title}`, ...means.map((own) => number(own[title]))]),
     ["pixel accuracy", ...columns.map(({ scores }) => number(scores.pixelAccuracy))],
   ];
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const rule = widths.map((width) => "─".repeat(width)).join("  ");
-  const lines = rows.map((row) =>
-    row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))
-      .join("  ")
-  );
-  lines.splice(1, 0, rule);
+  const lines = tableLines(rows);
+  const [, rule] = lines;
   lines.splice(-2 - subsets.length, 0, rule);
   return lines.join("\n");
 }

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import {
   classTable,
-  formatDuration,
   LiveProgress,
   openProgress,
   PlainProgress,
   type Screen,
 } from "../../cli/progress.ts";
+import { formatDuration } from "../../train/text.ts";
 import { formatProfile } from "../../cli/profile.ts";
 import type { StageResult, TrainingObserver } from "../../train/observer.ts";
 

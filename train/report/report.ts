@@ -13,6 +13,7 @@ import type { Dataset } from "../dataset.ts";
 import { encodeImage } from "../image.ts";
 import { colourLabel, contactSheet } from "../samples.ts";
 import { bankFor } from "../soft_labels.ts";
+import { formatDuration } from "../text.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../trained_network.ts";
 import { type CurvePoint, curves, featureMap, heatMap, percentBars } from "./charts.ts";
 import { embed } from "./embedding.ts";
@@ -71,7 +72,7 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
     String(steps),
     percent(mIoU),
     percent(pixelAccuracy),
-    duration(seconds),
+    formatDuration(seconds),
   ]);
   const bars = stages.flatMap(({ name, classIoU }) =>
     Object.entries(classIoU).flatMap(([group, value]) =>
@@ -321,7 +322,7 @@ function costSection({ result: { stages }, config }: RunRecord): Section {
       ["stage", "time", "steps/s", "images of each domain/s"],
       ...stages.map(({ name, steps, seconds }) => [
         name,
-        duration(seconds),
+        formatDuration(seconds),
         (steps / seconds).toFixed(2),
         (images * steps / seconds).toFixed(1),
       ]),
@@ -372,14 +373,4 @@ function smooth(points: readonly CurvePoint[]): CurvePoint[] {
     const near = points.slice(Math.max(0, at - reach + 1), at + 1);
     return { ...point, y: near.reduce((sum, { y }) => sum + y, 0) / near.length };
   });
-}
-
-function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor(whole / 60) % 60;
-  return hours > 0
-    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
-    : `${minutes}:${two(whole % 60)}`;
 }
