@@ -34,6 +34,7 @@ export function recipe(variant: Variant): Partially<RunConfig> {
   return {
     stages: {
       stage1: {
+        studentView: official ? "weak" : "strong",
         encoderStatistics: official ? "batch" : "running",
         normalisation: variant,
         prototypeStart: variant,

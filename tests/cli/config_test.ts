@@ -54,22 +54,26 @@ Deno.test("the full preset holds the published hyper-parameters", () => {
 Deno.test("a recipe sets every choice in which the paper and its released code disagree", async () => {
   const choices = async (flags: Parameters<typeof resolveConfig>[0]) => {
     const { stage1, stage2, stage3 } = (await resolveConfig(flags, NOON)).stages;
-    const { encoderStatistics, normalisation, prototypeStart, prototypeUpdate } = stage1;
+    const { studentView, encoderStatistics, normalisation, prototypeStart, prototypeUpdate } =
+      stage1;
     const distil = [stage2, stage3].flatMap(({ teacherView, formula }) => [teacherView, formula]);
-    return [encoderStatistics, normalisation, prototypeStart, prototypeUpdate, ...distil];
+    const variants = [normalisation, prototypeStart, prototypeUpdate];
+    return [studentView, encoderStatistics, ...variants, ...distil];
   };
   const distil = (teacherView: string, name: string) => [teacherView, name, teacherView, name];
   assert.deepEqual(await choices({ recipe: "paper" }), [
+    "strong",
     "running",
     ...Array(3).fill("paper"),
     ...distil("weak", "paper"),
   ]);
   assert.deepEqual(await choices({ recipe: "official" }), [
+    "weak",
     "batch",
     ...Array(3).fill("official"),
     ...distil("strong", "official"),
   ]);
-  assert.equal((await choices({}))[0], "batch", "streets' own choice stays without a recipe");
+  assert.equal((await choices({}))[1], "batch", "streets' own choice stays without a recipe");
 });
 
 Deno.test("a config file sets the keys it names and leaves the others", () => {

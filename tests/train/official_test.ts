@@ -1,4 +1,4 @@
-// The official head at its full width, behind a network of five blocks at full width.
+// The official head at its full width, behind a network of five blocks at full width and behind ResNet-101.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
@@ -27,15 +27,17 @@ function calmed(gpu: Gpu, fill: Fill, network: DeepLab, prefix = ""): DeepLab {
   return network;
 }
 
-Deno.test("a step of stage 1 with the official head agrees with PyTorch", async () => {
-  const golden = readGolden<Golden>("official");
-  const { salt, float32Deviation: { norm, sample } } = golden.stage1;
-  const gpu = await testGpu();
-  const fill = new Fill(salt);
-  using network = calmed(gpu, fill, networkOf(gpu, fill, golden.network));
-  const encoder = calmed(gpu, fill, encoderOf(gpu, fill, golden.network), "encoder.");
-  await assertDenoise(gpu, { network, encoder }, golden.stage1, golden, {
-    norm: SLACK * norm,
-    sample: SLACK * sample,
+for (const [name, what] of [["official", "the official head"], ["resnet101", "ResNet-101"]]) {
+  Deno.test(`a step of stage 1 with ${what} agrees with PyTorch`, async () => {
+    const golden = readGolden<Golden>(name);
+    const { salt, float32Deviation: { norm, sample } } = golden.stage1;
+    const gpu = await testGpu();
+    const fill = new Fill(salt);
+    using network = calmed(gpu, fill, networkOf(gpu, fill, golden.network));
+    const encoder = calmed(gpu, fill, encoderOf(gpu, fill, golden.network), "encoder.");
+    await assertDenoise(gpu, { network, encoder }, golden.stage1, golden, {
+      norm: SLACK * norm,
+      sample: SLACK * sample,
+    });
   });
-});
+}
