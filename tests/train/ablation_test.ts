@@ -7,7 +7,7 @@ import * as cli from "../../cli/ablate.ts";
 import { planAblation, runAblation, tablePaths } from "../../train/ablation/ablation.ts";
 import { type AblationGrid, GRIDS, RUNS } from "../../train/ablation/grids.ts";
 import { type AblationTable, formatTable, statistics } from "../../train/ablation/table.ts";
-import { mergeConfig, presetConfig } from "../../train/config.ts";
+import { mergeConfig, presetConfig, type PresetName } from "../../train/config.ts";
 import type { TrainingObserver } from "../../train/observer.ts";
 import { runProgram } from "../cli/_program.ts";
 import { testGpu } from "../_device.ts";
@@ -47,6 +47,7 @@ Deno.test("a plan trains the common start first and once a seed, and no training
     "symmetric",
     "denoise",
     "structure",
+    "students",
   ];
   assert.deepEqual(
     plan.map(({ seed, name }) => [seed, name]),
@@ -61,6 +62,12 @@ Deno.test("a plan trains the common start first and once a seed, and no training
     [reweighting, threshold, alpha, beta, gamma1, gamma2, studentView],
     ["none", 0.9, 1, 0, 0, 0, "weak"],
   );
+  // Streets' students start from their teachers, the published ones from what selfsup makes.
+  const pipelines = (preset: PresetName) =>
+    planAblation({ grid: gridOf("table3"), seeds: [0], base: presetConfig(preset), out: "out" })
+      .at(-1)?.config.pipeline;
+  assert.deepEqual(pipelines("default"), ["stage2", "stage3"]);
+  assert.deepEqual(pipelines("full"), ["selfsup", "stage2", "stage3"]);
   // Streets' own decay is 0.99: stage 1 as it is.
   const decay = planAblation({ grid: gridOf("decay"), seeds: [0], base, out: "out" });
   assert.deepEqual(decay.map(({ name }) => name), [

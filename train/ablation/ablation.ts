@@ -11,6 +11,7 @@ import {
   readConfigFile,
   type RunConfig,
   type StageName,
+  withPretraining,
 } from "../config.ts";
 import { DataError } from "../data_error.ts";
 import type { TrainingObserver } from "../observer.ts";
@@ -99,10 +100,14 @@ export function tablePaths({ grid, out }: Pick<AblationOptions, "grid" | "out">)
 /** The runs that the rows of a grid show, and those they start from. */
 function runsOf({ rows }: AblationGrid): Set<string> {
   const needed = new Set<string>();
-  for (const { run } of rows) {
-    for (let name: string | null = run; name !== null; name = RUNS[name].after) needed.add(name);
-  }
+  for (const { run } of rows) lineage(run).forEach((name) => needed.add(name));
   return needed;
+}
+
+/** A run, the one that it starts from, and so on. */
+function lineage(run: string): string[] {
+  const { after } = RUNS[run];
+  return after === null ? [run] : [run, ...lineage(after)];
 }
 
 function configOf(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
@@ -111,11 +116,12 @@ function configOf(name: string, seed: number, { base, out }: AblationOptions): R
   const start = after === null ? null : folderOf(after);
   const every = Math.max(1, Math.floor(base.stages.stage1.steps / 5));
   const watched = { ...base, labelWatch: { ...base.labelWatch, every } };
-  return mergeConfig(
+  const config = mergeConfig(
     watched,
     { values, from: `run ${name}` },
     { values: { seed, out: folderOf(name), pipeline, base: start }, from: `run ${name}` },
   );
+  return lineage(name).includes("selfsup") ? config : withPretraining(config);
 }
 
 /** Whether two configurations are the same but for the folders' place and stages that they do not run. */
