@@ -26,14 +26,11 @@ export async function withGpu<T>(
   });
   try {
     if (autotune !== undefined) {
-      const { loadChoices } = await import("./autotune.ts");
+      const { loadChoices, saveChoices } = await import("./autotune.ts");
       loadChoices(gpu, autotune);
+      gpu.choices.onTuned = () => saveChoices(gpu, autotune);
     }
     const result = await use(gpu);
-    if (autotune !== undefined) {
-      const { saveChoices } = await import("./autotune.ts");
-      saveChoices(gpu, autotune);
-    }
     if (gpu.profiler) {
       const { formatProfile } = await import("./profile.ts");
       report(formatProfile(await gpu.profiler.report()));

@@ -43,6 +43,8 @@ export class Choices {
    * @internal
    */
   readonly stopwatch: Profiler | undefined;
+  /** Called when {@link tune} has added choices, to keep them before anything is lost. */
+  onTuned: (() => void) | undefined;
 
   /**
    * Open the device with `autotune` for a stopwatch: what is not chosen yet is then remembered.
@@ -106,6 +108,12 @@ const MARGIN = 0.95;
  * @returns How many choices were made.
  */
 export async function tune(gpu: Gpu): Promise<number> {
+  const made = await tuneOpen(gpu);
+  if (made > 0) gpu.choices.onTuned?.();
+  return made;
+}
+
+async function tuneOpen(gpu: Gpu): Promise<number> {
   const { choices } = gpu;
   if (!choices.stopwatch) return 0;
   let made = 0;
@@ -116,7 +124,7 @@ export async function tune(gpu: Gpu): Promise<number> {
       for (const name of problem.candidates) problem.run(name, arrays);
       return gpu.finish();
     });
-    made += await tune(gpu) + 1;
+    made += await tuneOpen(gpu) + 1;
     const { stopwatch } = choices;
     const name = await withArrays(gpu, problem, (arrays) => fastest(problem, arrays, stopwatch));
     choices.add({ [key]: name });

@@ -316,9 +316,16 @@ export class Gpu {
     try {
       await this.#pipelines.built();
       await staging.mapAsync(GPUMapMode.READ, 0, Math.ceil(total / 8) * 8);
-    } catch (error) {
+    } catch (cause) {
       this.check();
-      throw error;
+      const { message } = cause as Error;
+      throw new Error(
+        `Cannot read back "${arrays[0]?.label}" as the GPU did not give ${
+          formatBytes(total)
+        } to the ` +
+          `host (${message}): it may be out of memory; lower the batch or crop size`,
+        { cause },
+      );
     }
     const bytes = staging.getMappedRange(0, Math.ceil(total / 8) * 8).slice(0, total);
     staging.unmap();

@@ -5,7 +5,14 @@ import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
 import type { Conv2dGeometry } from "../../kernels/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
 import { matmul } from "../../kernels/matmul.ts";
-import { type Gpu, type GpuArray, openGpu, type Shape, tune } from "../../kernels/runtime/mod.ts";
+import {
+  type ChoiceTable,
+  type Gpu,
+  type GpuArray,
+  openGpu,
+  type Shape,
+  tune,
+} from "../../kernels/runtime/mod.ts";
 import { SHARED_TILES } from "../../kernels/shared_tiles.ts";
 import { assertAllClose, randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu } from "../_device.ts";
@@ -138,10 +145,13 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
   using gpu = await openGpu({ kernels: "shared", autotune: true, guardBytes: 256 });
   const before = gpu.memory.live;
   const expected = [await product(gpu), ...await convolution(gpu, LARGE)];
+  const kept: ChoiceTable[] = [];
+  gpu.choices.onTuned = () => kept.push(gpu.choices.table);
   const made = await tune(gpu);
   const { table } = gpu.choices;
   assert.equal(Object.keys(table).length, made);
   assert.equal(await tune(gpu), 0, "what is chosen is not timed again");
+  assert.deepEqual(kept, [table], "told once, when all are made");
   const tiles = SHARED_TILES.map(({ name }) => name);
   const shared = Object.keys(table).filter((key) => /^(matmul|conv2d)_shared/.test(key));
   assert.ok(shared.length >= 4, `only ${shared} were noted`);
