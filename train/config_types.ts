@@ -195,7 +195,8 @@ export interface DistilConfig extends StageConfig {
   formula: Variant;
   /**
    * What the batch norms of teacher and student know: the statistics of both domains, or of the target
-   * alone. The teacher's are then estimated anew on the target images (AdaBN, Li et al., 2016).
+   * alone. The teacher's are then estimated anew on the target images (AdaBN, Li et al., 2016), unless the
+   * stage before has left it those.
    */
   statistics: "both" | "target";
   /**

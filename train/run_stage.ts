@@ -1,13 +1,14 @@
 // One stage of a run: what it starts from, its data, its loop.
 
 import { Batches } from "./batches.ts";
+import { Checkpoint } from "./checkpoint.ts";
 import type { RunConfig, StageName } from "./config.ts";
 import type { Dataset } from "./dataset.ts";
 import { estimateStatistics } from "./estimate_statistics.ts";
 import { finishStage, type Prepared, type Run } from "./finish_stage.ts";
 import { Loader } from "./loader.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
-import type { ResumePoint } from "./resume.ts";
+import type { CheckpointState, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 import { createNetwork, makeDenoise, makeWarmUp, optimizer } from "./stage_setup.ts";
@@ -15,7 +16,7 @@ import type { DenoiseBatch } from "./stages/denoise.ts";
 import { Distil } from "./stages/distil.ts";
 import { SelfSupervised } from "./stages/self_supervised.ts";
 import { SourceOnly } from "./stages/source_only.ts";
-import { startStudent } from "./student.ts";
+import { networkBefore, startStudent } from "./student.ts";
 import type { ViewOptions } from "./target_views.ts";
 
 /** Of each domain: one per four processors, as a photograph takes a tenth of a second. */
@@ -94,19 +95,35 @@ export async function runStage(
   }
 }
 
+/** Gives the network the batch-norm statistics of the target where a stage wants those alone and it has others. */
+async function prepareStatistics(run: Run, name: "stage1" | "stage2" | "stage3"): Promise<void> {
+  const { config, data, folder, network, signal } = run;
+  if (config.stages[name].statistics !== "target") return;
+  const before = networkBefore(folder, config, config.pipeline.indexOf(name));
+  if (before !== null && hasTargetStatistics(before)) return;
+  await estimateStatistics(network, data.target, config.data.longSide, signal);
+}
+
+/** Whether the network of a checkpoint was trained with the statistics of the target alone. */
+function hasTargetStatistics(path: string): boolean {
+  using checkpoint = new Checkpoint(path);
+  const { stage, config: { stages } } = checkpoint.state as CheckpointState;
+  const settings = stages[stage];
+  return "statistics" in settings && settings.statistics === "target";
+}
+
 /** Target images with pseudo labels of the network as the stage before has left it. */
 async function pseudoLabelled(
-  { config, data, folder, network, observer, signal }: Run,
+  run: Run,
   name: "stage2" | "stage3",
   point: ResumePoint | null,
 ): Promise<Dataset> {
+  const { config, data, folder, network, observer, signal } = run;
   const { threshold, keep } = config.stages[name];
   const { classes } = data;
   const options = { folder: folder.pseudoLabelPath(name), classes };
   if (!point) { // where there is a checkpoint of the stage, they were complete
-    if (config.stages[name].statistics === "target") {
-      await estimateStatistics(network, data.target, config.data.longSide, signal);
-    }
+    await prepareStatistics(run, name);
     observer.message(`${name}: pseudo labels of ${data.target.items.length} target images`);
     const { longSide } = config.data;
     await writePseudoLabels(network, data.target, {
@@ -165,14 +182,13 @@ function indexOf({ data }: Run, name: string): number {
   return data.target.items.findIndex((item) => item.name === name);
 }
 
-async function makeSoftLabels({ config, data, folder, network, observer, signal }: Run) {
+async function makeSoftLabels(run: Run) {
+  const { config, data, folder, network, observer, signal } = run;
   const images = data.target.items.length;
   observer.message(`stage1: soft labels and prototypes of ${images} target images`);
   const { longSide } = config.data;
   const variants = prototypeVariants(config);
-  if (config.stages.stage1.statistics === "target") {
-    await estimateStatistics(network, data.target, longSide, signal);
-  }
+  await prepareStatistics(run, "stage1");
   return await labelTarget(network, data.target, folder.softLabelPath, longSide, signal, variants);
 }
 
