@@ -103,6 +103,25 @@ Deno.test("students start from the backbone they are told to, below a teacher of
     );
   }));
 
+Deno.test("a teacher keeps the target's statistics where it has those alone, and gets them where not", () =>
+  withFolder(async (folder) => {
+    const student = { studentStart: "teacher", featureNorm: false, statistics: "target" } as const;
+    const config = configOf(folder, "run", {
+      pipeline: ["source", "stage2", "stage3"],
+      stages: { stage2: student, stage3: student },
+    });
+    await run(config);
+    const statistics = (stage: string, prefix: string) =>
+      new Map(
+        [...arraysOf(config.out, stage)].filter(([name]) =>
+          name.startsWith(prefix) && name.includes("running")
+        ).map(([name, values]) => [name.slice(prefix.length), values]),
+      );
+    assert.ok(statistics("source", "network.").size > 20);
+    assert.notDeepEqual(statistics("stage2", "teacher."), statistics("source", "network."));
+    assert.deepEqual(statistics("stage3", "teacher."), statistics("stage2", "network."));
+  }));
+
 Deno.test("a run that begins where another ended gives the bits of one run", () =>
   withFolder(async (folder) => {
     const whole = configOf(folder, "whole", { pipeline: ["source", "selfsup", "stage2"] });
