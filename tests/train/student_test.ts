@@ -42,12 +42,18 @@ function arraysOf(out: string, stage: string): Map<string, Float32Array> {
   return new Map([...file.entries.keys()].map((name) => [name, file.floats(name).slice()]));
 }
 
-/** Parameters whose names begin with a prefix, without it; statistics move even at a rate of zero. */
-function parametersOf(arrays: Map<string, Float32Array>, prefix: string) {
+/** Arrays whose names begin with a prefix, without it: running statistics, or all others. */
+function tensorsOf(arrays: Map<string, Float32Array>, prefix: string, areStatistics: boolean) {
   return new Map(
-    [...arrays].filter(([name]) => name.startsWith(prefix) && !name.includes("running"))
-      .map(([name, values]) => [name.slice(prefix.length), values]),
+    [...arrays].filter(([name]) =>
+      name.startsWith(prefix) && name.includes("running") === areStatistics
+    ).map(([name, values]) => [name.slice(prefix.length), values]),
   );
+}
+
+/** Parameters by {@link tensorsOf}: statistics move even at a rate of zero. */
+function parametersOf(arrays: Map<string, Float32Array>, prefix: string) {
+  return tensorsOf(arrays, prefix, false);
 }
 
 function assertSame(
@@ -112,11 +118,7 @@ Deno.test("a teacher keeps the target's statistics where it has those alone, and
     });
     await run(config);
     const statistics = (stage: string, prefix: string) =>
-      new Map(
-        [...arraysOf(config.out, stage)].filter(([name]) =>
-          name.startsWith(prefix) && name.includes("running")
-        ).map(([name, values]) => [name.slice(prefix.length), values]),
-      );
+      tensorsOf(arraysOf(config.out, stage), prefix, true);
     assert.ok(statistics("source", "network.").size > 20);
     assert.notDeepEqual(statistics("stage2", "teacher."), statistics("source", "network."));
     assert.deepEqual(statistics("stage3", "teacher."), statistics("stage2", "network."));
