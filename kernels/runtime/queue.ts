@@ -28,7 +28,8 @@ export type ParamValue = { readonly type: ScalarType; readonly value: number };
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 export const SLOT_BYTES = 256;
-const SLOTS = 512;
+/** More than a training step of a small network needs: a submit waits until the one before has run. */
+const SLOTS = 4096;
 /** Enough for the bind groups of the deepest network, far below the number that ends a process. */
 const MAX_BIND_GROUPS = 8192;
 
