@@ -105,7 +105,7 @@ const DEFAULT: RunConfig = {
       discriminatorPlanes: 16,
     },
     stage1: {
-      ...short(220, 0.02),
+      ...short(660, 0.02),
       // The paper's 0.1 learns frequent classes first; in a few hundred steps the others never come.
       alpha: 1,
       beta: 1,
@@ -121,8 +121,8 @@ const DEFAULT: RunConfig = {
       labels: "soft",
     },
     selfsup: { ...short(100, 0.1), ...contrast },
-    stage2: { ...short(220, 0.05), ...streetsStudent },
-    stage3: { ...short(220, 0.05), ...streetsStudent },
+    stage2: { ...short(330, 0.05), ...streetsStudent },
+    stage3: { ...short(330, 0.05), ...streetsStudent },
     oracle: short(700, 0.1),
   },
 };
