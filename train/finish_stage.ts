@@ -56,8 +56,15 @@ export async function finishStage<B>(
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, folder, network, observer, signal } = run;
   const { steps } = config.stages[stage.name as StageName];
+  run.gpu.resetPeak();
   const started = performance.now();
-  const secondsSoFar = () => (point?.seconds ?? 0) + (performance.now() - started) / 1000;
+  const secondsHere = () => (performance.now() - started) / 1000;
+  const secondsSoFar = () => (point?.seconds ?? 0) + secondsHere();
+  const cost = () => ({
+    seconds: secondsSoFar(),
+    waitShare: waited() / 1000 / secondsHere(),
+    peakBytes: run.gpu.memory.peak,
+  });
   const firstStep = point?.step ?? 0;
   if (point) {
     using checkpoint = new Checkpoint(point.path);
@@ -121,7 +128,7 @@ export async function finishStage<B>(
   if (end.stopped) return undefined;
   let { scores } = end;
   if (!scores) {
-    const result = { name: stage.name, steps: end.steps, seconds: secondsSoFar() };
+    const result = { name: stage.name, steps: end.steps, ...cost() };
     observer.stageEnd(result);
     return result;
   }
@@ -146,7 +153,7 @@ export async function finishStage<B>(
     classIoU: byName(data.classes.names, scores.classIoU),
     pixelAccuracy: scores.pixelAccuracy,
     ...(config.select === "last" || !best.best ? {} : { selected: best.best }),
-    seconds: secondsSoFar(),
+    ...cost(),
   };
   observer.stageEnd(result);
   return result;

@@ -18,6 +18,10 @@ export interface PretrainingResult {
   steps: number;
   /** Wall time. */
   seconds: number;
+  /** Share of the time, from 0 to 1, that steps have waited for pixels since the start or the last resume. */
+  waitShare?: number;
+  /** Most bytes that arrays on the GPU have held at once meanwhile, evaluation included. */
+  peakBytes?: number;
 }
 
 /** What `result.json` says about a stage that trains a segmentation network. Scores are percentages. */

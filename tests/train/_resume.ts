@@ -61,7 +61,7 @@ export function outcomeOf(
   }
   const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
   outcome.stages = [pretraining ?? {}, ...stages].map((
-    { seconds: _, ...rest }: Record<string, unknown>,
+    { seconds: _s, waitShare: _w, peakBytes: _p, ...rest }: Record<string, unknown>,
   ) => rest);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
   outcome.labels = namesIn(join(run, "soft_labels")).map((name) =>

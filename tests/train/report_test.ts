@@ -65,7 +65,7 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
       "Images that went worst",
       "Samples",
       "Labels of stage1 as they change",
-      "Time",
+      "Time and memory",
       "Configuration",
     ]);
     assert.ok(html.includes("<h1>Run a run &amp; more</h1>"));
@@ -95,6 +95,23 @@ Deno.test("the page's confusions are those of the evaluation", () =>
     assert.equal(matrix.scores().mIoU, mIoU);
     assert.equal(worst.length, 2);
     assert.ok(worst[0].mIoU <= worst[1].mIoU);
+  }));
+
+Deno.test("the page shows the network that was selected", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    const result = await runTraining(config, gpu, SILENT, new AbortController().signal);
+    // As if an earlier network had been the best, and nothing were left of the last one.
+    const [stage] = result.stages;
+    const stages = [{ ...stage, selected: { value: stage.mIoU, step: 2 } }];
+    Deno.writeTextFileSync(join(config.out, "result.json"), JSON.stringify({ ...result, stages }));
+    const checkpoint = (name: string) => join(config.out, "checkpoints", `${name}.safetensors`);
+    Deno.renameSync(checkpoint("source"), checkpoint("source.best"));
+
+    const output = join(folder, "page.html");
+    await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
+    assert.ok(Deno.readTextFileSync(output).includes("<h2>Confusions</h2>"));
   }));
 
 Deno.test("a torn last line of the metrics is left out, a broken one before it is refused", () =>

@@ -147,9 +147,12 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     const metrics = metricsOf(config);
     const gpu = await testGpu();
     for (const [index, stage] of STAGES.entries()) {
-      const { name: _, steps, seconds, ...scores } = result.stages[index];
+      const { name: _, steps, seconds, waitShare = NaN, peakBytes = NaN, ...scores } =
+        result.stages[index];
       assert.equal(steps, STEPS);
       assert.ok(seconds > 0);
+      assert.ok(waitShare >= 0 && waitShare <= 1, `${waitShare}`);
+      assert.ok(peakBytes > 2 ** 20, `${peakBytes}`);
       assert.deepEqual(Object.keys(scores.classIoU), STREET_NAMES);
       assert.ok(scores.pixelAccuracy > 0 && scores.pixelAccuracy <= 100);
       const known = Object.values(scores.classIoU).filter((value) => value !== null);

@@ -161,7 +161,8 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
     }
     Deno.writeFileSync(path("run", "source"), bytes.subarray(0, -5));
     const resumed = await resumeTraining(config.out, gpu, SILENT, signal);
-    const bare = (all: typeof stages) => all.map(({ seconds: _, ...rest }) => rest);
+    const bare = (all: typeof stages) =>
+      all.map(({ seconds: _s, waitShare: _w, peakBytes: _p, ...rest }) => rest);
     assert.deepEqual(bare(resumed.stages), bare(stages));
     const lines = Deno.readTextFileSync(join(config.out, "metrics.jsonl")).trimEnd().split("\n");
     assert.deepEqual(

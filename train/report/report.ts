@@ -5,13 +5,14 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../atomic_file.ts";
 import { Checkpoint } from "../checkpoint.ts";
 import { type ClassSet, openRunData } from "../data.ts";
 import type { Dataset } from "../dataset.ts";
 import { encodeImage } from "../image.ts";
 import { colourLabel, contactSheet } from "../samples.ts";
+import type { StageResult } from "../run_folder.ts";
 import { bankFor } from "../soft_labels.ts";
 import { formatDuration } from "../text.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../trained_network.ts";
@@ -169,8 +170,10 @@ async function networkSections(
   run: RunRecord,
   onMessage: (text: string) => void,
 ): Promise<Section[]> {
-  const done = run.result.stages.map(({ name }) => ({ name, path: checkpointPath(run, name) }))
-    .filter(({ path }) => existsSync(path));
+  const done = run.result.stages.map((stage) => ({
+    name: stage.name,
+    path: checkpointPath(run, stage),
+  })).filter(({ path }) => existsSync(path));
   const [before, after] = [done[0], done.at(-1)];
   if (!before || !after) return [];
   using trained = loadTrainedNetwork(gpu, after.path);
@@ -251,14 +254,14 @@ async function featureFigure(
   return { map: figure(map, `after ${name}`), prototypes, name };
 }
 
-/** The stage's own prototypes where its checkpoint has some, else means of what was sampled (eq. 4). */
+/** The stage's own prototypes where the checkpoint has some, else means of what was sampled (eq. 4). */
 async function prototypesOf(
-  { network, classes, stage }: TrainedNetwork,
+  { network, classes }: TrainedNetwork,
   path: string,
   sample: FeatureSample,
 ): Promise<(Float32Array | null)[]> {
-  if (stage !== "stage1") return meanFeatures(sample, classes.names.length);
   using checkpoint = new Checkpoint(path);
+  if (!checkpoint.has("prototypes.centroids")) return meanFeatures(sample, classes.names.length);
   using bank = bankFor(network);
   checkpoint.restore(bank.state(), "prototypes.");
   const values = await bank.prototypes.read();
@@ -317,14 +320,16 @@ function pictureSections({ path, result }: RunRecord): Section[] {
 function costSection({ result: { stages }, config }: RunRecord): Section {
   const images = config.data.batch;
   return {
-    title: "Time",
+    title: "Time and memory",
     body: table([
-      ["stage", "time", "steps/s", "images of each domain/s"],
-      ...stages.map(({ name, steps, seconds }) => [
+      ["stage", "time", "steps/s", "images of each domain/s", "waiting for pixels", "GPU peak"],
+      ...stages.map(({ name, steps, seconds, waitShare, peakBytes }) => [
         name,
         formatDuration(seconds),
         (steps / seconds).toFixed(2),
         (images * steps / seconds).toFixed(1),
+        waitShare === undefined ? "–" : `${(100 * waitShare).toFixed(1)} %`,
+        peakBytes === undefined ? "–" : formatBytes(peakBytes),
       ]),
     ]),
   };
@@ -338,8 +343,13 @@ function configSection({ config }: RunRecord): Section {
   };
 }
 
-function checkpointPath({ path }: RunRecord, stage: string): string {
-  return join(path, "checkpoints", `${stage}.safetensors`);
+/** The checkpoint with the network that a stage was scored with. */
+function checkpointPath(
+  { path }: RunRecord,
+  { name, steps, selected }: StageResult,
+): string {
+  const isEarlier = selected !== undefined && selected.step < steps;
+  return join(path, "checkpoints", `${name}${isEarlier ? ".best" : ""}.safetensors`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
