@@ -7,6 +7,7 @@ import { checkDispatch, PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { CommandQueue, type ParamValue } from "./queue.ts";
+import { ReadBack, SENTINEL } from "./read_back.ts";
 import { elementCount, formatBytes, type Shape } from "./shape.ts";
 
 /**
@@ -51,8 +52,6 @@ export interface AdapterDescription {
  * tensors in one buffer and in one binding, and finer offsets for slices.
  */
 const WANTED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
-
-const SENTINEL = 0x7fc0dead; // a NaN, so that a kernel that reads past its array shows it too
 
 /**
  * Opens the machine's GPU, the fastest that WebGPU offers.
@@ -139,7 +138,7 @@ export class Gpu {
   readonly queue: CommandQueue;
   readonly #guardBytes: number;
   readonly #pipelines: PipelineCache;
-  #staging: GPUBuffer | undefined;
+  readonly #readBack: ReadBack;
   #failure: Error | undefined;
   #closed = false;
 
@@ -165,6 +164,7 @@ export class Gpu {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,
     });
+    this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
     this.#pipelines = new PipelineCache(
       device,
       this.queue.paramsLayout,
@@ -299,74 +299,9 @@ export class Gpu {
    */
   async readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]> {
     this.check();
-    const lengths = arrays.map((array) => array.byteLength + this.#guardBytes);
-    const total = Math.max(4, lengths.reduce((sum, length) => sum + length, 0));
-    const staging = this.#takeStaging(total);
-    let offset = 0;
-    arrays.forEach((array, index) => {
-      // A slice is followed by its neighbours, not by a guard: copy what the buffer holds.
-      const bytes = Math.min(
-        lengths[index] as number,
-        array.storage.capacity - array.byteOffset,
-      );
-      this.queue.copyBytes(array.storage, array.byteOffset, staging, offset, bytes);
-      offset += lengths[index] as number;
-    });
-    this.queue.flush();
-    try {
-      await this.#pipelines.built();
-      await staging.mapAsync(GPUMapMode.READ, 0, Math.ceil(total / 8) * 8);
-    } catch (cause) {
-      this.check();
-      const { message } = cause as Error;
-      throw new Error(
-        `Cannot read back "${arrays[0]?.label}" as the GPU did not give ${
-          formatBytes(total)
-        } to the ` +
-          `host (${message}): it may be out of memory; lower the batch or crop size`,
-        { cause },
-      );
-    }
-    const bytes = staging.getMappedRange(0, Math.ceil(total / 8) * 8).slice(0, total);
-    staging.unmap();
-    this.#returnStaging(staging);
-    this.check();
-    offset = 0;
-    return arrays.map((array, index) => {
-      const { dtype, size } = array;
-      const data = dtype === "f32"
-        ? new Float32Array(bytes, offset, size)
-        : new Uint32Array(bytes, offset, size);
-      if (this.#guardBytes > 0 && array.byteOffset === 0) {
-        this.#checkGuard(array, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
-      }
-      offset += lengths[index] as number;
-      return arrays.length === 1 ? data : data.slice();
-    });
-  }
-
-  #checkGuard(array: AnyArray, guard: Uint32Array): void {
-    const whole = array.storage.capacity >= array.byteLength + this.#guardBytes;
-    if (whole && array.size > 0 && guard.some((word) => word !== SENTINEL)) {
-      throw new Error(`A kernel wrote past the end of "${array.label}"`);
-    }
-  }
-
-  #takeStaging(bytes: number): GPUBuffer {
-    const staging = this.#staging;
-    this.#staging = undefined;
-    if (staging && staging.size >= bytes) return staging;
-    staging?.destroy();
-    return this.device.createBuffer({
-      label: "read-back",
-      size: Math.ceil(bytes / 65536) * 65536,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-  }
-
-  #returnStaging(staging: GPUBuffer): void {
-    if (this.#staging || this.#closed) staging.destroy();
-    else this.#staging = staging;
+    // An error of the GPU says more than that of the transfer which it made fail.
+    return await this.#readBack.read(arrays, () => this.#pipelines.built())
+      .finally(() => this.check());
   }
 
   /**
@@ -426,7 +361,7 @@ export class Gpu {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#staging?.destroy();
+    this.#readBack.close();
     this.device.destroy();
   }
 
