@@ -40,27 +40,25 @@ interface Tolerance {
   readonly sample: number;
 }
 
-/** A module and its parameters as they are at the start. */
+/** Parameters as they are at the start, and how to read them again. */
 export interface Start {
-  readonly module: Module;
+  readonly read: () => Promise<Values>;
   readonly values: Values;
 }
 
 export async function startOf(module: Module): Promise<Start> {
-  return { module, values: await parametersOf(module) };
-}
-
-function parametersOf(module: Module): Promise<Values> {
-  return readAll(new Map([...module.namedParameters()].map(([name, { array }]) => [name, array])));
+  const read = () =>
+    readAll(new Map([...module.namedParameters()].map(([name, { array }]) => [name, array])));
+  return { read, values: await read() };
 }
 
 /** Compares parameters, and what has been added to them, with the golden. */
 export async function assertUpdated(
-  { module, values }: Start,
+  { read, values }: Start,
   expected: Rows,
   tolerance: Tolerance = UPDATE,
 ): Promise<void> {
-  const parameters = await parametersOf(module);
+  const parameters = await read();
   assert.deepEqual([...parameters.keys()].sort(), Object.keys(expected).sort(), "parameters");
   for (const [name, after] of parameters) {
     const before = values.get(name) as Float32Array;

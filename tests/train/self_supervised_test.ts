@@ -1,4 +1,4 @@
-// Contrastive pre-training: what its views show, and what a step does.
+// Contrastive pre-training: what its views show, and what a step does, against PyTorch too.
 
 import { strict as assert } from "node:assert";
 import { warpMaps } from "../../kernels/warp.ts";
@@ -8,12 +8,28 @@ import { noGrad, scope } from "../../nn/tape.ts";
 import { contrastPair } from "../../train/contrast_views.ts";
 import { releaseBatch } from "../../train/stages/batch.ts";
 import { input } from "../../train/stages/input.ts";
-import { type ContrastBatch, SelfSupervised } from "../../train/stages/self_supervised.ts";
+import {
+  type ContrastBatch,
+  SelfSupervised,
+  type SelfSupervisedOptions,
+} from "../../train/stages/self_supervised.ts";
 import { assertAllClose, type Nd, seededRandom } from "../_check.ts";
 import { testGpu } from "../_device.ts";
 import * as reference from "../_reference/contrast.ts";
 import { linear } from "../_reference/conv2d.ts";
-import { readAll, take } from "./_stages.ts";
+import { Fill } from "../goldens/fill.ts";
+import { readGolden } from "../goldens/golden.ts";
+import { assertStatistics, assertUpdated, runSteps, startOf } from "./_golden_steps.ts";
+import {
+  type Case,
+  golden,
+  labelled,
+  networkOf,
+  readAll,
+  type Row,
+  type Rows,
+  take,
+} from "./_stages.ts";
 
 const CROP = { height: 40, width: 56 };
 const VIEW = { crop: CROP, longSide: 64, scales: [0.75, 1.25], flip: 0.5 } as const;
@@ -139,6 +155,56 @@ for (const [count, what] of [[3, "places"], [0, "whole images"]] as const) {
     const after = await readAll(new Map([...head].map(([name, { array }]) => [name, array])));
     assert.deepEqual(after, before);
   });
+}
+
+type PretrainingCase = Case<SelfSupervisedOptions & { readonly places: number }> & {
+  readonly projection: Rows;
+};
+
+const cases = readGolden<{
+  readonly places: PretrainingCase;
+  readonly images: PretrainingCase;
+}>("selfsup");
+
+for (const name of ["places", "images"] as const) {
+  const { salt, options, losses, network: updates, projection: moves, statistics } = cases[name];
+  Deno.test(`two steps of self-supervised pre-training on ${name} agree with PyTorch`, async () => {
+    const gpu = await testGpu();
+    const fill = new Fill(salt);
+    using network = networkOf(gpu, fill);
+    const backbone = await startOf(network);
+    using stage = new SelfSupervised(network, { ...options, seed: 0 });
+    const projection = () =>
+      new Map([...stage.state()].filter(([name]) => name.startsWith("projection.")));
+    for (const [name, array] of projection()) gpu.write(array, fill.parameter(name, array.shape));
+    const read = () => readAll(projection());
+    const head = { read, values: await read() };
+
+    await runSteps(gpu, stage, goldenBatches(gpu, fill, options.places), losses);
+    const untouched = [...network.parameterGroups().head.keys()].map((name) => [name, STILL]);
+    await assertUpdated(backbone, { ...updates, ...Object.fromEntries(untouched) });
+    await assertUpdated(head, moves);
+    await assertStatistics(network, statistics);
+  });
+}
+
+/** What nothing was added to. */
+const STILL: Row = [0, 1, 0, 0, 0];
+
+/** The batches of all steps, as make_selfsup.py has them. */
+function goldenBatches(gpu: DeepLab["gpu"], fill: Fill, count: number): ContrastBatch[] {
+  const shapes = { ...golden, batch: 4 };
+  const [height, width] = golden.crop;
+  const [source, target] = ["source", "target"].map((domain) => {
+    const places = fill.signed(`${domain}.places`, shapes.steps * shapes.batch * count * 2)
+      .map((value, index) => (value + 1) / 2 * ((index % 2 === 0 ? width : height) - 1));
+    return labelled(gpu, fill, domain, shapes).map(({ images, labels }, step) => {
+      labels.release();
+      const size = shapes.batch * count * 2;
+      return { images, places: places.slice(step * size, (step + 1) * size) };
+    });
+  });
+  return source.map((source, step) => ({ source, target: target[step] }));
 }
 
 /** The loss by the formulas, in doubles, from the network's features on. */
