@@ -1,7 +1,7 @@
 // The stages' steps: against two steps of each in PyTorch, and what callers may rely on.
 
 import { strict as assert } from "node:assert";
-import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { type Gpu, openGpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
 import { Discriminator } from "../../nn/discriminator.ts";
 import { PrototypeBank } from "../../train/prototypes.ts";
@@ -152,6 +152,34 @@ for (const [name, make] of Object.entries(makers)) {
     assert.notDeepEqual(other.losses, whole.losses, "another start ends elsewhere");
     for (const batch of [first, second]) releaseBatch(batch);
     assert.equal(gpu.memory.live, before, "bytes left behind by a stage");
+  });
+}
+
+for (const [name, make] of Object.entries(makers)) {
+  Deno.test(`after its first steps, one of ${name} is one submit and makes no bind group`, async () => {
+    using gpu = await openGpu();
+    const { device } = gpu;
+    const [batch, other] = anyBatches(gpu) as [AnyBatch, AnyBatch];
+    const stage = make(gpu, 1);
+    const calls = { submits: 0, bindGroups: 0 };
+    const [submit, create] = [device.queue.submit, device.createBindGroup];
+    device.queue.submit = (commands) => {
+      calls.submits++;
+      submit.call(device.queue, commands);
+    };
+    device.createBindGroup = (descriptor) => {
+      calls.bindGroups++;
+      return create.call(device, descriptor);
+    };
+    for (let step = 0; step < 8; step++) {
+      calls.submits = calls.bindGroups = 0;
+      for (const loss of Object.values(stage.step(batch, step))) loss.release();
+      gpu.flush();
+    }
+    assert.deepEqual(calls, { submits: 1, bindGroups: 0 });
+    stage[Symbol.dispose]();
+    stage.network.dispose();
+    for (const each of [batch, other]) releaseBatch(each);
   });
 }
 
