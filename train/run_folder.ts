@@ -167,7 +167,7 @@ export class RunFolder implements Disposable {
 
   /** The path of a checkpoint: `checkpoints/<name>.safetensors`. */
   checkpointPath(name: string): string {
-    return join(this.path, "checkpoints", `${name}.safetensors`);
+    return checkpointPathIn(this.path, name);
   }
 
   /** The path of the best network of a stage: `checkpoints/<stage>.best.safetensors`. */
@@ -242,6 +242,11 @@ export class RunFolder implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The path of a checkpoint in a run folder: of a stage's last network, or of its best, `<stage>.best`. */
+export function checkpointPathIn(folder: string, name: string): string {
+  return join(folder, "checkpoints", `${name}.safetensors`);
 }
 
 /** The content of a run folder's `result.json`; null where it was not written yet. */

@@ -6,7 +6,7 @@ import type { DeepLab } from "../nn/deeplab.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type RunConfig, type StageName, STAGES, type StudentStart } from "./config.ts";
 import { DataError } from "./data_error.ts";
-import type { RunFolder } from "./run_folder.ts";
+import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
 import { loadWeights, openWeights } from "./weights_file.ts";
 
 /** The stage whose backbone a student starts from, where it is one's. */
@@ -99,7 +99,7 @@ export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
   if (base === null) return new Map();
   const found = new Map(
     stagesBefore(config, 0)
-      .map((name) => [name, join(base, "checkpoints", `${name}.safetensors`)] as const)
+      .map((name) => [name, checkpointPathIn(base, name)] as const)
       .filter(([, path]) => existsSync(path))
       .map(([name, path]) => [name, handedOn(path, config)] as const),
   );

@@ -11,8 +11,8 @@ import { Checkpoint } from "../checkpoint.ts";
 import { type ClassSet, openRunData } from "../data.ts";
 import type { Dataset } from "../dataset.ts";
 import { encodeImage } from "../image.ts";
+import { checkpointPathIn, type StageResult } from "../run_folder.ts";
 import { colourLabel, contactSheet } from "../samples.ts";
-import type { StageResult } from "../run_folder.ts";
 import { bankFor } from "../soft_labels.ts";
 import { formatDuration } from "../text.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../trained_network.ts";
@@ -349,7 +349,7 @@ function checkpointPath(
   { name, steps, selected }: StageResult,
 ): string {
   const isEarlier = selected !== undefined && selected.step < steps;
-  return join(path, "checkpoints", `${name}${isEarlier ? ".best" : ""}.safetensors`);
+  return checkpointPathIn(path, isEarlier ? `${name}.best` : name);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
