@@ -6,38 +6,30 @@ of places in images, and of whole images. The networks and the hash that fills t
 Needs torch and numpy (Debian: python3-torch). Takes a few seconds.
 """
 
+from collections import OrderedDict
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import make
-import make_stages
 from make import DeepLab, filled, images, labels, signed
 from make_stages import CLASSES, CROP, NETWORK, SGD, STEPS, case, sgd
 
 VIEWS = 4  # the first views of two images, then the second ones
 
 
-class Backbone(DeepLab):
-    def __init__(self):
-        super().__init__(**NETWORK)
-        del self.layer5
-
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.max_pool2d(x, 3, 2, 1, ceil_mode=True)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+def backbone_of(dtype):
+    network = DeepLab(**NETWORK)
+    network.layer5 = nn.Identity()  # in the place of the head
+    return filled(network, dtype)
 
 
-class Projection(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        inputs = 32 * NETWORK["width"]
-        self.projection = nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, channels))
-
-    def forward(self, x):
-        return self.projection(x)
+def projection_of(channels, dtype):
+    inputs = 32 * NETWORK["width"]
+    layers = nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, channels))
+    return filled(nn.Sequential(OrderedDict(projection=layers)), dtype)
 
 
 def views_of(domain, dtype):
@@ -64,8 +56,9 @@ def nt_xent(rows, temperature):
 
 
 def pretrain(options, dtype):
-    network, projection = filled(Backbone(), dtype), filled(Projection(options["projectionChannels"]), dtype)
-    update, update_projection = sgd(network, options), sgd(projection, {**options, "learningRate": options["learningRate"] * options["headFactor"]})
+    network, projection = backbone_of(dtype), projection_of(options["projectionChannels"], dtype)
+    faster = {**options, "learningRate": options["learningRate"] * options["headFactor"]}
+    update, update_projection = sgd(network, options), sgd(projection, faster)
     size = torch.tensor([CROP[1] - 1, CROP[0] - 1], dtype=dtype)
     losses = []
     for step in range(STEPS):
@@ -88,15 +81,14 @@ def pretrain(options, dtype):
 
 
 def starts(name, dtype, options):
-    module = Backbone() if name == "network" else Projection(options["projectionChannels"])
-    return [p.detach() for p in filled(module, dtype).parameters()]
+    module = backbone_of(dtype) if name == "network" else projection_of(options["projectionChannels"], dtype)
+    return [p.detach() for p in module.parameters()]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    make_stages.starts = starts
     options = {**SGD, "temperature": 0.2, "projectionChannels": 6}
     make.write("selfsup", {
-        "places": case("places", pretrain, "3", {**options, "places": 3}),
-        "images": case("images", pretrain, "1", {**options, "places": 0}),
+        "places": case("places", pretrain, "3", {**options, "places": 3}, starts),
+        "images": case("images", pretrain, "1", {**options, "places": 0}, starts),
     })

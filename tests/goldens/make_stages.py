@@ -256,7 +256,7 @@ def sample_deviation(value, truth):
     return ((found - expected).abs().max() / max(expected.abs().max(), truth.pow(2).mean().sqrt())).item()
 
 
-def case(name, stage, salt, options):
+def case(name, stage, salt, options, starts=starts):
     make.SALT = salt
     losses, networks, *rest = stage(options, torch.float64)
     losses32, networks32, *rest32 = stage(options, torch.float32)

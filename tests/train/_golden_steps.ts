@@ -75,6 +75,11 @@ export async function assertUpdated(
   }
 }
 
+/** Of parameters that nothing was added to. */
+export function unchanged(names: Iterable<string>): Rows {
+  return Object.fromEntries(Array.from(names, (name) => [name, [0, 1, 0, 0, 0]]));
+}
+
 export async function assertStatistics(module: Module, expected: Rows): Promise<void> {
   const buffers = await readAll(module.namedBuffers());
   assert.deepEqual([...buffers.keys()].sort(), Object.keys(expected).sort(), "statistics");

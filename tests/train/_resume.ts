@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Safetensors } from "../../nn/safetensors.ts";
+import type { PretrainingResult } from "../../train/run_folder.ts";
 import { startProgram } from "../cli/_program.ts";
 import { namesIn } from "./_folder.ts";
 
@@ -60,14 +61,18 @@ export function outcomeOf(
     }
   }
   const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
-  outcome.stages = [pretraining ?? {}, ...stages].map((
-    { seconds: _s, waitShare: _w, peakBytes: _p, ...rest }: Record<string, unknown>,
-  ) => rest);
+  outcome.stages = [pretraining ?? {}, ...stages].map(withoutCost);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
   outcome.labels = namesIn(join(run, "soft_labels")).map((name) =>
     Deno.readFileSync(join(run, "soft_labels", name))
   );
   return outcome;
+}
+
+/** A stage's result without what it took, which differs from run to run. */
+export function withoutCost(result: Partial<PretrainingResult>): Record<string, unknown> {
+  const { seconds: _s, waitShare: _w, peakBytes: _p, ...rest } = result;
+  return rest;
 }
 
 /** Compares two runs at zero tolerance. */

@@ -13,7 +13,7 @@ import { resumeTraining, runTraining } from "../../train/run.ts";
 import { BestNetwork } from "../../train/selection.ts";
 import { testGpu } from "../_device.ts";
 import { dataError, withFolder } from "./_folder.ts";
-import { tinyConfig } from "./_resume.ts";
+import { tinyConfig, withoutCost } from "./_resume.ts";
 
 Deno.test("information is full for sure and balanced predictions, and nothing for collapsed or unsure ones", () => {
   const of = (pixels: number[][]) => {
@@ -161,9 +161,7 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
     }
     Deno.writeFileSync(path("run", "source"), bytes.subarray(0, -5));
     const resumed = await resumeTraining(config.out, gpu, SILENT, signal);
-    const bare = (all: typeof stages) =>
-      all.map(({ seconds: _s, waitShare: _w, peakBytes: _p, ...rest }) => rest);
-    assert.deepEqual(bare(resumed.stages), bare(stages));
+    assert.deepEqual(resumed.stages.map(withoutCost), stages.map(withoutCost));
     const lines = Deno.readTextFileSync(join(config.out, "metrics.jsonl")).trimEnd().split("\n");
     assert.deepEqual(
       [arraysOf(start), arraysOf(path("run", "warmup")), lines.map((line) => JSON.parse(line))],
