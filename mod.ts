@@ -11,7 +11,7 @@
  * const labels = gpu.upload(new Uint32Array([0, 1, 0, 1]), [1, 2, 2], "labels");
  * const weight = tensor(gpu, [0.1, -0.1], [2, 1, 1, 1], { requiresGrad: true });
  * const bias = tensor(gpu, [0, 0], [2], { requiresGrad: true });
- * const optimizer = new Sgd([{ parameters: new Map([["weight", weight], ["bias", bias]]) }], {
+ * const optimiser = new Sgd([{ parameters: new Map([["weight", weight], ["bias", bias]]) }], {
  *   momentum: 0.9,
  *   weightDecay: 0,
  * });
@@ -25,8 +25,8 @@
  *     backward(loss);
  *     return loss;
  *   });
- *   optimizer.step(0.5);
- *   optimizer.zeroGrad();
+ *   optimiser.step(0.5);
+ *   optimiser.zeroGrad();
  *   last = (await loss.read())[0] ?? NaN;
  *   if (step === 0) first = last;
  *   loss.dispose();

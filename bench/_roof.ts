@@ -1,7 +1,7 @@
 // What the adapter gives at best, measured in the same run as everything that is held against it.
 
 import { scaleForward } from "../kernels/elementwise.ts";
-import { matmul } from "../kernels/matmul.ts";
+import { matmul } from "../kernels/dense/matmul.ts";
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 
 /** The two roofs of the roofline model (Williams et al., 2009). */

@@ -1,6 +1,6 @@
 // The convolutions that are timed here and beside the peers.
 
-import type { Conv2dGeometry } from "../kernels/conv2d_shape.ts";
+import type { Conv2dGeometry } from "../kernels/dense/conv2d_shape.ts";
 
 /** A convolution to time. */
 export interface ConvolutionShape {

@@ -2,9 +2,9 @@
 // `deno bench bench/conv2d_bench.ts`. S1 to S4 are the shapes that DEV.md and the results speak of.
 
 import { strict as assert } from "node:assert";
-import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
-import { conv2dFlops, conv2dSizes } from "../kernels/conv2d_shape.ts";
-import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
+import { conv2dForward, conv2dInputGradient } from "../kernels/dense/conv2d.ts";
+import { conv2dFlops, conv2dSizes } from "../kernels/dense/conv2d_shape.ts";
+import { conv2dParameterGradients } from "../kernels/dense/conv2d_weight.ts";
 import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
 import { type ConvolutionShape, SHAPES } from "./_shapes.ts";

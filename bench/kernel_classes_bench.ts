@@ -1,9 +1,9 @@
 // The two classes of kernels in turns on one adapter, compared with each other first: `deno task bench` or
 // `deno bench bench/kernel_classes_bench.ts`. A software adapter is slow at the class made for GPUs.
 
-import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
-import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
-import { matmul } from "../kernels/matmul.ts";
+import { conv2dForward, conv2dInputGradient } from "../kernels/dense/conv2d.ts";
+import { conv2dParameterGradients } from "../kernels/dense/conv2d_weight.ts";
+import { matmul } from "../kernels/dense/matmul.ts";
 import { type Gpu, type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import { assertAllClose, randomNd, seededRandom } from "../tests/_check.ts";
 import { KERNEL_CLASSES } from "../tests/_device.ts";

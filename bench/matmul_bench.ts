@@ -2,7 +2,7 @@
 // `deno bench bench/matmul_bench.ts`.
 
 import { strict as assert } from "node:assert";
-import { matmul } from "../kernels/matmul.ts";
+import { matmul } from "../kernels/dense/matmul.ts";
 import { type Gpu, openGpu } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
 import { measureRoof } from "./_roof.ts";

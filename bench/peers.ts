@@ -5,10 +5,10 @@
 // numbers are wall time of several launches and one wait for the GPU, as ours are.
 
 import { strict as assert } from "node:assert";
-import { conv2dForward, conv2dInputGradient } from "../kernels/conv2d.ts";
-import { conv2dFlops, conv2dSizes } from "../kernels/conv2d_shape.ts";
-import { conv2dParameterGradients } from "../kernels/conv2d_weight.ts";
-import { matmul } from "../kernels/matmul.ts";
+import { conv2dForward, conv2dInputGradient } from "../kernels/dense/conv2d.ts";
+import { conv2dFlops, conv2dSizes } from "../kernels/dense/conv2d_shape.ts";
+import { conv2dParameterGradients } from "../kernels/dense/conv2d_weight.ts";
+import { matmul } from "../kernels/dense/matmul.ts";
 import { type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import { seededRandom } from "../tests/_check.ts";
 import { type ConvolutionShape, SHAPES } from "./_shapes.ts";

@@ -2,8 +2,8 @@
 
 import * as v from "valibot";
 import type { Gpu } from "../kernels/runtime/mod.ts";
-import { writeFileAtomic } from "../train/atomic_file.ts";
-import { DataError, describeFailure } from "../train/data_error.ts";
+import { writeFileAtomic } from "../train/base/atomic_file.ts";
+import { DataError, describeFailure } from "../train/base/data_error.ts";
 
 /** Raised when the ways change: a file of another version is measured afresh. */
 const VERSION = 1;

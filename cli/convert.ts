@@ -26,15 +26,15 @@ Examples:
   ./run convert runs/first/checkpoints/stage1.safetensors network.safetensors --only network`,
     )
     .action(async (input, output, flags) => {
-      const { openWeights } = await import("../train/weights_file.ts");
-      const { convertWeights, selectArrays } = await import("../train/convert.ts");
+      const { openWeights } = await import("../train/networks/weights_file.ts");
+      const { convertWeights, selectArrays } = await import("../train/networks/convert.ts");
       const { formatBytes } = await import("../kernels/runtime/mod.ts");
       using file = openWeights(input);
       if (flags.list) {
         console.log(weightsTable(selectArrays(input, file.weights, flags)));
         return;
       }
-      const { DataError } = await import("../train/data_error.ts");
+      const { DataError } = await import("../train/base/data_error.ts");
       if (output === undefined || /\.(pth|pt|pkl)$/i.test(output)) {
         throw new DataError(
           `Cannot convert ${input} as the output is ${

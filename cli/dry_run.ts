@@ -1,10 +1,10 @@
 // `train --dry-run`: what a run would take, as a table.
 
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
-import type { RunConfig } from "../train/config.ts";
-import type { TrainingPlan } from "../train/plan.ts";
-import { formatDuration, tableLines } from "../train/text.ts";
-import type { Throughput } from "../train/throughput.ts";
+import type { RunConfig } from "../train/config/config.ts";
+import type { TrainingPlan } from "../train/plan/plan.ts";
+import { formatDuration, tableLines } from "../train/base/text.ts";
+import type { Throughput } from "../train/plan/throughput.ts";
 
 /** What `--dry-run` finds out. */
 export interface DryRun {
@@ -22,10 +22,10 @@ export interface DryRun {
  * @throws {DataError} If a class file is missing, or a stage does not fit the memory budget.
  */
 export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
-  const { DataError } = await import("../train/data_error.ts");
-  const { classesOfRun } = await import("../train/data.ts");
-  const { planTraining } = await import("../train/plan.ts");
-  const { estimateSeconds, measureThroughput } = await import("../train/throughput.ts");
+  const { DataError } = await import("../train/base/data_error.ts");
+  const { classesOfRun } = await import("../train/run/run_data.ts");
+  const { planTraining } = await import("../train/plan/plan.ts");
+  const { estimateSeconds, measureThroughput } = await import("../train/plan/throughput.ts");
   const classes = classesOfRun(config.data)[1].names.length;
   const { adapter, device: { limits }, kernelClass: kernels } = gpu;
   const plan = await planTraining(config, classes, { adapter, limits, kernels });

@@ -1,8 +1,8 @@
 // `eval`: the scores of a checkpoint.
 
 import type { Command } from "@commander-js/extra-typings";
-import type { Dataset, Layout } from "../train/dataset.ts";
-import type { TrainedNetwork } from "../train/trained_network.ts";
+import type { Dataset, Layout } from "../train/data/dataset.ts";
+import type { TrainedNetwork } from "../train/networks/trained_network.ts";
 import { LAYOUTS, parseBytes, parseKernels, parseName } from "./values.ts";
 
 /** Adds the command to the program. */
@@ -48,10 +48,10 @@ Examples:
     .action(async (flags) => {
       const { StopSignals } = await import("./signals.ts");
       const { withGpu } = await import("./device.ts");
-      const { loadTrainedNetwork } = await import("../train/trained_network.ts");
-      const { evaluationOf, measure } = await import("../train/evaluate.ts");
-      const { Loader } = await import("../train/loader.ts");
-      const { byName, publishedMeans } = await import("../train/metrics.ts");
+      const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
+      const { evaluationOf, measure } = await import("../train/evaluation/evaluate.ts");
+      const { Loader } = await import("../train/data/loader.ts");
+      const { byName, publishedMeans } = await import("../train/evaluation/metrics.ts");
       using stop = new StopSignals((text) => console.error(text), "image");
       const result = await stop.guard(() =>
         withGpu(flags, (text) => console.error(text), async (gpu) => {
@@ -105,12 +105,12 @@ async function openDataOf(
     split: string;
   },
 ): Promise<Dataset> {
-  const { openDataset } = await import("../train/dataset.ts");
-  const { DataError } = await import("../train/data_error.ts");
-  const { classesOf } = await import("../train/layouts.ts");
-  const { missingClassFile } = await import("../train/class_file.ts");
-  const { WEIGHTS } = await import("../train/foreign_network.ts");
-  const { selectClasses } = await import("../train/class_set.ts");
+  const { openDataset } = await import("../train/data/dataset.ts");
+  const { DataError } = await import("../train/base/data_error.ts");
+  const { classesOf } = await import("../train/data/layouts.ts");
+  const { missingClassFile } = await import("../train/data/class_file.ts");
+  const { WEIGHTS } = await import("../train/networks/foreign_network.ts");
+  const { selectClasses } = await import("../train/data/class_set.ts");
   if (target !== undefined) {
     const own = classesOf(target, targetLayout);
     if (!own) throw missingClassFile(target);
@@ -133,7 +133,7 @@ async function openDataOf(
         "images; give --target",
     );
   }
-  const { openRunData } = await import("../train/data.ts");
+  const { openRunData } = await import("../train/run/run_data.ts");
   const { validation } = await openRunData(config.data, (text) => console.error(text));
   return split === validation.split ? validation : openDataset({ ...validation, split });
 }

@@ -25,7 +25,7 @@ Examples:
   ./run export --checkpoint gta5.pth --onnx gta5.onnx --size 1024x2048`,
     )
     .action(async ({ checkpoint, onnx, size, config }) => {
-      const { writeOnnx } = await import("../train/export_onnx.ts");
+      const { writeOnnx } = await import("../train/networks/export_onnx.ts");
       const { formatBytes } = await import("../kernels/runtime/mod.ts");
       const { bytes, classes } = writeOnnx(checkpoint, onnx, { size, configPath: config });
       const images = size ? `${size.height}×${size.width}` : "any size";

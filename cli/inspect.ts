@@ -1,8 +1,8 @@
 // `inspect`: checks a data set before a run depends on it.
 
 import type { Command } from "@commander-js/extra-typings";
-import type { InspectionReport, SplitReport } from "../train/inspect.ts";
-import { tableLines } from "../train/text.ts";
+import type { InspectionReport, SplitReport } from "../train/inspect/inspect.ts";
+import { tableLines } from "../train/base/text.ts";
 import { LAYOUTS, parseCount, parseName } from "./values.ts";
 
 /** Problems and sizes that are printed; `--json` has all. */
@@ -46,9 +46,9 @@ Examples:
   ./run inspect --data data/streets/target --layout cityscapes --sheet target.png`,
     )
     .action(async ({ data, layout, split, limit, sheet, json }) => {
-      const { inspectDataset } = await import("../train/inspect.ts");
-      const { inspectionSheet } = await import("../train/inspect_sheet.ts");
-      const { writeFileAtomic } = await import("../train/atomic_file.ts");
+      const { inspectDataset } = await import("../train/inspect/inspect.ts");
+      const { inspectionSheet } = await import("../train/inspect/inspect_sheet.ts");
+      const { writeFileAtomic } = await import("../train/base/atomic_file.ts");
       const { StopSignals } = await import("./signals.ts");
       const live = Deno.stderr.isTerminal();
       const encoder = new TextEncoder();

@@ -39,8 +39,8 @@ Example:
     .action(async (flags) => {
       const { StopSignals } = await import("./signals.ts");
       const { withGpu } = await import("./device.ts");
-      const { loadTrainedNetwork } = await import("../train/trained_network.ts");
-      const { predictFolder } = await import("../train/predict.ts");
+      const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
+      const { predictFolder } = await import("../train/networks/predict.ts");
       using stop = new StopSignals((text) => console.error(text), "image");
       const done = await withGpu(flags, (text) => console.error(text), async (gpu) => {
         using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);

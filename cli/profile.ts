@@ -1,5 +1,5 @@
 import type { KernelProfile } from "../kernels/runtime/mod.ts";
-import { tableLines } from "../train/text.ts";
+import { tableLines } from "../train/base/text.ts";
 
 const SHOWN = 15;
 

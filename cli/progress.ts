@@ -1,9 +1,9 @@
 // What a training prints while it runs: one live line for a person at a terminal, plain lines for a
 // pipe or a file.
 
-import { CLASSES } from "../train/classes.ts";
-import { formatScores } from "../train/metrics.ts";
-import { formatDuration } from "../train/text.ts";
+import { CLASSES } from "../train/data/classes.ts";
+import { formatScores } from "../train/evaluation/metrics.ts";
+import { formatDuration } from "../train/base/text.ts";
 import type {
   EvaluationReport,
   PretrainingResult,
@@ -11,7 +11,7 @@ import type {
   StageStart,
   StepReport,
   TrainingObserver,
-} from "../train/observer.ts";
+} from "../train/run/observer.ts";
 
 /** An observer that owns the screen until it is closed. */
 export interface Progress extends TrainingObserver {

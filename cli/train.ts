@@ -2,8 +2,8 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { Partially, RunConfig } from "../train/config.ts";
-import { type StageName, STAGES } from "../train/config_types.ts";
+import type { Partially, RunConfig } from "../train/config/config.ts";
+import { type StageName, STAGES } from "../train/config/config_types.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
   LAYOUTS,
@@ -195,7 +195,7 @@ function startFrom(weights: string, recipe: TrainFlags["recipe"]): Partially<Run
 
 /** The configuration that flags stand for: preset, then recipe, config files and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
-  const { DataError } = await import("../train/data_error.ts");
+  const { DataError } = await import("../train/base/data_error.ts");
   const {
     cutPipeline,
     loadConfigFile,
@@ -205,7 +205,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     recipe,
     withPretraining,
     withSteps,
-  } = await import("../train/config.ts");
+  } = await import("../train/config/config.ts");
   const name = flags.preset ?? "default";
   const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
   const files = await Promise.all((flags.config ?? []).map(async (path) => ({
@@ -280,8 +280,8 @@ function defaultFolder(preset: string, now: Date): string {
 
 /** The configuration of a run to go on with. */
 async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
-  const { DataError } = await import("../train/data_error.ts");
-  const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config.ts");
+  const { DataError } = await import("../train/base/data_error.ts");
+  const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config/config.ts");
   const free = [
     "resume",
     "json",
@@ -327,9 +327,9 @@ async function train(flags: TrainFlags): Promise<number> {
   const { classTable, openProgress, screen } = await import("./progress.ts");
   const { withGpu } = await import("./device.ts");
   const { StopSignals } = await import("./signals.ts");
-  const { resumeTraining, runTraining } = await import("../train/run.ts");
-  const { together } = await import("../train/observer.ts");
-  const { TensorBoardLog } = await import("../train/tensorboard.ts");
+  const { resumeTraining, runTraining } = await import("../train/run/run.ts");
+  const { together } = await import("../train/run/observer.ts");
+  const { TensorBoardLog } = await import("../train/run/tensorboard.ts");
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
   const observer = log ? together(progress, log) : progress;

@@ -2,9 +2,9 @@
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
-import { nearest } from "../train/nearest.ts";
+import { nearest } from "../train/base/nearest.ts";
 
-/** The layouts of data sets, as `train/layouts.ts` has them: not imported, as it takes time to load. */
+/** The layouts of data sets, as `train/data/layouts.ts` has them: not imported, as it takes time to load. */
 export const LAYOUTS = ["gta5", "cityscapes", "synthia", "folder"] as const;
 
 const UNITS: Readonly<Record<string, number>> = {

@@ -70,7 +70,7 @@ export function planeSizes(name: string, { shape, size }: GpuArray): PlaneSizes 
 
 /** What every pass over whole tensors of a normalisation needs. */
 export interface Normalisation {
-  /** (center, scale, shift, reciprocal deviation) a plane, [N, C, 4], or a channel, [C, 4]. */
+  /** (centre, scale, shift, reciprocal deviation) a plane, [N, C, 4], or a channel, [C, 4]. */
   readonly coefficients: GpuArray;
   /** Whether a ReLU follows. */
   readonly relu: boolean;
@@ -114,7 +114,7 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
   return output;
 }
 
-/** `(x - center) * scale + shift`, every plane with its own coefficients, then ReLU if asked. */
+/** `(x - centre) * scale + shift`, every plane with its own coefficients, then ReLU if asked. */
 export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisation): GpuArray {
   const output = x.gpu.empty(x.shape, "planes.normalise");
   sliceByPlane([x], [output], ([x], [y], first) => {
@@ -124,7 +124,7 @@ export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisati
 }
 
 /**
- * `g * scale + (x - center) * slope + offset`, the gradient of a normalisation to its input, where g
+ * `g * scale + (x - centre) * slope + offset`, the gradient of a normalisation to its input, where g
  * is `gradOutput` as far as the ReLU let it through.
  *
  * @param gradOutput Of the shape of `x`.

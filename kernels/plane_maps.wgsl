@@ -1,13 +1,13 @@
 // Maps with numbers of their own for every plane; a plane is one channel of one image.
 //
 // multiply:  y = x * factor
-// normalise: y = (x - center) * scale + shift, and 0 where that is negative and `relu` is 1
-// gradient:  y = g * scale + (x - center) * slope + offset, where g is grad_output, or 0 where `relu`
+// normalise: y = (x - centre) * scale + shift, and 0 where that is negative and `relu` is 1
+// gradient:  y = g * scale + (x - centre) * slope + offset, where g is grad_output, or 0 where `relu`
 //            is 1 and normalise gave 0
 //
 // x, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it. A row for
 // every plane of the tensor, or for every channel, where images share them: factor; coefficients =
-// (center, scale, shift, unused); slopes = (slope, offset).
+// (centre, scale, shift, unused); slopes = (slope, offset).
 // An invocation owns `run` elements of a plane, of which there are `lanes` invocations: neighbours in
 // memory where `stride` is 1 (CPU adapters), else `stride` apart, so that neighbouring invocations touch
 // neighbouring elements (GPUs). All entries overwrite y.

@@ -113,7 +113,7 @@ export function planeMoments(x: GpuArray): GpuArray {
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The input of the forward, [N, C, ...].
- * @returns [N, C, 2]: (Σ g, Σ g (x - center)), g the gradient as far as the ReLU let it through.
+ * @returns [N, C, 2]: (Σ g, Σ g (x - centre)), g the gradient as far as the ReLU let it through.
  */
 export function planeSums(
   gradOutput: GpuArray,

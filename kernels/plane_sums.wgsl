@@ -1,12 +1,12 @@
 // Sums over planes, in two passes of fixed order; a plane is one channel of one image.
 //
 // moments: (mean, Σ (x - mean)²)
-// sums:    (Σ g, Σ g (x - center)), where g is grad_output, or 0 where `relu` is 1 and the
-//          normalisation (x - center) * scale + shift was not positive
+// sums:    (Σ g, Σ g (x - centre)), where g is grad_output, or 0 where `relu` is 1 and the
+//          normalisation (x - centre) * scale + shift was not positive
 // dots:    Σ grad_output x
 //
 // x, grad_output: `planes` planes of a tensor [N, C, H, W], from plane `first` of it; coefficients =
-// (center, scale, shift, unused): a row for every plane of the tensor, or for every channel, where
+// (centre, scale, shift, unused): a row for every plane of the tensor, or for every channel, where
 // images share them. parts: [planes, lanes] pairs; totals: [planes] pairs; dot_totals: [planes].
 // First pass: an invocation owns one pair of parts, over `chunk` neighbouring elements of a plane
 // where `stride` is 1 (CPU adapters), over every `stride`-th (= lanes) one else (GPUs). Second pass: an

@@ -3,8 +3,8 @@
 
 import type { DeepLabOptions } from "./deeplab.ts";
 import type { HostState } from "./module.ts";
-import { Float, type Initializer, OnnxGraph } from "./onnx.ts";
-import { arrayBytes } from "./safetensors.ts";
+import { Float, type Initializer, OnnxGraph } from "./formats/onnx.ts";
+import { arrayBytes } from "./formats/safetensors.ts";
 
 /** What a DeepLab for ONNX is made of. */
 export interface OnnxOptions {

@@ -13,11 +13,11 @@ export * from "./heads.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
 export * from "./module.ts";
-export * from "./onnx.ts";
+export * from "./formats/onnx.ts";
 export * from "./optim.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
 export * from "./pretrained.ts";
-export { PyTorchFile } from "./pytorch.ts";
+export { PyTorchFile } from "./formats/pytorch.ts";
 export * from "./random.ts";
 export * from "./recompute.ts";
 export * from "./resnet.ts";
@@ -28,8 +28,8 @@ export {
   type SafetensorsEntry,
   type SafetensorsType,
   writeSafetensors,
-} from "./safetensors.ts";
+} from "./formats/safetensors.ts";
 export * from "./schedule.ts";
 export { type Backward, backward, detach, noGrad, record, type Saved, scope } from "./tape.ts";
 export * from "./tensor.ts";
-export * from "./weights.ts";
+export * from "./formats/weights.ts";

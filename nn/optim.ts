@@ -15,7 +15,7 @@ export interface ParameterGroup {
 }
 
 /** What {@link Sgd} and {@link Adam} have in common: groups, steps and a state to save. */
-export abstract class Optimizer<Memory> {
+export abstract class Optimiser<Memory> {
   readonly #groups: readonly ParameterGroup[];
   readonly #memories = new Map<string, Memory>();
 
@@ -79,7 +79,7 @@ export abstract class Optimizer<Memory> {
   abstract state(): Map<string, GpuArray>;
 
   /**
-   * Overwrites the state with values saved from {@link Optimizer.state}.
+   * Overwrites the state with values saved from {@link Optimiser.state}.
    *
    * @throws {TypeError} If an array is missing or has another shape; nothing is overwritten then.
    */
@@ -117,7 +117,7 @@ export abstract class Optimizer<Memory> {
  * SGD with momentum and L2 weight decay, in PyTorch's form: `velocity = momentum * velocity + grad +
  * weightDecay * weight; weight -= learningRate * velocity`.
  */
-export class Sgd extends Optimizer<GpuArray> {
+export class Sgd extends Optimiser<GpuArray> {
   readonly #momentum: number;
   readonly #weightDecay: number;
 
@@ -191,7 +191,7 @@ function velocitiesOf(parameters: ReadonlyMap<string, Tensor>): [Tensor, GpuArra
  * Adam (Kingma and Ba, 2015) in PyTorch's form, with bias correction, eps outside the root and L2
  * weight decay.
  */
-export class Adam extends Optimizer<AdamMoments> {
+export class Adam extends Optimiser<AdamMoments> {
   readonly #betas: readonly [number, number];
   readonly #eps: number;
   readonly #weightDecay: number;

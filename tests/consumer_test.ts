@@ -28,7 +28,7 @@ for (const [index, parameter] of [...first.namedParameters().values(), ...last.n
 const parameters = new Map([
   ...first.namedParameters("first"), ...norm.namedParameters("norm"), ...last.namedParameters("last"),
 ]);
-const optimizer = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 1e-4 });
+const optimiser = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 1e-4 });
 const losses = [];
 for (let step = 0; step < 15; step++) {
   const loss = scope(() => {
@@ -37,8 +37,8 @@ for (let step = 0; step < 15; step++) {
     backward(loss);
     return loss;
   });
-  optimizer.step(0.2);
-  optimizer.zeroGrad();
+  optimiser.step(0.2);
+  optimiser.zeroGrad();
   losses.push((await loss.read())[0]);
   loss.dispose();
 }

@@ -7,21 +7,21 @@
 export type { DenoisedLabels } from "../kernels/rectification.ts";
 export type { Size } from "../kernels/planes.ts";
 export type { AffineMatrix, ColourMatrix, WarpView } from "../kernels/warp.ts";
-export * from "./losses.ts";
-export * from "./prototypes.ts";
-export type { Share } from "./stages/accumulate.ts";
-export * from "./stages/denoise.ts";
-export * from "./stages/distil.ts";
-export * from "./stages/self_supervised.ts";
-export * from "./stages/source_only.ts";
+export * from "./stages/common/losses.ts";
+export * from "./stages/denoise/prototypes.ts";
+export type { Share } from "./stages/common/accumulate.ts";
+export * from "./stages/denoise/denoise.ts";
+export * from "./stages/distil/distil.ts";
+export * from "./stages/self_supervised/self_supervised.ts";
+export * from "./stages/source_only/source_only.ts";
 export {
   type Losses,
   NetworkTrainer,
-  type OptimizerOptions,
+  type OptimiserOptions,
   type SourceBatch,
   type Stage,
-} from "./stages/stage.ts";
-export type { TargetLabelOptions } from "./stages/target_labels.ts";
-export * from "./stages/warm_up.ts";
-export * from "./view_transform.ts";
-export * from "./views.ts";
+} from "./stages/common/stage.ts";
+export type { TargetLabelOptions } from "./stages/denoise/target_labels.ts";
+export * from "./stages/warm_up/warm_up.ts";
+export * from "./views/view_transform.ts";
+export * from "./views/views.ts";

@@ -1,7 +1,7 @@
 // 2-D convolution.
 
-import { conv2dForward, conv2dInputGradient } from "../../kernels/conv2d.ts";
-import { conv2dParameterGradients } from "../../kernels/conv2d_weight.ts";
+import { conv2dForward, conv2dInputGradient } from "../../kernels/dense/conv2d.ts";
+import { conv2dParameterGradients } from "../../kernels/dense/conv2d_weight.ts";
 import { Activation } from "../activation.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";

@@ -4,8 +4,8 @@ import {
   linearForward,
   linearInputGradient,
   linearParameterGradients,
-} from "../../kernels/linear.ts";
-import { matmul as multiply } from "../../kernels/matmul.ts";
+} from "../../kernels/dense/linear.ts";
+import { matmul as multiply } from "../../kernels/dense/matmul.ts";
 import { normaliseRowsBackward, normaliseRowsForward } from "../../kernels/normalise_rows.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";

@@ -7,8 +7,8 @@ import {
   PRESETS,
   type RunConfig,
   withSteps,
-} from "../../train/config.ts";
-import { DataError } from "../../train/data_error.ts";
+} from "../../train/config/config.ts";
+import { DataError } from "../../train/base/data_error.ts";
 
 function merge(values: unknown): RunConfig {
   return mergeConfig(presetConfig("default"), { values, from: "config file a.json" });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Safetensors } from "../../nn/safetensors.ts";
-import { convertWeights } from "../../train/convert.ts";
-import { openWeights } from "../../train/weights_file.ts";
-import { dictionary, tensor, text, torchFile } from "../nn/_torch_files.ts";
+import { Safetensors } from "../../nn/formats/safetensors.ts";
+import { convertWeights } from "../../train/networks/convert.ts";
+import { openWeights } from "../../train/networks/weights_file.ts";
+import { dictionary, tensor, text, torchFile } from "../nn/formats/_torch_files.ts";
 import { dataError, namesIn, withFolder } from "../train/_folder.ts";
 import { runProgram } from "./_program.ts";
 

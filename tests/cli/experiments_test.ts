@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { resolveConfig } from "../../cli/train.ts";
-import { presetConfig, type RunConfig } from "../../train/config.ts";
+import { presetConfig, type RunConfig } from "../../train/config/config.ts";
 
 const FOLDER = new URL("../../experiments/", import.meta.url);
 const pathOf = (name: string) => new URL(name, FOLDER).pathname;

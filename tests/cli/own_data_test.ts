@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CLASSES } from "../../train/classes.ts";
-import { encodeImage, encodeLabel, readLabel } from "../../train/image.ts";
+import { CLASSES } from "../../train/data/classes.ts";
+import { encodeImage, encodeLabel, readLabel } from "../../train/images/image.ts";
 import golden from "../goldens/jpeg.json" with { type: "json" };
 import { withFolder } from "../train/_folder.ts";
 import { write } from "../train/_png.ts";

@@ -6,9 +6,9 @@ import {
   PlainProgress,
   type Screen,
 } from "../../cli/progress.ts";
-import { formatDuration } from "../../train/text.ts";
+import { formatDuration } from "../../train/base/text.ts";
 import { formatProfile } from "../../cli/profile.ts";
-import type { StageResult, TrainingObserver } from "../../train/observer.ts";
+import type { StageResult, TrainingObserver } from "../../train/run/observer.ts";
 
 function fakeScreen(isTerminal: boolean): Screen & { text: string } {
   return {

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CLASSES, STREETS_TRAIN_IDS } from "../../train/classes.ts";
-import { encodeImage, readImage, readLabel } from "../../train/image.ts";
-import type { RunResult } from "../../train/observer.ts";
+import { CLASSES, STREETS_TRAIN_IDS } from "../../train/data/classes.ts";
+import { encodeImage, readImage, readLabel } from "../../train/images/image.ts";
+import type { RunResult } from "../../train/run/observer.ts";
 import { runProgram, startProgram } from "./_program.ts";
 
 /** A run that takes seconds: five stages of two steps. */

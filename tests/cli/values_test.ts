@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "../../cli/values.ts";
-import { nearest } from "../../train/nearest.ts";
+import { nearest } from "../../train/base/nearest.ts";
 
 Deno.test("sizes are read in binary and decimal units", () => {
   assert.equal(parseBytes("2GiB"), 2 * 2 ** 30);

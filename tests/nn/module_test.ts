@@ -1,9 +1,9 @@
 import { strict as assert } from "node:assert";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { type HostState, Module } from "../../nn/module.ts";
-import { Safetensors } from "../../nn/safetensors.ts";
+import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
-import { saveState, stateOf } from "../../nn/weights.ts";
+import { saveState, stateOf } from "../../nn/formats/weights.ts";
 import { testGpu } from "../_device.ts";
 
 /** Two parameters and a buffer. */

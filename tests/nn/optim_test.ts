@@ -27,24 +27,24 @@ function setGradient(parameter: Tensor, values: Float32Array): void {
   parameter.grad = parameter.gpu.upload(values, parameter.shape, "gradient");
 }
 
-type Optimizer = Pick<Sgd, "step" | "dispose">;
+type Optimiser = Pick<Sgd, "step" | "dispose">;
 
 /** Runs STEPS steps at a falling rate and returns the parameter. */
 async function descend(
-  make: (groups: ParameterGroup[]) => Optimizer,
+  make: (groups: ParameterGroup[]) => Optimiser,
   narrow = false,
 ): Promise<Float32Array> {
   const gpu = narrow ? await narrowGpu(1024) : await testGpu();
   using parameter = tensor(gpu, start(), [SIZE], { requiresGrad: true });
-  const optimizer = make([{
+  const optimiser = make([{
     parameters: new Map([["weight", parameter]]),
     learningRateFactor: 2,
   }]);
   for (let step = 0; step < STEPS; step++) {
     setGradient(parameter, gradient(step));
-    optimizer.step(0.05 / (step + 1));
+    optimiser.step(0.05 / (step + 1));
   }
-  optimizer.dispose();
+  optimiser.dispose();
   return await parameter.read();
 }
 
@@ -110,17 +110,17 @@ for (
     const gpu = await testGpu();
     using parameter = tensor(gpu, start(), [SIZE]);
     using copy = tensor(gpu, start(), [SIZE]);
-    using optimizer = make([{ parameters: new Map([["weight", parameter]]) }]);
+    using optimiser = make([{ parameters: new Map([["weight", parameter]]) }]);
     using resumed = make([{ parameters: new Map([["weight", copy]]) }]);
-    const step = (optimizer: Optimizer, parameter: Tensor, number: number) => {
+    const step = (optimiser: Optimiser, parameter: Tensor, number: number) => {
       setGradient(parameter, gradient(number));
-      optimizer.step(0.1);
+      optimiser.step(0.1);
     };
-    step(optimizer, parameter, 0);
-    step(optimizer, parameter, 1);
+    step(optimiser, parameter, 0);
+    step(optimiser, parameter, 1);
     gpu.copy(parameter.array, copy.array);
-    resumed.loadState(optimizer.state());
-    step(optimizer, parameter, 2);
+    resumed.loadState(optimiser.state());
+    step(optimiser, parameter, 2);
     step(resumed, copy, 2);
     assert.deepEqual(await copy.read(), await parameter.read());
   });
@@ -129,10 +129,10 @@ for (
     const gpu = await testGpu();
     using parameter = tensor(gpu, start(), [SIZE]);
     using other = tensor(gpu, [1, 2], [2]);
-    using optimizer = make([{ parameters: new Map([["weight", parameter]]) }]);
+    using optimiser = make([{ parameters: new Map([["weight", parameter]]) }]);
     using small = make([{ parameters: new Map([["weight", other]]) }]);
-    assert.throws(() => optimizer.loadState(small.state()), /must be \[1237\]: it is \[2\]/);
-    assert.throws(() => optimizer.loadState(new Map()), /it is missing/);
+    assert.throws(() => optimiser.loadState(small.state()), /must be \[1237\]: it is \[2\]/);
+    assert.throws(() => optimiser.loadState(new Map()), /it is missing/);
     const groups = ["a", "b"].map((name) => ({ parameters: new Map([[name, parameter]]) }));
     assert.throws(() => make(groups), /the parameter "b" occurs in it twice/);
   });
@@ -141,13 +141,13 @@ for (
 Deno.test("a parameter without a gradient stays, and zeroGrad drops gradients", async () => {
   const gpu = await testGpu();
   using parameter = tensor(gpu, [1, 2, 3], [3]);
-  using optimizer = new Sgd([{ parameters: new Map([["weight", parameter]]) }], {
+  using optimiser = new Sgd([{ parameters: new Map([["weight", parameter]]) }], {
     weightDecay: 0.5,
   });
-  optimizer.step(1);
+  optimiser.step(1);
   assert.deepEqual([...await parameter.read()], [1, 2, 3]);
   setGradient(parameter, new Float32Array(3));
-  optimizer.zeroGrad();
+  optimiser.zeroGrad();
   assert.equal(parameter.grad, null);
 });
 
@@ -172,7 +172,7 @@ Deno.test("parameters in one buffer come to the same bits as apart, in fewer dis
     using network = new Three(gpu, 0, joined);
     using encoder = new Three(gpu, 1, joined);
     const parameters = network.namedParameters();
-    using optimizer = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 0.01 });
+    using optimiser = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 0.01 });
     const started = gpu.queue.dispatches;
     for (let step = 0; step < 3; step++) {
       for (const weight of parameters.values()) {
@@ -182,12 +182,12 @@ Deno.test("parameters in one buffer come to the same bits as apart, in fewer dis
         );
         setGradient(weight, values);
       }
-      optimizer.step(0.1);
+      optimiser.step(0.1);
       updateEma(encoder, network, 0.9);
     }
     dispatches.push(gpu.queue.dispatches - started);
     const arrays = [network, encoder].flatMap((module) => [...module.stateDict().values()]);
-    const read = await gpu.readAll([...arrays, ...optimizer.state().values()]);
+    const read = await gpu.readAll([...arrays, ...optimiser.state().values()]);
     results.push(read.map((values) => [...values]));
   }
   assert.deepEqual(results[1], results[0]);

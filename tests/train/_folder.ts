@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DataError } from "../../train/data_error.ts";
+import { DataError } from "../../train/base/data_error.ts";
 
 /** Runs `body` with a fresh temporary folder whose path has spaces and letters beyond ASCII. */
 export async function withFolder(body: (folder: string) => void | Promise<void>): Promise<void> {

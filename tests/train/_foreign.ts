@@ -4,7 +4,7 @@ import type { DeepLab, DeepLabOptions } from "../../nn/deeplab.ts";
 import { DeepLab as Network } from "../../nn/deeplab.ts";
 import { testGpu } from "../_device.ts";
 import { Fill } from "../goldens/fill.ts";
-import { dictionary, tensor, torchFile } from "../nn/_torch_files.ts";
+import { dictionary, tensor, torchFile } from "../nn/formats/_torch_files.ts";
 
 /** Of a published form, but small. */
 export const SMALL: DeepLabOptions = {

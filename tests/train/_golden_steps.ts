@@ -4,10 +4,10 @@ import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Module } from "../../nn/module.ts";
-import { PrototypeBank } from "../../train/prototypes.ts";
-import { releaseBatch } from "../../train/stages/batch.ts";
-import { Denoise, type DenoiseBatch } from "../../train/stages/denoise.ts";
-import type { Stage } from "../../train/stages/stage.ts";
+import { PrototypeBank } from "../../train/stages/denoise/prototypes.ts";
+import { releaseBatch } from "../../train/stages/common/batch.ts";
+import { Denoise, type DenoiseBatch } from "../../train/stages/denoise/denoise.ts";
+import type { Stage } from "../../train/stages/common/stage.ts";
 import { Fill, type Summary } from "../goldens/fill.ts";
 import { assertNear, assertSummary } from "../goldens/golden.ts";
 import {

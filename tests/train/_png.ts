@@ -1,7 +1,7 @@
 /** PNG files for tests: plain ones, and by hand what no encoder writes (odd bit depths, absurd headers). */
 import { dirname } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
-import { encodeImage, encodeLabel } from "../../train/image.ts";
+import { encodeImage, encodeLabel } from "../../train/images/image.ts";
 
 /** Writes a file and makes the folders above it. */
 export function write(path: string, bytes: Uint8Array): void {

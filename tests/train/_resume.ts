@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Safetensors } from "../../nn/safetensors.ts";
-import type { PretrainingResult } from "../../train/run_folder.ts";
+import { Safetensors } from "../../nn/formats/safetensors.ts";
+import type { PretrainingResult } from "../../train/run/run_folder.ts";
 import { startProgram } from "../cli/_program.ts";
 import { namesIn } from "./_folder.ts";
 

@@ -4,10 +4,10 @@ import { strict as assert } from "node:assert";
 import { type AnyArray, type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { type ColourMatrix, warpMaps } from "../../kernels/warp.ts";
 import { DeepLab, type DeepLabOptions } from "../../nn/deeplab.ts";
-import type { DenoiseBatch, DenoiseOptions } from "../../train/stages/denoise.ts";
-import type { Losses, OptimizerOptions, SourceBatch } from "../../train/stages/stage.ts";
-import type { WarmUpOptions } from "../../train/stages/warm_up.ts";
-import { type ViewOperation, ViewTransform } from "../../train/views.ts";
+import type { DenoiseBatch, DenoiseOptions } from "../../train/stages/denoise/denoise.ts";
+import type { Losses, OptimiserOptions, SourceBatch } from "../../train/stages/common/stage.ts";
+import type { WarmUpOptions } from "../../train/stages/warm_up/warm_up.ts";
+import { type ViewOperation, ViewTransform } from "../../train/views/views.ts";
 import type { Fill } from "../goldens/fill.ts";
 import { readGolden } from "../goldens/golden.ts";
 
@@ -53,7 +53,7 @@ export interface Shapes {
 }
 
 interface Golden extends Shapes {
-  readonly source: Case<OptimizerOptions>;
+  readonly source: Case<OptimiserOptions>;
   readonly warmup: WarmUpCase;
   readonly warmupBce: WarmUpCase;
   readonly stage1: DenoiseCase;

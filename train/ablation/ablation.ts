@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import { writeFileAtomic } from "../atomic_file.ts";
+import { writeFileAtomic } from "../base/atomic_file.ts";
 import {
   mergeConfig,
   presetConfig,
@@ -12,11 +12,11 @@ import {
   type RunConfig,
   type StageName,
   withPretraining,
-} from "../config.ts";
-import { DataError } from "../data_error.ts";
-import type { TrainingObserver } from "../observer.ts";
-import { readRunResult, removeUnstarted, type StageResult } from "../run_folder.ts";
-import { resumeTraining, runTraining } from "../run.ts";
+} from "../config/config.ts";
+import { DataError } from "../base/data_error.ts";
+import type { TrainingObserver } from "../run/observer.ts";
+import { readRunResult, removeUnstarted, type StageResult } from "../run/run_folder.ts";
+import { resumeTraining, runTraining } from "../run/run.ts";
 import { type AblationGrid, RUNS } from "./grids.ts";
 import { type AblationTable, formatTable, type TableRow } from "./table.ts";
 

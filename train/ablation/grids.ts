@@ -1,6 +1,12 @@
 // What an ablation runs, and the tables that it fills: the comparisons of the paper.
 
-import type { DistilConfig, Partially, RunConfig, Stage1Config, StageName } from "../config.ts";
+import type {
+  DistilConfig,
+  Partially,
+  RunConfig,
+  Stage1Config,
+  StageName,
+} from "../config/config.ts";
 
 /** One training, for every seed. */
 export interface AblationRun {

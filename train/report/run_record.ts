@@ -2,9 +2,9 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { mergeConfig, presetConfig, readConfigFile, type RunConfig } from "../config.ts";
-import { DataError, describeFailure } from "../data_error.ts";
-import type { RunResult } from "../run_folder.ts";
+import { mergeConfig, presetConfig, readConfigFile, type RunConfig } from "../config/config.ts";
+import { DataError, describeFailure } from "../base/data_error.ts";
+import type { RunResult } from "../run/run_folder.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricRecord {

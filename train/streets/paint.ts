@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CLASSES, STREETS_TRAIN_IDS } from "../classes.ts";
+import { CLASSES, STREETS_TRAIN_IDS } from "../data/classes.ts";
 import { Canvas, type GroundPoint } from "./canvas.ts";
 import type { Imaging, Rgb } from "./domains.ts";
 import { cellNoise, type Random, smoothNoise } from "./random.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { DataError, describeFailure } from "../data_error.ts";
-import { encodeImage, encodeLabel } from "../image.ts";
+import { DataError, describeFailure } from "../base/data_error.ts";
+import { encodeImage, encodeLabel } from "../images/image.ts";
 import { renderStreet, type StreetOptions } from "./mod.ts";
 
 /** How many images each split has. */

@@ -1,0 +1,310 @@
+// Convolution and its input gradient, both correlations with packed weights; formulas in the WGSL.
+
+import {
+  checkBias,
+  conv2dFlops,
+  type Conv2dGeometry,
+  type Conv2dSizes,
+  conv2dSizes,
+} from "./conv2d_shape.ts";
+import { type Residue, residues } from "./conv2d_residues.ts";
+import {
+  CORRELATION_PARAMS,
+  type CorrelationArrays,
+  correlationParams,
+  type CorrelationPlaces,
+} from "./conv2d_correlation.ts";
+import { correlateShared } from "./conv2d_shared.ts";
+import source from "./conv2d.wgsl" with { type: "text" };
+import { multiply, pack } from "./matmul.ts";
+import {
+  defineKernel,
+  dispatch,
+  formatShape,
+  type GpuArray,
+  gridFor,
+  type Shape,
+  sliceByImage,
+} from "../runtime/mod.ts";
+import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
+
+const LANES = 8;
+/** Positions of one invocation. */
+const POSITIONS = 16;
+/** Output channels of one invocation, of the wide and of the narrow kernel. */
+const CHANNELS = 16, NARROW_CHANNELS = 8;
+
+const shared = {
+  file: "kernels/dense/conv2d.wgsl",
+  source,
+  reads: ["x", "weight", "bias"],
+  writes: ["y"],
+  params: CORRELATION_PARAMS,
+} as const;
+const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
+const narrowKernel = defineKernel({
+  ...shared,
+  name: "conv2d.correlate_narrow",
+  entry: "correlate_narrow",
+});
+const WIDTHS = new Map([
+  ["wide", { kernel: correlateKernel, channels: CHANNELS }],
+  ["narrow", { kernel: narrowKernel, channels: NARROW_CHANNELS }],
+]);
+
+/**
+ * 2-D convolution.
+ *
+ * @param x [N, C, H, W].
+ * @param weight [O, C, rows, columns].
+ * @param bias [O], or null.
+ * @returns [N, O, H', W'].
+ * @throws {TypeError} If the shapes do not fit each other.
+ * @throws {RangeError} If the geometry is out of range or leaves no output.
+ */
+export function conv2dForward(
+  x: GpuArray,
+  weight: GpuArray,
+  bias: GpuArray | null,
+  geometry: Conv2dGeometry,
+): GpuArray {
+  const sizes = conv2dSizes(x.shape, weight.shape, geometry);
+  checkBias(bias, sizes);
+  const { images, outChannels, outHeight, outWidth } = sizes;
+  const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
+  if (y.size === 0) return y;
+  const byWinograd = x.gpu.choices.choose({
+    ...winogradChoice(x.gpu, sizes, "image"),
+    key: `conv2d.forward ${x.gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [x, weight, y],
+    run: (byWinograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, byWinograd),
+  });
+  forward({ x, weight, bias, y }, sizes, byWinograd);
+  return y;
+}
+
+function forward(
+  { x, weight, bias, y }: CorrelationArrays,
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  if (byWinograd) {
+    const layout = {
+      rows: inChannels,
+      columns: outChannels,
+      rowStep: 9,
+      columnStep: inChannels * 9,
+    };
+    const u = weight.derived(
+      "winograd",
+      () => winogradWeight(weight, { ...layout, reversed: false }),
+    );
+    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, sizes));
+    u.release();
+    return;
+  }
+  const taps = tapRows * tapColumns;
+  const packed = weight.derived("packed", () =>
+    pack(weight, {
+      outer: { count: taps, step: 1 },
+      rows: { count: inChannels, step: taps },
+      columns: { count: outChannels, step: inChannels * taps },
+    }));
+  const flops = conv2dFlops(sizes) / images;
+  sliceByImage([x], [y], ([x], [y]) => {
+    if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
+    const { stride, padding, dilation } = sizes;
+    correlate({ x, weight: packed, bias, y }, {
+      tapRows,
+      tapColumns,
+      tapStep: dilation,
+      xStep: stride,
+      xTop: -padding,
+      xLeft: -padding,
+      rows: outHeight,
+      columns: outWidth,
+      yStep: 1,
+      yTop: 0,
+      yLeft: 0,
+    }, flops);
+  });
+  packed.release();
+}
+
+/**
+ * Gradient of {@link conv2dForward} to its input.
+ *
+ * @param gradOutput [N, O, H', W'].
+ * @param weight [O, C, rows, columns].
+ * @param inputShape [N, C, H, W].
+ * @returns [N, C, H, W].
+ * @throws {TypeError} If the shapes do not fit each other.
+ */
+export function conv2dInputGradient(
+  gradOutput: GpuArray,
+  weight: GpuArray,
+  inputShape: Shape,
+  geometry: Conv2dGeometry,
+): GpuArray {
+  const sizes = conv2dSizes(inputShape, weight.shape, geometry);
+  checkGradOutput(gradOutput, sizes);
+  const { gpu } = gradOutput;
+  const gradInput = gpu.empty(inputShape, "conv2d.input_gradient");
+  if (gradInput.size === 0) return gradInput;
+  const byWinograd = gpu.choices.choose({
+    ...winogradChoice(gpu, sizes, "image"),
+    key: `conv2d.input_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [gradOutput, weight, gradInput],
+    run: (byWinograd, [gradOutput, weight, gradInput]) =>
+      inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd),
+  });
+  inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd);
+  return gradInput;
+}
+
+function inputGradient(
+  { gradOutput, weight, gradInput }: Record<"gradOutput" | "weight" | "gradInput", GpuArray>,
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
+  if (byWinograd) {
+    const { inChannels: columns, outChannels: rows } = sizes;
+    const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
+    const u = weight.derived(
+      "reversed winograd",
+      () => winogradWeight(weight, { ...layout, reversed: true }),
+    );
+    sliceByImage(
+      [gradOutput],
+      [gradInput],
+      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, sizes),
+    );
+    u.release();
+    return;
+  }
+  const rows = residues(inHeight, tapRows, sizes);
+  const columns = residues(inWidth, tapColumns, sizes);
+  if (rows.length < stride || columns.length < stride) gradOutput.gpu.clear(gradInput);
+  for (const row of rows) {
+    for (const column of columns) {
+      const packed = packReversed(weight, sizes, row, column);
+      const flops = 2 * row.count * column.count * row.taps * column.taps * sizes.inChannels *
+        sizes.outChannels;
+      sliceByImage([gradOutput], [gradInput], ([x], [y]) => {
+        if (isProduct(sizes)) return multiplyPixels(x, packed, null, y);
+        correlate({ x, weight: packed, bias: null, y }, {
+          tapRows: row.taps,
+          tapColumns: column.taps,
+          tapStep: -row.spacing,
+          xStep: 1,
+          xTop: row.start,
+          xLeft: column.start,
+          rows: row.count,
+          columns: column.count,
+          yStep: stride,
+          yTop: row.residue,
+          yLeft: column.residue,
+        }, flops);
+      });
+      packed.release();
+    }
+  }
+}
+
+/** Checks the gradient of the output. @throws {TypeError} If it has not the output's shape. */
+export function checkGradOutput(gradOutput: GpuArray, sizes: Conv2dSizes): void {
+  const { images, outChannels, outHeight, outWidth } = sizes;
+  const expected = formatShape([images, outChannels, outHeight, outWidth]);
+  if (formatShape(gradOutput.shape) !== expected) {
+    throw new TypeError(
+      `Cannot run the gradient of conv2d as the gradient of its output must be ${expected}: it is ${
+        formatShape(gradOutput.shape)
+      }`,
+    );
+  }
+}
+
+/** Weights for the input gradient: sums run over output channels, results over input channels. */
+function packReversed(
+  weight: GpuArray,
+  { inChannels, outChannels, tapRows, tapColumns }: Conv2dSizes,
+  row: Residue,
+  column: Residue,
+): GpuArray {
+  const taps = tapRows * tapColumns;
+  // A single tap of whole quads lies as it should.
+  if (taps === 1 && inChannels % 4 === 0) return weight.retain();
+  const origin = row.firstTap * tapColumns + column.firstTap;
+  const steps = `${row.taps}×${row.tapStep}, ${column.taps}×${column.tapStep}`;
+  return weight.derived(`reversed ${origin} ${steps}`, () =>
+    pack(weight, {
+      outer: { count: row.taps, step: row.tapStep * tapColumns },
+      inner: { count: column.taps, step: column.tapStep },
+      rows: { count: outChannels, step: inChannels * taps },
+      columns: { count: inChannels, step: taps },
+      origin,
+    }));
+}
+
+/** Whether the convolution is a matrix product at every pixel, and pixels come in quads. */
+function isProduct(sizes: Conv2dSizes): boolean {
+  const { tapRows, tapColumns, stride, padding, inHeight, inWidth } = sizes;
+  return tapRows * tapColumns === 1 && stride === 1 && padding === 0 &&
+    (inHeight * inWidth) % 4 === 0;
+}
+
+/** y[n] = weightᵀ x[n] (+ bias), for 1 × 1 kernels. */
+function multiplyPixels(
+  x: GpuArray,
+  weight: GpuArray,
+  bias: GpuArray | null,
+  y: GpuArray,
+): void {
+  const [batch, depth, height, width] = x.shape as [number, number, number, number];
+  const rows = y.shape[1] as number;
+  multiply({ left: weight, right: x, bias, c: y }, { batch, rows, depth, columns: height * width });
+}
+
+function correlate(
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flopsPerImage: number,
+): void {
+  const { x, weight, y } = arrays;
+  const flops = x.shape[0] as number * flopsPerImage;
+  if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
+  const params = correlationParams({ ...arrays, bias: null }, places);
+  const { outChannels } = params;
+  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
+  const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
+  const width = x.gpu.choices.choose({
+    key: `conv2d.correlate ${Object.values(params).join(" ")}`,
+    candidates: WIDTHS,
+    expected: isNarrow ? "narrow" : "wide",
+    arrays: [x, weight, y],
+    run: (width, [x, weight, y]) =>
+      correlateDirect(width, { x, weight, bias: null, y }, places, flops),
+  });
+  correlateDirect(width, arrays, places, flops);
+}
+
+function correlateDirect(
+  { kernel, channels }: { kernel: typeof correlateKernel; channels: number },
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flops: number,
+): void {
+  const params = correlationParams(arrays, places);
+  const { images, outChannels, rows, columns } = params;
+  const { x, weight, bias, y } = arrays;
+  const blocks = Math.ceil(outChannels / channels);
+  dispatch(
+    kernel,
+    { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
+    params,
+    gridFor(blocks * images * Math.ceil(rows * columns / POSITIONS), LANES),
+    { flops },
+  );
+}

@@ -1,0 +1,92 @@
+// Correlation of images with packed weights by tiles in workgroup memory, for GPUs; formulas in the WGSL.
+
+import {
+  CORRELATION_PARAMS,
+  type CorrelationArrays,
+  type CorrelationParams,
+  correlationParams,
+  type CorrelationPlaces,
+} from "./conv2d_correlation.ts";
+import source from "./conv2d_shared.wgsl" with { type: "text" };
+import { mostSplitsOf, withParts } from "./matmul_shared.ts";
+import { defineKernel, dispatch, type GpuArray } from "../runtime/mod.ts";
+import {
+  byTiles,
+  type Extent,
+  fittingTile,
+  SHARED_TILES,
+  type SharedTile,
+  TILE_PARAMS,
+  TILES_BY_NAME,
+  tilingOf,
+} from "./shared_tiles.ts";
+
+const kernels = new Map(SHARED_TILES.map((tile) => [
+  tile,
+  defineKernel({
+    name: `conv2d_shared.correlate ${tile.name}`,
+    file: "kernels/dense/conv2d_shared.wgsl",
+    source,
+    entry: "correlate",
+    reads: ["x", "weight", "bias"],
+    writes: ["y"],
+    params: { ...CORRELATION_PARAMS, ...TILE_PARAMS },
+    constants: tile.constants,
+  }),
+]));
+
+/** `correlate` of conv2d.ts in the shared class. */
+export function correlateShared(
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flops: number,
+): void {
+  const { x, weight, y } = arrays;
+  const params = correlationParams({ ...arrays, bias: null }, places);
+  const tile = x.gpu.choices.choose({
+    key: `conv2d_shared ${Object.values(params).join(" ")}`,
+    candidates: TILES_BY_NAME,
+    expected: fittingTile(extentOf(y, params)).name,
+    arrays: [x, weight, y],
+    run: (tile, [x, weight, y]) =>
+      correlateTiles(tile, { x, weight, bias: null, y }, places, flops),
+  });
+  correlateTiles(tile, arrays, places, flops);
+}
+
+function extentOf(y: GpuArray, params: CorrelationParams): Extent {
+  const { images, outChannels, rows, columns, inChannels, tapRows, tapColumns, yStep } = params;
+  return {
+    rows: outChannels,
+    columns: images * rows * columns,
+    batch: 1,
+    depth: inChannels * tapRows * tapColumns,
+    mostSplits: yStep === 1 ? mostSplitsOf(y) : 1, // parts are added up all over y
+  };
+}
+
+function correlateTiles(
+  tile: SharedTile,
+  arrays: CorrelationArrays,
+  places: CorrelationPlaces,
+  flops: number,
+): void {
+  const { x, weight } = arrays;
+  const sizes = correlationParams(arrays, places);
+  const tiling = tilingOf(tile, extentOf(arrays.y, sizes));
+  const { outChannels: rows, outHeight, outWidth } = sizes;
+  const output = { y: arrays.y, bias: arrays.bias, rows, columns: outHeight * outWidth };
+  withParts(
+    output,
+    tiling,
+    (y, bias) =>
+      byTiles(tile, tiling, flops, (params, grid, options) =>
+        dispatch(
+          kernels.get(tile)!,
+          { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
+          { ...sizes, hasBias: bias ? 1 : 0, ...params },
+          grid,
+          options,
+        )),
+  );
+}

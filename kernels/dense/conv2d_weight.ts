@@ -1,0 +1,259 @@
+// Gradients of a convolution to its weight and bias; formulas in the WGSL.
+
+import { checkGradOutput } from "./conv2d.ts";
+import {
+  conv2dFlops,
+  type Conv2dGeometry,
+  type Conv2dSizes,
+  conv2dSizes,
+  SCRATCH_BYTES,
+} from "./conv2d_shape.ts";
+import source from "./conv2d_weight.wgsl" with { type: "text" };
+import { type WeightGradientArrays, weightGradientShared } from "./conv2d_weight_shared.ts";
+import { pack } from "./matmul.ts";
+import {
+  defineKernel,
+  dispatch,
+  type Gpu,
+  type GpuArray,
+  gridFor,
+  type Shape,
+  sliceByImage,
+} from "../runtime/mod.ts";
+import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
+
+const LANES = 8;
+const WORKGROUP_SIZE = 64;
+/** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
+const ENOUGH_INVOCATIONS = 256;
+/** The fewest positions that one invocation adds to a bias. */
+const SHORTEST_RUN = 64;
+
+const shared = { file: "kernels/dense/conv2d_weight.wgsl", source } as const;
+
+const productsKernel = defineKernel({
+  ...shared,
+  name: "conv2d.weight_gradient",
+  entry: "accumulate_products",
+  reads: ["x", "gradOutput"],
+  writes: ["parts"],
+  params: {
+    images: "u32",
+    inHeight: "u32",
+    inWidth: "u32",
+    inQuads: "u32",
+    outChannels: "u32",
+    outHeight: "u32",
+    outWidth: "u32",
+    tapColumns: "u32",
+    columns: "u32",
+    stride: "i32",
+    padding: "i32",
+    dilation: "i32",
+    splits: "u32",
+    rowsPerSplit: "u32",
+  },
+});
+const totalWeightKernel = defineKernel({
+  ...shared,
+  name: "conv2d.weight_total",
+  entry: "total_weight",
+  reads: ["parts"],
+  writes: ["gradWeight"],
+  paramsVariable: "total_params",
+  params: {
+    inChannels: "u32",
+    inQuads: "u32",
+    outChannels: "u32",
+    taps: "u32",
+    splits: "u32",
+    accumulate: "u32",
+  },
+});
+const biasParams = {
+  channels: "u32",
+  positions: "u32",
+  run: "u32",
+  runs: "u32",
+  accumulate: "u32",
+} as const;
+const biasKernel = defineKernel({
+  ...shared,
+  name: "conv2d.bias_gradient",
+  entry: "accumulate_bias",
+  reads: ["gradOutput"],
+  writes: ["parts"],
+  paramsVariable: "bias_params",
+  params: biasParams,
+});
+const totalBiasKernel = defineKernel({
+  ...shared,
+  name: "conv2d.bias_total",
+  entry: "total_bias",
+  reads: ["parts"],
+  writes: ["gradBias"],
+  paramsVariable: "bias_params",
+  params: biasParams,
+});
+
+/** Gradients to a convolution's parameters; null where none was asked for. */
+export interface Conv2dParameterGradients {
+  /** Of the shape of the weight. */
+  readonly weight: GpuArray | null;
+  /** [O]. */
+  readonly bias: GpuArray | null;
+}
+
+/**
+ * Gradients of `conv2dForward` to its weight and its bias.
+ *
+ * @param gradOutput [N, O, H', W'].
+ * @param x [N, C, H, W], the input of the forward.
+ * @param weightShape [O, C, rows, columns].
+ * @param needs Which of the two to compute.
+ * @throws {TypeError} If the shapes do not fit each other.
+ */
+export function conv2dParameterGradients(
+  gradOutput: GpuArray,
+  x: GpuArray,
+  weightShape: Shape,
+  geometry: Conv2dGeometry,
+  needs: { readonly weight: boolean; readonly bias: boolean },
+): Conv2dParameterGradients {
+  const sizes = conv2dSizes(x.shape, weightShape, geometry);
+  checkGradOutput(gradOutput, sizes);
+  const { gpu } = x;
+  const weight = needs.weight ? gpu.empty(weightShape, "conv2d.weight_gradient") : null;
+  const bias = needs.bias ? gpu.empty([sizes.outChannels], "conv2d.bias_gradient") : null;
+  if (!weight && !bias) return { weight, bias };
+  if (gradOutput.size === 0 || x.size === 0) {
+    for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
+    return { weight, bias };
+  }
+  const byWinograd = weight !== null && gpu.choices.choose({
+    ...winogradChoice(gpu, sizes, "weight"),
+    key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
+    arrays: [gradOutput, x, weight],
+    run: (byWinograd, [gradOutput, x, weight]) =>
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd),
+  });
+  parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  return { weight, bias };
+}
+
+function parameterGradients(
+  { gradOutput, x, weight, bias }: Conv2dParameterGradients & {
+    readonly gradOutput: GpuArray;
+    readonly x: GpuArray;
+  },
+  sizes: Conv2dSizes,
+  byWinograd: boolean,
+): void {
+  const { gpu } = x;
+  sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
+    if (weight && byWinograd) {
+      const accumulate = first > 0;
+      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...sizes, accumulate });
+    }
+    if (byWinograd && !bias) return;
+    const images = x.shape[0] as number;
+    const step = imagesAtOnce(gpu, sizes);
+    for (let image = 0; image < images; image += step) {
+      const accumulate = first + image > 0;
+      const part = { ...sizes, images: Math.min(step, images - image) };
+      const gradPixels = pixelMajor(gradOutput, image, part.images);
+      if (weight && !byWinograd) {
+        // Kept, as the branches of a head all take the same input.
+        const inPixels = x.derived(
+          `pixel-major ${image} ${part.images}`,
+          () => pixelMajor(x, image, part.images),
+        );
+        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight };
+        weightGradient(arrays, part, accumulate);
+        inPixels.release();
+      }
+      if (bias) biasGradient(gradPixels, bias, accumulate);
+      gradPixels.release();
+    }
+  });
+}
+
+/** Images of which {@link pixelMajor} fits one binding and the scratch, at least one. */
+function imagesAtOnce(gpu: Gpu, sizes: Conv2dSizes): number {
+  const { inChannels, inHeight, inWidth, outChannels, outHeight, outWidth } = sizes;
+  const input = Math.ceil(inChannels / 4) * inHeight * inWidth;
+  const output = Math.ceil(outChannels / 4) * outHeight * outWidth;
+  const bytes = Math.min(gpu.maxBindingBytes, SCRATCH_BYTES);
+  return Math.max(1, Math.floor(bytes / (16 * Math.max(input, output))));
+}
+
+/** `count` images of [N, C, H, W] as [count, 1, H·W, C up to a multiple of 4]. */
+function pixelMajor(array: GpuArray, first: number, count: number): GpuArray {
+  const [, channels, height, width] = array.shape as [number, number, number, number];
+  const plane = height * width;
+  return pack(array, {
+    outer: { count, step: channels * plane },
+    rows: { count: plane, step: 1 },
+    columns: { count: channels, step: plane },
+    origin: first * channels * plane,
+  });
+}
+
+function weightGradient(
+  arrays: WeightGradientArrays,
+  sizes: Conv2dSizes,
+  accumulate: boolean,
+): void {
+  const { inChannels, outChannels, tapRows, tapColumns } = sizes;
+  const total = (parts: GpuArray, gradWeight: GpuArray) => {
+    const [splits, , columns] = parts.shape as [number, number, number, number];
+    const inQuads = Math.ceil(inChannels / 4);
+    const taps = tapRows * tapColumns;
+    dispatch(
+      totalWeightKernel,
+      { parts, gradWeight },
+      { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
+      gridFor(outChannels * columns, WORKGROUP_SIZE),
+    );
+  };
+  const { gradOutput, x, gradWeight } = arrays;
+  if (x.gpu.kernelClass === "shared") return weightGradientShared(arrays, sizes, total);
+  const parts = weightParts(gradOutput, x, sizes);
+  total(parts, gradWeight);
+  parts.release();
+}
+
+/** Parts of the gradient, [splits, O, taps · input quads, 4], to be added over the splits. */
+function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
+  const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
+  const inQuads = Math.ceil(inChannels / 4);
+  const columns = tapRows * tapColumns * inQuads;
+  const tiles = Math.ceil(outChannels / 16) * Math.ceil(columns / 4);
+  const rows = images * outHeight;
+  const most = Math.max(1, Math.floor(x.gpu.maxBindingBytes / (outChannels * columns * 16)));
+  const wanted = Math.min(Math.ceil(ENOUGH_INVOCATIONS / tiles), rows, most);
+  const rowsPerSplit = Math.ceil(rows / wanted);
+  const splits = Math.ceil(rows / rowsPerSplit);
+  const parts = x.gpu.empty([splits, outChannels, columns, 4], "parts of a weight gradient");
+  dispatch(
+    productsKernel,
+    { x, gradOutput, parts },
+    { ...sizes, inQuads, columns, splits, rowsPerSplit },
+    gridFor(tiles * splits, LANES),
+    { flops: conv2dFlops(sizes) },
+  );
+  return parts;
+}
+
+function biasGradient(gradOutput: GpuArray, gradBias: GpuArray, accumulate: boolean): void {
+  const channels = gradBias.size;
+  const quads = Math.ceil(channels / 4);
+  const positions = gradOutput.size / (quads * 4);
+  const run = Math.max(SHORTEST_RUN, Math.ceil(Math.sqrt(positions)));
+  const runs = Math.ceil(positions / run);
+  const parts = gradOutput.gpu.empty([runs, quads, 4], "parts of a bias gradient");
+  const params = { channels, positions, run, runs, accumulate: accumulate ? 1 : 0 };
+  dispatch(biasKernel, { gradOutput, parts }, params, gridFor(runs * quads, WORKGROUP_SIZE));
+  dispatch(totalBiasKernel, { parts, gradBias }, params, [Math.ceil(channels / WORKGROUP_SIZE)]);
+  parts.release();
+}

@@ -1,0 +1,220 @@
+// Matrix products of 16 × 16 sums an invocation, and the packing of operands; formulas in the WGSL.
+
+import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "../runtime/mod.ts";
+import source from "./matmul.wgsl" with { type: "text" };
+import { multiplyShared } from "./matmul_shared.ts";
+
+const file = "kernels/dense/matmul.wgsl";
+const WORKGROUP_SIZE = 64;
+/** Quads of a row that one invocation packs; `PACK_RUN` in the WGSL. */
+const PACK_RUN = 4;
+const LANES = 8;
+
+const packKernel = defineKernel({
+  name: "matmul.pack",
+  file,
+  source,
+  entry: "pack",
+  reads: ["source"],
+  writes: ["packed"],
+  paramsVariable: "pack_params",
+  params: {
+    outer: "u32",
+    inner: "u32",
+    rows: "u32",
+    columns: "u32",
+    origin: "i32",
+    outerStep: "i32",
+    innerStep: "i32",
+    rowStep: "i32",
+    columnStep: "i32",
+  },
+});
+const multiplyKernel = defineKernel({
+  name: "matmul.multiply",
+  file,
+  source,
+  entry: "multiply",
+  reads: ["left", "right", "bias"],
+  writes: ["c"],
+  params: {
+    batch: "u32",
+    rows: "u32",
+    depth: "u32",
+    columnQuads: "u32",
+    hasBias: "u32",
+    leftPerBatch: "u32",
+  },
+});
+const trimKernel = defineKernel({
+  name: "matmul.trim",
+  file,
+  source,
+  entry: "trim",
+  reads: ["padded"],
+  writes: ["trimmed"],
+  paramsVariable: "trim_params",
+  params: { rows: "u32", columns: "u32", paddedColumns: "u32" },
+});
+
+/** A number of steps along one axis of an array, and the elements between two of them. */
+export interface Axis {
+  readonly count: number;
+  readonly step: number;
+}
+
+/**
+ * Gathers a strided array into quads along `columns`, which become the last axis: a transposition,
+ * padding with zeros and reversal in one.
+ *
+ * @param outer Slowest axis of the result; `inner`, `rows` and `columns` follow.
+ * @param origin Element of `array` where every axis starts.
+ * @returns [outer, inner, rows, columns rounded up to a multiple of 4].
+ */
+export function pack(
+  array: GpuArray,
+  axes: { outer?: Axis; inner?: Axis; rows: Axis; columns: Axis; origin?: number },
+): GpuArray {
+  const { outer = ONE, inner = ONE, rows, columns, origin = 0 } = axes;
+  const quads = Math.ceil(columns.count / 4);
+  const shape = [outer.count, inner.count, rows.count, quads * 4];
+  const packed = array.gpu.empty(shape, `packed ${array.label}`);
+  dispatch(packKernel, { source: array, packed }, {
+    outer: outer.count,
+    inner: inner.count,
+    rows: rows.count,
+    columns: columns.count,
+    origin,
+    outerStep: outer.step,
+    innerStep: inner.step,
+    rowStep: rows.step,
+    columnStep: columns.step,
+  }, [
+    Math.ceil(rows.count / WORKGROUP_SIZE),
+    Math.ceil(quads / PACK_RUN),
+    outer.count * inner.count,
+  ]);
+  return packed;
+}
+
+const ONE: Axis = { count: 1, step: 0 };
+
+/** Lengths of the axes of {@link multiply}. */
+export interface MultiplySizes {
+  /** B. */
+  readonly batch: number;
+  /** M. */
+  readonly rows: number;
+  /** K. */
+  readonly depth: number;
+  /** N, a multiple of 4. */
+  readonly columns: number;
+  /** Whether `left` has a matrix for each of the batch; N is then a multiple of 16. */
+  readonly leftPerBatch?: boolean;
+}
+
+/** Operands of {@link multiply}. */
+export interface MultiplyArrays {
+  /** Packed, [K, M up to a multiple of 4], or [B, K, …]. */
+  readonly left: GpuArray;
+  /** [B, K, N]. */
+  readonly right: GpuArray;
+  /** [M], or null. */
+  readonly bias: GpuArray | null;
+  /** Output, [B, M, N]. */
+  readonly c: GpuArray;
+}
+
+/** c[b] = left right[b] (+ bias by row) with packed operands. */
+export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {
+  if (arrays.c.gpu.kernelClass === "shared") multiplyShared(arrays, sizes);
+  else multiplyDirect(arrays, sizes);
+}
+
+function multiplyDirect(
+  { left, right, bias, c }: MultiplyArrays,
+  { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
+): void {
+  const [x, y] = gridFor(Math.ceil((batch * columns) / 16), LANES);
+  dispatch(
+    multiplyKernel,
+    { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
+    {
+      batch,
+      rows,
+      depth,
+      columnQuads: columns / 4,
+      hasBias: bias ? 1 : 0,
+      leftPerBatch: leftPerBatch ? 1 : 0,
+    },
+    [x, y, Math.ceil(rows / 16)],
+    { flops: 2 * batch * rows * columns * depth },
+  );
+}
+
+/** Which operands {@link matmul} reads with their axes exchanged. */
+export interface MatmulOptions {
+  /** `a` is [K, M] (default false). */
+  readonly transposeA?: boolean;
+  /** `b` is [N, K] (default false). */
+  readonly transposeB?: boolean;
+}
+
+/**
+ * Matrix product.
+ *
+ * @param a [M, K].
+ * @param b [K, N].
+ * @returns [M, N].
+ * @throws {TypeError} If an operand is no matrix or the lengths of the sum differ.
+ */
+export function matmul(a: GpuArray, b: GpuArray, options: MatmulOptions = {}): GpuArray {
+  const { transposeA = false, transposeB = false } = options;
+  const [rows, depth] = sides(a, transposeA);
+  const [depthOfB, columns] = sides(b, transposeB);
+  if (depth !== depthOfB) {
+    throw new TypeError(
+      `Cannot run matmul as both operands must sum over the same length: a has ${depth}, b has ${depthOfB}`,
+    );
+  }
+  const output = a.gpu.empty([rows, columns], "matmul");
+  if (output.size === 0) return output;
+  if (depth === 0) {
+    a.gpu.clear(output);
+    return output;
+  }
+  const left = sumFirst(a, transposeA);
+  const right = sumFirst(b, !transposeB);
+  const paddedColumns = Math.ceil(columns / 4) * 4;
+  const c = paddedColumns === columns
+    ? output.retain()
+    : a.gpu.empty([rows, paddedColumns], "matmul");
+  multiply({ left, right, bias: null, c }, { batch: 1, rows, depth, columns: paddedColumns });
+  if (paddedColumns > columns) {
+    const grid = gridFor(output.size, WORKGROUP_SIZE);
+    dispatch(trimKernel, { padded: c, trimmed: output }, { rows, columns, paddedColumns }, grid);
+  }
+  for (const array of [left, right, c]) array.release();
+  return output;
+}
+
+function sides(matrix: GpuArray, transposed: boolean): [number, number] {
+  const [rows, columns] = matrix.shape;
+  if (matrix.shape.length !== 2 || rows === undefined || columns === undefined) {
+    throw new TypeError(
+      `Cannot run matmul as it takes matrices: "${matrix.label}" is ${formatShape(matrix.shape)}`,
+    );
+  }
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+/** The operand as [K, the other axis up to a multiple of 4]; the array itself where it is that. */
+function sumFirst(matrix: GpuArray, isSumFirst: boolean): GpuArray {
+  const [rows, columns] = matrix.shape as [number, number];
+  if (isSumFirst && columns % 4 === 0) return matrix.retain();
+  const first = { count: rows, step: columns };
+  const second = { count: columns, step: 1 };
+  return isSumFirst
+    ? pack(matrix, { rows: first, columns: second })
+    : pack(matrix, { rows: second, columns: first });
+}

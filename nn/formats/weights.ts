@@ -1,0 +1,79 @@
+// State dicts in files, array by array.
+
+import type { AnyArray, Shape } from "../../kernels/runtime/mod.ts";
+import type { HostState } from "../module.ts";
+import { arrayBytes, safetensorsHeader, type SafetensorsType } from "./safetensors.ts";
+
+/** One array of a {@link WeightsFile}. */
+export interface WeightsEntry {
+  /** Element type, under its name in safetensors. */
+  readonly dtype: SafetensorsType;
+  /** Length of each axis. */
+  readonly shape: Shape;
+}
+
+/** Named arrays in a file of any format, read one at a time. */
+export interface WeightsFile {
+  /** Arrays by name, in order of the file. */
+  readonly entries: ReadonlyMap<string, WeightsEntry>;
+  /** The numbers of an array of floats; `reuse` allows memory that the next call overwrites. */
+  floats(name: string, options?: { readonly reuse?: boolean }): Float32Array;
+  /** The bytes of an array of any type, little-endian; `reuse` as above. */
+  bytes(name: string, options?: { readonly reuse?: boolean }): Uint8Array;
+}
+
+/**
+ * The arrays of a file as something that `loadStateDict` takes. Numbers are read one array at a time
+ * through one piece of memory, so a file of any size loads without a second copy.
+ *
+ * @param prefix Only names that begin with it, without it: `student.` of a checkpoint.
+ */
+export function stateOf(file: WeightsFile, prefix = ""): ReadonlyMap<string, HostState> {
+  const state = new Map<string, HostState>();
+  for (const [name, { shape }] of file.entries) {
+    if (!name.startsWith(prefix)) continue;
+    state.set(name.slice(prefix.length), {
+      shape,
+      floats: () => file.floats(name, { reuse: true }),
+    });
+  }
+  return state;
+}
+
+/**
+ * Writes arrays from the GPU as a safetensors file, one at a time.
+ *
+ * @param write Takes the parts of the file in order; it must be done with one when it returns.
+ */
+export async function saveState(
+  state: ReadonlyMap<string, AnyArray>,
+  write: (bytes: Uint8Array) => void | Promise<void>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const table = [...state].map(([name, { shape, dtype }]) =>
+    [name, { shape, dtype: dtype === "f32" ? "F32" : "U32" }] as const
+  );
+  await write(safetensorsHeader(table, metadata));
+  for (const group of inGroups([...state.values()])) {
+    const [first] = group;
+    if (!first) continue;
+    for (const data of await first.gpu.readAll(group)) await write(arrayBytes(data));
+  }
+}
+
+/** Most bytes that are read back at once: a read waits for the GPU, a small array is not worth it. */
+const GROUP_BYTES = 32 * 2 ** 20;
+
+function inGroups(arrays: readonly AnyArray[]): AnyArray[][] {
+  const groups: AnyArray[][] = [];
+  let bytes = Infinity;
+  for (const array of arrays) {
+    bytes += array.byteLength;
+    if (bytes > GROUP_BYTES) {
+      groups.push([]);
+      bytes = array.byteLength;
+    }
+    groups.at(-1)?.push(array);
+  }
+  return groups;
+}

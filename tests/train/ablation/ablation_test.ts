@@ -1,0 +1,194 @@
+// Ablations: what they plan, that they go on where they were stopped, and their tables.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import * as cli from "../../../cli/ablate.ts";
+import { planAblation, runAblation, tablePaths } from "../../../train/ablation/ablation.ts";
+import { type AblationGrid, GRIDS, RUNS } from "../../../train/ablation/grids.ts";
+import { type AblationTable, formatTable, statistics } from "../../../train/ablation/table.ts";
+import { mergeConfig, presetConfig, type PresetName } from "../../../train/config/config.ts";
+import type { TrainingObserver } from "../../../train/run/observer.ts";
+import { runProgram } from "../../cli/_program.ts";
+import { testGpu } from "../../_device.ts";
+import { dataError, namesIn, withFolder } from "../_folder.ts";
+import { killWhen, tinyConfig } from "../_resume.ts";
+
+const base = presetConfig("default");
+
+function gridOf(wanted: string): AblationGrid {
+  return GRIDS.find(({ name }) => name === wanted) ?? assert.fail(`no grid ${wanted}`);
+}
+
+/** Two trainings. */
+const SMALL: AblationGrid = {
+  name: "small",
+  title: "Small",
+  finding: "",
+  rows: gridOf("table3").rows.filter(({ run }) => ["start", "denoise"].includes(run)),
+};
+
+Deno.test("every row shows a run that trains its stage, and the command knows every grid", () => {
+  for (const { name, rows } of GRIDS) {
+    assert.equal(new Set(rows.map(({ title }) => title)).size, rows.length, name);
+    for (const { run, stage } of rows) assert.ok(RUNS[run].pipeline.includes(stage), run);
+  }
+  for (const { after } of Object.values(RUNS)) assert.ok(after === null || RUNS[after]);
+  assert.deepEqual([...cli.GRIDS], GRIDS.map(({ name }) => name));
+});
+
+Deno.test("a plan trains the common start first and once a seed, and no training twice", () => {
+  const plan = planAblation({ grid: gridOf("table3"), seeds: [4, 7], base, out: "out" });
+  const ofSeed = [
+    "start",
+    "oracle",
+    "stage1",
+    "self-training",
+    "symmetric",
+    "denoise",
+    "structure",
+    "students",
+  ];
+  assert.deepEqual(
+    plan.map(({ seed, name }) => [seed, name]),
+    [4, 7].flatMap((seed) => ofSeed.map((name) => [seed, name])),
+  );
+  const { config } = plan.find(({ seed, name }) => seed === 7 && name === "self-training") ??
+    plan[0];
+  assert.equal(config.base, join("out", "seed-7", "start"));
+  assert.equal(config.out, join("out", "seed-7", "self-training"));
+  const { reweighting, threshold, alpha, beta, gamma1, gamma2, studentView } = config.stages.stage1;
+  assert.deepEqual(
+    [reweighting, threshold, alpha, beta, gamma1, gamma2, studentView],
+    ["none", 0.9, 1, 0, 0, 0, "weak"],
+  );
+  // Streets' students start from their teachers, the published ones from what selfsup makes.
+  const pipelines = (preset: PresetName) =>
+    planAblation({ grid: gridOf("table3"), seeds: [0], base: presetConfig(preset), out: "out" })
+      .at(-1)?.config.pipeline;
+  assert.deepEqual(pipelines("default"), ["stage2", "stage3"]);
+  assert.deepEqual(pipelines("full"), ["selfsup", "stage2", "stage3"]);
+  // Streets' own decay is 0.99: stage 1 as it is.
+  const decay = planAblation({ grid: gridOf("decay"), seeds: [0], base, out: "out" });
+  assert.deepEqual(decay.map(({ name }) => name), [
+    "start",
+    "stage1",
+    "decay-0.9",
+    "decay-0.999",
+    "decay-0.9999",
+    "decay-0.99999",
+  ]);
+});
+
+/** Notes what an ablation says. */
+function listener(heard: string[], listen: (text: string) => void = () => {}): TrainingObserver {
+  return {
+    stageStart: () => {},
+    step: () => {},
+    evaluation: () => {},
+    stageEnd: () => {},
+    message: (text) => {
+      heard.push(text);
+      listen(text);
+    },
+  };
+}
+
+Deno.test("an ablation that is killed and stopped ends in the scores of one that is not", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const values = { ...tinyConfig(folder, 2), labelWatch: { images: 2, pictures: 1 } };
+    const { signal } = new AbortController();
+    const whole = {
+      grid: SMALL,
+      seeds: [0],
+      base: mergeConfig(presetConfig("quick"), { values, from: "the test" }),
+      out: join(folder, "whole"),
+    };
+    const expected = await runAblation(whole, gpu, listener([]), signal);
+    for (const { mIoU } of expected.rows) assert.ok((mIoU[0] ?? 0) > 0);
+    assert.deepEqual(namesIn(join(whole.out, "seed-0", "denoise", "samples", "stage1")), [
+      "step_00000.png",
+      "step_00001.png",
+      "step_00002.png",
+    ]);
+    assert.equal(existsSync(join(whole.out, "seed-0", "denoise", "soft_labels")), false);
+
+    const config = join(folder, "tiny.json");
+    Deno.writeTextFileSync(config, JSON.stringify(values));
+    const out = join(folder, "killed");
+    const args = ["--grid", "decay", "--seeds", "0", "--preset", "quick", "--config", config];
+    const metrics = join(out, "seed-0", "start", "metrics.jsonl");
+    const begun = () => existsSync(metrics) && Deno.readTextFileSync(metrics).includes('"step":0');
+    const killed = await killWhen(begun, ["ablate", ...args, "--out", out]);
+    assert.ok(killed, "the ablation ended before it was to be killed");
+
+    const stop = new AbortController();
+    const stopping = listener([], (text) => /^seed 0, denoise/.test(text) && stop.abort());
+    const stopped = await runAblation({ ...whole, out }, gpu, stopping, stop.signal);
+    assert.deepEqual(stopped.rows.map(({ mIoU: [score] }) => score === null), [false, false, true]);
+
+    const heard: string[] = [];
+    const last = await runAblation({ ...whole, out }, gpu, listener(heard), signal);
+    assert.equal(heard[0], "seed 0, denoise (run 2 of 2)", "what is done is skipped");
+    const scores = (table: AblationTable) => table.rows.map(({ seconds: _, ...row }) => row);
+    assert.deepEqual(scores(last), scores(expected));
+    const { json, markdown } = tablePaths({ grid: SMALL, out });
+    assert.deepEqual(JSON.parse(Deno.readTextFileSync(json)), last);
+    assert.equal(Deno.readTextFileSync(markdown), formatTable(last));
+
+    const { stages, ...shared } = whole.base;
+    const unused = { ...stages, stage3: { ...stages.stage3, steps: 9 } };
+    const same = { ...whole, out, base: { ...shared, stages: unused } };
+    assert.deepEqual(await runAblation(same, gpu, listener([]), signal), last, "nothing to train");
+    const other = { ...whole, out, base: { ...whole.base, logEvery: 7 } };
+    await assert.rejects(
+      runAblation(other, gpu, listener([]), signal),
+      dataError("seed-0", "another training", "--out"),
+    );
+  }));
+
+Deno.test("a table has mean and deviation, and gains over its first row", () => {
+  assert.deepEqual(statistics([40, null, 44, 42]), { mean: 42, deviation: 2 });
+  assert.deepEqual(statistics([null, 7]), { mean: 7, deviation: null });
+  assert.equal(statistics([null]), null);
+  const table = {
+    grid: "some",
+    title: "Some",
+    finding: "It helps.",
+    seeds: [0, 1],
+    rows: [
+      { title: "first", published: 36.6, mIoU: [30, 32], seconds: [1, 1] },
+      { title: "second", published: 41.6, mIoU: [29, null], seconds: [1, null] },
+      { title: "third", published: null, mIoU: [null, null], seconds: [null, null] },
+    ],
+  };
+  assert.equal(
+    formatTable(table),
+    [
+      "# Some",
+      "",
+      "| target mIoU in % | paper | gain | here | gain | seed 0 | seed 1 |",
+      "| --- | --: | --: | --: | --: | --: | --: |",
+      "| first | 36.6 | +0.0 | 31.0 ± 1.4 | +0.0 | 30.0 | 32.0 |",
+      "| second | 41.6 | +5.0 | 29.0 | −2.0 | 29.0 | – |",
+      "| third | – |  | – |  | – | – |",
+      "",
+      "Mean ± sample deviation over seeds 0, 1; gains are over the first row. It helps.",
+      "",
+    ].join("\n"),
+  );
+});
+
+Deno.test("ablate refuses a grid or seeds that it does not know, in a sentence", async () => {
+  for (
+    const [args, message] of [
+      [["--grid", "tabel3"], /^Cannot run ablate as --grid is tabel3: .*did you mean table3\?/],
+      [["--seeds", "0,1,0"], /^Cannot run ablate as --seeds is 0,1,0: expected each seed once/],
+    ] as const
+  ) {
+    const { code, stderr } = await runProgram("ablate", ...args);
+    assert.deepEqual(code, 2);
+    assert.match(stderr, message);
+  }
+});

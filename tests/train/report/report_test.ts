@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { mergeConfig, presetConfig, type RunConfig } from "../../../train/config/config.ts";
+import { escape, table } from "../../../train/report/page.ts";
+import { embed } from "../../../train/report/embedding.ts";
+import { meanFeatures, pairwiseDistances, scoreImages } from "../../../train/report/features.ts";
+import { writeReport } from "../../../train/report/report.ts";
+import { readRunRecord } from "../../../train/report/run_record.ts";
+import { evaluate } from "../../../train/evaluation/evaluate.ts";
+import { Loader } from "../../../train/data/loader.ts";
+import { openRunData } from "../../../train/run/run_data.ts";
+import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
+import { runTraining } from "../../../train/run/run.ts";
+import { testGpu } from "../../_device.ts";
+import { dataError, withFolder } from "../_folder.ts";
+
+const SILENT = { stageStart() {}, step() {}, evaluation() {}, stageEnd() {}, message() {} };
+
+function tinyConfig(folder: string): RunConfig {
+  const stage = { steps: 3, scheduleSteps: 3 };
+  const streets = {
+    directory: join(folder, "streets"),
+    width: 64,
+    height: 32,
+    sourceTrain: 3,
+    targetTrain: 3,
+    targetVal: 3,
+  };
+  return mergeConfig(presetConfig("quick"), {
+    values: {
+      out: join(folder, "a run & more"),
+      pipeline: ["source", "stage1"],
+      evalEvery: 2,
+      labelWatch: { every: 2, images: 2, pictures: 1 },
+      network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
+      data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
+      stages: { source: stage, stage1: stage },
+    },
+    from: "the test",
+  });
+}
+
+Deno.test("the page of a run has every part, needs no other file, and leaves nothing on the GPU", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = tinyConfig(folder);
+    await runTraining(config, gpu, SILENT, new AbortController().signal);
+
+    const before = gpu.memory.live;
+    const output = join(folder, "page.html");
+    const options = { run: config.out, compare: [config.out], output, onMessage() {} };
+    await writeReport(gpu, options);
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+
+    const html = Deno.readTextFileSync(output);
+    const titles = [...html.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title);
+    assert.deepEqual(titles, [
+      "Scores",
+      "Target mIoU while training",
+      "Pseudo labels while training",
+      "Losses",
+      "Confusions",
+      "Features of the target",
+      "Distances between prototypes",
+      "Images that went worst",
+      "Samples",
+      "Labels of stage1 as they change",
+      "Time and memory",
+      "Configuration",
+    ]);
+    assert.ok(html.includes("<h1>Run a run &amp; more</h1>"));
+    for (const caption of ["source", "symmetric", "structure", "regulariser", "step_00002"]) {
+      assert.ok(html.includes(`<figcaption>${caption}</figcaption>`), caption);
+    }
+    const loaded = [...html.matchAll(/\b(?:src|href)="([^"]{0,40})/g)].map(([, url]) => url);
+    assert.ok(loaded.length >= 5, `only ${loaded.length} pictures`);
+    for (const url of loaded) assert.match(url, /^data:image\/png;base64,/);
+    assert.doesNotMatch(html, /<script|@import|url\(http/);
+
+    await writeReport(gpu, options);
+    assert.equal(Deno.readTextFileSync(output), html, "the same run gives the same page");
+  }));
+
+Deno.test("the page's confusions are those of the evaluation", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    await runTraining(config, gpu, SILENT, new AbortController().signal);
+    using trained = loadTrainedNetwork(gpu, join(config.out, "checkpoints/source.safetensors"));
+    const { validation } = await openRunData(config.data, () => {});
+
+    const { matrix, worst } = await scoreImages(trained, validation, 2);
+    using loader = new Loader({ dataset: validation, order: "sequential" });
+    const { mIoU } = await evaluate(trained.network, loader, config.data.longSide);
+    assert.equal(matrix.scores().mIoU, mIoU);
+    assert.equal(worst.length, 2);
+    assert.ok(worst[0].mIoU <= worst[1].mIoU);
+  }));
+
+Deno.test("the page shows the network that was selected", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    const result = await runTraining(config, gpu, SILENT, new AbortController().signal);
+    // As if an earlier network had been the best, and nothing were left of the last one.
+    const [stage] = result.stages;
+    const stages = [{ ...stage, selected: { value: stage.mIoU, step: 2 } }];
+    Deno.writeTextFileSync(join(config.out, "result.json"), JSON.stringify({ ...result, stages }));
+    const checkpoint = (name: string) => join(config.out, "checkpoints", `${name}.safetensors`);
+    Deno.renameSync(checkpoint("source"), checkpoint("source.best"));
+
+    const output = join(folder, "page.html");
+    await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
+    assert.ok(Deno.readTextFileSync(output).includes("<h2>Confusions</h2>"));
+  }));
+
+Deno.test("a torn last line of the metrics is left out, a broken one before it is refused", () =>
+  withFolder((folder) => {
+    const config = { ...tinyConfig(folder), out: folder };
+    Deno.writeTextFileSync(join(folder, "config.json"), JSON.stringify(config));
+    const metrics = join(folder, "metrics.jsonl");
+    Deno.writeTextFileSync(metrics, `{"stage":"source","step":0,"source":2}\n{"stage":"sou`);
+    const record = readRunRecord(folder);
+    assert.deepEqual(record.metrics, [{ stage: "source", step: 0, values: { source: 2 } }]);
+    assert.deepEqual(record.result.stages, []);
+
+    Deno.writeTextFileSync(metrics, `{"stage":\n{"stage":"source","step":1}\n`);
+    assert.throws(() => readRunRecord(folder), dataError("metrics.jsonl, line 1"));
+  }));
+
+Deno.test("a folder that is no run's is refused", () =>
+  withFolder((folder) => {
+    assert.throws(() => readRunRecord(folder), dataError(folder, "no config.json", "./run train"));
+  }));
+
+Deno.test("prototypes of a sample are means by prediction, and their distances Euclidean", () => {
+  const sample = {
+    rows: [Float32Array.of(0, 0), Float32Array.of(2, 0), Float32Array.of(4, 4)],
+    labels: [0, 0, 1],
+    predictions: [0, 0, 2],
+  };
+  const [first, second, third] = meanFeatures(sample, 3);
+  assert.deepEqual([first, second, third], [
+    Float32Array.of(1, 0),
+    null,
+    Float32Array.of(4, 4),
+  ]);
+  assert.deepEqual(pairwiseDistances([Float32Array.of(1, 0), Float32Array.of(4, 4)]), [0, 5, 5, 0]);
+});
+
+Deno.test("a map of features keeps clusters apart, and one seed draws it once", () => {
+  const rows = Array.from(
+    { length: 60 },
+    (_, at) => Float32Array.from({ length: 8 }, (_, c) => (at < 30 ? 0 : 50) + (at * 7 + c) % 5),
+  );
+  const labels = rows.map((_, at) => at < 30 ? 0 : 1);
+  const sample = { rows, labels, predictions: labels };
+  const map = embed(sample, [rows[0], null], 3);
+  assert.equal(map.length, 61);
+  assert.deepEqual(map.at(-1)?.prototype, true);
+  assert.deepEqual(embed(sample, [rows[0], null], 3), map);
+
+  const centre = (label: number) => {
+    const own = map.filter((point) => point.label === label && !point.prototype);
+    const mean = (of: (point: { x: number; y: number }) => number) =>
+      own.reduce((sum, point) => sum + of(point), 0) / own.length;
+    const [x, y] = [mean(({ x }) => x), mean(({ y }) => y)];
+    return { x, y, spread: mean((point) => Math.hypot(point.x - x, point.y - y)) };
+  };
+  const [a, b] = [centre(0), centre(1)];
+  assert.ok(Math.hypot(a.x - b.x, a.y - b.y) > 2 * Math.max(a.spread, b.spread));
+});
+
+Deno.test("text stands in the page as it is", () => {
+  assert.equal(escape(`<a href="x">&`), "&lt;a href=&quot;x&quot;&gt;&amp;");
+  assert.equal(
+    table([["a<b", "c"], ["1", "2"]]),
+    "<table>\n<tr><th>a&lt;b</th><th>c</th></tr>\n<tr><td>1</td><td>2</td></tr>\n</table>",
+  );
+});

@@ -1,0 +1,326 @@
+// Batches: which pixels they show, and that nothing but seed, stage and position decides.
+
+import { strict as assert } from "node:assert";
+import { join } from "node:path";
+import type { Gpu } from "../../../../kernels/runtime/mod.ts";
+import { warpMaps, warpMask } from "../../../../kernels/warp.ts";
+import { Batches } from "../../../../train/stages/common/batches.ts";
+import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
+import { encodeImage, encodeLabel } from "../../../../train/images/image.ts";
+import { Loader, type LoaderOptions } from "../../../../train/data/loader.ts";
+import { quarterOf, SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
+import { releaseBatch } from "../../../../train/stages/common/batch.ts";
+import { FILL, type Rectangle } from "../../../../train/views/views.ts";
+import { testGpu } from "../../../_device.ts";
+import { withFolder } from "../../_folder.ts";
+import { write } from "../../_png.ts";
+import { arraysIn } from "../../_stages.ts";
+
+const SIZES = [[64, 40], [50, 61], [90, 33]] as const;
+/** Shades of the two classes. What lies halfway is nearest to neither. */
+const [DARK, BRIGHT] = [20, 220];
+const HALFWAY = (DARK + BRIGHT) / 2 / 255;
+const CROP = { height: 29, width: 41 };
+const BATCH = 3;
+
+/** Images whose first columns are dark, class 0, and whose others are bright, class 1. */
+function makeDataset(root: string, trainIds: readonly number[] | null): Dataset {
+  for (const [index, [width, height]] of SIZES.entries()) {
+    const edge = edgeOf(index);
+    const label = Uint8Array.from({ length: width * height }, (_, i) => i % width < edge ? 0 : 1);
+    const data = Uint8Array.from({ length: 3 * label.length }, (_, i) => {
+      return label[Math.floor(i / 3)] === 0 ? DARK : BRIGHT;
+    });
+    write(join(root, "images", `${index}.png`), encodeImage({ data, width, height }));
+    write(join(root, "labels", `${index}.png`), encodeLabel({ data: label, width, height }));
+  }
+  return openDataset({ root, layout: "gta5", split: "train", trainIds });
+}
+
+function edgeOf(index: number): number {
+  return 20 + 5 * index;
+}
+
+/** Soft labels that say the same as the labels, for sure. */
+async function makeSoftLabels(gpu: Gpu, root: string): Promise<SoftLabels> {
+  const folder = join(root, "soft");
+  Deno.mkdirSync(folder);
+  const softLabels = new SoftLabels(folder);
+  using loader = new Loader({ dataset: makeDataset(root, null), order: "sequential" });
+  for (const sample of await loader.next(SIZES.length)) {
+    const size = quarterOf(sample.image);
+    const plane = size.width * size.height;
+    const data = Float32Array.from({ length: 2 * plane }, (_, i) => {
+      const place = (i % size.width) * (sample.image.width - 1) / (size.width - 1);
+      return (place < edgeOf(sample.index) - 0.5) === (i < plane) ? 1 : 0;
+    });
+    using array = gpu.upload(data, [1, 2, size.height, size.width], "soft labels");
+    await softLabels.write([sample], array);
+  }
+  return softLabels;
+}
+
+interface Choices {
+  readonly seed?: number;
+  readonly stage?: string;
+  /** Batches to skip. */
+  readonly skip?: number;
+  /** How the target's loader is made; with `renders`, it renders the views. */
+  readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & { renders?: boolean };
+}
+
+/** The next `count` batches of a stage that starts anew. */
+async function batchesOf<B>(
+  gpu: Gpu,
+  root: string,
+  { seed = 1, stage = "stage1", skip = 0, target: { renders, ...choices } = {} }: Choices,
+  count: number,
+  next: (batches: Batches) => Promise<B>,
+): Promise<B[]> {
+  const view = { crop: CROP, longSide: 60, scales: [0.5, 1.5], flip: 0.5 } as const;
+  const load = (trainIds: readonly number[] | null, stream: string, options = {}) => {
+    const dataset = makeDataset(root, trainIds);
+    return new Loader({ dataset, order: "shuffled", seed: 1, stream, ...options });
+  };
+  using source = load([0, 1], "source");
+  const views = renders ? { seed, stage, view } : null;
+  using target = load(null, "target", { ...choices, views });
+  for (const loader of [source, target]) loader.seek(skip * BATCH);
+  const batches = new Batches({ gpu, batch: BATCH, seed, stage, view }, source, target);
+  const made = [];
+  for (let i = 0; i < count; i++) made.push(await next(batches));
+  return made;
+}
+
+/** Numbers of a batch in the order of its arrays; frees it. */
+async function take(gpu: Gpu, batch: unknown): Promise<(Float32Array | Uint32Array)[]> {
+  const values = await gpu.readAll(arraysIn(batch));
+  releaseBatch(batch);
+  return values;
+}
+
+Deno.test("seed, stage and position decide a batch, and nothing else", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = async (choices: Choices, count: number) => {
+      const next = (batches: Batches) => batches.nextDenoise(softLabels);
+      const batches = await batchesOf(gpu, root, choices, count, next);
+      const views = batches.map(({ target }) => target.strongViews);
+      const values = [];
+      for (const batch of batches) values.push(await take(gpu, batch));
+      return { views, values };
+    };
+    const first = await make({}, 3);
+    assert.deepEqual(await make({}, 3), first, "the same again");
+    const last = { views: first.views.slice(2), values: first.values.slice(2) };
+    assert.deepEqual(await make({ skip: 2 }, 1), last, "from a position on");
+    for (const other of [{ seed: 2 }, { stage: "warmup" }, { skip: 1 }]) {
+      const { values } = await make(other, 1);
+      for (const [index, array] of values[0].entries()) {
+        assert.notDeepEqual(
+          array,
+          first.values[0]?.[index],
+          `array ${index} of ${Object.keys(other)}`,
+        );
+      }
+    }
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
+Deno.test("views that the loader renders are those of the GPU in 8 bits, with a strong view of their own", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = async (choices: Choices, count: number) => {
+      const next = (batches: Batches) => batches.nextDenoise(softLabels);
+      const made = [];
+      for (const { source, target } of await batchesOf(gpu, root, choices, count, next)) {
+        const { weak, strong, strongViews, softLabels } = target;
+        const [weakValues, strongValues, softValues] = await gpu.readAll([
+          weak,
+          strong,
+          softLabels,
+        ]);
+        made.push({ weakValues, strongValues, softValues, strongViews });
+        releaseBatch({ source, target });
+      }
+      return made;
+    };
+    const renders = true;
+    const rendered = await make({ target: { renders } }, 4);
+    const others = { workers: 2, ahead: 1, cacheBytes: 0 };
+    assert.deepEqual(await make({ target: { renders, ...others } }, 4), rendered, "the same again");
+    const later = await make({ skip: 3, target: { renders } }, 1);
+    assert.deepEqual(later, rendered.slice(3), "from a position on");
+    const onGpu = await make({}, 4);
+    for (
+      const [index, { weakValues, strongValues, softValues, strongViews }] of rendered.entries()
+    ) {
+      const exact = onGpu[index] as (typeof onGpu)[number];
+      assert.deepEqual(softValues, exact.softValues, "soft labels follow the same weak view");
+      for (const [i, value] of weakValues.entries()) {
+        assert.ok(Math.abs(value - (exact.weakValues[i] as number)) < 0.501 / 255, `value ${i}`);
+      }
+      assert.notDeepEqual(strongValues, exact.strongValues);
+      for (const value of [...weakValues, ...strongValues]) {
+        assert.ok(Math.abs(value * 255 - Math.round(value * 255)) < 1e-4, "8 bits");
+      }
+      using mask = warpMask(gpu, strongViews.map((view) => view.mapView(CROP, CROP)), CROP, CROP);
+      const seen = await mask.read();
+      const plane = CROP.height * CROP.width;
+      const { left, top } = strongViews[0]?.operations.at(-1) as Rectangle;
+      const corner = top * CROP.width + left;
+      assert.equal(seen[corner], 0, "the cutout is last");
+      assert.ok(Math.abs((strongValues[corner + plane] as number) - FILL) < 1e-6, "and grey");
+    }
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
+Deno.test("every stage gets what its batches are said to hold", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const { height, width } = CROP;
+    const images = [BATCH, 3, height, width];
+    const shapes = async (next: (batches: Batches) => Promise<unknown>) => {
+      const [batch] = await batchesOf(gpu, root, {}, 1, next);
+      const found = arraysIn(batch).map(({ shape }) => [...shape]);
+      releaseBatch(batch);
+      return found;
+    };
+    const source = [images, [BATCH, height, width]];
+    assert.deepEqual(await shapes((batches) => batches.nextSourceOnly()), source);
+    assert.deepEqual(await shapes((batches) => batches.nextWarmUp()), [...source, images]);
+    const soft = [BATCH, 2, Math.floor(height / 4), Math.floor(width / 4)];
+    const denoise = await shapes((batches) => batches.nextDenoise(softLabels));
+    assert.deepEqual(denoise, [...source, images, images, soft]);
+  }));
+
+Deno.test("images and labels are cut alike, and what lies outside is grey and ignored", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const batches = await batchesOf(gpu, root, {}, 4, (batches) => batches.nextSourceOnly());
+    const plane = CROP.height * CROP.width;
+    const seen = new Map<number, number>();
+    for (const batch of batches) {
+      const [images, labels] = await take(gpu, batch) as [Float32Array, Uint32Array];
+      for (const [pixel, label] of labels.entries()) {
+        seen.set(label, (seen.get(label) ?? 0) + 1);
+        const image = Math.floor(pixel / plane);
+        const value = images[(3 * image + 1) * plane + pixel % plane] as number;
+        const what = `pixel ${pixel} of shade ${value} has label ${label}`;
+        if (label === 255) assert.ok(Math.abs(value - FILL) < 1e-6, what);
+        else if (Math.abs(value - HALFWAY) > 1e-3) {
+          assert.equal(label, value < HALFWAY ? 0 : 1, what);
+        }
+      }
+    }
+    assert.deepEqual([...seen.keys()].sort(), [0, 1, 255], "there is something of everything");
+    for (const count of seen.values()) assert.ok(count > plane / 2);
+  }));
+
+/** A pixel of the crop by its place in a map at a quarter of its size. */
+function placeInCrop(pixel: number): { x: number; y: number } {
+  const size = quarterOf(CROP);
+  return {
+    x: Math.round((pixel % size.width) * (CROP.width - 1) / (size.width - 1)),
+    y: Math.round(Math.floor(pixel / size.width) * (CROP.height - 1) / (size.height - 1)),
+  };
+}
+
+Deno.test("soft labels lie where the weak view shows what they are of", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const next = (batches: Batches) => batches.nextDenoise(softLabels);
+    const batches = await batchesOf(gpu, root, {}, 6, next);
+    const { height, width } = CROP;
+    const quarter = quarterOf(CROP);
+    const plane = quarter.height * quarter.width;
+    const compared = { dark: 0, bright: 0, outside: 0 };
+    for (const { target: { weak, softLabels } } of batches) {
+      const [pixels, soft] = await gpu.readAll([weak, softLabels]) as Float32Array[];
+      for (let image = 0; image < BATCH; image++) {
+        for (let pixel = 0; pixel < plane; pixel++) {
+          const { x, y } = placeInCrop(pixel);
+          const shadeAt = (x: number, y: number) => {
+            const [column, row] = [clamp(x, width), clamp(y, height)];
+            return (pixels as Float32Array)[(3 * image * height + row) * width + column] as number;
+          };
+          const around = [-9, -4, 0, 4, 9].flatMap((dx) =>
+            [-9, 0, 9].map((dy) => shadeAt(x + dx, y + dy))
+          );
+          const kind = ([["dark", DARK], ["bright", BRIGHT], ["outside", 127]] as const)
+            .find(([, shade]) => around.every((value) => Math.abs(value - shade / 255) < 1e-5));
+          if (!kind) continue; // near an edge, where a map of a quarter of the size is blurred
+          const [name] = kind;
+          const at = 2 * image * plane + pixel;
+          const expected = { dark: [1, 0], bright: [0, 1], outside: [0, 0] }[name];
+          assert.deepEqual([soft?.[at], soft?.[at + plane]], expected, `${name} at ${x}, ${y}`);
+          compared[name]++;
+        }
+      }
+    }
+    for (const count of Object.values(compared)) assert.ok(count >= 10, JSON.stringify(compared));
+    batches.forEach(releaseBatch);
+  }));
+
+function clamp(place: number, length: number): number {
+  return Math.min(length - 1, Math.max(0, place));
+}
+
+Deno.test("a strong view is the weak one, moved by its transform and in one change of colours", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const next = (batches: Batches) => batches.nextDenoise(softLabels);
+    const batches = await batchesOf(gpu, root, {}, 5, next);
+    const plane = CROP.height * CROP.width;
+    let [moved, recoloured, unseen] = [0, 0, 0];
+    for (const { target: { weak, strong, strongViews } } of batches) {
+      assert.equal(strongViews.length, BATCH);
+      using plain = warpMaps(weak, strongViews.map((view) => view.imageView()), CROP);
+      using mask = warpMask(gpu, strongViews.map((view) => view.mapView(CROP, CROP)), CROP, CROP);
+      const [before, after, seen] = await gpu.readAll([plain, strong, mask]) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
+      for (let image = 0; image < BATCH; image++) {
+        if (strongViews[image]?.operations.length !== 0) moved++;
+        for (let channel = 0; channel < 3; channel++) {
+          const shades = new Map<number, number>();
+          for (let pixel = 0; pixel < plane; pixel++) {
+            const at = (3 * image + channel) * plane + pixel;
+            const value = after[at] as number;
+            if (seen[image * plane + pixel] === 0) {
+              unseen++;
+              assert.ok(Math.abs(value - FILL) < 1e-6, `unseen pixel ${pixel} is ${value}`);
+              continue;
+            }
+            // Grey images: what all channels become depends on one number only.
+            const shade = Math.round((before[at] as number) * 1e5);
+            const known = shades.get(shade) ?? value;
+            assert.ok(Math.abs(value - known) < 1e-4, `shade ${shade} is ${value} and ${known}`);
+            shades.set(shade, known);
+            if (Math.abs(value - (before[at] as number)) > 1e-3) recoloured++;
+          }
+        }
+      }
+    }
+    assert.ok(moved > 5 && unseen > 100 && recoloured > plane, `${[moved, unseen, recoloured]}`);
+    batches.forEach(releaseBatch);
+  }));
+
+Deno.test("a batch with labels needs some", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    using bare = new Loader({ dataset: makeDataset(root, null), order: "sequential" });
+    const view = { crop: CROP, longSide: 60, scales: [1, 1], flip: 0 } as const;
+    const batches = new Batches({ gpu, batch: 1, seed: 0, stage: "source", view }, bare, bare);
+    const message = 'Cannot make a labelled batch as "0" has no label';
+    await assert.rejects(batches.nextSourceOnly(), { name: "TypeError", message });
+  }));

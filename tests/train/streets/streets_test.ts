@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { CLASSES, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { DataError } from "../../../train/base/data_error.ts";
+import { decodeImage, decodeLabel } from "../../../train/images/image.ts";
+import { renderStreet, type StreetOptions, writeStreets } from "../../../train/streets/mod.ts";
+
+const base: StreetOptions = {
+  seed: 7,
+  domain: "target",
+  split: "val",
+  index: 3,
+  width: 96,
+  height: 48,
+};
+const DOMAINS = ["source", "target"] as const;
+
+function render(domain: StreetOptions["domain"], count: number, first = 0) {
+  return Array.from(
+    { length: count },
+    (_, i) =>
+      renderStreet({ ...base, domain, split: "train", index: first + i, width: 128, height: 64 }),
+  );
+}
+
+Deno.test("a street is a pure function of its options", () => {
+  const first = renderStreet(base);
+  renderStreet({ ...base, index: 4 });
+  assert.deepEqual(renderStreet(base), first);
+  for (const change of [{ seed: 8 }, { domain: "source" }, { split: "train" }, { index: 2 }]) {
+    const other = renderStreet({ ...base, ...change } as StreetOptions);
+    assert.notDeepEqual(other.image, first.image, JSON.stringify(change));
+    assert.notDeepEqual(other.label, first.label, JSON.stringify(change));
+  }
+});
+
+Deno.test("streets of any size have a known label id on every pixel", () => {
+  const known = new Set([...STREETS_TRAIN_IDS, IGNORE]);
+  for (const domain of DOMAINS) {
+    for (let index = 0; index < 20; index++) {
+      const { image, label } = renderStreet({ ...base, domain, index, width: 67, height: 41 });
+      assert.equal(image.length, 67 * 41 * 3);
+      assert.equal(label.length, 67 * 41);
+      for (const id of label) assert.ok(known.has(TRAIN_IDS[id]), `${domain} ${index}: id ${id}`);
+    }
+  }
+});
+
+Deno.test("both domains show every class often enough to be learnt", () => {
+  for (const domain of DOMAINS) {
+    const streets = render(domain, 60);
+    for (const trainId of STREETS_TRAIN_IDS) {
+      const { name, labelId } = CLASSES[trainId];
+      const seen = streets.map(({ label }) => label.filter((id) => id === labelId).length);
+      const share = seen.reduce((sum, count) => sum + count, 0) / (60 * 128 * 64);
+      const images = seen.filter((count) => count > 20).length;
+      assert.ok(share > 0.01 && share < 0.45, `${domain} ${name} covers ${share} of the pixels`);
+      assert.ok(images > 30, `${domain} ${name} is in ${images} of 60 images`);
+    }
+  }
+});
+
+Deno.test("colour alone does not tell the classes of the other domain", () => {
+  // The best a colour can do: the most frequent source class of each of 16³ colours.
+  const bin = (image: Uint8Array, at: number): number =>
+    (image[at * 3] >> 4) << 8 | (image[at * 3 + 1] >> 4) << 4 | image[at * 3 + 2] >> 4;
+  const votes = Array.from({ length: 4096 }, () => new Uint32Array(256));
+  for (const { image, label } of render("source", 60)) {
+    label.forEach((id, at) => votes[bin(image, at)][id]++);
+  }
+  const best = votes.map((counts) => counts.indexOf(Math.max(...counts)));
+  const classIoU = (domain: StreetOptions["domain"]): number[] => {
+    const [hits, seen, said] = [0, 1, 2].map(() => new Uint32Array(256));
+    for (const { image, label } of render(domain, 40, 60)) {
+      label.forEach((id, at) => {
+        const guess = best[bin(image, at)];
+        seen[id]++;
+        said[guess]++;
+        if (guess === id) hits[id]++;
+      });
+    }
+    return STREETS_TRAIN_IDS.map((trainId) => CLASSES[trainId].labelId).map((id) =>
+      hits[id] / (seen[id] + said[id] - hits[id])
+    );
+  };
+  const mean = (values: number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
+  const [within, across] = [classIoU("source"), classIoU("target")];
+  assert.ok(mean(within) < 0.5, `colour reaches ${mean(within)} within the source domain`);
+  assert.ok(mean(across) < 0.2, `colour reaches ${mean(across)} on the target domain`);
+  across.forEach((iou, i) => {
+    assert.ok(iou < 0.5, `colour finds ${CLASSES[STREETS_TRAIN_IDS[i]].name} with IoU ${iou}`);
+  });
+});
+
+Deno.test("a size, seed or index that cannot be drawn is refused", () => {
+  for (const change of [{ width: 15 }, { height: 40.5 }, { index: -1 }, { seed: NaN }]) {
+    assert.throws(() => renderStreet({ ...base, ...change }), RangeError);
+  }
+});
+
+const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2 };
+const options = { seed: 5, counts, width: 48, height: 32 };
+
+async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("streets are written as PNG in the GTA5 and Cityscapes layouts", async () => {
+  await withFolder(async (folder) => {
+    const directory = join(folder, "made", "streets");
+    const progress: number[] = [];
+    await writeStreets(directory, {
+      ...options,
+      onProgress: (done, total) => progress.push(done, total),
+    });
+    assert.deepEqual(progress, [1, 5, 2, 5, 3, 5, 4, 5, 5, 5]);
+    assert.deepEqual([...Deno.readDirSync(join(folder, "made"))].map(({ name }) => name), [
+      "streets",
+    ]);
+    const target = (kind: string, split: string, number: string, suffix: string): string =>
+      `target/${kind}/${split}/streets/streets_${number}_000000_${suffix}.png`;
+    for (
+      const [domain, split, index, image, label] of [
+        ["source", "train", 1, "source/images/00002.png", "source/labels/00002.png"],
+        [
+          "target",
+          "train",
+          0,
+          target("leftImg8bit", "train", "000001", "leftImg8bit"),
+          target("gtFine", "train", "000001", "gtFine_labelIds"),
+        ],
+        [
+          "target",
+          "val",
+          1,
+          target("leftImg8bit", "val", "000002", "leftImg8bit"),
+          target("gtFine", "val", "000002", "gtFine_labelIds"),
+        ],
+      ] as const
+    ) {
+      const street = renderStreet({ ...options, domain, split, index });
+      const read = (path: string): Uint8Array => Deno.readFileSync(join(directory, path));
+      assert.deepEqual(decodeImage(read(image), image).data, street.image, image);
+      assert.deepEqual(decodeLabel(read(label), label).data, street.label, label);
+    }
+  });
+});
+
+Deno.test("a folder of streets with the same parameters is reused, with others refused", async () => {
+  await withFolder(async (folder) => {
+    const directory = join(folder, "streets");
+    await writeStreets(directory, options);
+    await writeStreets(directory, {
+      ...options,
+      onProgress: () => assert.fail("streets were drawn again"),
+    });
+    await assert.rejects(writeStreets(directory, { ...options, seed: 6 }), DataError);
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["streets"]);
+  });
+});
+
+Deno.test("streets never touch a folder that holds something else", async () => {
+  await withFolder(async (folder) => {
+    await Deno.writeTextFile(join(folder, "thesis.txt"), "mine");
+    await assert.rejects(writeStreets(folder, options), /occupied by thesis\.txt/);
+    const file = join(folder, "thesis.txt");
+    await assert.rejects(writeStreets(join(file, "streets"), options), DataError);
+    await assert.rejects(writeStreets(file, options), DataError);
+    assert.equal(await Deno.readTextFile(file), "mine");
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["thesis.txt"]);
+  });
+});
+
+Deno.test("writing streets that fails halfway leaves nothing behind", async () => {
+  await withFolder(async (folder) => {
+    const directory = join(folder, "streets");
+    const stop = (): void => {
+      throw new Error("stopped");
+    };
+    await assert.rejects(writeStreets(directory, { ...options, onProgress: stop }), /stopped/);
+    const broken = { ...options, counts: { ...counts, targetVal: -1 } };
+    await assert.rejects(writeStreets(directory, broken), RangeError);
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
+  });
+});

@@ -1,0 +1,76 @@
+/**
+ * The best network of a stage so far, kept beside the last one.
+ *
+ * @module
+ */
+import { removeIfPossible } from "../base/atomic_file.ts";
+import type { Evaluation } from "./metrics.ts";
+
+/** What a stage hands on to the next: its last network, or the best of its evaluations. */
+export const SELECTIONS = ["last", "labels", "unsupervised"] as const;
+
+/**
+ * - `last`: the network after the last step.
+ * - `labels`: that with the highest mIoU on the target's val labels. It peeks at them.
+ * - `unsupervised`: that with the most mutual information between the target's val images and the
+ *   classes predicted in them (`Information`); labels are not looked at.
+ */
+export type Selection = typeof SELECTIONS[number];
+
+/** The best evaluation of a stage. */
+export interface Best {
+  /** Optimiser updates before it. */
+  readonly step: number;
+  /** What it was chosen by: mIoU or information, in percent. */
+  readonly value: number;
+}
+
+/** What is compared: information if it is asked for or there are no labels, else mIoU. */
+export function valueOf({ mIoU, information = 0 }: Evaluation, selection: Selection): number {
+  return selection === "unsupervised" || Number.isNaN(mIoU) ? information : mIoU;
+}
+
+/** What {@link BestNetwork} works with. */
+export interface BestNetworkOptions {
+  readonly selection: Selection;
+  /** Steps of the stage: the network after them is in its checkpoint already. */
+  readonly steps: number;
+  /** The best before an interruption; null for none. */
+  readonly best: Best | null;
+  /** Path of the best network's checkpoint. */
+  readonly path: string;
+  /** Writes the present network there. */
+  readonly save: (best: Best) => Promise<void>;
+}
+
+/** Follows the evaluations of a stage. The best network has a file unless it is the last one. */
+export class BestNetwork {
+  readonly #options: BestNetworkOptions;
+  #best: Best | null;
+
+  /** Goes on from the best of an earlier run of the stage. */
+  constructor(options: BestNetworkOptions) {
+    this.#options = options;
+    this.#best = options.best;
+  }
+
+  /** The best so far, for checkpoints; null before the first evaluation. */
+  get best(): Best | null {
+    return this.#best;
+  }
+
+  /** Whether an earlier network than the last is the best. */
+  get isEarlier(): boolean {
+    return this.#best !== null && this.#best.step < this.#options.steps;
+  }
+
+  /** Judges the present network; of equals the later one is kept. */
+  async offer(step: number, evaluation: Evaluation): Promise<void> {
+    const { selection, steps, path, save } = this.#options;
+    const value = valueOf(evaluation, selection);
+    if (this.#best && value < this.#best.value) return;
+    this.#best = { step, value };
+    if (step < steps) await save(this.#best);
+    else removeIfPossible(path);
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The PNG format: headers, samples, files. Every error names the file, so that one bad image among
+ * thousands is found from the message alone.
+ *
+ * @module
+ */
+import { crc32, deflateSync } from "node:zlib";
+import { decode } from "fast-png";
+import { DataError } from "../base/data_error.ts";
+
+/** What the first 33 bytes of a PNG file declare. */
+export interface PngHeader {
+  /** Pixels a row. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Bits a sample: 1, 2, 4, 8 or 16. */
+  depth: number;
+  /** 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA. */
+  colorType: number;
+  /** Whether the rows are interlaced (Adam7). */
+  interlaced: boolean;
+}
+
+/** Images with more pixels than this (134 million) are refused before they are decoded. */
+export const MAX_PIXELS: number = 2 ** 27;
+
+/** Bytes that {@link parsePngHeader} needs. */
+export const HEADER_BYTES = 33;
+const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+const DEPTHS: Record<number, readonly number[]> = {
+  0: [1, 2, 4, 8, 16],
+  2: [8, 16],
+  3: [1, 2, 4, 8],
+  4: [8, 16],
+  6: [8, 16],
+};
+
+/**
+ * Reads the header of a PNG, without decoding a pixel.
+ *
+ * @param bytes The file, or at least its first 33 bytes.
+ * @param name The file's name, for messages.
+ * @throws {DataError} If this is no PNG, or its declared size is zero or over {@link MAX_PIXELS}.
+ */
+export function parsePngHeader(bytes: Uint8Array, name: string): PngHeader {
+  if (SIGNATURE.some((byte, at) => bytes[at] !== byte)) {
+    const found = bytes.length === 0 ? "it is empty" : "it does not start with the PNG signature";
+    throw new DataError(`Cannot read ${name} as ${found}: expected a PNG file; convert it to PNG`);
+  }
+  if (bytes.length < HEADER_BYTES) throw truncated(name, bytes.length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [width, height] = [view.getUint32(16), view.getUint32(20)];
+  const [depth, colorType, interlaced] = [bytes[24], bytes[25], bytes[28] === 1];
+  if (view.getUint32(12) !== 0x49484452 || !DEPTHS[colorType]?.includes(depth)) {
+    throw new DataError(
+      `Cannot read ${name} as its PNG header is damaged: found colour type ${colorType} with ` +
+        `${depth} bits; restore the file`,
+    );
+  }
+  if (width === 0 || height === 0 || width * height > MAX_PIXELS) {
+    throw new DataError(
+      `Cannot read ${name} as its header declares ${width}×${height} pixels: expected 1 to ` +
+        `${MAX_PIXELS} pixels; cut it into tiles or restore the file`,
+    );
+  }
+  return { width, height, depth, colorType, interlaced };
+}
+
+/** A decoded PNG, its samples as the file means them. */
+export interface Decoded {
+  /** Pixels a row. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Bits a sample. */
+  depth: number;
+  /** Samples a pixel: 1 grey or palette index, 2 grey and alpha, 3 RGB, 4 RGBA. */
+  channels: number;
+  /** `height · width · channels` numbers below 2^depth, one array element each. */
+  samples: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+  /** Red, green, blue (and alpha) by palette index; null unless the file has a palette. */
+  palette: number[][] | null;
+}
+
+/**
+ * Decodes a PNG to its samples.
+ *
+ * @param bytes The whole file.
+ * @param name The file's name, for messages.
+ * @throws {DataError} If the file is no PNG, is truncated or damaged, or is too large.
+ */
+export function decodePng(bytes: Uint8Array, name: string): Decoded {
+  const { width, height, depth, colorType, interlaced } = parsePngHeader(bytes, name);
+  if (interlaced && depth < 8) {
+    throw new DataError(
+      `Cannot read ${name} as it is interlaced with ${depth} bits a pixel: expected 8 or 16 bits ` +
+        `or no interlacing; save it without interlacing`,
+    );
+  }
+  checkComplete(bytes, name);
+  let decoded;
+  try {
+    decoded = decode(bytes, { checkCrc: true });
+  } catch (error) {
+    const { cause, message } = error as Error;
+    throw new DataError(
+      `Cannot read ${name} as its PNG data is damaged: ` +
+        `${cause instanceof Error ? cause.message : message}; restore the file`,
+      { cause: error },
+    );
+  }
+  // True colour may come with a palette too, as advice to old screens.
+  const palette = colorType === 3 ? decoded.palette : null;
+  if (palette === undefined) {
+    throw new DataError(`Cannot read ${name} as its palette is missing; restore the file`);
+  }
+  const samples = depth < 8
+    ? unpackBits(decoded.data, width, height, depth)
+    : decoded.data as Decoded["samples"];
+  const channels = CHANNELS[colorType];
+  return { width, height, depth, channels, samples, palette };
+}
+
+/** Follows the chunks to the end mark, so that a file that was cut is called so. */
+function checkComplete(bytes: Uint8Array, name: string): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const end = 0x49454e44; // "IEND"
+  for (let at = SIGNATURE.length, type = 0; type !== end;) {
+    if (at + 12 > bytes.length) throw truncated(name, bytes.length);
+    type = view.getUint32(at + 4);
+    at += 12 + view.getUint32(at);
+    if (at > bytes.length) throw truncated(name, bytes.length);
+  }
+}
+
+/** One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a byte. */
+function unpackBits(
+  packed: ArrayLike<number>,
+  width: number,
+  height: number,
+  depth: number,
+): Uint8Array<ArrayBuffer> {
+  const rowBytes = Math.ceil(width * depth / 8);
+  const samples = new Uint8Array(width * height);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const bit = x * depth;
+      const byte = packed[y * rowBytes + (bit >> 3)];
+      samples[y * width + x] = (byte >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
+    }
+  }
+  return samples;
+}
+
+/**
+ * Encodes 8-bit samples as a PNG file, three times faster than fast-png, which writes byte by byte.
+ *
+ * @param image `height · width · channels` bytes.
+ * @param channels 3 for RGB, 1 for grey or, with a palette, for indices.
+ * @param palette Red, green and blue by index.
+ * @throws {RangeError} If the bytes do not fit the size.
+ */
+export function encodePng(
+  { data, width, height }: { data: Uint8Array; width: number; height: number },
+  channels: 1 | 3,
+  palette?: readonly (readonly number[])[],
+): Uint8Array<ArrayBuffer> {
+  if (data.length !== width * height * channels) {
+    throw new RangeError(
+      `Cannot encode PNG as its pixels do not fit its size: ${data.length} bytes for ` +
+        `${width}×${height}×${channels}`,
+    );
+  }
+  const rowBytes = width * channels;
+  const rows = new Uint8Array(height * (rowBytes + 1));
+  for (let y = 0; y < height; y++) {
+    const row = rows.subarray(y * (rowBytes + 1), (y + 1) * (rowBytes + 1));
+    row.set(data.subarray(y * rowBytes, (y + 1) * rowBytes), 1);
+    if (channels === 1) continue; // ids compress best as they are
+    row[0] = 1; // "Sub": each byte is the difference from the pixel on its left
+    for (let i = rowBytes; i > channels; i--) row[i] -= row[i - channels];
+  }
+  const header = new Uint8Array(13);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, width);
+  view.setUint32(4, height);
+  header[8] = 8;
+  header[9] = channels === 3 ? 2 : palette ? 3 : 0;
+  return concatenate([
+    Uint8Array.from(SIGNATURE),
+    pngChunk("IHDR", header),
+    ...(palette ? [pngChunk("PLTE", Uint8Array.from(palette.flat()))] : []),
+    pngChunk("IDAT", deflateSync(rows, { level: 3 })),
+    pngChunk("IEND", new Uint8Array(0)),
+  ]);
+}
+
+function pngChunk(type: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  const chunk = new Uint8Array(12 + data.length);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, data.length);
+  for (let i = 0; i < 4; i++) chunk[4 + i] = type.charCodeAt(i);
+  chunk.set(data, 8);
+  view.setUint32(8 + data.length, crc32(chunk.subarray(4, 8 + data.length)));
+  return chunk;
+}
+
+function concatenate(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function truncated(name: string, length: number): DataError {
+  return new DataError(
+    `Cannot read ${name} as it is truncated: it ends after ${length} bytes, within the PNG data; ` +
+      `restore the file`,
+  );
+}

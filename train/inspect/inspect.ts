@@ -1,0 +1,243 @@
+/**
+ * Inspection of a data set before a run depends on it: opens every file, counts sizes and classes, and
+ * keeps every problem instead of stopping at the first.
+ *
+ * @module
+ */
+import type { ClassSet } from "../data/class_set.ts";
+import { IGNORE } from "../data/classes.ts";
+import { DataError } from "../base/data_error.ts";
+import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
+import type { InspectReply, InspectRequest } from "./inspect_worker.ts";
+import {
+  describeKnown,
+  describeValue,
+  type LabelCode,
+  trainIdsByValue,
+} from "../data/label_code.ts";
+import {
+  classesOf,
+  findFiles,
+  hasLabels,
+  type Layout,
+  type Place,
+  splitsOf,
+} from "../data/layouts.ts";
+
+/** What to inspect. */
+export interface InspectOptions {
+  /** The folder of the data set. */
+  readonly root: string;
+  /** How the files lie in it. */
+  readonly layout: Layout;
+  /** The only split to look at; all that there are unless given. */
+  readonly split?: string | undefined;
+  /** Images of a split that are opened, spread evenly over it; all unless given. */
+  readonly limit?: number | undefined;
+  /** Threads that decode; one a processor, 8 at most, unless given. */
+  readonly workers?: number | undefined;
+  /** Called after every image. */
+  readonly onImage?: ((done: number, total: number) => void) | undefined;
+  /** Stops before the next image. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What was found in one split. */
+export interface SplitReport {
+  /** Its name; empty where the layout has no splits. */
+  readonly split: string;
+  /** Images there are. */
+  readonly images: number;
+  /** Images with a label. */
+  readonly labelled: number;
+  /** The images that were opened. */
+  readonly items: readonly DatasetItem[];
+  /** How the label files hold label ids. */
+  readonly code: LabelCode;
+  /** Images by size, `2048×1024`, the most frequent first. */
+  readonly sizes: Readonly<Record<string, number>>;
+  /** Labelled pixels of each class, in the order of the classes. */
+  readonly classPixels: readonly number[];
+  /** Labels that each class occurs in. */
+  readonly classLabels: readonly number[];
+  /** Pixels that stand for no class. */
+  readonly ignoredPixels: number;
+}
+
+/** What was found in a data set. */
+export interface InspectionReport {
+  /** Its classes; null for images of a user's own without a class file. */
+  readonly classes: ClassSet | null;
+  /** Its splits. */
+  readonly splits: readonly SplitReport[];
+  /** What a run would be refused for, a sentence each. */
+  readonly problems: readonly string[];
+  /** What is no error but worth knowing. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Inspects a data set.
+ *
+ * @throws {DataError} If the folder or its class file cannot be read at all.
+ */
+export async function inspectDataset(options: InspectOptions): Promise<InspectionReport> {
+  const { root, layout } = options;
+  const classes = classesOf(root, layout);
+  const [problems, notes, splits]: [string[], string[], SplitReport[]] = [[], [], []];
+  for (const split of options.split === undefined ? splitsOf(root, layout) : [options.split]) {
+    const place = { root, layout, split };
+    const isLabelled = hasLabels(place);
+    if (!isLabelled) {
+      notes.push(
+        `${nameOf(split)} has no labels: its images can be adapted to, but neither trained on as ` +
+          `source nor measured on`,
+      );
+    }
+    try {
+      const listing = listDataset(place, isLabelled);
+      if (isLabelled) problems.push(...pairingProblems(place, listing));
+      splits.push(await inspectSplit(split, listing, classes, options, problems));
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      problems.push(error.message);
+    }
+  }
+  for (const { split, classPixels, labelled } of splits) {
+    const absent = classes?.names.filter((_, index) => classPixels[index] === 0) ?? [];
+    if (labelled > 0 && absent.length > 0) {
+      notes.push(`no pixel of ${nameOf(split)} is ${absent.join(", ")}`);
+    }
+  }
+  return { classes, splits, problems, notes };
+}
+
+/** A split for a sentence. */
+export function nameOf(split: string): string {
+  return split === "" ? "the data set" : `split ${split}`;
+}
+
+function pairingProblems(place: Place, { items, labelPath }: Listing): string[] {
+  const names = new Set(items.map(({ name }) => name));
+  const bare = items.filter(({ label }) => label === null).map((item) =>
+    `Cannot use image ${item.image} as it has no label: expected ${
+      labelPath(item)
+    }; add the label ` +
+    `or remove the image`
+  );
+  const stray = [...findFiles(place, "label").paths].filter(([name]) => !names.has(name)).map((
+    [, path],
+  ) =>
+    `Cannot use label ${path} as it has no image of its name; add the image or remove the label`
+  );
+  return [...bare, ...stray];
+}
+
+async function inspectSplit(
+  split: string,
+  { items, code }: Listing,
+  classes: ClassSet | null,
+  options: InspectOptions,
+  problems: string[],
+): Promise<SplitReport> {
+  const opened = spread(items, options.limit ?? items.length);
+  const sizes = new Map<string, number>();
+  const classPixels = new Array<number>(classes?.names.length ?? 0).fill(0);
+  const classLabels = classPixels.slice();
+  let ignoredPixels = 0;
+  const unknown = new Map<
+    string,
+    { first: string; labels: number; pixels: number; known: string }
+  >();
+  await eachReply(opened, code, options, (item, { size, label, problems: own }) => {
+    problems.push(...own);
+    if (size) {
+      const key = `${size.width}×${size.height}`;
+      sizes.set(key, (sizes.get(key) ?? 0) + 1);
+    }
+    if (!label || !classes) return;
+    const trainIdOf = trainIdsByValue(label.kind, code, classes.trainIds);
+    const seen = new Set<number>();
+    for (const [value, pixels] of label.counts) {
+      const trainId = trainIdOf(value);
+      if (trainId === undefined) {
+        const key = describeValue(label.kind, value);
+        const known = describeKnown(label.kind, code, classes.trainIds);
+        const entry = unknown.get(key) ?? { first: item.label ?? "", labels: 0, pixels: 0, known };
+        entry.labels++;
+        entry.pixels += pixels;
+        unknown.set(key, entry);
+      } else if (trainId === IGNORE) {
+        ignoredPixels += pixels;
+      } else {
+        classPixels[trainId] += pixels;
+        if (!seen.has(trainId)) classLabels[trainId]++;
+        seen.add(trainId);
+      }
+    }
+  });
+  for (const [value, { first, labels, pixels, known }] of unknown) {
+    const others = labels > 1 ? ` and ${labels - 1} more` : "";
+    problems.push(
+      `Cannot use label ${first}${others} as ${pixels} pixels have ${value}: expected ${known}; ` +
+        `convert them`,
+    );
+  }
+  return {
+    split,
+    images: items.length,
+    labelled: items.filter(({ label }) => label !== null).length,
+    items: opened,
+    code,
+    sizes: Object.fromEntries([...sizes].sort(([, a], [, b]) => b - a)),
+    classPixels,
+    classLabels,
+    ignoredPixels,
+  };
+}
+
+/** At most `count` things, spread evenly over all. */
+export function spread<T>(things: readonly T[], count: number): T[] {
+  const kept = Math.min(count, things.length);
+  return Array.from({ length: kept }, (_, i) => things[Math.floor(i * things.length / kept)]);
+}
+
+/** Hands items to workers, one at a time each, and their replies on in the items' order. */
+async function eachReply(
+  items: readonly DatasetItem[],
+  code: LabelCode,
+  { workers = Math.min(8, navigator.hardwareConcurrency), onImage, signal }: InspectOptions,
+  use: (item: DatasetItem, reply: InspectReply) => void,
+): Promise<void> {
+  const replies: (InspectReply | undefined)[] = [];
+  let [next, used] = [0, 0];
+  const work = async () => {
+    const worker = new Worker(new URL("./inspect_worker.ts", import.meta.url), { type: "module" });
+    try {
+      while (next < items.length && !signal?.aborted) {
+        const index = next++;
+        replies[index] = await ask(worker, { item: items[index], code });
+        for (let reply = replies[used]; reply; reply = replies[used]) {
+          use(items[used], reply);
+          replies[used++] = undefined;
+          onImage?.(used, items.length);
+        }
+      }
+    } finally {
+      worker.terminate();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(workers, items.length)) }, work));
+  signal?.throwIfAborted();
+}
+
+function ask(worker: Worker, request: InspectRequest): Promise<InspectReply> {
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<InspectReply>) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(`The inspecting thread failed: ${event.message}`));
+    };
+    worker.postMessage(request);
+  });
+}

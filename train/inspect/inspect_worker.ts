@@ -1,0 +1,70 @@
+// Decodes whole files and counts what labels hold, off the main thread. Started by inspect.ts.
+
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+
+import { DataError } from "../base/data_error.ts";
+import type { DatasetItem } from "../data/dataset.ts";
+import { readImage } from "../images/image.ts";
+import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
+import { type LabelCode, type RawLabel, readRawLabel } from "../data/label_code.ts";
+
+/** One image and its label, if it has one. */
+export interface InspectRequest {
+  readonly item: DatasetItem;
+  readonly code: LabelCode;
+}
+
+/** What was found; a part is null where there is none, and `problems` says why if that is wrong. */
+export interface InspectReply {
+  readonly size: { readonly width: number; readonly height: number } | null;
+  readonly label: {
+    readonly kind: RawLabel["kind"];
+    /** Pixels by value in the file. */
+    readonly counts: ReadonlyMap<number, number>;
+  } | null;
+  readonly problems: readonly string[];
+}
+
+self.onmessage = async ({ data: { item, code } }: MessageEvent<InspectRequest>) => {
+  if (isJpegPath(item.image)) await loadJpegCodec();
+  const problems: string[] = [];
+  const attempt = <T>(read: () => T): T | null => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      problems.push(error.message);
+      return null;
+    }
+  };
+  const image = attempt(() => readImage(item.image));
+  const { label: path } = item;
+  const label = path === null ? null : attempt(() => readRawLabel(path, code));
+  if (image && label && (image.width !== label.width || image.height !== label.height)) {
+    problems.push(
+      `Cannot use label ${path} as its size is ${label.width}×${label.height}: expected the ` +
+        `image's ${image.width}×${image.height}; replace it`,
+    );
+  }
+  self.postMessage(
+    {
+      size: image && { width: image.width, height: image.height },
+      label: label && { kind: label.kind, counts: count(label.values) },
+      problems,
+    } satisfies InspectReply,
+  );
+};
+
+/** Runs of one value are counted together: labels are mostly large areas. */
+function count(values: RawLabel["values"]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let start = 0; start < values.length;) {
+    const value = values[start];
+    let end = start + 1;
+    while (values[end] === value) end++;
+    counts.set(value, (counts.get(value) ?? 0) + end - start);
+    start = end;
+  }
+  return counts;
+}

@@ -1,0 +1,174 @@
+/**
+ * Checkpoints: every array that the next step depends on, and the state around them as JSON, in one
+ * `.safetensors` file that any reader of that format opens.
+ *
+ * A SHA-256 of the whole file stands in its metadata (computed with zeros in its own place), so that
+ * a file that was damaged on its way is refused and never trained on.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
+import { Safetensors } from "../../nn/formats/safetensors.ts";
+import { saveState } from "../../nn/formats/weights.ts";
+import { AtomicFile } from "../base/atomic_file.ts";
+import { DataError, describeFailure } from "../base/data_error.ts";
+import { FileSource } from "../base/file_source.ts";
+
+/** The version of the names and of the state; a reader refuses others. */
+const VERSION = "1";
+const NO_DIGEST = "0".repeat(64);
+
+/**
+ * Writes a checkpoint. The path shows either the old or the whole new one at any time.
+ *
+ * @param arrays All arrays under unique names, such as `network.conv1.weight`.
+ * @param state Counters, configuration and whatever else is no array; must survive JSON.
+ * @throws {DataError} If the file cannot be written; nothing is left behind.
+ */
+export async function writeCheckpoint(
+  path: string,
+  arrays: ReadonlyMap<string, AnyArray>,
+  state: unknown,
+): Promise<void> {
+  using file = new AtomicFile(path);
+  const hash = createHash("sha256");
+  let digestOffset = -1;
+  const write = (bytes: Uint8Array) => {
+    if (digestOffset < 0) digestOffset = indexOfDigest(bytes, NO_DIGEST); // the header comes first
+    hash.update(bytes);
+    file.write(bytes);
+  };
+  const metadata = { checkpoint: VERSION, sha256: NO_DIGEST, state: JSON.stringify(state) };
+  await saveState(arrays, write, metadata);
+  file.write(new TextEncoder().encode(hash.digest("hex")), digestOffset);
+  file.commit();
+}
+
+/** An opened checkpoint whose digest was right. Arrays are read from the file when they are restored. */
+export class Checkpoint implements Disposable {
+  /** The file. */
+  readonly path: string;
+  /** What was given to {@link writeCheckpoint} as its state. */
+  readonly state: unknown;
+  readonly #arrays: Safetensors;
+  readonly #file: FileSource;
+
+  /**
+   * Opens a checkpoint and verifies every byte of it.
+   *
+   * @throws {DataError} If the file cannot be read, is no checkpoint or is damaged.
+   */
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.#file = new FileSource(path);
+    } catch (error) {
+      throw failure(path, describeFailure(error), error);
+    }
+    try {
+      this.#arrays = new Safetensors(this.#file);
+      const { metadata } = this.#arrays;
+      const version = metadata.get("checkpoint");
+      if (version !== VERSION) {
+        const found = version === undefined ? "no checkpoint metadata" : `version ${version}`;
+        throw failure(path, `it has ${found}: expected version ${VERSION}`);
+      }
+      this.#verify(metadata.get("sha256") ?? "");
+      this.state = JSON.parse(metadata.get("state") ?? "null");
+    } catch (error) {
+      this.#file[Symbol.dispose]();
+      if (error instanceof DataError) throw error;
+      throw failure(path, `it is damaged (${describeFailure(error)})`, error);
+    }
+  }
+
+  /** Whether it holds an array of this name. */
+  has(name: string): boolean {
+    return this.#arrays.entries.has(name);
+  }
+
+  /**
+   * Overwrites arrays with those of the checkpoint, all or none.
+   *
+   * @param arrays Where to write; names and shapes must be exactly those of the checkpoint.
+   * @param prefix Takes only the checkpoint's names that begin with it, without it: `network.`.
+   * @param options.partial Whether the checkpoint may hold more names than `arrays` (default false).
+   * @throws {DataError} If a name is missing or left over, or a shape or type differs.
+   */
+  restore(
+    arrays: ReadonlyMap<string, AnyArray>,
+    prefix = "",
+    { partial = false }: { readonly partial?: boolean } = {},
+  ): void {
+    const file = this.#arrays;
+    const own = [...file.entries].filter(([name]) => name.startsWith(prefix));
+    const found = new Map(own.map(([name, entry]) => [name.slice(prefix.length), entry]));
+    const problems: string[] = [];
+    for (const [name, { shape, dtype }] of arrays) {
+      const entry = found.get(name);
+      if (!entry) {
+        problems.push(`${name} is missing in it`);
+      } else if (!sameShape(entry.shape, shape) || entry.dtype !== dtype.toUpperCase()) {
+        const [has, needs] = [
+          `${entry.dtype.toLowerCase()} ${formatShape(entry.shape)}`,
+          `${dtype} ${formatShape(shape)}`,
+        ];
+        problems.push(`${name} is ${has} in it and ${needs} here`);
+      }
+    }
+    for (const name of found.keys()) {
+      if (!partial && !arrays.has(name)) problems.push(`${name} is in it only`);
+    }
+    if (problems.length > 0) {
+      const more = problems.length > 3 ? ` and ${problems.length - 3} more differences` : "";
+      throw new DataError(
+        `Cannot restore checkpoint ${this.path} as it was made for another network or stage: ` +
+          `${problems.slice(0, 3).join(", ")}${more}; use the configuration that it was made with`,
+      );
+    }
+    for (const [name, array] of arrays) {
+      const values = array.dtype === "f32"
+        ? file.floats(prefix + name, { reuse: true })
+        : file.integers(prefix + name);
+      array.gpu.write(array, values);
+    }
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+
+  #verify(digest: string): void {
+    const hash = createHash("sha256");
+    const scratch = new Uint8Array(8 * 2 ** 20);
+    for (let offset = 0; offset < this.#file.size; offset += scratch.length) {
+      const part = scratch.subarray(0, Math.min(scratch.length, this.#file.size - offset));
+      this.#file.read(offset, part);
+      if (offset === 0) { // the metadata is the first entry of the header
+        const at = indexOfDigest(part, digest);
+        if (at >= 0) part.fill(NO_DIGEST.charCodeAt(0), at, at + digest.length);
+      }
+      hash.update(part);
+    }
+    const found = hash.digest("hex");
+    if (found !== digest) {
+      throw failure(this.path, `its content does not match its digest: found ${found}`);
+    }
+  }
+}
+
+function indexOfDigest(bytes: Uint8Array, digest: string): number {
+  const key = '"sha256":"';
+  const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(key + digest);
+  return at < 0 ? -1 : at + key.length;
+}
+
+function failure(path: string, reason: string, cause?: unknown): DataError {
+  return new DataError(
+    `Cannot open checkpoint ${path} as ${reason}; give a checkpoint that a training has written`,
+    { cause },
+  );
+}

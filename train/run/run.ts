@@ -1,0 +1,141 @@
+// A whole run: data, run folder, and the stages of the pipeline one after the other.
+
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import { Checkpoint } from "../networks/checkpoint.ts";
+import type { RunConfig, StageName } from "../config/config.ts";
+import { openRunData, type RunData } from "./run_data.ts";
+import { DataError } from "../base/data_error.ts";
+import type { Run } from "./stage_loop.ts";
+import { Loader } from "../data/loader.ts";
+import type { TrainingObserver } from "./observer.ts";
+import { configOf, findResumePoint, type ResumePoint } from "./resume.ts";
+import { RunFolder, type RunResult } from "./run_folder.ts";
+import { runStage } from "./stage_run.ts";
+import { createNetwork } from "./stage_setup.ts";
+import { checkpointsBefore, checkStudentStarts, networkBefore } from "./student.ts";
+import { FEATURE_NORM, isCheckpoint } from "../networks/trained_network.ts";
+import { startFromWeights } from "../networks/weights_file.ts";
+
+/**
+ * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
+ *
+ * @param signal Stops after the current step, with everything saved.
+ * @returns What `result.json` holds: the stages that ran to their end.
+ * @throws {DataError} If data or run folder cannot be used.
+ * @throws The signal's reason, if it comes between stages, while soft labels are made.
+ */
+export async function runTraining(
+  config: RunConfig,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const data = await openRunData(config.data, (text) => observer.message(text));
+  checkSelection(config, data);
+  const taken = checkpointsBefore(config); // before there is a folder
+  using folder = RunFolder.create(config.out, config);
+  folder.adopt(taken);
+  return await trainStages({ config, gpu, data, folder, observer, signal }, null);
+}
+
+/**
+ * Goes on with a run that was interrupted, wherever that was. On the same adapter and driver it ends in
+ * the same bits as a run that was not.
+ *
+ * @param path The run folder.
+ * @returns What `result.json` holds.
+ * @throws {DataError} If data or run folder cannot be used, or `config.json` was changed.
+ * @throws The signal's reason, if it comes between stages, while soft labels are made.
+ */
+export async function resumeTraining(
+  path: string,
+  gpu: Gpu,
+  observer: TrainingObserver,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  using folder = RunFolder.open(path);
+  const config = configOf(folder);
+  const point = findResumePoint(folder, config, (text) => observer.message(text));
+  const data = await openRunData(config.data, (text) => observer.message(text));
+  if (!point) folder.adopt(checkpointsBefore(config));
+  return await trainStages({ config, gpu, data, folder, observer, signal }, point);
+}
+
+/** Refuses to select by labels where there are none. */
+function checkSelection({ select }: RunConfig, { validation }: RunData): void {
+  if (select !== "labels" || validation.trainIds !== null) return;
+  throw new DataError(
+    `Cannot select networks by labels as ${validation.root} has none of its val images: expected ` +
+      `labels to measure on; add them, or choose --select unsupervised`,
+  );
+}
+
+/** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
+async function trainStages(
+  given: Omit<Run, "network" | "validation">,
+  point: ResumePoint | null,
+): Promise<RunResult> {
+  const { config, gpu, folder } = given;
+  checkStudentStarts(config, folder);
+  using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
+  const { done, result } = resultSoFar(given, point);
+  folder.rewindMetrics(({ stage, step }) =>
+    done.some((name) => name === stage) ||
+    (point !== null && stage === point.stage && Number(step) < point.step)
+  );
+  folder.writeResult(result); // also where the first stage is stopped
+  const run: Run = { ...given, network: startingNetwork(given, done.length), validation };
+  try {
+    for (const name of config.pipeline.slice(done.length)) {
+      const stage = await runStage(run, name, point?.stage === name ? point : null);
+      if (!stage) break;
+      if ("mIoU" in stage) result.stages.push(stage);
+      else result.pretraining = stage;
+      folder.writeResult(result);
+      gpu.pool.trim();
+    }
+  } finally {
+    run.network.dispose();
+  }
+  return result;
+}
+
+/** The stages that have run to their end, and what is known of them. */
+function resultSoFar(
+  { config: { pipeline, stages, seed }, gpu, folder }: Omit<Run, "network" | "validation">,
+  point: ResumePoint | null,
+): { done: StageName[]; result: RunResult } {
+  const found = folder.readResult();
+  const scores = (name: string) => found?.stages.filter((stage) => stage.name === name) ?? [];
+  const hasResult = (name: StageName) =>
+    name === "selfsup" ? found?.pretraining !== undefined : scores(name).length > 0;
+  // A stage with a result has nothing left to do but to give its network to the next one.
+  const isDone = point !== null && point.step === stages[point.stage].steps &&
+    hasResult(point.stage);
+  const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
+  const pretraining = done.includes("selfsup") ? found?.pretraining : undefined;
+  const result = { adapter: gpu.adapter.description, seed, stages: done.flatMap(scores) };
+  return { done, result: pretraining ? { ...result, pretraining } : result };
+}
+
+/** The network that the stage after the first `done` of the pipeline starts from. */
+function startingNetwork(
+  { config, gpu, data, folder }: Omit<Run, "network" | "validation">,
+  done: number,
+): DeepLab {
+  const classes = data.classes.names.length;
+  const path = networkBefore(folder, config, done) ?? config.init;
+  const create = (featureNorm = false) => createNetwork(config, gpu, classes, featureNorm);
+  if (path === null) return create();
+  if (!isCheckpoint(path)) return startFromWeights(path, create);
+  using checkpoint = new Checkpoint(path);
+  const network = create(checkpoint.has(FEATURE_NORM));
+  try {
+    checkpoint.restore(network.stateDict(), "network.");
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+  return network;
+}

@@ -1,0 +1,100 @@
+// The data of a run: which classes, which folders, the built-in benchmark where there are none.
+
+import { join } from "node:path";
+import {
+  type ClassSet,
+  classSet,
+  runClasses,
+  selectClasses,
+  STREETS_CLASSES,
+} from "../data/class_set.ts";
+import type { DataConfig } from "../config/config.ts";
+import { type Dataset, openDataset } from "../data/dataset.ts";
+import { classesOf, hasLabels } from "../data/layouts.ts";
+import { missingClassFile } from "../data/class_file.ts";
+import { writeStreets } from "../streets/mod.ts";
+
+export { type ClassSet, classSet };
+
+/** The opened data sets of a run. */
+export interface RunData {
+  /** The classes that the network predicts, in the numbering of the target's labels. */
+  readonly classes: ClassSet;
+  /** Labelled images of the source domain. */
+  readonly source: Dataset;
+  /** Images of the target domain to adapt to; labels are not read. */
+  readonly target: Dataset;
+  /** Images of the target domain to measure on; with labels where it has a folder for them. */
+  readonly validation: Dataset;
+  /**
+   * The images of `target` with their labels, for the oracle and for pictures only.
+   *
+   * @throws {DataError} If there are no labels.
+   */
+  readonly openLabelledTarget: () => Dataset;
+}
+
+/**
+ * Opens the data of a configuration; writes the built-in benchmark first where no folders are given.
+ *
+ * @throws {DataError} If a data set cannot be used.
+ */
+export async function openRunData(
+  config: DataConfig,
+  message: (text: string) => void,
+): Promise<RunData> {
+  const { sourceDirectory, targetDirectory, streets } = config;
+  const builtIn = sourceDirectory === null || targetDirectory === null;
+  if (builtIn) {
+    const { directory, seed, width, height, sourceTrain, targetTrain, targetVal } = streets;
+    message(
+      `streets: ${directory}, ${
+        sourceTrain + targetTrain + targetVal
+      } images of ${width}×${height}`,
+    );
+    await writeStreets(directory, {
+      seed,
+      width,
+      height,
+      counts: { sourceTrain, targetTrain, targetVal },
+    });
+  }
+  const source = {
+    root: sourceDirectory ?? join(streets.directory, "source"),
+    layout: config.sourceLayout,
+  };
+  const target = {
+    root: targetDirectory ?? join(streets.directory, "target"),
+    layout: config.targetLayout,
+  };
+  const [own, classes] = classesOfRun(config);
+  const { trainIds } = classes;
+  const val = { ...target, split: "val" };
+  const isLabelled = hasLabels(val);
+  if (!isLabelled) message(`${target.root} has no labels to measure on: mIoU stays unknown`);
+  return {
+    classes,
+    source: openDataset({ ...source, split: "train", trainIds: own.trainIds }),
+    target: openDataset({ ...target, split: "train", trainIds: null }),
+    validation: openDataset({ ...val, trainIds: isLabelled ? trainIds : null }),
+    openLabelledTarget: () => openDataset({ ...target, split: "train", trainIds }),
+  };
+}
+
+/**
+ * The classes of a run in the numbering of the source's labels, and of the target's. Reads class files,
+ * where data sets have some, and nothing else.
+ *
+ * @throws {DataError} If a class file is missing or the data sets do not agree.
+ */
+export function classesOfRun(config: DataConfig): [source: ClassSet, target: ClassSet] {
+  const { sourceDirectory, targetDirectory, sourceLayout, targetLayout } = config;
+  if (sourceDirectory === null || targetDirectory === null) {
+    return [STREETS_CLASSES, STREETS_CLASSES];
+  }
+  const ofSource = classesOf(sourceDirectory, sourceLayout);
+  if (!ofSource) throw missingClassFile(sourceDirectory);
+  const ofTarget = classesOf(targetDirectory, targetLayout) ?? ofSource; // images alone take any classes
+  const names = runClasses(ofSource, ofTarget, config.classes);
+  return [selectClasses(ofSource, names), selectClasses(ofTarget, names)];
+}

@@ -1,0 +1,90 @@
+// Labels of target pixels in stage 1: the paper's (equations 2 and 3), and those it is compared with.
+
+import { conv2dForward } from "../../../kernels/dense/conv2d.ts";
+import { fill, mulForward, scaleForward } from "../../../kernels/elementwise.ts";
+import { denoiseLabels, rectifySoftLabels } from "../../../kernels/rectification.ts";
+import type { GpuArray } from "../../../kernels/runtime/mod.ts";
+import { softmaxForward } from "../../../kernels/softmax.ts";
+import { IGNORE } from "../../data/classes.ts";
+
+/** How target pixels are labelled; as in the paper unless given. */
+export interface TargetLabelOptions {
+  /** Temperature of the prototype assignments, τ (eq. 3). */
+  readonly temperature: number;
+  /**
+   * What is weighed: the warm-up model's p_{t,0}, fixed for the stage (paper), or what the momentum
+   * encoder predicts at the moment.
+   */
+  readonly softLabels?: "fixed" | "moving";
+  /** The weights ω: nearness to prototypes (eq. 3), the momentum encoder's own prediction, or all equal. */
+  readonly reweighting?: "prototypes" | "prediction" | "none";
+  /** The most likely class (eq. 2), or the weighed probabilities of all of them. */
+  readonly labels?: "hard" | "soft";
+  /** Pixels that are less sure than this have no label; 0 in the paper. */
+  readonly threshold?: number;
+}
+
+/** What is known about target pixels; all of one height and width. */
+export interface TargetEvidence {
+  /** p_{t,0}, [N, K, H, W]; all zero outside the image. */
+  readonly softLabels: GpuArray;
+  /** The momentum encoder's logits, [N, K, H, W]. */
+  readonly logits: GpuArray;
+  /** Distances of its features to the prototypes, [N, K, H, W]. */
+  readonly distances: GpuArray;
+}
+
+/** Labels of target pixels; the caller's to release. */
+export interface TargetLabels {
+  /** The most likely class, [N, H, W]; 255 outside the image and below the threshold. */
+  readonly labels: GpuArray<"u32">;
+  /** Its probability, [N, H, W]; 0 outside the image. */
+  readonly confidence: GpuArray;
+  /** Probabilities of all classes, [N, K, H, W]; null where labels are hard. */
+  readonly soft: GpuArray | null;
+}
+
+/**
+ * Labels target pixels: ŷ = ξ(ω p_{t,0}) (eq. 2), or one of its variants.
+ *
+ * @throws {TypeError} If the shapes do not fit.
+ * @throws {RangeError} If the temperature is not positive.
+ */
+export function labelTargetPixels(
+  evidence: TargetEvidence,
+  options: TargetLabelOptions,
+): TargetLabels {
+  const { softLabels = "fixed", labels = "hard", threshold = 0 } = options;
+  using weighed = softLabels === "moving" ? predicted(evidence) : evidence.softLabels.retain();
+  const { costs, temperature } = costsOf(evidence, options);
+  const hard = denoiseLabels(weighed, costs, { temperature, threshold, ignoreLabel: IGNORE });
+  const soft = labels === "soft" ? rectifySoftLabels(weighed, costs, temperature) : null;
+  costs.release();
+  return { ...hard, soft };
+}
+
+/** The costs d of classes, [N, K, H, W], for which ω = softmax(−d / temperature). */
+function costsOf(
+  { logits, distances }: TargetEvidence,
+  { reweighting = "prototypes", temperature }: TargetLabelOptions,
+): { costs: GpuArray; temperature: number } {
+  switch (reweighting) {
+    case "prototypes":
+      return { costs: distances.retain(), temperature };
+    case "prediction":
+      return { costs: scaleForward(logits, -1), temperature: 1 };
+    case "none":
+      return { costs: logits.gpu.zeros(logits.shape, "equal costs"), temperature: 1 };
+  }
+}
+
+/** The momentum encoder's probabilities where there is an image, elsewhere 0 as in the soft labels. */
+function predicted({ softLabels, logits }: TargetEvidence): GpuArray {
+  const [, classes = 0] = logits.shape;
+  // A 1×1 convolution with ones gives every class the sum of all: 1 inside the image, 0 outside.
+  using ones = logits.gpu.empty([classes, classes, 1, 1], "ones");
+  fill(ones, 1);
+  using inside = conv2dForward(softLabels, ones, null, { stride: 1, padding: 0, dilation: 1 });
+  using probabilities = softmaxForward(logits);
+  return mulForward(probabilities, inside);
+}

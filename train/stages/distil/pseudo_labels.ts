@@ -1,0 +1,211 @@
+// Hard pseudo labels: what a network is sure of on the unlabelled target images, as files that can be
+// looked at and that a data set reads like any labels.
+
+import { dirname, join } from "node:path";
+import { addInPlace } from "../../../kernels/elementwise.ts";
+import type { Size } from "../../../kernels/planes.ts";
+import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectification.ts";
+import { resizeBilinearForward } from "../../../kernels/resize.ts";
+import type { GpuArray } from "../../../kernels/runtime/mod.ts";
+import { softmaxForward } from "../../../kernels/softmax.ts";
+import { warpMaps } from "../../../kernels/warp.ts";
+import type { DeepLab } from "../../../nn/deeplab.ts";
+import { noGrad, scope } from "../../../nn/tape.ts";
+import { writeFileAtomic } from "../../base/atomic_file.ts";
+import type { ClassSet } from "../../data/class_set.ts";
+import { IGNORE } from "../../data/classes.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
+import { encodeImage, encodeLabel, readLabel } from "../../images/image.ts";
+import { PLAIN_CODE } from "../../data/label_code.ts";
+import { Loader, type Sample } from "../../data/loader.ts";
+import { colourLabel } from "../../images/pictures.ts";
+import { input } from "../input.ts";
+import { ViewTransform } from "../../views/view_transform.ts";
+
+/** How pseudo labels are made. */
+export interface PseudoLabelOptions {
+  /** Gets the folders `label` (label ids of the target), `colour` and `confidence` (0 to 255). */
+  readonly folder: string;
+  /** What the network predicts. */
+  readonly classes: ClassSet;
+  /** Pixels that the network is less sure of are unlabelled; 0.95 in the paper. */
+  readonly threshold: number;
+  /**
+   * Share of what is predicted as a class that is labelled whatever the threshold, the surest first (after
+   * Zou et al., 2018); 0, as in the paper, unless given.
+   */
+  readonly keep?: number;
+  /** What an image's long side is resized to. */
+  readonly longSide: number;
+  /** Stops before the next image. */
+  readonly signal: AbortSignal;
+}
+
+/** The target images of a data set with the pseudo labels of {@link writePseudoLabels}. */
+export function withPseudoLabels(
+  dataset: Dataset,
+  { folder, classes }: Pick<PseudoLabelOptions, "folder" | "classes">,
+): Dataset {
+  return {
+    ...dataset,
+    trainIds: classes.trainIds,
+    code: PLAIN_CODE,
+    items: dataset.items.map((item) => ({ ...item, label: pathOf(folder, "label", item.name) })),
+  };
+}
+
+/**
+ * Writes the hard pseudo labels of every image: the mean of the network's softmax on the image and on its
+ * mirror image, resized to the image; its largest class, or none below the threshold (paper, section 3.4).
+ * A threshold for all classes leaves little of those that the network is seldom sure of: `keep` lowers it
+ * for them.
+ *
+ * @throws {DataError} If an image cannot be read or a file cannot be written.
+ * @throws {Error} The signal's reason, if it is aborted.
+ */
+export async function writePseudoLabels(
+  network: DeepLab,
+  dataset: Dataset,
+  options: PseudoLabelOptions,
+): Promise<void> {
+  const { longSide, signal, threshold, keep = 0, classes } = options;
+  const { gpu, training } = network;
+  const found = new Confidences(classes.names.length);
+  using loader = new Loader({ dataset, order: "sequential" });
+  network.eval();
+  try {
+    for await (const samples of sameSizeBatches(loader)) {
+      signal.throwIfAborted();
+      const { images, labels } = uploadSamples(gpu, samples, longSide);
+      labels?.release();
+      const hard = hardLabels(
+        network,
+        images,
+        (samples[0] as Sample).image,
+        keep > 0 ? 0 : threshold,
+      );
+      images.release();
+      const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
+      for (const array of [hard.labels, hard.confidence]) array.release();
+      const length = ids.length / samples.length;
+      samples.forEach((sample, at) => {
+        const [start, end] = [at * length, (at + 1) * length];
+        const bytes = Uint8Array.from(
+          confidence.subarray(start, end),
+          (value) => Math.round(value * 255),
+        );
+        const trainIds = ids.subarray(start, end);
+        found.add(trainIds, bytes);
+        writeLabel(sample.name, sample.image, trainIds, options);
+        const { name, image: { width, height } } = sample;
+        writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
+      });
+    }
+  } finally {
+    network.train(training);
+  }
+  if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
+}
+
+/** How sure a network is of the pixels of every class. */
+class Confidences {
+  /** Pixels by class and confidence, 256 a class. */
+  readonly #counts: Uint32Array[];
+
+  constructor(classes: number) {
+    this.#counts = Array.from({ length: classes }, () => new Uint32Array(256));
+  }
+
+  add(trainIds: Uint32Array, confidence: Uint8Array): void {
+    // A pixel below the threshold has no class and counts for none.
+    trainIds.forEach((id, at) => {
+      const counts = this.#counts[id];
+      if (counts) counts[confidence[at] as number]++;
+    });
+  }
+
+  /** The least confidence that is labelled, 0 to 255, for every class. */
+  thresholds(keep: number, threshold: number): number[] {
+    return this.#counts.map((counts) => {
+      const total = counts.reduce((sum, count) => sum + count, 0);
+      let least = 255;
+      for (let kept = counts[255] as number; kept < keep * total; kept += counts[least] as number) {
+        least--;
+      }
+      return Math.min(least, Math.round(threshold * 255));
+    });
+  }
+}
+
+/** Takes the labels of pixels back whose confidence is below the threshold of their class. */
+function removeUnsure(
+  dataset: Dataset,
+  thresholds: readonly number[],
+  options: PseudoLabelOptions,
+): void {
+  const { folder, classes, signal } = options;
+  for (const { name } of dataset.items) {
+    signal.throwIfAborted();
+    const { data, ...size } = readLabel(pathOf(folder, "label", name));
+    const confidence = readLabel(pathOf(folder, "confidence", name)).data;
+    const trainIds = Uint32Array.from(data, (id, at) => {
+      const trainId = classes.labelIds.indexOf(id);
+      const least = thresholds[trainId] ?? Infinity;
+      return (confidence[at] as number) >= least ? trainId : IGNORE;
+    });
+    writeLabel(name, size, trainIds, options);
+  }
+}
+
+/** Labels, the ignore label below the threshold, and confidence, [N, height, width]. */
+function hardLabels(
+  network: DeepLab,
+  images: GpuArray,
+  size: Size,
+  threshold: number,
+): DenoisedLabels {
+  using mirrored = mirror(images);
+  using sum = probabilitiesOf(network, images);
+  using ofMirrored = probabilitiesOf(network, mirrored);
+  using back = mirror(ofMirrored);
+  addInPlace(sum, back);
+  using whole = resizeBilinearForward(sum, size);
+  // Labels are divided by their sum and weighed by prototypes: without the latter, it is the mean.
+  using noDistances = network.gpu.zeros(whole.shape, "no distances");
+  return denoiseLabels(whole, noDistances, { temperature: 1, threshold, ignoreLabel: IGNORE });
+}
+
+function probabilitiesOf(network: DeepLab, images: GpuArray): GpuArray {
+  return noGrad(() => scope(() => softmaxForward(network.forward(input(images)).logits.array)));
+}
+
+function mirror(maps: GpuArray): GpuArray {
+  const [, , height = 0, width = 0] = maps.shape;
+  const size = { height, width };
+  const view = new ViewTransform(size, [{ kind: "flip" }]).mapView(size, size);
+  return warpMaps(maps, Array(maps.shape[0]).fill(view), size);
+}
+
+/** Writes labels as ids and as colours. */
+function writeLabel(
+  name: string,
+  { width, height }: Size,
+  trainIds: Uint32Array,
+  { folder, classes }: PseudoLabelOptions,
+): void {
+  const data = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
+  const colours = colourLabel({ data: trainIds, width, height }, classes.palette);
+  writeMap(folder, "label", name, encodeLabel({ data, width, height }));
+  writeMap(folder, "colour", name, encodeImage(colours));
+}
+
+function writeMap(folder: string, kind: string, name: string, bytes: Uint8Array): void {
+  const path = pathOf(folder, kind, name);
+  Deno.mkdirSync(dirname(path), { recursive: true });
+  writeFileAtomic(path, [bytes]);
+}
+
+function pathOf(folder: string, kind: string, name: string): string {
+  return join(folder, kind, `${name}.png`);
+}

@@ -1,0 +1,180 @@
+// Warm-up: output-space adversarial alignment (Tsai et al., AdaptSegNet, CVPR 2018, single level).
+//
+// A discriminator learns to tell the network's predictions on source from those on target; the
+// network learns to segment source while its target predictions pass for source.
+
+import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../../nn/deeplab.ts";
+import type { Discriminator } from "../../../nn/discriminator.ts";
+import { add, scale } from "../../../nn/functional/elementwise.ts";
+import { bceWithLogitsLoss, leastSquaresLoss } from "../../../nn/functional/losses.ts";
+import { softmax } from "../../../nn/functional/softmax.ts";
+import { resizeBilinear } from "../../../nn/functional/spatial.ts";
+import { Adam } from "../../../nn/optim.ts";
+import { polynomial } from "../../../nn/schedule.ts";
+import { backward, scope } from "../../../nn/tape.ts";
+import type { Tensor } from "../../../nn/tensor.ts";
+import { sourceLoss } from "../common/losses.ts";
+import { addedLosses, byParts, type Share, weighed } from "../common/accumulate.ts";
+import { releaseBatch } from "../common/batch.ts";
+import { input } from "../input.ts";
+import {
+  type Losses,
+  NetworkTrainer,
+  type OptimiserOptions,
+  prefixed,
+  type SourceBatch,
+  type Stage,
+} from "../common/stage.ts";
+
+/** Settings of the warm-up. */
+export interface WarmUpOptions extends OptimiserOptions {
+  /** Weight of the adversarial loss; 0.01 in the official recipe. */
+  readonly adversarialWeight: number;
+  /** The GAN loss: least squares (official) or binary cross entropy. */
+  readonly gan: "least-squares" | "bce";
+  /** Adam's rate for the discriminator; 1e-4. */
+  readonly discriminatorLearningRate: number;
+}
+
+/** What a step takes. */
+export interface WarmUpBatch {
+  /** Labelled source images. */
+  readonly source: SourceBatch;
+  /** Unlabelled target images. */
+  readonly target: {
+    /** [N, 3, H, W], RGB in 0 to 1. */
+    readonly images: GpuArray;
+  };
+}
+
+/** A loss and the probabilities behind it, [N, K, H, W]. */
+interface Prediction {
+  readonly loss: GpuArray;
+  readonly probabilities: GpuArray;
+}
+
+const SOURCE_LABEL = 0;
+const TARGET_LABEL = 1;
+
+/** One adversarial step: first the network against a frozen discriminator, then the discriminator. */
+export class WarmUp implements Stage<WarmUpBatch> {
+  /** Name in logs and results. */
+  readonly name = "warmup";
+  /** The network that is trained. */
+  readonly network: DeepLab;
+  readonly #discriminator: Discriminator;
+  readonly #trainer: NetworkTrainer;
+  readonly #optimiser: Adam;
+  readonly #options: WarmUpOptions;
+
+  /** The discriminator passes to the stage; the network stays the caller's. */
+  constructor(network: DeepLab, discriminator: Discriminator, options: WarmUpOptions) {
+    this.network = network;
+    this.#discriminator = discriminator;
+    this.#options = options;
+    this.#trainer = new NetworkTrainer(network, options);
+    this.#optimiser = new Adam([{ parameters: discriminator.namedParameters() }], {
+      betas: [0.9, 0.99],
+    });
+  }
+
+  /** The backbone's learning rate of a step. */
+  learningRate(step: number): number {
+    return this.#trainer.learningRate(step);
+  }
+
+  /** One update of each network; the losses are `source`, `adversarial` and `discriminator`. */
+  step({ source, target }: WarmUpBatch, step: number): Losses {
+    this.#trainer.begin(step);
+    const { parts } = this.#trainer;
+    this.#setDiscriminatorTrains(false);
+    const shares = this.#trainer.labelShares(source.labels);
+    const onSource = byParts(
+      source,
+      parts,
+      (part, index) => this.#learnSource(part, shares[index] as Share),
+    );
+    const onTarget = byParts(target, parts, ({ images }) => this.#learnTarget(images));
+    this.#trainer.update(step);
+    this.#setDiscriminatorTrains(true);
+    const discriminator = onSource.map(({ probabilities }, index) =>
+      this.#learnDiscriminator(probabilities, (onTarget[index] as Prediction).probabilities)
+    );
+    const { discriminatorLearningRate, scheduleSteps, power } = this.#options;
+    this.#optimiser.step(discriminatorLearningRate * polynomial(step, scheduleSteps, power));
+    this.#discriminator.zeroGrad();
+    releaseBatch([shares, [...onSource, ...onTarget].map(({ probabilities }) => probabilities)]);
+    return {
+      source: addedLosses(onSource.map(({ loss }) => ({ loss }))).loss,
+      adversarial: addedLosses(onTarget.map(({ loss }) => ({ loss }))).loss,
+      discriminator: addedLosses(discriminator.map((loss) => ({ loss }))).loss,
+    };
+  }
+
+  #learnSource({ images, labels }: SourceBatch, share: Share): Prediction {
+    return scope(() => {
+      const { logits } = this.network.forward(input(images));
+      const loss = weighed(sourceLoss(logits, labels), share);
+      const probabilities = this.#probabilities(logits, images).array.retain();
+      backward(loss);
+      return { loss: loss.array.retain(), probabilities };
+    });
+  }
+
+  #learnTarget(images: GpuArray): Prediction {
+    return scope(() => {
+      const { logits } = this.network.forward(input(images));
+      const probabilities = this.#probabilities(logits, images);
+      const scores = this.#discriminator.forward(probabilities);
+      const loss = weighed(this.#ganLoss(scores, SOURCE_LABEL), 1 / this.#trainer.parts);
+      backward(scale(loss, this.#options.adversarialWeight));
+      return { loss: loss.array.retain(), probabilities: probabilities.array.retain() };
+    });
+  }
+
+  #learnDiscriminator(source: GpuArray, target: GpuArray): GpuArray {
+    return scope(() => {
+      const both = add(
+        this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
+        this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
+      );
+      const loss = weighed(both, 1 / this.#trainer.parts);
+      backward(loss);
+      return loss.array.retain();
+    });
+  }
+
+  #probabilities(logits: Tensor, images: GpuArray): Tensor {
+    const [, , height = 0, width = 0] = images.shape;
+    return softmax(resizeBilinear(logits, { height, width }));
+  }
+
+  #ganLoss(scores: Tensor, label: number): Tensor {
+    return this.#options.gan === "bce"
+      ? bceWithLogitsLoss(scores, label)
+      : leastSquaresLoss(scores, label);
+  }
+
+  #setDiscriminatorTrains(trains: boolean): void {
+    for (const parameter of this.#discriminator.namedParameters().values()) {
+      parameter.requiresGrad = trains;
+    }
+  }
+
+  /** The arrays of the network, the discriminator and their optimisers. */
+  state(): Map<string, AnyArray> {
+    return new Map<string, AnyArray>([
+      ...this.#trainer.state(),
+      ...prefixed("discriminator", this.#discriminator.stateDict()),
+      ...prefixed("discriminatorOptimizer", this.#optimiser.state()),
+    ]);
+  }
+
+  /** Frees everything but the network. */
+  [Symbol.dispose](): void {
+    this.#trainer[Symbol.dispose]();
+    this.#optimiser.dispose();
+    this.#discriminator.dispose();
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Changes of colour as matrices over (r, g, b, 1), with colours in 0 to 1.
+ *
+ * @module
+ */
+import type { ColourMatrix } from "../../kernels/warp.ts";
+
+type Row = ColourMatrix[number];
+
+/** What light weighs in the eye (ITU-R BT.601). */
+const LUMA = [0.299, 0.587, 0.114] as const;
+
+/** Times `factor`; 1 changes nothing. */
+export function brightness(factor: number): ColourMatrix {
+  return [[factor, 0, 0, 0], [0, factor, 0, 0], [0, 0, factor, 0]];
+}
+
+/** Away from middle grey by `factor`; 1 changes nothing, 0 leaves grey only. */
+export function contrast(factor: number): ColourMatrix {
+  const shift = 0.5 * (1 - factor);
+  return [[factor, 0, 0, shift], [0, factor, 0, shift], [0, 0, factor, shift]];
+}
+
+/** Away from the grey of the same luma by `factor`; 1 changes nothing, 0 leaves grey only. */
+export function saturation(factor: number): ColourMatrix {
+  const row = (own: number): Row => {
+    const [r, g, b] = LUMA.map((weight, c) => (1 - factor) * weight + (c === own ? factor : 0));
+    return [r, g, b, 0];
+  };
+  return [row(0), row(1), row(2)];
+}
+
+/** Turns red towards green towards blue about the axis of greys, which stay (Rodrigues' rotation). */
+export function hue(degrees: number): ColourMatrix {
+  const angle = (degrees * Math.PI) / 180;
+  const along = (1 - Math.cos(angle)) / 3;
+  const across = Math.sin(angle) / Math.sqrt(3);
+  const own = along + Math.cos(angle);
+  const [before, after] = [along - across, along + across];
+  return [[own, before, after, 0], [after, own, before, 0], [before, after, own, 0]];
+}
+
+/** `outer` after `inner`. */
+export function composeColours(outer: ColourMatrix, inner: ColourMatrix): ColourMatrix {
+  const row = ([r, g, b, one]: Row): Row => {
+    const sums = [0, 1, 2, 3].map((c) => r * inner[0][c] + g * inner[1][c] + b * inner[2][c]);
+    return [sums[0], sums[1], sums[2], sums[3] + one];
+  };
+  return [row(outer[0]), row(outer[1]), row(outer[2])];
+}
