@@ -30,6 +30,15 @@ export {
   writeSafetensors,
 } from "./formats/safetensors.ts";
 export * from "./schedule.ts";
-export { type Backward, backward, detach, noGrad, record, type Saved, scope } from "./tape.ts";
+export {
+  type Backward,
+  backward,
+  detach,
+  input,
+  noGrad,
+  record,
+  type Saved,
+  scope,
+} from "./tape.ts";
 export * from "./tensor.ts";
 export * from "./formats/weights.ts";

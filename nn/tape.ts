@@ -194,9 +194,14 @@ function tensorsIn(value: unknown): Set<Tensor> {
   return new Set();
 }
 
+/** A constant tensor of an array that stays the caller's; it belongs to the current scope. */
+export function input(array: GpuArray): Tensor {
+  return inScope(new Tensor(array.retain()));
+}
+
 /** A tensor of the same numbers that no gradient passes; it belongs to the current scope. */
 export function detach(tensor: Tensor): Tensor {
-  return inScope(new Tensor(tensor.array.retain()));
+  return input(tensor.array);
 }
 
 /** Runs `fn` without recording: nothing inside keeps activations for a backward. */
