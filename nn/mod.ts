@@ -22,7 +22,6 @@ export * from "./random.ts";
 export * from "./recompute.ts";
 export * from "./resnet.ts";
 export {
-  type ByteSource,
   Safetensors,
   SAFETENSORS_TYPES,
   type SafetensorsEntry,
@@ -40,5 +39,6 @@ export {
   type Saved,
   scope,
 } from "./tape.ts";
-export * from "./tensor.ts";
+export { Tensor, tensor } from "./tensor.ts";
 export * from "./formats/weights.ts";
+export * from "./formats/weights_file.ts";
