@@ -29,6 +29,7 @@ export {
   writeSafetensors,
 } from "./formats/safetensors.ts";
 export * from "./schedule.ts";
+export type { Synchronous } from "./synchronous.ts";
 export {
   type Backward,
   backward,

@@ -110,3 +110,17 @@ Deno.test("an activation that two operations keep is packed once, and small ones
   );
   assert.ok(held > before);
 });
+
+Deno.test("storeActivations() refuses an async function and stores as before", async () => {
+  const gpu = await testGpu();
+  using array = gpu.zeros([8192], "array");
+  const held = gpu.memory.live;
+  assert.throws(
+    // @ts-expect-error The compiler refuses it too.
+    () => storeActivations("f16", () => Promise.resolve()),
+    /^TypeError: Cannot run storeActivations on a function that returns a promise as what follows/,
+  );
+  const kept = new Activation(array).retain();
+  assert.equal(gpu.memory.live, held, "it was not packed");
+  kept.release();
+});
