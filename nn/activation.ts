@@ -17,7 +17,10 @@ let storage: ActivationStorage = "f32";
  *
  * @throws {TypeError} If `fn` returns a promise.
  */
-export function storeActivations<T>(as: ActivationStorage, fn: () => Synchronous<T>): T {
+export function storeActivations<T>(
+  as: ActivationStorage,
+  fn: () => Synchronous<T>,
+): Synchronous<T> {
   const before = storage;
   storage = as;
   try {

@@ -1,7 +1,10 @@
 // Functions that run another one in a state of their own, such as `noGrad`, cannot take an async one: it
 // returns at its first await, and the state would be over before the rest has run.
 
-/** What a function may return that runs to its end at once: anything but a promise. */
+/**
+ * What a function may return that runs to its end at once: anything but a promise. A function of your
+ * own that passes a `fn` on to such as `scope` declares it as `() => Synchronous<T>` too.
+ */
 export type Synchronous<T> = T extends PromiseLike<unknown> ? never : T;
 
 /**

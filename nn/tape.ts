@@ -158,7 +158,7 @@ function inScope(tensor: Tensor): Tensor {
  *
  * @throws {TypeError} If `fn` returns a promise: its tensors would be freed while it still runs.
  */
-export function scope<T>(fn: () => Synchronous<T>): T {
+export function scope<T>(fn: () => Synchronous<T>): Synchronous<T> {
   const frame: Frame = { tensors: new Set(), nodes: new Set() };
   frames.push(frame);
   let kept = new Set<Tensor>();
@@ -203,7 +203,7 @@ export function detach(tensor: Tensor): Tensor {
  *
  * @throws {TypeError} If `fn` returns a promise: what follows its first await would be recorded.
  */
-export function noGrad<T>(fn: () => Synchronous<T>): T {
+export function noGrad<T>(fn: () => Synchronous<T>): Synchronous<T> {
   return withRecording(false, fn);
 }
 
@@ -213,7 +213,7 @@ export function noGrad<T>(fn: () => Synchronous<T>): T {
  * @throws {TypeError} If `fn` returns a promise.
  * @internal
  */
-export function withRecording<T>(on: boolean, fn: () => Synchronous<T>): T {
+export function withRecording<T>(on: boolean, fn: () => Synchronous<T>): Synchronous<T> {
   const before = recording;
   recording = on;
   try {
