@@ -5,6 +5,7 @@ import type { DeepLabOptions } from "./deeplab.ts";
 import type { HostState } from "./module.ts";
 import { Float, type Initializer, OnnxGraph } from "./formats/onnx.ts";
 import { arrayBytes } from "./formats/safetensors.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 
 /** What a DeepLab for ONNX is made of. */
 export interface OnnxOptions {
@@ -24,7 +25,7 @@ const LAYERS = [[1, 1], [2, 1], [1, 2], [1, 4]] as const;
  * The graph from `image`, [N, 3, H, W] in 0 to 1, to `logits`, [N, classes, H, W]: the network's, resized
  * to the image's size with aligned corners.
  *
- * @throws {RangeError} If a weight is missing.
+ * @throws {WeightsMismatchError} If a weight is missing.
  */
 export function deepLabGraph({ network, state, size }: OnnxOptions): OnnxGraph {
   const { blocks = [3, 4, 23, 3], head = "proda", dilations = [6, 12, 18, 24] } = network;
@@ -179,7 +180,9 @@ class Writer {
 
   #initializer(name: string): Initializer {
     const values = this.#state.get(name);
-    if (!values) throw new RangeError(`Cannot write the network as ONNX as ${name} is missing`);
+    if (!values) {
+      throw new WeightsMismatchError(`Cannot write the network as ONNX as ${name} is missing`);
+    }
     return { shape: values.shape, bytes: () => arrayBytes(values.floats()), type: "float" };
   }
 }

@@ -42,4 +42,5 @@ export {
 } from "./tape.ts";
 export { Tensor, tensor } from "./tensor.ts";
 export * from "./formats/weights.ts";
+export * from "./formats/weights_error.ts";
 export * from "./formats/weights_file.ts";

@@ -1,6 +1,7 @@
 // Module: a tree of named parameters, buffers and children, with state dicts under official names.
 
 import { formatShape, GpuArray, sameShape, type Shape } from "../kernels/runtime/mod.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Values on the host, read when they are wanted. */
@@ -179,7 +180,7 @@ export abstract class Module {
    * PyTorch writes, is passed over.
    *
    * @returns What was loaded and, unless strict, what was not.
-   * @throws {TypeError} If strict and anything does not fit; nothing has been loaded then.
+   * @throws {WeightsMismatchError} If strict and anything does not fit; nothing has been loaded then.
    */
   loadStateDict(source: StateSource, options: LoadOptions = {}): LoadReport {
     const report = this.compareStateDict(source);
@@ -235,7 +236,9 @@ function checkReport(report: LoadReport, from: string): void {
     parts.push(`${count(unexpected, "array")} unexpected: ${list(unexpected, (name) => name)}`);
   }
   if (parts.length > 0) {
-    throw new TypeError(`Cannot load ${from} into the network as it has ${parts.join("; ")}`);
+    throw new WeightsMismatchError(
+      `Cannot load ${from} into the network as it has ${parts.join("; ")}`,
+    );
   }
 }
 

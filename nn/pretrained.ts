@@ -2,6 +2,7 @@
 
 import { formatShape, sameShape, type Shape } from "../kernels/runtime/mod.ts";
 import type { HostState, LoadReport, Module } from "./module.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { WeightsFile } from "./formats/weights_file.ts";
 
 /** Names by what the network calls them, as a file calls them. */
@@ -29,6 +30,25 @@ export interface PretrainedOptions {
   readonly from?: string | undefined;
 }
 
+/** A file holds several networks, and none is an obvious choice. */
+export class SeveralNetworksError extends WeightsMismatchError {
+  /** What stands before the names of each; one of them is to be the option `prefix`. */
+  readonly prefixes: readonly string[];
+
+  /**
+   * Makes the sentence.
+   *
+   * @param from What the file is: `weights a.pth`.
+   */
+  constructor(from: string, prefixes: readonly string[]) {
+    const shown = prefixes.map(quoted).join(", ");
+    super(
+      `Cannot load ${from} as they hold several networks, under ${shown}: give one as the option prefix`,
+    );
+    this.prefixes = prefixes;
+  }
+}
+
 const FIRST_BLOCK = /^(|.*\.)layer1\.0\.conv1\.weight$/;
 const SIMCLR_STEM = /^((?:(?!net\.)[^.]+\.)*)net\.0\.(?:net\.)?0\.weight$/;
 const BACKBONE = /^(conv1|bn1|layer[1-4])\./;
@@ -40,7 +60,8 @@ const PREFERRED = ["network.", "ResNet101.model_state.", "state_dict.", ""];
  * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below any
  * prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
  *
- * @throws {RangeError} If there is none, or if there are several and none is an obvious choice.
+ * @throws {SeveralNetworksError} If there are several and none is an obvious choice.
+ * @throws {WeightsMismatchError} If there is none.
  */
 export function findNetwork(
   file: WeightsFile,
@@ -54,14 +75,7 @@ export function findNetwork(
     const found = prefixes(pattern);
     if (found.length === 0) continue;
     const chosen = found.length === 1 ? found[0] : PREFERRED.find((name) => found.includes(name));
-    if (chosen === undefined) {
-      throw new RangeError(
-        `Cannot load ${from} as they hold several networks, under ${
-          found.map(quoted).join(", ")
-        }: ` +
-          `name one with --prefix`,
-      );
-    }
+    if (chosen === undefined) throw new SeveralNetworksError(from, found);
     const own = names.filter((name) => name.startsWith(chosen) && !COUNTER.test(name));
     return {
       prefix: chosen,
@@ -71,7 +85,7 @@ export function findNetwork(
   const shown = names.slice(0, 3).map(quoted).join(", ") || "nothing";
   const rest = names.length > 3 ? ` and ${names.length - 3} more` : "";
   const under = prefix === undefined ? "" : ` under ${quoted(prefix)}`;
-  throw new RangeError(
+  throw new WeightsMismatchError(
     `Cannot load ${from} as they hold no ResNet${under}: expected names such as ` +
       `layer1.0.conv1.weight, found ${shown}${rest}`,
   );
@@ -100,8 +114,10 @@ function fromSimclr(name: string): string {
  * Loads weights by name; nothing is loaded unless all names and shapes fit.
  *
  * @returns What was loaded, and what of the file was passed over.
- * @throws {RangeError} If the file holds no such network.
- * @throws {TypeError} If names are missing or unexpected, or shapes differ: a table of them.
+ * @throws {SeveralNetworksError} If the file holds several networks and none is an obvious choice.
+ * @throws {WeightsMismatchError} If it holds none, names are missing or unexpected, or shapes differ: a
+ * table of them.
+ * @throws {WeightsFileError} If an array is damaged.
  */
 export function loadPretrained(
   network: Module,
@@ -142,7 +158,7 @@ export function loadPretrained(
     const counts = Object.entries(problems)
       .flatMap(([what, found]) => found.length > 0 ? `${found.length} ${what}` : []);
     const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
-    throw new TypeError(
+    throw new WeightsMismatchError(
       [
         `Cannot load ${from} into the ${part} as names or shapes differ, ${counts.join(", ")}:`,
         ...rows.slice(0, MAX_ROWS),

@@ -3,9 +3,10 @@
 
 import { crc32, inflateRawSync } from "node:zlib";
 import { toFloats } from "./element_types.ts";
-import { type PickleValue, unpickle } from "./pickle.ts";
+import { type PickleValue, TruncatedPickleError, unpickle } from "./pickle.ts";
 import { GLOBALS, storageBytes, storageOf, TensorReference } from "./pytorch_values.ts";
 import { SAFETENSORS_TYPES } from "./safetensors_header.ts";
+import { WeightsFileError } from "./weights_error.ts";
 import type { ByteSource, WeightsEntry, WeightsFile } from "./weights_file.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
@@ -32,7 +33,7 @@ export class PyTorchFile implements WeightsFile {
   /**
    * Reads the pickles and checks every claim of theirs against the file; reads no tensor yet.
    *
-   * @throws {RangeError} If the file is not sound, is no such file, or names something that is no data:
+   * @throws {WeightsFileError} If the file is not sound, is no such file, or names something that is no data:
    * what is wrong and where.
    */
   constructor(source: ByteSource) {
@@ -53,8 +54,9 @@ export class PyTorchFile implements WeightsFile {
    * The numbers of a tensor of floats, in the order of its axes.
    *
    * @param reuse Whether the result may live in memory that the next call reuses.
-   * @throws {RangeError} If there is no such tensor, or its bytes are damaged.
-   * @throws {TypeError} If the tensor holds no floats.
+   * @throws {WeightsFileError} If its bytes are damaged.
+   * @throws {WeightsMismatchError} If the tensor holds no floats.
+   * @throws {RangeError} If there is no such tensor.
    */
   floats(name: string, options: { readonly reuse?: boolean } = {}): Float32Array {
     return toFloats(name, this.#tensor(name).storage.dtype, () => this.bytes(name, options));
@@ -162,7 +164,7 @@ function openLegacy(source: ByteSource): Opened {
     } catch (error) {
       // The pickles may be longer than what was read of them; only trying tells.
       const whole = start.length === source.size || start.length === MAX_PICKLE_BYTES;
-      if (whole || !(error instanceof RangeError && /truncated/.test(error.message))) throw error;
+      if (whole || !(error instanceof TruncatedPickleError)) throw error;
     }
   }
 }
@@ -192,7 +194,8 @@ function readLegacy(source: ByteSource, start: Uint8Array): Opened {
   let magic: PickleValue;
   try {
     magic = next();
-  } catch {
+  } catch (error) {
+    if (!(error instanceof WeightsFileError)) throw error;
     magic = null;
   }
   if (magic !== LEGACY_MAGIC) {
@@ -326,6 +329,6 @@ function checkCrc(bytes: Uint8Array, { name, crc }: ZipEntry): void {
   if (crc32(bytes) !== crc) throw broken(`its ${name} does not match its checksum: it was damaged`);
 }
 
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the PyTorch file as ${reason}`);
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the PyTorch file", reason);
 }

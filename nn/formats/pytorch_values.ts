@@ -3,6 +3,7 @@
 
 import { type Globals, PickleCallable, PickleObject, type PickleValue } from "./pickle.ts";
 import { SAFETENSORS_TYPES, type SafetensorsType } from "./safetensors_header.ts";
+import { WeightsFileError } from "./weights_error.ts";
 
 /** A piece of memory that tensors look into. */
 export class StorageReference extends PickleObject {
@@ -203,8 +204,8 @@ function naturalNumber(value: PickleValue | undefined, what: string): number {
   return value as number;
 }
 
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the PyTorch file as ${reason}`);
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the PyTorch file", reason);
 }
 
 /** Bytes that a storage claims. */

@@ -2,6 +2,8 @@
 // integers above 2⁵³, both of which let a crafted file say two things at once; hence a reader of the
 // small part of JSON that the format uses.
 
+import { WeightsFileError } from "./weights_error.ts";
+
 /** Element types of the format, with their size in bytes. */
 export const SAFETENSORS_TYPES = {
   F64: 8,
@@ -57,7 +59,7 @@ export interface SafetensorsHeader {
 /**
  * Parses a header.
  *
- * @throws {RangeError} If it is not a JSON object of the format's form, says a key twice, or has a
+ * @throws {WeightsFileError} If it is not a JSON object of the format's form, says a key twice, or has a
  * number that is not an exact, non-negative integer.
  */
 export function parseHeader(bytes: Uint8Array): SafetensorsHeader {
@@ -68,7 +70,7 @@ function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new RangeError("Cannot read the safetensors header as it is not UTF-8");
+    throw broken("it is not UTF-8");
   }
 }
 
@@ -175,8 +177,10 @@ class HeaderReader {
   }
 
   #fail(expected: string): never {
-    throw new RangeError(
-      `Cannot read the safetensors header as ${expected} was expected at character ${this.#position}`,
-    );
+    throw broken(`${expected} was expected at character ${this.#position}`);
   }
+}
+
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the safetensors header", reason);
 }

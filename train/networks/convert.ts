@@ -1,6 +1,7 @@
 // Conversion: the arrays of a weights file of any format into a safetensors file.
 
 import { SAFETENSORS_TYPES, safetensorsHeader } from "../../nn/formats/safetensors.ts";
+import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights_file.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, shortList } from "../base/data_error.ts";
@@ -52,7 +53,7 @@ export function selectArrays(
       `Cannot convert ${path} as no array ${
         only === undefined ? "is in it" : `is under ${under}`
       }: ` +
-        `found ${shortList([...entries.keys()])}; --list shows all of them`,
+        `found ${shortList([...entries.keys()])}; list the names to see all of them`,
     );
   }
   return selected;
@@ -82,9 +83,9 @@ export function convertWeights(
     try {
       data = weights.bytes(source, { reuse: true });
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      if (!(error instanceof WeightsFileError)) throw error;
       throw new DataError(
-        `Cannot convert ${path} as its ${source} cannot be read: ${error.message}; get the file again`,
+        `Cannot convert ${path} as its ${source} cannot be read: ${error.reason}; get the file again`,
         { cause: error },
       );
     }

@@ -8,7 +8,7 @@ import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
 import { CLASSES, PUBLISHED_SUBSETS } from "../data/classes.ts";
 import { mergeConfig, presetConfig, readConfigFile, type RunConfig } from "../config/config.ts";
 import { DataError } from "../base/data_error.ts";
-import { openWeights } from "./weights_file.ts";
+import { openWeights, weightsFault } from "./weights_file.ts";
 
 /** What a file says of a trained network, and its weights. */
 export interface NetworkFile extends Disposable {
@@ -47,7 +47,7 @@ export function openForeignNetwork(path: string, configPath?: string): NetworkFi
   try {
     const { names } = findNetwork(file.weights, { from: `weights ${path}` });
     const shape = deepLabShape((name) => file.weights.entries.get(names.get(name) ?? "")?.shape);
-    const config = configOf(path, shape, configPath);
+    const config = configFor(path, shape, configPath);
     const classes = classesOf(path, shape, config);
     return {
       network: {
@@ -64,13 +64,12 @@ export function openForeignNetwork(path: string, configPath?: string): NetworkFi
     };
   } catch (error) {
     file[Symbol.dispose]();
-    if (error instanceof RangeError) throw new DataError(error.message, { cause: error });
-    throw error;
+    throw weightsFault(path, error);
   }
 }
 
 /** The full preset with the network that the weights show, and on top of it the user's file. */
-function configOf(path: string, shape: DeepLabShape, configPath: string | undefined): RunConfig {
+function configFor(path: string, shape: DeepLabShape, configPath: string | undefined): RunConfig {
   const { blocks, width, head, headChannels = 256, branches } = shape;
   const own = configPath === undefined
     ? []
@@ -92,7 +91,7 @@ function configOf(path: string, shape: DeepLabShape, configPath: string | undefi
     throw new DataError(
       `Cannot use weights ${path} as ${open} cannot be told from them: the head has ${branches} ` +
         `branches of ${headChannels} channels, where published ones have ${DILATIONS.length} with ` +
-        `dilations ${DILATIONS.join(", ")} and ${GROUPS} groups; say it in a file for --config`,
+        `dilations ${DILATIONS.join(", ")} and ${GROUPS} groups; say it in a configuration file`,
     );
   }
   return config;
@@ -104,7 +103,7 @@ function classesOf(path: string, { classes }: DeepLabShape, { data }: RunConfig)
   if (!names || names.some((name) => !CLASSES.some((known) => known.name === name))) {
     throw new DataError(
       `Cannot use weights ${path} as their ${classes} classes have no names: expected 19, 16 or 13 as ` +
-        `published; name them in data.classes of a file for --config, as Cityscapes does`,
+        `published; name them in data.classes of a configuration file, as Cityscapes does`,
     );
   }
   return cityscapesClasses(names);

@@ -10,7 +10,7 @@ import { CLASSES, IGNORE } from "../data/classes.ts";
 import { mergeConfig, presetConfig, type RunConfig } from "../config/config.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
-import { openWeights } from "./weights_file.ts";
+import { openWeights, weightsFault } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
 export interface TrainedNetwork extends Disposable {
@@ -51,8 +51,8 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
   if (!isCheckpoint(path)) return openForeignNetwork(path, configPath);
   if (configPath !== undefined) {
     throw new DataError(
-      `Cannot use --config with checkpoint ${path} as it holds the configuration of its run: expected ` +
-        `weights from elsewhere; leave --config out`,
+      `Cannot use checkpoint ${path} with a configuration file as it holds the configuration of its ` +
+        `run: expected weights from elsewhere; leave the configuration file out`,
     );
   }
   using checkpoint = new Checkpoint(path); // verifies every byte
@@ -82,11 +82,7 @@ export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string):
     network.loadStateDict(file.state, { from: path });
   } catch (error) {
     network.dispose();
-    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
-    throw new DataError(
-      `${error.message}; give the checkpoint or the weights of a whole network`,
-      { cause: error },
-    );
+    throw weightsFault(path, error, "give the checkpoint or the weights of a whole network");
   }
   network.eval();
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };

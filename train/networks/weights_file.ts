@@ -2,11 +2,16 @@
 
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { LoadReport } from "../../nn/module.ts";
-import { loadPretrained, type PretrainedOptions } from "../../nn/pretrained.ts";
+import {
+  loadPretrained,
+  type PretrainedOptions,
+  SeveralNetworksError,
+} from "../../nn/pretrained.ts";
 import { PyTorchFile } from "../../nn/formats/pytorch.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
+import { WeightsFileError, WeightsMismatchError } from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError, describeFailure, shortList } from "../base/data_error.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** An open {@link WeightsFile}. */
@@ -32,14 +37,35 @@ export function openWeights(path: string): OpenWeights {
     return { path, weights, [Symbol.dispose]: () => opened[Symbol.dispose]() };
   } catch (error) {
     file?.[Symbol.dispose]();
-    const reason = error instanceof RangeError
-      ? error.message.replace(/^Cannot read the (.*?) as /, "")
-      : describeFailure(error);
-    throw new DataError(
-      `Cannot read weights ${path} as ${reason}; give a safetensors file or what torch.save makes of a state dict`,
-      { cause: error },
-    );
+    throw error instanceof WeightsFileError
+      ? weightsFault(path, error)
+      : unreadable(path, describeFailure(error), error);
   }
+}
+
+function unreadable(path: string, reason: string, cause: unknown): DataError {
+  return new DataError(
+    `Cannot read weights ${path} as ${reason}; give a safetensors file or what torch.save makes of a state dict`,
+    { cause },
+  );
+}
+
+/**
+ * What is wrong with the weights that a user gave, as a {@link DataError}; any other error as it is.
+ *
+ * @param wayOut Where weights do not fit, for the end of the sentence.
+ */
+export function weightsFault(path: string, error: unknown, wayOut?: string): unknown {
+  if (error instanceof WeightsFileError) return unreadable(path, error.reason, error);
+  if (!(error instanceof WeightsMismatchError)) return error;
+  const sentence = error instanceof SeveralNetworksError
+    ? `Cannot use weights ${path} as they hold several networks, under ${
+      shortList(error.prefixes)
+    }; make a file of one of them: convert takes its name as the option "only"`
+    : wayOut === undefined
+    ? error.message
+    : `${error.message}; ${wayOut}`;
+  return new DataError(sentence, { cause: error });
 }
 
 /**
@@ -51,14 +77,13 @@ export function openWeights(path: string): OpenWeights {
 export function loadWeights(
   network: DeepLab,
   path: string,
-  options: Pick<PretrainedOptions, "part" | "prefix"> = {},
+  options: Pick<PretrainedOptions, "part"> = {},
 ): LoadReport {
   using file = openWeights(path);
   try {
     return loadPretrained(network, file.weights, { ...options, from: `weights ${path}` });
   } catch (error) {
-    if (!(error instanceof RangeError || error instanceof TypeError)) throw error;
-    throw new DataError(error.message, { cause: error });
+    throw weightsFault(path, error);
   }
 }
 
