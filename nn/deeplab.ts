@@ -2,7 +2,7 @@
 
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { type ActivationStorage, storeActivations } from "./activation.ts";
-import { ClassicHead, type Head, type Prediction, ProdaHead } from "./heads.ts";
+import { ClassicHead, type Head, type NetworkOutput, ProdaHead } from "./heads.ts";
 import { initialise, type InitScheme } from "./init.ts";
 import { BatchNorm2d, Dropout2d } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -128,12 +128,12 @@ export class DeepLab extends Module {
    *
    * @throws {TypeError} If `x` is not a batch of three-channel images.
    */
-  forward(x: Tensor): Prediction {
+  forward(x: Tensor): NetworkOutput {
     return storeActivations(this.#activations, () => this.#predict(this.extract(x)));
   }
 
   /** Features and logits from those of the backbone, which it takes over. */
-  #predict(backbone: Tensor): Prediction {
+  #predict(backbone: Tensor): NetworkOutput {
     if (this.#featureNorm) {
       const normal = this.#featureNorm.forward(backbone);
       backbone.dispose();

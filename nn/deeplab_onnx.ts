@@ -1,6 +1,7 @@
 // DeepLab for inference as an ONNX graph: the same network once more, from its weights' names alone, so
 // that writing it needs no GPU. A test runs the file elsewhere and compares with the network.
 
+import type { Conv2dGeometry } from "../kernels/dense/conv2d_shape.ts";
 import type { DeepLabOptions } from "./deeplab.ts";
 import type { HostState } from "./module.ts";
 import { Float, type Initializer, OnnxGraph } from "./formats/onnx.ts";
@@ -64,12 +65,7 @@ export function deepLabGraph({ network, state, size }: OnnxOptions): OnnxGraph {
   return graph;
 }
 
-/** Geometry of a convolution, in pixels. */
-interface Geometry {
-  readonly stride?: number;
-  readonly padding?: number;
-  readonly dilation?: number;
-}
+type Geometry = Partial<Conv2dGeometry>;
 
 /** Adds the network's layers to a graph, each by the name of its weights. */
 class Writer {

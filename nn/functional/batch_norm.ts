@@ -46,7 +46,7 @@ export function batchNorm(
   const forward = { coefficients, relu };
   const kept = new Activation(x.array);
   const result = record(
-    "batchNorm",
+    "batch_norm",
     normalisePlanes(x.array, forward),
     [x, weight, bias],
     [kept, coefficients],

@@ -29,7 +29,7 @@ export function groupNorm(
   const forward = groupNormForward(x.array, weight.array, bias.array, { groups, eps, relu });
   const kept = new Activation(x.array);
   const result = record(
-    "groupNorm",
+    "group_norm",
     forward.output,
     [x, weight, bias],
     [kept, weight.array, forward.coefficients],

@@ -56,7 +56,7 @@ export function crossEntropy(
   labels: GpuArray<"u32">,
   { ignoreLabel = IGNORE_LABEL }: { readonly ignoreLabel?: number } = {},
 ): Tensor {
-  return labelLoss("crossEntropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
+  return labelLoss("cross_entropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
 }
 
 /**
@@ -77,7 +77,7 @@ export function symmetricCrossEntropy(
   } = {},
 ): Tensor {
   const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
-  return labelLoss("symmetricCrossEntropy", logits, labels, { ignoreLabel, alpha, beta });
+  return labelLoss("symmetric_cross_entropy", logits, labels, { ignoreLabel, alpha, beta });
 }
 
 function labelLoss(
@@ -119,7 +119,7 @@ export function softCrossEntropy(
   const inputs = { logits: logits.array, softLabels, labels };
   const constants = { alpha, beta, ignoreLabel };
   return recordMean(
-    "softCrossEntropy",
+    "soft_cross_entropy",
     softCrossEntropyForward(inputs, constants),
     logits,
     [softLabels, labels],
@@ -160,7 +160,7 @@ export function klDivergence(
   } as const;
   using counted = mask?.retain() ?? everyPixel(logits.array);
   return recordMean(
-    "klDivergence",
+    "kl_divergence",
     klDivergenceForward(logits.array, targets, counted, options),
     logits,
     [targets, counted],
@@ -170,7 +170,7 @@ export function klDivergence(
 }
 
 function everyPixel(map: GpuArray): GpuArray {
-  const { images, height, width } = mapSizes("klDivergence", map);
+  const { images, height, width } = mapSizes("kl_divergence", map);
   const mask = map.gpu.empty([images, height, width], "mask of all pixels");
   fill(mask, 1);
   return mask;
@@ -191,7 +191,7 @@ export function uniformPrior(
 ): Tensor {
   const [, classes] = logits.shape;
   return recordMean(
-    "uniformPrior",
+    "uniform_prior",
     uniformPriorForward(logits.array, divideByClasses ? classes : 1),
     logits,
     [],
@@ -221,7 +221,7 @@ export function bceWithLogitsLoss(scores: Tensor, label: number): Tensor {
 
 function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
   return recordMean(
-    loss,
+    "gan_loss",
     ganLossForward(loss, scores.array, label),
     scores,
     [],
@@ -240,7 +240,7 @@ function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
 export function ntXent(similarities: Tensor, temperature: number): Tensor {
   const { logSums, ...mean } = ntXentForward(similarities.array, temperature);
   const loss = recordMean(
-    "ntXent",
+    "nt_xent",
     mean,
     similarities,
     [logSums],
