@@ -12,13 +12,20 @@ export * from "./ema.ts";
 export * from "./heads.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
-export * from "./module.ts";
+export {
+  type HostState,
+  Layer,
+  type LoadOptions,
+  type LoadReport,
+  Module,
+  type StateSource,
+} from "./module.ts";
 export * from "./formats/onnx.ts";
 export * from "./optim.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
 export * from "./pretrained.ts";
 export { PyTorchFile } from "./formats/pytorch.ts";
-export * from "./random.ts";
+export { Random } from "./random.ts";
 export * from "./recompute.ts";
 export * from "./resnet.ts";
 export {

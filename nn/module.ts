@@ -42,6 +42,25 @@ export interface LoadOptions {
 // PyTorch's batch norm counts its updates; the counter has no effect where momentum is a constant.
 const IGNORED_STATE = /(^|\.)num_batches_tracked$/;
 
+/** Compares the names and shapes of a network's own state with those of another. */
+export function compareStates(
+  own: ReadonlyMap<string, { readonly shape: Shape }>,
+  source: ReadonlyMap<string, { readonly shape: Shape }>,
+): LoadReport {
+  const loaded: string[] = [];
+  const missing: string[] = [];
+  const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
+  for (const [name, { shape: expected }] of own) {
+    const found = source.get(name)?.shape;
+    if (!found) missing.push(name);
+    else if (sameShape(found, expected)) loaded.push(name);
+    else misshaped.push({ name, found, expected });
+  }
+  const unexpected = [...source.keys()]
+    .filter((name) => !own.has(name) && !IGNORED_STATE.test(name));
+  return { loaded, missing, unexpected, misshaped };
+}
+
 /**
  * A part of a network: it owns parameters and buffers under their names and passes names on to its
  * children, so that the whole tree reads like a PyTorch state dict, `layer1.0.conv1.weight`.
@@ -158,23 +177,6 @@ export abstract class Module {
     return state;
   }
 
-  /** Compares names and shapes with those of `source`, and changes nothing. */
-  compareStateDict(source: StateSource): LoadReport {
-    const own = this.stateDict();
-    const loaded: string[] = [];
-    const missing: string[] = [];
-    const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
-    for (const [name, array] of own) {
-      const found = source.get(name)?.shape;
-      if (!found) missing.push(name);
-      else if (sameShape(found, array.shape)) loaded.push(name);
-      else misshaped.push({ name, found, expected: array.shape });
-    }
-    const unexpected = [...source.keys()]
-      .filter((name) => !own.has(name) && !IGNORED_STATE.test(name));
-    return { loaded, missing, unexpected, misshaped };
-  }
-
   /**
    * Copies values into the parameters and buffers of the same name. `num_batches_tracked`, which
    * PyTorch writes, is passed over.
@@ -183,9 +185,9 @@ export abstract class Module {
    * @throws {WeightsMismatchError} If strict and anything does not fit; nothing has been loaded then.
    */
   loadStateDict(source: StateSource, options: LoadOptions = {}): LoadReport {
-    const report = this.compareStateDict(source);
-    if (options.strict ?? true) checkReport(report, options.from ?? "the state dict");
     const own = this.stateDict();
+    const report = compareStates(own, source);
+    if (options.strict ?? true) checkReport(report, options.from ?? "the state dict");
     for (const name of report.loaded) {
       const target = own.get(name) as GpuArray;
       const values = source.get(name) as GpuArray | HostState;

@@ -1,7 +1,7 @@
 // Weights that others have trained: which of a file's names are the network's, and what does not fit.
 
-import { formatShape, sameShape, type Shape } from "../kernels/runtime/mod.ts";
-import type { HostState, LoadReport, Module } from "./module.ts";
+import { formatShape } from "../kernels/runtime/mod.ts";
+import { compareStates, type HostState, type LoadReport, type Module } from "./module.ts";
 import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { WeightsFile } from "./formats/weights_file.ts";
 
@@ -131,47 +131,42 @@ export function loadPretrained(
     ? (hasHead ? "network" : "backbone")
     : options.part ?? "network";
   const inPart = (name: string) => part === "network" || BACKBONE.test(name);
-  const own = [...network.stateDict()].filter(([name]) => inPart(name));
-  const loaded: string[] = [];
-  const missing: string[] = [];
-  const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
-  for (const [name, { shape }] of own) {
-    const found = file.entries.get(names.get(name) ?? "")?.shape;
-    if (!found) missing.push(name);
-    else if (sameShape(found, shape)) loaded.push(name);
-    else misshaped.push({ name, found, expected: shape });
-  }
-  const known = new Set(own.map(([name]) => name));
-  const unexpected = [...names.keys()].filter((name) => !known.has(name));
-  const report = { loaded, missing, unexpected, misshaped };
-  const problems = {
-    missing: missing.map((name) => [name, ""] as const),
-    unexpected: unexpected.filter(inPart).map((name) => [name, ""] as const),
-    misshaped: misshaped.map(({ name, found, expected }) =>
-      [name, `${formatShape(found)} in the file, ${formatShape(expected)} here`] as const
-    ),
-  };
-  const rows = Object.entries(problems).flatMap(([what, found]) =>
-    found.map(([name, detail]) => `  ${what.padEnd(10)}  ${name}  ${detail}`.trimEnd())
-  );
-  if (rows.length > 0) {
-    const counts = Object.entries(problems)
-      .flatMap(([what, found]) => found.length > 0 ? `${found.length} ${what}` : []);
-    const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
-    throw new WeightsMismatchError(
-      [
-        `Cannot load ${from} into the ${part} as names or shapes differ, ${counts.join(", ")}:`,
-        ...rows.slice(0, MAX_ROWS),
-        ...rest,
-      ].join("\n"),
-    );
-  }
+  const own = new Map([...network.stateDict()].filter(([name]) => inPart(name)));
   const state = stateByNames(file, names);
+  const report = compareStates(own, state);
+  checkFit({ ...report, unexpected: report.unexpected.filter(inPart) }, `${from} into the ${part}`);
   network.loadStateDict(
-    new Map(loaded.map((name) => [name, state.get(name) as HostState])),
+    new Map(report.loaded.map((name) => [name, state.get(name) as HostState])),
     { strict: false },
   );
   return report;
+}
+
+/** Lines of the table in an error. */
+const MAX_ROWS = 12;
+
+/** Refuses weights that do not fit, with a table of what does not. */
+function checkFit({ missing, unexpected, misshaped }: LoadReport, what: string): void {
+  const problems = {
+    missing,
+    unexpected,
+    misshaped: misshaped.map(({ name, found, expected }) =>
+      `${name}  ${formatShape(found)} in the file, ${formatShape(expected)} here`
+    ),
+  };
+  const rows = Object.entries(problems)
+    .flatMap(([problem, lines]) => lines.map((line) => `  ${problem.padEnd(10)}  ${line}`));
+  if (rows.length === 0) return;
+  const counts = Object.entries(problems)
+    .flatMap(([problem, { length }]) => length > 0 ? `${length} ${problem}` : []);
+  const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
+  throw new WeightsMismatchError(
+    [
+      `Cannot load ${what} as names or shapes differ, ${counts.join(", ")}:`,
+      ...rows.slice(0, MAX_ROWS),
+      ...rest,
+    ].join("\n"),
+  );
 }
 
 /** Arrays of a file by the network's names, read one at a time when they are wanted. */
@@ -183,9 +178,6 @@ export function stateByNames(file: WeightsFile, names: NameMap): Map<string, Hos
     }]),
   );
 }
-
-/** Lines of the table in an error. */
-const MAX_ROWS = 12;
 
 function quoted(text: string): string {
   return JSON.stringify(text);
