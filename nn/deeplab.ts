@@ -35,16 +35,29 @@ export interface DeepLabOptions {
    */
   readonly recompute?: boolean | undefined;
   /**
-   * How blocks and head keep what the backward needs (default `f32`). `f16` halves it and rounds it to 11
-   * bits: losses stay as they are, gradients are off by about as much as
-   * they are when images are rounded like that.
+   * How blocks and head keep what the backward needs (default `f32`). `f16` halves it and rounds it
+   * to 11 bits: losses stay as they are, gradients are off by about as much as they are when images
+   * are rounded like that.
    */
   readonly activations?: ActivationStorage | undefined;
   /** Seed of the starting weights (default 0). */
   readonly seed?: number | undefined;
-  /** How weights start (default `he`), or `none` where a state dict follows: undefined until then. */
+  /**
+   * How weights start (default `he`), or `none` where a state dict follows: undefined until then.
+   */
   readonly init?: InitScheme | "none" | undefined;
 }
+
+/** The published network: what {@link DeepLabOptions} stand for where they say nothing. */
+export const PUBLISHED = {
+  blocks: [3, 4, 23, 3],
+  width: 64,
+  head: "proda",
+  headChannels: 256,
+  groups: 32,
+  dilations: [6, 12, 18, 24],
+  dropout: 0.1,
+} as const satisfies Omit<DeepLabOptions, "classes">;
 
 /** Parameters that share a learning rate, under their full names; each is in exactly one group. */
 export interface ParameterGroups {
@@ -80,14 +93,14 @@ export class DeepLab extends Module {
   constructor(gpu: Gpu, options: DeepLabOptions) {
     super();
     const {
-      blocks = [3, 4, 23, 3],
-      width = 64,
+      blocks = PUBLISHED.blocks,
+      width = PUBLISHED.width,
       classes,
-      head = "proda",
-      headChannels = 256,
-      groups = 32,
-      dilations = [6, 12, 18, 24],
-      dropout = 0.1,
+      head = PUBLISHED.head,
+      headChannels = PUBLISHED.headChannels,
+      groups = PUBLISHED.groups,
+      dilations = PUBLISHED.dilations,
+      dropout = PUBLISHED.dropout,
       featureNorm = false,
       recompute = false,
       activations = "f32",
@@ -164,7 +177,9 @@ export class DeepLab extends Module {
       .filter((module) => module instanceof BatchNorm2d);
   }
 
-  /** Parameters and buffers of the backbone, under the names that they have in the whole network. */
+  /**
+   * Parameters and buffers of the backbone, under the names that they have in the whole network.
+   */
   backboneDict(): Map<string, GpuArray> {
     return this.#backbone.stateDict();
   }

@@ -22,8 +22,8 @@ export interface DeepLabShape {
 }
 
 /**
- * Reads the shape of a network off the shapes of its weights. Dilations and the groups of group norms
- * leave no trace in them.
+ * Reads the shape of a network off the shapes of its weights. Dilations and the groups of group
+ * norms leave no trace in them.
  *
  * @param shapeOf The shape of a weight by the network's name for it; undefined where there is none.
  * @throws {WeightsMismatchError} If a weight is missing that decides something.

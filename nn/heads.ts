@@ -141,7 +141,9 @@ export class ProdaHead extends Head {
   }
 }
 
-/** Where contrastive learning compares features: linear → ReLU → linear (SimCLR, Chen et al., 2020). */
+/**
+ * Where contrastive learning compares features: linear → ReLU → linear (SimCLR, Chen et al., 2020).
+ */
 export class ProjectionHead extends Layer {
   readonly #layers: Sequential;
 

@@ -97,8 +97,8 @@ export abstract class Module {
   }
 
   /**
-   * Moves all parameters of the tree into one buffer, in order of registration, so that optimisers pass
-   * over them in one dispatch; they stay where they are where one buffer cannot hold them.
+   * Moves all parameters of the tree into one buffer, in order of registration, so that optimisers
+   * pass over them in one dispatch; they stay where they are where one buffer cannot hold them.
    */
   protected joinParameters(): void {
     const tensors = [...this.namedParameters().values()];
@@ -182,7 +182,8 @@ export abstract class Module {
    * PyTorch writes, is passed over.
    *
    * @returns What was loaded and, unless strict, what was not.
-   * @throws {WeightsMismatchError} If strict and anything does not fit; nothing has been loaded then.
+   * @throws {WeightsMismatchError} If strict and anything does not fit; nothing has been loaded
+   *   then.
    */
   loadStateDict(source: StateSource, options: LoadOptions = {}): LoadReport {
     const own = this.stateDict();

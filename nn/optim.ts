@@ -75,8 +75,8 @@ export abstract class Optimiser<Memory> {
   }
 
   /**
-   * Every array that the next step depends on besides the parameters. They are the optimiser's own, not
-   * copies: read them to save it, overwrite them to resume.
+   * Every array that the next step depends on besides the parameters. They are the optimiser's own,
+   * not copies: read them to save it, overwrite them to resume.
    */
   abstract state(): Map<string, GpuArray>;
 
@@ -92,8 +92,8 @@ export abstract class Optimiser<Memory> {
 }
 
 /**
- * SGD with momentum and L2 weight decay, in PyTorch's form: `velocity = momentum * velocity + grad +
- * weightDecay * weight; weight -= learningRate * velocity`.
+ * SGD with momentum and L2 weight decay, in PyTorch's form:
+ * `velocity = momentum * velocity + grad + weightDecay * weight; weight -= learningRate * velocity`.
  */
 export class Sgd extends Optimiser<GpuArray> {
   readonly #momentum: number;
@@ -117,7 +117,9 @@ export class Sgd extends Optimiser<GpuArray> {
     this.#weightDecay = weightDecay;
   }
 
-  /** Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients. */
+  /**
+   * Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients.
+   */
   protected override updateGroup(
     parameters: ReadonlyMap<string, Tensor>,
     learningRate: number,

@@ -1,4 +1,4 @@
-// Weights that others have trained: which of a file's names are the network's, and what does not fit.
+// Weights that others have trained: which names of a file are the network's, and what does not fit.
 
 import { formatShape } from "../kernels/runtime/mod.ts";
 import { compareStates, type HostState, type LoadReport, type Module } from "./module.ts";
@@ -19,9 +19,9 @@ export interface FoundNetwork {
 /** How to find and load weights. */
 export interface PretrainedOptions {
   /**
-   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only, which passes
-   * over what a file has beside them: a classifier, `layer5`, `bn_pretrain`. `available` is the network
-   * where the file has a head, and the backbone where it has none.
+   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only, which
+   * passes over what a file has beside them: a classifier, `layer5`, `bn_pretrain`. `available` is
+   * the network where the file has a head, and the backbone where it has none.
    */
   readonly part?: "network" | "backbone" | "available" | undefined;
   /** Where the names begin, for files that hold several networks: `network.`. */
@@ -57,8 +57,8 @@ const COUNTER = /(^|\.)num_batches_tracked$/;
 const PREFERRED = ["network.", "ResNet101.model_state.", "state_dict.", ""];
 
 /**
- * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below any
- * prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
+ * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below
+ * any prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
  *
  * @throws {SeveralNetworksError} If there are several and none is an obvious choice.
  * @throws {WeightsMismatchError} If there is none.
@@ -115,8 +115,8 @@ function fromSimclr(name: string): string {
  *
  * @returns What was loaded, and what of the file was passed over.
  * @throws {SeveralNetworksError} If the file holds several networks and none is an obvious choice.
- * @throws {WeightsMismatchError} If it holds none, names are missing or unexpected, or shapes differ: a
- * table of them.
+ * @throws {WeightsMismatchError} If it holds none, names are missing or unexpected, or shapes
+ * differ: a table of them.
  * @throws {WeightsFileError} If an array is damaged.
  */
 export function loadPretrained(

@@ -1,4 +1,4 @@
-// Random numbers on the host: xoshiro128**, one stream a (seed, name).
+// Random numbers on the host: xoshiro128**, one stream for each seed and name.
 
 /** The generator xoshiro128** (Blackman and Vigna, 2018). */
 export class Xoshiro128 {
@@ -30,11 +30,11 @@ export class Xoshiro128 {
 }
 
 /**
- * A stream of random numbers that depends on nothing but its seed and name, so that drawing from one
- * stream never shifts another. Not for secrets.
+ * A stream of random numbers that depends on nothing but its seed and name, so that drawing from
+ * one stream never shifts another. Not for secrets.
  *
- * The generator is xoshiro128**, its state filled by SplitMix32 from the seed and the FNV-1a hash of
- * the name.
+ * The generator is xoshiro128**, its state filled by SplitMix32 from the seed and the FNV-1a hash
+ * of the name.
  */
 export class Random {
   readonly #generator: Xoshiro128;

@@ -1,8 +1,9 @@
 // Recomputation: a block that keeps no activations and runs again in the backward.
 //
-// Chen et al., Training deep nets with sublinear memory cost, 2016. A second run costs a forward and
-// saves everything that the block's operations would have kept. It must give the bits of the first, so
-// what a run changes or counts (running statistics, the passes of a dropout) goes through `once`.
+// Chen et al., Training deep nets with sublinear memory cost, 2016. A second run costs a forward
+// and saves everything that the block's operations would have kept. It must give the bits of the
+// first, so what a run changes or counts (running statistics, the passes of a dropout) goes through
+// `once`.
 
 import { GpuArray } from "../kernels/runtime/mod.ts";
 import { Activation } from "./activation.ts";
@@ -64,8 +65,8 @@ class Notes {
 let current: Notes | undefined;
 
 /**
- * What `make` returns; when a block runs for the second time, what it returned in the first, so that
- * its side effects happen once. An array is the caller's own reference.
+ * What `make` returns; when a block runs for the second time, what it returned in the first, so
+ * that its side effects happen once. An array is the caller's own reference.
  *
  * @throws {TypeError} If `make` returns a promise.
  */

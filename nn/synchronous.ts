@@ -1,9 +1,9 @@
-// Functions that run another one in a state of their own, such as `noGrad`, cannot take an async one: it
-// returns at its first await, and the state would be over before the rest has run.
+// Functions that run another one in a state of their own, such as `noGrad`, cannot take an async
+// one: it returns at its first await, and the state would be over before the rest has run.
 
 /**
- * What a function may return that runs to its end at once: anything but a promise. A function of your
- * own that passes a `fn` on to such as `scope` declares it as `() => Synchronous<T>` too.
+ * What a function may return that runs to its end at once: anything but a promise. A function of
+ * your own that passes a `fn` on to such as `scope` declares it as `() => Synchronous<T>` too.
  */
 export type Synchronous<T> = T extends PromiseLike<unknown> ? never : T;
 
@@ -16,7 +16,7 @@ export type Synchronous<T> = T extends PromiseLike<unknown> ? never : T;
  */
 export function refusePromise<T>(name: string, otherwise: string, result: T): T {
   if (!isPromise(result)) return result;
-  // The function goes on after its await, without what it needs. Only this error should be heard of.
+  // The function goes on after its await, without what it needs: only this error shall be heard.
   result.then(undefined, () => {});
   throw new TypeError(
     `Cannot run ${name} on a function that returns a promise as ${otherwise}: give it one that is not ` +

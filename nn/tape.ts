@@ -1,9 +1,9 @@
 // The tape: what was computed from what, and how gradients flow back.
 //
-// Every differentiable operation records a node that holds its inputs, the arrays its backward needs
-// and the backward itself. `backward` walks the nodes from the newest to the oldest and lets each go
-// as soon as it has run, so that activations are freed on the way. Accumulation and the checks of
-// shapes live here, once.
+// Every differentiable operation records a node that holds its inputs, the arrays its backward
+// needs and the backward itself. `backward` walks the nodes from the newest to the oldest and lets
+// each go as soon as it has run, so that activations are freed on the way. Accumulation and the
+// checks of shapes live here, once.
 
 import { addInPlace } from "../kernels/elementwise.ts";
 import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";

@@ -1,5 +1,6 @@
-// ONNX files: a graph of operations with their weights, as protocol buffers. Only the few messages that a
-// network for inference needs; https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto define them.
+// ONNX files: a graph of operations with their weights, as protocol buffers. Only the few messages
+// that a network for inference needs; https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto define
+// them.
 
 import type { Shape } from "../../kernels/runtime/mod.ts";
 import { bytesField, floatField, integerField, lengthField, message, utf8 } from "./protobuf.ts";

@@ -1,6 +1,6 @@
-// Python's pickle format, read and never executed. A pickle is a program for a stack machine that may
-// name any function of Python and call it. This reader knows the few opcodes that build data, asks a table
-// what a name stands for, and refuses every name that is not in it.
+// Python's pickle format, read and never executed. A pickle is a program for a stack machine that
+// may name any function of Python and call it. This reader knows the few opcodes that build data,
+// asks a table what a name stands for, and refuses every name that is not in it.
 
 import { WeightsFileError } from "./weights_error.ts";
 
@@ -67,8 +67,8 @@ const MARK = Symbol("mark");
  *
  * @returns The value, and the position after the pickle.
  * @throws {TruncatedPickleError} If the bytes end before the pickle does.
- * @throws {WeightsFileError} If the pickle is not sound, uses an opcode that no weights need, or names
- * something that is not in `globals`.
+ * @throws {WeightsFileError} If the pickle is not sound, uses an opcode that no weights need, or
+ * names something that is not in `globals`.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -268,7 +268,9 @@ class Machine {
   }
 }
 
-/** The opcodes that build data, by number. Those of protocol 0, extensions and buffers are left out. */
+/**
+ * The opcodes that build data, by number. Those of protocol 0, extensions and buffers are left out.
+ */
 const OPCODES: Readonly<Record<number, (machine: Machine) => void>> = {
   0x80: (m) => void m.take(1), // PROTO
   0x95: (m) => void m.take(8), // FRAME: its content follows as it is

@@ -1,7 +1,8 @@
 // safetensors, read and written: eight bytes of header length, a JSON header, the arrays.
 //
-// A file may come from anywhere, so everything is checked before anything is allocated: the header's
-// length, every key, every range against the file and its neighbours, every shape against its range.
+// A file may come from anywhere, so everything is checked before anything is allocated: the
+// header's length, every key, every range against the file and its neighbours, every shape against
+// its range.
 
 import { BIG_ENDIAN, swapOnBigEndian, toFloats } from "./element_types.ts";
 import {

@@ -1,6 +1,6 @@
 // The JSON header of a safetensors file. JSON.parse would keep the last of two equal keys and round
-// integers above 2⁵³, both of which let a crafted file say two things at once; hence a reader of the
-// small part of JSON that the format uses.
+// integers above 2⁵³, both of which let a crafted file say two things at once; hence a reader of
+// the small part of JSON that the format uses.
 
 import { WeightsFileError } from "./weights_error.ts";
 
@@ -59,8 +59,8 @@ export interface SafetensorsHeader {
 /**
  * Parses a header.
  *
- * @throws {WeightsFileError} If it is not a JSON object of the format's form, says a key twice, or has a
- * number that is not an exact, non-negative integer.
+ * @throws {WeightsFileError} If it is not a JSON object of the format's form, says a key twice, or
+ * has a number that is not an exact, non-negative integer.
  */
 export function parseHeader(bytes: Uint8Array): SafetensorsHeader {
   return new HeaderReader(decode(bytes)).header();

@@ -17,7 +17,7 @@ export class WeightsFileError extends RangeError {
 }
 
 /**
- * Weights that are sound do not fit the network, or are none of such a network: names are missing or
- * left over, shapes or types differ. Nothing was loaded.
+ * Weights that are sound do not fit the network, or are none of such a network: names are missing
+ * or left over, shapes or types differ. Nothing was loaded.
  */
 export class WeightsMismatchError extends TypeError {}

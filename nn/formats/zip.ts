@@ -1,5 +1,6 @@
-// Zip files, as far as PyTorch's checkpoints need them: the table of contents at the end, ZIP64, and
-// entries that are stored or deflated. Nothing is believed before it was compared with the file.
+// Zip files, as far as PyTorch's checkpoints need them: the table of contents at the end, ZIP64,
+// and entries that are stored or deflated. Nothing is believed before it was compared with the
+// file.
 
 import { WeightsFileError } from "./weights_error.ts";
 import type { ByteSource } from "./weights_file.ts";
@@ -36,8 +37,8 @@ const UNKNOWN32 = 0xffffffff;
 /**
  * Reads the table of contents.
  *
- * @throws {WeightsFileError} If it is not sound: truncated, entries that overlap or leave the file, sizes that
- * cannot be, names that come twice, encryption, or a compression other than deflate.
+ * @throws {WeightsFileError} If it is not sound: truncated, entries that overlap or leave the file,
+ * sizes that cannot be, names that come twice, encryption, or a compression other than deflate.
  */
 export function readZip(source: ByteSource): Map<string, ZipEntry> {
   const { count, offset, bytes } = findDirectory(source);
@@ -136,7 +137,9 @@ function readEntry(
   return { name, offset, storedBytes, byteLength, crc, deflated: method === 8 };
 }
 
-/** Replaces the sizes that do not fit 32 bits by those of the extra field, in the order it has them. */
+/**
+ * Replaces the sizes that do not fit 32 bits by those of the extra field, in the order it has them.
+ */
 function readZip64Sizes(
   directory: DataView,
   at: number,

@@ -14,7 +14,8 @@ import type { Tensor } from "../tensor.ts";
  * @param x [N, C, H, W].
  * @param weight [O, C, rows, columns].
  * @param bias [O], or null.
- * @param geometry In pixels, the same along both axes: `stride` (default 1), `padding` (0), `dilation` (1).
+ * @param geometry In pixels, the same along both axes: `stride` (default 1), `padding` (0),
+ *   `dilation` (1).
  * @returns [N, O, H', W'].
  * @throws {TypeError} If the shapes do not fit each other.
  * @throws {RangeError} If the geometry is out of range or leaves no output.

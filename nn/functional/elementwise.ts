@@ -82,7 +82,9 @@ export function addRelu(a: Tensor, b: Tensor): Tensor {
   });
 }
 
-/** One gradient for both inputs of a sum, as views: the tape sums into a copy where it is shared. */
+/**
+ * One gradient for both inputs of a sum, as views: the tape sums into a copy where it is shared.
+ */
 function both(gradient: GpuArray, needs: readonly boolean[]): (GpuArray | null)[] {
   return needs.map((need) => (need ? gradient.view(gradient.shape) : null));
 }

@@ -1,5 +1,6 @@
-// Losses: each returns a scalar tensor. What only the backward needs besides the inputs is the divisor
-// of the mean, which stays on the GPU; probabilities are computed again instead of saved.
+// Losses: each returns a scalar tensor. The backward keeps the inputs and the divisor of the mean,
+// which stays on the GPU (NT-Xent keeps a number for each row too); probabilities are computed
+// again.
 
 import { mapSizes } from "../../kernels/class_map.ts";
 import {
@@ -60,8 +61,9 @@ export function crossEntropy(
 }
 
 /**
- * Symmetric cross entropy (ProDA, equation 6): alpha CE(p, y) + beta CE(y, p), the mean over pixels,
- * p clamped to at least 1e-7 and the one-hot y to 1e-4 in the second term; 0 where no pixel counts.
+ * Symmetric cross entropy (ProDA, equation 6): alpha CE(p, y) + beta CE(y, p), the mean over
+ * pixels, p clamped to at least 1e-7 and the one-hot y to 1e-4 in the second term; 0 where no pixel
+ * counts.
  *
  * @param logits [N, K, H, W].
  * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
@@ -96,9 +98,9 @@ function labelLoss(
 }
 
 /**
- * Symmetric cross entropy (ProDA, equation 6) with soft labels y: alpha CE(p, y) + beta CE(y, p), the mean
- * over pixels, p clamped to at least 1e-7 and y to 1e-4 in the second term; 0 where no pixel counts. The
- * gradient goes to the logits only.
+ * Symmetric cross entropy (ProDA, equation 6) with soft labels y: alpha CE(p, y) + beta CE(y, p),
+ * the mean over pixels, p clamped to at least 1e-7 and y to 1e-4 in the second term; 0 where no
+ * pixel counts. The gradient goes to the logits only.
  *
  * @param logits [N, K, H, W].
  * @param softLabels Probabilities [N, K, H, W], constant.
@@ -135,7 +137,9 @@ export interface KlOptions {
   readonly scale?: number;
   /** Whether the mean is over pixels and classes, as in ProDA's released code. */
   readonly divideByClasses?: boolean;
-  /** Whether the softmax stands in the place of its logarithm, as in ProDA's released distillation. */
+  /**
+   * Whether the softmax stands in the place of its logarithm, as in ProDA's released distillation.
+   */
   readonly softmaxAsLog?: boolean;
 }
 
@@ -177,12 +181,12 @@ function everyPixel(map: GpuArray): GpuArray {
 }
 
 /**
- * Regulariser −Σ_k log softmax(logits)_k (ProDA, equation 10), the mean over pixels. It is least where
- * all classes are equally likely.
+ * Regulariser −Σ_k log softmax(logits)_k (ProDA, equation 10), the mean over pixels. It is least
+ * where all classes are equally likely.
  *
  * @param logits [N, K, H, W].
- * @param options.divideByClasses Whether the mean is over pixels and classes, as in ProDA's released
- *   code.
+ * @param options.divideByClasses Whether the mean is over pixels and classes, as in ProDA's
+ *   released code.
  * @throws {TypeError} If the logits have another number of axes.
  */
 export function uniformPrior(
@@ -210,7 +214,7 @@ export function leastSquaresLoss(scores: Tensor, label: number): Tensor {
 }
 
 /**
- * Mean binary cross entropy of sigmoid(scores) with one label (the GAN loss of Goodfellow et al., 2014).
+ * Mean binary cross entropy of sigmoid(scores) with one label (GAN loss, Goodfellow et al., 2014).
  *
  * @param scores A discriminator's before the sigmoid, [N, 1, H, W] or any shape.
  * @param label 0 to 1.
@@ -230,10 +234,11 @@ function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
 }
 
 /**
- * NT-Xent, the contrastive loss of SimCLR (Chen et al., 2020, equation 1): the mean over rows of −log of
- * the share of their partner in the softmax over all other rows.
+ * NT-Xent, the contrastive loss of SimCLR (Chen et al., 2020, equation 1): the mean over rows of
+ * −log of the share of their partner in the softmax over all other rows.
  *
- * @param similarities [2B, 2B], of rows of length 1; rows i and i + B are two views of the same thing.
+ * @param similarities [2B, 2B], of rows of length 1; rows i and i + B are two views of the same
+ *   thing.
  * @param temperature τ, by which similarities are divided.
  * @throws {TypeError} If the matrix is not square with an even number of rows.
  */

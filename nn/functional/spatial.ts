@@ -77,10 +77,11 @@ export function resizeBilinear(x: Tensor, size: Size): Tensor {
 }
 
 /**
- * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N P, C], a row a place.
+ * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N P, C], one row for
+ * each place.
  *
- * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel; one
- *   outside the map gives what is nearest to it.
+ * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel;
+ *   one outside the map gives what is nearest to it.
  * @throws {TypeError} If the shapes do not fit.
  */
 export function samplePlanes(x: Tensor, places: GpuArray): Tensor {

@@ -1,4 +1,5 @@
-// Activations in half precision: the same forward to the bit, gradients within a tolerance of their own.
+// Activations in half precision: the same forward to the bit, gradients within a tolerance of their
+// own.
 
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
@@ -13,9 +14,9 @@ import { Fill } from "../goldens/fill.ts";
 const SHAPE = [2, 3, 65, 64];
 const CLASSES = 3;
 /**
- * Of the norm of all gradients. A half is off by a 4096th, but a ReLU whose input is as near to zero
- * passes or stops a whole gradient: a share s of such elements is an error of √s, in every layer. As
- * much as that, 0.014 here, comes of rounding the images to halves.
+ * Of the norm of all gradients. A half is off by a 4096th, but a ReLU whose input is as near to
+ * zero passes or stops a whole gradient: a share s of such elements is an error of √s, in every
+ * layer. As much as that, 0.014 here, comes of rounding the images to halves.
  */
 const TOLERANCE = { kept: 0.005, recomputed: 0.02 };
 

@@ -23,7 +23,9 @@ const NETWORK = {
 const SHAPE = [2, 3, 37, 50];
 const IMAGES = 2;
 
-/** Bits of everything that two passes and one backward each leave behind, and the bytes they took. */
+/**
+ * Bits of everything that two passes and one backward each leave behind, and the bytes they took.
+ */
 async function passes(gpu: Gpu, options: { recompute: boolean; head?: "proda" | "classic" }) {
   const fill = new Fill("recompute");
   using network = new DeepLab(gpu, { ...NETWORK, ...options });

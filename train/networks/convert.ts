@@ -60,7 +60,7 @@ export function selectArrays(
 }
 
 /**
- * Writes a safetensors file, one array at a time; the path shows either the old or the whole new file.
+ * Writes a safetensors file, one array at a time; the path shows the old or the whole new file.
  *
  * @returns Bytes of the arrays.
  * @throws {DataError} If the output cannot be written, or the weights are damaged.
@@ -70,7 +70,7 @@ export function convertWeights(
   output: string,
   options: ConvertOptions = {},
 ): { arrays: number; bytes: number } {
-  // Wider types first: then every array lies aligned for its type, which readers that map files need.
+  // Wider types first: every array lies aligned for its type, which readers that map files need.
   const width = ([, { dtype }]: readonly [string, WeightsEntry]) => SAFETENSORS_TYPES[dtype];
   const selected = new Map(
     [...selectArrays(path, weights, options)].sort((a, b) => width(b) - width(a)),

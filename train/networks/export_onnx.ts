@@ -16,8 +16,9 @@ export interface ExportOptions {
 }
 
 /**
- * Writes the network of a checkpoint or of weights from elsewhere; the names of the classes and the size it
- * was trained at go into the file's metadata. The path shows either the old or the whole new file.
+ * Writes the network of a checkpoint or of weights from elsewhere; the names of the classes and the
+ * size it was trained at go into the file's metadata. The path shows either the old or the whole
+ * new file.
  *
  * @returns Bytes of the file, and the number of classes.
  * @throws {DataError} If the network cannot be read or the file cannot be written.

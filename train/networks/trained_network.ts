@@ -1,4 +1,4 @@
-// A trained network from a checkpoint, with what is needed to use it.
+// A trained network, from a checkpoint or from elsewhere, with what is needed to use it.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
@@ -45,7 +45,8 @@ export function isCheckpoint(path: string): boolean {
 /**
  * Opens the network of a checkpoint, or of weights from elsewhere, without a GPU.
  *
- * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @param configPath A configuration file for weights from elsewhere; see
+ *   {@link openForeignNetwork}.
  * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
  */
 export function openNetwork(path: string, configPath?: string): NetworkFile {
@@ -72,7 +73,8 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
 /**
  * Loads the network of a checkpoint that a training has written, or of weights from elsewhere.
  *
- * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @param configPath A configuration file for weights from elsewhere; see
+ *   {@link openForeignNetwork}.
  * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
  */
 export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string): TrainedNetwork {
@@ -89,7 +91,9 @@ export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string):
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };
 }
 
-/** The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need. */
+/**
+ * The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need.
+ */
 export type SavedClasses = Pick<ClassSet, "palette" | "labelIds" | "unlabelled">;
 
 /** What a checkpoint says of classes beside their names. */

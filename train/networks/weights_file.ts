@@ -23,8 +23,8 @@ export interface OpenWeights extends Disposable {
 }
 
 /**
- * Opens a safetensors file, or a PyTorch checkpoint of the zip or the older format; its first bytes tell
- * which, not its name.
+ * Opens a safetensors file, or a PyTorch checkpoint of the zip or the older format; its first bytes
+ * tell which, not its name.
  *
  * @throws {DataError} If the file cannot be read, is of no such format or is not sound.
  */
@@ -51,7 +51,7 @@ function unreadable(path: string, reason: string, cause: unknown): DataError {
 }
 
 /**
- * What is wrong with the weights that a user gave, as a {@link DataError}; any other error as it is.
+ * What is wrong with a user's weights, as a {@link DataError}; any other error as it is.
  *
  * @param wayOut Where weights do not fit, for the end of the sentence.
  */
@@ -69,10 +69,10 @@ export function weightsFault(path: string, error: unknown, wayOut?: string): unk
 }
 
 /**
- * Loads weights of any format into a network by name; nothing is loaded unless all names and shapes fit.
+ * Loads weights of any format into a network by name; nothing is loaded unless everything fits.
  *
  * @param options `part: "backbone"` for weights that someone pre-trained on another task.
- * @throws {DataError} If the file cannot be read, or does not fit: a table of the names that do not.
+ * @throws {DataError} If the file cannot be read, or does not fit: a table of what does not.
  */
 export function loadWeights(
   network: DeepLab,
@@ -88,8 +88,8 @@ export function loadWeights(
 }
 
 /**
- * A network that starts from weights from elsewhere: all of them where they have a head, the backbone
- * otherwise; what they do not have stays as it was made.
+ * A network that starts from weights from elsewhere: all of them where they have a head, the
+ * backbone otherwise; what they do not have stays as it was made.
  *
  * @param create Makes the network; `featureNorm` says whether the weights have one.
  * @throws {DataError} As {@link loadWeights}.
