@@ -7,6 +7,7 @@ import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
+import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import { Information } from "./information.ts";
 import type { Loader, Sample } from "../data/loader.ts";
@@ -61,7 +62,11 @@ function labelsOf(logits: GpuArray, size: Size): GpuArray<"u32"> {
   return labels;
 }
 
-function infer<T>(network: DeepLab, images: GpuArray, use: (logits: GpuArray) => T): T {
+function infer<T>(
+  network: DeepLab,
+  images: GpuArray,
+  use: (logits: GpuArray) => Synchronous<T>,
+): T {
   return noGrad(() => scope(() => use(network.forward(input(images)).logits.array)));
 }
 
