@@ -2,6 +2,7 @@
 
 import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "../runtime/mod.ts";
 import source from "./matmul.wgsl" with { type: "text" };
+import type { MultiplyArrays, MultiplySizes } from "./matmul_shape.ts";
 import { multiplyShared } from "./matmul_shared.ts";
 
 const file = "kernels/dense/matmul.wgsl";
@@ -98,32 +99,6 @@ export function pack(
 }
 
 const ONE: Axis = { count: 1, step: 0 };
-
-/** Lengths of the axes of {@link multiply}. */
-export interface MultiplySizes {
-  /** B. */
-  readonly batch: number;
-  /** M. */
-  readonly rows: number;
-  /** K. */
-  readonly depth: number;
-  /** N, a multiple of 4. */
-  readonly columns: number;
-  /** Whether `left` has a matrix for each of the batch; N is then a multiple of 16. */
-  readonly leftPerBatch?: boolean;
-}
-
-/** Operands of {@link multiply}. */
-export interface MultiplyArrays {
-  /** Packed, [K, M up to a multiple of 4], or [B, K, …]. */
-  readonly left: GpuArray;
-  /** [B, K, N]. */
-  readonly right: GpuArray;
-  /** [M], or null. */
-  readonly bias: GpuArray | null;
-  /** Output, [B, M, N]. */
-  readonly c: GpuArray;
-}
 
 /** c[b] = left right[b] (+ bias by row) with packed operands. */
 export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {

@@ -1,6 +1,6 @@
 // Matrix products by tiles in workgroup memory, for GPUs; formulas in the WGSL.
 
-import type { MultiplyArrays, MultiplySizes } from "./matmul.ts";
+import type { MultiplyArrays, MultiplySizes } from "./matmul_shape.ts";
 import source from "./matmul_shared.wgsl" with { type: "text" };
 import { defineKernel, dispatch, type GpuArray, gridFor } from "../runtime/mod.ts";
 import {

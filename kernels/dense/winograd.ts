@@ -8,7 +8,7 @@ import {
   type Gpu,
   type GpuArray,
   gridFor,
-  type Problem,
+  type Ways,
 } from "../runtime/mod.ts";
 import source from "./winograd.wgsl" with { type: "text" };
 
@@ -157,7 +157,7 @@ export function winogradChoice(
   gpu: Gpu,
   sizes: Conv2dSizes,
   what: "image" | "weight",
-): Pick<Problem<boolean>, "candidates" | "expected"> {
+): Ways<boolean> {
   return {
     candidates: winogradFits(gpu, sizes) ? BOTH_WAYS : ONE_WAY,
     expected: winogradPays(gpu, sizes, what) ? "winograd" : "direct",

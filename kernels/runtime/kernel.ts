@@ -1,9 +1,12 @@
 // Kernel definitions: which WGSL entry reads and writes what, checked against the WGSL itself.
 
-import type { AnyArray, DType } from "./array.ts";
+import type { DType } from "./shape.ts";
 
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
+
+/** The value of one parameter. */
+export type ParamValue = { readonly type: ScalarType; readonly value: number };
 
 /** What a launcher states about one WGSL entry point. */
 export interface KernelDefinition<R extends string, W extends string, P extends string> {
@@ -140,54 +143,4 @@ function structFields(source: string, variable: string): string[] {
 
 function withoutComments(source: string): string {
   return source.replace(/\/\/.*$/gm, "");
-}
-
-/** Options of one dispatch. */
-export interface DispatchOptions {
-  /** Floating-point operations that the dispatch performs, for profiles. */
-  readonly flops?: number;
-}
-
-/** Workgroup counts in x, y and z. */
-export type Grid = readonly [number, number?, number?];
-
-/**
- * Runs a kernel on arrays: records it in the device's open encoder.
- *
- * @param kernel What `defineKernel` returned.
- * @param arrays Every array of the kernel by name, all on one device.
- * @param params Every parameter by name.
- * @param grid Workgroups in x, y and z; a zero runs nothing.
- * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
- *   twice where the kernel writes it.
- * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
- */
-export function dispatch<A extends string, P extends string>(
-  kernel: Kernel<A, P>,
-  arrays: Readonly<Record<A, AnyArray>>,
-  params: Readonly<Record<P, number>>,
-  grid: Grid,
-  options: DispatchOptions = {},
-): void {
-  const list = kernel.arrays.map(({ name }) => arrays[name as A]);
-  const values = kernel.params.map(([name, type]) => ({ type, value: params[name as P] }));
-  const first = list[0];
-  if (!first) throw new TypeError(`Cannot run ${kernel.name} as it has no arrays`);
-  const [x, y = 1, z = 1] = grid;
-  if (x === 0 || y === 0 || z === 0) return;
-  first.gpu.run(kernel, list, values, [x, y, z], options.flops ?? 0);
-}
-
-/** More workgroups a dimension than this are refused by WebGPU. */
-export const MAX_GROUPS = 65535;
-
-/**
- * Workgroups for a flat range of invocations, folded into y past 65,535. In WGSL the flat index is
- * `(group.y * groups.x + group.x) * WORKGROUP_SIZE + local`.
- */
-export function gridFor(invocations: number, workgroupSize: number): [number, number, number] {
-  const groups = Math.ceil(invocations / workgroupSize);
-  if (groups <= MAX_GROUPS) return [groups, 1, 1];
-  const rows = Math.ceil(groups / MAX_GROUPS);
-  return [Math.ceil(groups / rows), rows, 1];
 }

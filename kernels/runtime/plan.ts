@@ -1,7 +1,9 @@
 // A device that runs nothing: the real code above it, so that plan and run cannot drift apart, on
 // buffers that are only counted.
 
-import { type AdapterDescription, Gpu, type GpuOptions } from "./gpu.ts";
+import type { Gpu } from "./array.ts";
+import { Device } from "./device.ts";
+import type { AdapterDescription, GpuOptions } from "./options.ts";
 
 /** What kernels choose their splits and variants by. */
 export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes"> {
@@ -44,7 +46,7 @@ export function planningGpu(options: PlanningOptions = {}): Gpu {
   // One by one, as a device's limits are no properties of their own.
   const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
   const device = new PlanningDevice(Object.fromEntries(given));
-  return new Gpu(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
+  return new Device(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
 }
 
 /** The part of a GPUDevice that the runtime uses, without anything behind it. */

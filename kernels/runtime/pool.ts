@@ -1,26 +1,11 @@
-// The buffer pool: one GPUBuffer a tensor, reused through free lists of sizes.
+// The buffer pool: a GPUBuffer for every array that is allocated, reused through free lists of sizes.
 //
-// Buffers are never shared between live tensors: WebGPU rejects a dispatch that reads and writes
-// one buffer, even in disjoint ranges. Reuse is safe at once, as the queue runs in order.
+// Two allocations never share a buffer: WebGPU refuses a dispatch that writes a buffer which it binds
+// twice, even in disjoint ranges. Views, slices and `GpuArray.together` do share one, and `dispatch`
+// refuses them where a kernel would write it. Reuse is safe at once, as the queue runs in order.
 
-import type { GpuArray } from "./array.ts";
 import { formatBytes } from "./shape.ts";
-
-/** One pooled buffer and the references that keep it alive. */
-export interface Storage {
-  /** Unique for the life of the device; part of bind-group cache keys. */
-  readonly id: number;
-  /** The memory. */
-  readonly buffer: GPUBuffer;
-  /** Bytes allocated: the size class of the first tensor in it, not a tensor's own length. */
-  readonly capacity: number;
-  /** Arrays that share the buffer; at 0 it returns to the pool. */
-  references: number;
-  /** The submission that last used the buffer; see `CommandQueue.serial`. */
-  lastSerial: number;
-  /** What was computed from the contents, by `GpuArray.derived`. */
-  derived?: Map<string, GpuArray> | undefined;
-}
+import type { Derived, Storage } from "./storage.ts";
 
 /** Byte counters of a device. */
 export interface MemoryUse {
@@ -170,7 +155,7 @@ export class BufferPool {
   }
 
   /** Keeps what was computed from a buffer's contents until they change. */
-  keepDerived(storage: Storage, key: string, array: GpuArray): void {
+  keepDerived(storage: Storage, key: string, array: Derived): void {
     (storage.derived ??= new Map()).set(key, array);
     this.#derived += array.storage.capacity;
   }

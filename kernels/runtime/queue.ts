@@ -5,11 +5,10 @@
 // Bind groups are cached: creating one costs more than a dispatch, and on Linux drivers every live
 // one is a memory mapping, so that about 65,000 of them end the process.
 
-import type { AnyArray } from "./array.ts";
 import { collectGarbage } from "./garbage.ts";
-import type { ScalarType } from "./kernel.ts";
+import type { ParamValue } from "./kernel.ts";
 import type { Profiler } from "./profile.ts";
-import type { Storage } from "./pool.ts";
+import type { Span, Storage } from "./storage.ts";
 
 /** A pipeline ready to run, with the layout of its arrays. */
 export interface Pipeline {
@@ -22,9 +21,6 @@ export interface Pipeline {
   /** Binding numbers, in the order in which `dispatch` receives the arrays. */
   readonly bindings: readonly number[];
 }
-
-/** Parameter values in the order of the WGSL struct. */
-export type ParamValue = { readonly type: ScalarType; readonly value: number };
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 export const SLOT_BYTES = 256;
@@ -87,7 +83,7 @@ export class CommandQueue {
   /** Records one dispatch; submits first where the parameter slots are used up. */
   dispatch(
     pipeline: Pipeline,
-    arrays: readonly AnyArray[],
+    arrays: readonly Span[],
     params: readonly ParamValue[],
     grid: readonly [number, number, number],
     profile: { label: string; flops: number },
@@ -123,7 +119,7 @@ export class CommandQueue {
   }
 
   /** Records a copy between arrays of one size. */
-  copy(from: AnyArray, to: AnyArray): void {
+  copy(from: Span, to: Span): void {
     this.copyBytes(
       from.storage,
       from.byteOffset,
@@ -209,9 +205,11 @@ export class CommandQueue {
     this.#pass = undefined;
   }
 
-  #bindGroup(pipeline: Pipeline, arrays: readonly AnyArray[]): GPUBindGroup {
+  #bindGroup(pipeline: Pipeline, arrays: readonly Span[]): GPUBindGroup {
     let key = pipeline.layoutKey;
-    for (const array of arrays) key += `|${array.storage.id}:${array.byteOffset}:${array.size}`;
+    for (const array of arrays) {
+      key += `|${array.storage.id}:${array.byteOffset}:${array.byteLength}`;
+    }
     const cached = this.#bindGroups.get(key);
     if (cached) return cached;
     const group = this.#device.createBindGroup({
