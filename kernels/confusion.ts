@@ -1,6 +1,7 @@
 // Counts of pixels by label and prediction; the formula is in the WGSL.
 
 import { checkShape } from "./class_map.ts";
+import { IGNORE } from "./ignore_label.ts";
 import {
   defineKernel,
   dispatch,
@@ -39,7 +40,7 @@ export function confusion(
   predictions: GpuArray<"u32">,
   labels: GpuArray<"u32">,
   counts: GpuArray<"u32">,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): void {
   checkShape("confusion", labels, predictions.shape);
   const [classes = 0, columns] = counts.shape;

@@ -30,6 +30,7 @@ export * from "./gan_loss.ts";
 export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
 export * from "./half.ts";
+export * from "./ignore_label.ts";
 export * from "./kl_divergence.ts";
 export * from "./dense/linear.ts";
 export { matmul, type MatmulOptions } from "./dense/matmul.ts";

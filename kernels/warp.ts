@@ -1,6 +1,7 @@
 // Views of images, labels and maps: crop, resize, flip and affine in one sampling. The formulas are in
 // the WGSL.
 
+import { IGNORE } from "./ignore_label.ts";
 import { checkSize, imageSizes, labelSizes, type Size } from "./planes.ts";
 import {
   type AnyArray,
@@ -207,7 +208,7 @@ export function warpLabels(
   { words, sizes }: Packed<1>,
   views: readonly WarpView[],
   size: Size,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): GpuArray<"u32"> {
   const numbers = viewNumbers(views, sizes);
   const ids = emptyViews(words.gpu, [sizes.length], size, "u32");
@@ -249,7 +250,7 @@ export function warpLabelMaps(
   labelIds: GpuArray<"u32">,
   views: readonly WarpView[],
   size: Size,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): GpuArray<"u32"> {
   const { images, ...inputSize } = labelSizes("warpLabelMaps", labelIds);
   const numbers = viewNumbers(views, Array<Size>(images).fill(inputSize));

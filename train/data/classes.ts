@@ -8,6 +8,10 @@
  * @module
  */
 
+import { IGNORE } from "../../kernels/ignore_label.ts";
+
+export { IGNORE };
+
 /** A red, green, blue triple of bytes. */
 export type Colour = readonly [number, number, number];
 
@@ -20,9 +24,6 @@ export interface SegmentationClass {
   /** The number of this class in a Cityscapes or GTA5 label file. */
   readonly labelId: number;
 }
-
-/** The train id of pixels that no loss and no score counts. */
-export const IGNORE = 255;
 
 /** The 19 evaluated classes of Cityscapes in the order of their train ids. */
 export const CLASSES: readonly SegmentationClass[] = [
