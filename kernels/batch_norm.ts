@@ -7,10 +7,8 @@ import {
   planeSizes,
 } from "./plane_maps.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
-import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type GpuArray } from "./runtime/mod.ts";
 import source from "./batch_norm.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/batch_norm.wgsl",
@@ -124,13 +122,12 @@ export function batchNormCoefficients(
   }
   const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
   const params = { images, channels, plane, batch: Number(training), momentum, eps };
-  const grid = gridFor(channels, WORKGROUP_SIZE);
   if (training) {
     const moments = planeMoments(x);
-    dispatch(fromBatch, { ...arrays, moments, coefficients }, params, grid);
+    dispatch(fromBatch, { ...arrays, moments, coefficients }, params, channels);
     moments.release();
   } else {
-    dispatch(fromRunning, { ...arrays, coefficients }, params, grid);
+    dispatch(fromRunning, { ...arrays, coefficients }, params, channels);
   }
   return coefficients;
 }
@@ -160,7 +157,7 @@ export function batchNormBackward(
     backward,
     { sums, coefficients, slopes, gradWeight, gradBias },
     { images, channels, plane, batch: Number(training), momentum: 0, eps: 0 },
-    gridFor(channels, WORKGROUP_SIZE),
+    channels,
   );
   const gradInput = needsInput ? normalisePlanesBackward(gradOutput, x, forward, slopes) : null;
   sums.release();

@@ -7,14 +7,10 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
-  gridFor,
   sliceByElement,
+  wgslConstants,
 } from "./runtime/mod.ts";
 import source from "./confusion.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-/** Pixels that one invocation counts; `RUN` in the WGSL. */
-const RUN = 16;
 
 const count = defineKernel({
   name: "confusion",
@@ -25,6 +21,7 @@ const count = defineKernel({
   writes: ["counts"],
   params: { pixels: "u32", classes: "u32", ignoreLabel: "u32" },
 });
+const { RUN } = wgslConstants(count, "RUN");
 
 /**
  * Adds the pixels to a confusion matrix. Pixels whose label or prediction is no class are left out,
@@ -51,7 +48,7 @@ export function confusion(
   }
   sliceByElement([predictions, labels], [], ([predictions, labels]) => {
     const pixels = labels.size;
-    const grid = gridFor(Math.ceil(pixels / RUN), WORKGROUP_SIZE);
-    dispatch(count, { predictions, labels, counts }, { pixels, classes, ignoreLabel }, grid);
+    const runs = Math.ceil(pixels / RUN);
+    dispatch(count, { predictions, labels, counts }, { pixels, classes, ignoreLabel }, runs);
   });
 }

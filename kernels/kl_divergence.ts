@@ -6,13 +6,10 @@ import {
   defineKernel,
   dispatch,
   type GpuArray,
-  gridFor,
   sliceByImage,
 } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./kl_divergence.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const kernels = { divergence: kernelsOf(0), softmaxAsLog: kernelsOf(1) } as const;
 
@@ -82,7 +79,7 @@ export function klDivergenceForward(
       kernels[formula].forward,
       { logits, targets, mask, terms },
       { images, classes, plane, runs, scale, divisor },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
@@ -105,7 +102,7 @@ export function klDivergenceBackward(
       kernels[formula].backward,
       { logits, targets, mask, gradOutput, weight, gradLogits },
       { images, classes, plane, runs: 0, scale, divisor },
-      gridFor(images * plane, WORKGROUP_SIZE),
+      images * plane,
     );
   });
   return gradLogits;

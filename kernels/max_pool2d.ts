@@ -69,7 +69,7 @@ export function maxPool2dForward(x: GpuArray, windows: PoolWindows): Pooled {
   const output = x.gpu.empty(shape, "max_pool2d.forward");
   const at = x.gpu.empty(shape, "places of maxima", "u32");
   sliceByPlane([x], [output, at], ([x], [y, at]) => {
-    const { grid, run } = spreadPlanes(y);
+    const { grid, run } = spreadPlanes(forward, y);
     dispatch(forward, { x, y, at }, { run, ...sizes(x, y, windows) }, grid);
   });
   return { output, at };
@@ -91,7 +91,7 @@ export function maxPool2dBackward(
   checkShape("max_pool2d.backward", gradOutput, at.shape);
   const gradInput = gradOutput.gpu.empty(inputShape, "max_pool2d.backward");
   sliceByPlane([gradOutput, at], [gradInput], ([gradY, savedAt], [gradX]) => {
-    const { grid, run } = spreadPlanes(gradX);
+    const { grid, run } = spreadPlanes(backward, gradX);
     const params = { run, ...sizes(gradX, gradY, windows) };
     dispatch(backward, { gradY, savedAt, gradX }, params, grid);
   });

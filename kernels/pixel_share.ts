@@ -6,13 +6,10 @@ import {
   defineKernel,
   dispatch,
   type GpuArray,
-  gridFor,
   sliceByImage,
 } from "./runtime/mod.ts";
 import source from "./pixel_share.wgsl" with { type: "text" };
 import { weightedMean } from "./weighted_mean.ts";
-
-const WORKGROUP_SIZE = 64;
 
 const kernels = { labels: kernelOf(1), mask: kernelOf(0) } as const;
 
@@ -64,7 +61,7 @@ export function pixelShare(
       kernel,
       { pixels, terms },
       { images, plane, runs, first: first - start, count, classes, ignoreLabel },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   const { mean, weight } = weightedMean(terms);

@@ -10,15 +10,11 @@ import {
   type DType,
   type Gpu,
   type GpuArray,
-  gridFor,
   type Kernel,
   sliceByImage,
 } from "./runtime/mod.ts";
+import { structFields } from "./runtime/wgsl.ts";
 import source from "./warp.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-/** Numbers of one `View` in the WGSL. */
-const VIEW_FLOATS = 28;
 
 const shared = {
   file: "kernels/warp.wgsl",
@@ -32,6 +28,8 @@ const shared = {
     ignoreLabel: "u32",
   },
 } as const;
+/** Numbers of one `View`, whose fields are vectors of four. */
+const VIEW_FLOATS = 4 * structFields(shared, "View").length;
 const images = defineKernel({
   ...shared,
   name: "warp.images",
@@ -324,8 +322,8 @@ function run<D extends DType>(
   ignoreLabel = 0,
 ): GpuArray<D> {
   const [outputHeight = 0, outputWidth = 0] = output.shape.slice(-2);
-  const rows = [numbers.length / VIEW_FLOATS, VIEW_FLOATS];
-  using views = output.gpu.upload(numbers, rows, "views");
+  const [count = 0] = output.shape;
+  using views = output.gpu.upload(numbers, [count, VIEW_FLOATS], "views");
   sliceByImage([views, ...pixels], [output], (inputs, [output]) => {
     const bound = [...inputs, output];
     const arrays = Object.fromEntries(kernel.arrays.map(({ name }, i) => [name, bound[i]]));
@@ -338,7 +336,7 @@ function run<D extends DType>(
       rowWords: inputs[1]?.shape[1] ?? 0,
       ignoreLabel,
     };
-    dispatch(kernel, arrays, params, gridFor(params.pixels, WORKGROUP_SIZE));
+    dispatch(kernel, arrays, params, params.pixels);
   });
   return output;
 }

@@ -22,17 +22,11 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
-  gridFor,
   type Shape,
   sliceByImage,
+  wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
-
-const LANES = 8;
-/** Positions of one invocation. */
-const POSITIONS = 16;
-/** Output channels of one invocation, of the wide and of the narrow kernel. */
-const CHANNELS = 16, NARROW_CHANNELS = 8;
 
 const shared = {
   file: "kernels/dense/conv2d.wgsl",
@@ -41,6 +35,12 @@ const shared = {
   writes: ["y"],
   params: CORRELATION_PARAMS,
 } as const;
+const { POSITIONS, CHANNELS, NARROW_CHANNELS } = wgslConstants(
+  shared,
+  "POSITIONS",
+  "CHANNELS",
+  "NARROW_CHANNELS",
+);
 const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
 const narrowKernel = defineKernel({
   ...shared,
@@ -304,7 +304,7 @@ function correlateDirect(
     kernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     params,
-    gridFor(blocks * images * Math.ceil(rows * columns / POSITIONS), LANES),
+    blocks * images * Math.ceil(rows * columns / POSITIONS),
     { flops },
   );
 }

@@ -12,7 +12,7 @@ export interface MultiplySizes {
   readonly depth: number;
   /** N, a multiple of 4. */
   readonly columns: number;
-  /** Whether `left` has a matrix for each of the batch; N is then a multiple of 16. */
+  /** Whether `left` has a matrix for each of the batch; N is then a multiple of `MULTIPLY_TILE.columns`. */
   readonly leftPerBatch?: boolean;
 }
 

@@ -65,6 +65,8 @@ struct TotalParams {
 
 const WORKGROUP_SIZE = 64u;
 const FOUR = vec4u(0, 1, 2, 3);
+// Products of a tile, 4 × 4, written out below.
+const PLACES = 16u;
 
 // A matrix here holds four places along one axis of a tile; its columns are quads.
 

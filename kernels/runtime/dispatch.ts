@@ -19,7 +19,8 @@ export type Grid = readonly [number, number?, number?];
  * @param kernel What `defineKernel` returned.
  * @param arrays Every array of the kernel by name, all on one device.
  * @param params Every parameter by name.
- * @param grid Workgroups in x, y and z; a zero runs nothing.
+ * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded as by
+ *   {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
  * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
  *   twice where the kernel writes it.
  * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
@@ -28,14 +29,14 @@ export function dispatch<A extends string, P extends string>(
   kernel: Kernel<A, P>,
   arrays: Readonly<Record<A, AnyArray>>,
   params: Readonly<Record<P, number>>,
-  grid: Grid,
+  work: number | Grid,
   options: DispatchOptions = {},
 ): void {
   const list = kernel.arrays.map(({ name }) => arrays[name as A]);
   const values = kernel.params.map(([name, type]) => ({ type, value: params[name as P] }));
   const first = list[0];
   if (!first) throw new TypeError(`Cannot run ${kernel.name} as it has no arrays`);
-  const [x, y = 1, z = 1] = grid;
+  const [x, y = 1, z = 1] = typeof work === "number" ? gridFor(work, kernel.workgroupSize) : work;
   if (x === 0 || y === 0 || z === 0) return;
   checkDispatch(kernel, list, [x, y, z]);
   first.gpu.run(kernel, list, values, [x, y, z], options.flops ?? 0);
@@ -95,7 +96,7 @@ function checkDispatch(
 }
 
 /** More workgroups a dimension than this are refused by WebGPU. */
-const MAX_GROUPS = 65535;
+export const MAX_GROUPS = 65535;
 
 /**
  * Workgroups for a flat range of invocations, folded into y past 65,535. In WGSL the flat index is

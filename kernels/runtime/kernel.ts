@@ -1,6 +1,13 @@
 // Kernel definitions: which WGSL entry reads and writes what, checked against the WGSL itself.
 
-import type { DType } from "./shape.ts";
+import {
+  arrayBindings,
+  checkOverrides,
+  uniformFields,
+  type WgslBinding,
+  type WgslFile,
+  workgroupSize,
+} from "./wgsl.ts";
 
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
@@ -9,13 +16,10 @@ export type ScalarType = "u32" | "i32" | "f32";
 export type ParamValue = { readonly type: ScalarType; readonly value: number };
 
 /** What a launcher states about one WGSL entry point. */
-export interface KernelDefinition<R extends string, W extends string, P extends string> {
+export interface KernelDefinition<R extends string, W extends string, P extends string>
+  extends WgslFile {
   /** Name in profiles and errors, `group_norm.forward`. */
   readonly name: string;
-  /** Path of the WGSL file, for errors. */
-  readonly file: string;
-  /** Text of the WGSL file. */
-  readonly source: string;
   /** The entry point. */
   readonly entry: string;
   /** Arrays that the entry only reads, in camelCase of their WGSL names. */
@@ -26,36 +30,26 @@ export interface KernelDefinition<R extends string, W extends string, P extends 
   readonly params?: Readonly<Record<P, ScalarType>>;
   /** The WGSL uniform variable that holds the parameters; `params` unless said. */
   readonly paramsVariable?: string;
-  /** Values of `override` constants. */
-  readonly constants?: Readonly<Record<string, number>>;
 }
 
-/** One array binding, as the WGSL declares it. */
-export interface ArrayBinding {
+/** One array binding of a kernel. */
+export interface ArrayBinding extends WgslBinding {
   /** Name that launchers use, in camelCase. */
   readonly name: string;
-  /** Binding number in group 0. */
-  readonly binding: number;
-  /** Whether the WGSL declares it `read_write`. */
-  readonly writable: boolean;
   /** Whether this entry writes it; one that another entry writes is only `writable`. */
   readonly written: boolean;
-  /** Element type, where the WGSL names a plain one. */
-  readonly dtype: DType | undefined;
 }
 
 /** A checked kernel; `dispatch` runs it. */
-export interface Kernel<A extends string = string, P extends string = string> {
+export interface Kernel<A extends string = string, P extends string = string> extends WgslFile {
   /** Name in profiles and errors. */
   readonly name: string;
-  /** Path of the WGSL file, for errors. */
-  readonly file: string;
-  /** Text of the WGSL file. */
-  readonly source: string;
   /** The entry point. */
   readonly entry: string;
   /** Values of `override` constants. */
   readonly constants: Readonly<Record<string, number>>;
+  /** Invocations of a workgroup, as the WGSL says. */
+  readonly workgroupSize: number;
   /** Arrays that are read, then those that are written. */
   readonly arrays: readonly ArrayBinding[];
   /** Names and types of the parameters, in the order of the WGSL struct. */
@@ -66,8 +60,8 @@ export interface Kernel<A extends string = string, P extends string = string> {
 
 /**
  * Declares a kernel and checks the declaration against its WGSL: every array must be bound under the
- * snake_case of its name, what is written must be `read_write`, and the parameters must be the fields
- * of the struct in the same order.
+ * snake_case of its name, what is written must be `read_write`, the parameters must be the fields of the
+ * struct in the same order, and what gets a value must be an `override`.
  *
  * @throws {TypeError} Where the two disagree.
  */
@@ -77,7 +71,8 @@ export function defineKernel<
   const P extends string = never,
 >(definition: KernelDefinition<R, W, P>): Kernel<R | W, P> {
   const { name, file, source, entry, reads, writes, constants = {} } = definition;
-  const bindings = arrayBindings(source);
+  checkOverrides(definition);
+  const bindings = arrayBindings(definition);
   const arrays = [...reads, ...writes].map((array, index) => {
     const found = bindings.get(snakeCase(array));
     if (!found) {
@@ -95,7 +90,7 @@ export function defineKernel<
   });
   const params = Object.entries(definition.params ?? {}) as [P, ScalarType][];
   if (params.length > 0) {
-    const expected = structFields(source, definition.paramsVariable ?? "params");
+    const expected = uniformFields(definition, definition.paramsVariable ?? "params");
     const stated = params.map(([field, type]) => `${snakeCase(field)}: ${type}`);
     if (expected.join(", ") !== stated.join(", ")) {
       throw new TypeError(
@@ -105,42 +100,10 @@ export function defineKernel<
       );
     }
   }
-  return { name, file, source, entry, constants, arrays, params };
+  const size = workgroupSize(definition, entry);
+  return { name, file, source, entry, constants, workgroupSize: size, arrays, params };
 }
 
 function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function arrayBindings(source: string): Map<string, Omit<ArrayBinding, "name" | "written">> {
-  const pattern =
-    /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<([^;]+)>\s*;/g;
-  const bindings = new Map<string, Omit<ArrayBinding, "name" | "written">>();
-  for (const [, binding, access, name, element] of withoutComments(source).matchAll(pattern)) {
-    bindings.set(name as string, {
-      binding: Number(binding),
-      writable: access === "read_write",
-      dtype: elementType(element as string),
-    });
-  }
-  return bindings;
-}
-
-function elementType(element: string): DType | undefined {
-  if (/^(f32|vec[234]f|vec[234]<f32>|mat\dx\df)$/.test(element)) return "f32";
-  if (/^(u32|vec[234]u|vec[234]<u32>|atomic<u32>)$/.test(element)) return "u32";
-  return undefined;
-}
-
-function structFields(source: string, variable: string): string[] {
-  const text = withoutComments(source);
-  const declared = new RegExp(
-    `@group\\(1\\)\\s*@binding\\(0\\)\\s*var<uniform>\\s*${variable}\\s*:\\s*(\\w+)`,
-  ).exec(text);
-  const body = new RegExp(`struct\\s+${declared?.[1]}\\s*\\{([^}]*)\\}`).exec(text)?.[1] ?? "";
-  return body.split(",").map((field) => field.trim().replace(/\s*:\s*/, ": ")).filter(Boolean);
-}
-
-function withoutComments(source: string): string {
-  return source.replace(/\/\/.*$/gm, "");
 }

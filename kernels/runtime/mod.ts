@@ -5,7 +5,7 @@
  */
 export { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 export { Choices, type ChoiceTable, type Problem, type Ways } from "./choices.ts";
-export { dispatch, type DispatchOptions, type Grid, gridFor } from "./dispatch.ts";
+export { dispatch, type DispatchOptions, type Grid, gridFor, MAX_GROUPS } from "./dispatch.ts";
 export { openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,
@@ -29,3 +29,4 @@ export {
 } from "./shape.ts";
 export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";
 export { tune } from "./tune.ts";
+export { type WgslBinding, wgslConstants, type WgslFile } from "./wgsl.ts";

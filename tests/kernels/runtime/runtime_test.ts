@@ -6,6 +6,7 @@ import {
   gridFor,
   openGpu,
   sliceByImage,
+  wgslConstants,
 } from "../../../kernels/runtime/mod.ts";
 import { addInPlace, scaleForward } from "../../../kernels/elementwise.ts";
 import { sizeClass } from "../../../kernels/runtime/pool.ts";
@@ -54,7 +55,7 @@ Deno.test("a kernel receives its arrays and every kind of parameter", async () =
   const gpu = await testGpu();
   using x = gpu.upload(new Float32Array([1, 2, 3]), [3], "x");
   using y = gpu.empty([3], "y");
-  dispatch(double, { x, y }, { count: 3, factor: 0.5, shift: -4 }, gridFor(3, 64));
+  dispatch(double, { x, y }, { count: 3, factor: 0.5, shift: -4 }, 3);
   assert.deepEqual(await y.read(), new Float32Array([-3.5, -3, -2.5]));
 });
 
@@ -73,7 +74,8 @@ Deno.test("a grid beyond 65,535 workgroups is folded", async () => {
   const count = 65536 * 8 + 3;
   using x = gpu.upload(new Float32Array(count).fill(2), [count], "x");
   using y = gpu.zeros([count], "y");
-  dispatch(small, { x, y }, { count, factor: 3, shift: 0 }, gridFor(count, 8));
+  assert.deepEqual([double.workgroupSize, small.workgroupSize], [64, 8]);
+  dispatch(small, { x, y }, { count, factor: 3, shift: 0 }, count);
   assert.ok((await y.read()).every((value) => value === 6));
 });
 
@@ -93,6 +95,37 @@ Deno.test("a definition that disagrees with its WGSL is refused", () => {
     define({ params: { count: "u32" } }),
     /stated "count: u32", found "count: u32, factor: f32, shift: i32"/,
   );
+  assert.throws(
+    define({ constants: { TILE: 8 } }),
+    /Cannot give a value to TILE as double.wgsl has no such override: it has WORKGROUP_SIZE/,
+  );
+  assert.throws(define({ entry: "backward" }), /"backward" as double.wgsl has none such/);
+  assert.throws(
+    define({ source: SOURCE.replace("size(WORKGROUP_SIZE)", "size(TILE)") }),
+    /the workgroup size "TILE" in double.wgsl must consist of numbers and of constants/,
+  );
+});
+
+Deno.test("what launchers share with WGSL is read from it, and what it lacks is refused", () => {
+  const source = `
+const ROWS = 4u; // rows, not const ROWS = 5u;
+override COLUMNS: u32 = 2 * ROWS;
+override TILE = ROWS * COLUMNS;
+const SHARE = 0.5;
+fn first() { const ROWS = 6u; }
+  `;
+  const file = "tile.wgsl";
+  assert.deepEqual(wgslConstants({ file, source }, "ROWS", "TILE"), { ROWS: 4, TILE: 32 });
+  const constants = { COLUMNS: 3 };
+  assert.deepEqual(wgslConstants({ file, source, constants }, "TILE"), { TILE: 12 });
+  for (const name of ["SHARE", "DEPTH"]) {
+    assert.throws(
+      () => wgslConstants({ file, source }, name),
+      new RegExp(
+        `Cannot read the constant ${name} as tile.wgsl .* it has ROWS, COLUMNS, TILE`,
+      ),
+    );
+  }
 });
 
 Deno.test("a dispatch refuses wrong types, foreign arrays and shared written buffers", async () => {
