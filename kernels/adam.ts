@@ -59,15 +59,17 @@ export interface AdamMoments {
   readonly second: GpuArray;
 }
 
-/** Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first. */
+/**
+ * Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first.
+ */
 export function adamAdvance(corrections: GpuArray, betas: readonly [number, number]): void {
   const params = { ...shares(betas), count: 2, stride: 1, learningRate: 0, eps: 0, weightDecay: 0 };
   dispatch(advance, { corrections }, params, 1);
 }
 
 /**
- * One step of Adam (Kingma and Ba, 2015), in place: `weight` and its moments change by `grad`. All are of
- * one size; the formula is in the WGSL.
+ * One step of Adam (Kingma and Ba, 2015), in place: `weight` and its moments change by `grad`. All
+ * are of one size; the formula is in the WGSL.
  *
  * @param corrections [2], moved once a step by {@link adamAdvance}, before the first parameter.
  */

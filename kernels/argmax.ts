@@ -45,8 +45,8 @@ export function argmax(logits: GpuArray): Prediction {
 }
 
 /**
- * The most probable class of every pixel of the logits resized to `size` (bilinear, corners aligned),
- * without storing the resized logits.
+ * The most probable class of every pixel of the logits resized to `size` (bilinear, corners
+ * aligned), without storing the resized logits.
  *
  * @param logits [N, K, h, w], K at least 1, not empty.
  * @returns Labels and confidence, [N, height, width].

@@ -89,7 +89,7 @@ export interface NormGradients {
  *
  * @param x [N, C, ...].
  * @throws {TypeError} If the parameters are not [C].
- * @throws {RangeError} If the batch has one value a channel, which has no variance.
+ * @throws {RangeError} If the batch has one value per channel, which has no variance.
  */
 export function batchNormForward(
   x: GpuArray,
@@ -117,7 +117,7 @@ export function batchNormCoefficients(
     throw new RangeError(
       `Cannot run batchNorm in training on ${
         formatShape(x.shape)
-      }: one value a channel has no variance`,
+      }: one value per channel has no variance`,
     );
   }
   const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
@@ -174,7 +174,7 @@ export function checkChannels(
   for (const [label, { shape }] of Object.entries(arrays)) {
     if (shape.length !== 1 || shape[0] !== channels) {
       throw new TypeError(
-        `Cannot run ${name} as ${label} must be [${channels}], one number a channel: it is ${
+        `Cannot run ${name} as ${label} must be [${channels}], one number per channel: it is ${
           formatShape(shape)
         }`,
       );

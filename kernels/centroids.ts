@@ -71,8 +71,8 @@ export function accumulateCentroids(
 }
 
 /**
- * Overwrites prototypes with the mean of what was accumulated (equation 4), in place; a class that no
- * batch had keeps its prototype.
+ * Overwrites prototypes with the mean of what was accumulated (equation 4), in place; a class that
+ * no batch had keeps its prototype.
  *
  * @param prototypes [K, C].
  * @param state [K, C + 1, 2].

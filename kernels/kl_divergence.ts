@@ -51,7 +51,9 @@ export interface KlDivergenceOptions {
   readonly scale: number;
   /** What a pixel that counts adds to the divisor of the mean, usually 1. */
   readonly divisor: number;
-  /** `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does. */
+  /**
+   * `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does.
+   */
   readonly formula: "divergence" | "softmaxAsLog";
 }
 

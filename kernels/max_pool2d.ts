@@ -43,7 +43,10 @@ export interface PoolWindows {
   readonly stride: number;
   /** Pixels that windows may reach past the input, at most half of `kernel`. */
   readonly padding: number;
-  /** Whether a last window that leaves the padded input counts, if it starts before the right padding. */
+  /**
+   * Whether a last window that leaves the padded input counts, if it starts before the right
+   * padding.
+   */
   readonly ceilMode: boolean;
 }
 

@@ -1,8 +1,9 @@
 /**
- * The kernels: typed launchers of hand-written WGSL, one file an operation, on arrays in GPU memory.
+ * The kernels: typed launchers of hand-written WGSL, one file an operation, on arrays in GPU
+ * memory.
  *
- * Letters in shapes: N images, C channels, H and W rows and columns, K classes. Activations are NCHW
- * floats; labels are `u32`, [N, H, W].
+ * Letters in shapes: N images, C channels, H and W rows and columns, K classes. Activations are
+ * NCHW floats; labels are `u32`, [N, H, W].
  *
  * @module
  */

@@ -34,12 +34,14 @@ function kernelOf(labels: number) {
   });
 }
 
-/** Which pixels count: labels below `classes` that are not `ignoreLabel`, or those that are not 0. */
+/**
+ * Which pixels count: labels below `classes` that are not `ignoreLabel`, or those that are not 0.
+ */
 export type PixelRule = "not zero" | { readonly classes: number; readonly ignoreLabel: number };
 
 /**
- * The share of all pixels that count which lies in images `first` to `first + count`, of shape []; 0
- * where no pixel counts.
+ * The share of all pixels that count which lies in images `first` to `first + count`, of shape [];
+ * 0 where no pixel counts.
  *
  * @param pixels [N, H, W], labels or a mask.
  */

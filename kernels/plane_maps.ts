@@ -70,13 +70,15 @@ export function planeSizes(name: string, { shape, size }: GpuArray): PlaneSizes 
 
 /** What every pass over whole tensors of a normalisation needs. */
 export interface Normalisation {
-  /** (centre, scale, shift, reciprocal deviation) a plane, [N, C, 4], or a channel, [C, 4]. */
+  /** (centre, scale, shift, reciprocal deviation) for each plane, [N, C, 4], or channel, [C, 4]. */
   readonly coefficients: GpuArray;
   /** Whether a ReLU follows. */
   readonly relu: boolean;
 }
 
-/** Elements of one invocation where they are neighbours: its plane's numbers are read once for all. */
+/**
+ * Elements of one invocation where they are neighbours: its plane's numbers are read once for all.
+ */
 const LONGEST_RUN = 64;
 /** Elements of one invocation where they lie apart. */
 const SPREAD_RUN = 16;
@@ -127,12 +129,12 @@ export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisati
 }
 
 /**
- * `g * scale + (x - centre) * slope + offset`, the gradient of a normalisation to its input, where g
- * is `gradOutput` as far as the ReLU let it through.
+ * `g * scale + (x - centre) * slope + offset`, the gradient of a normalisation to its input, where
+ * g is `gradOutput` as far as the ReLU let it through.
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The input of the forward, [N, C, ...].
- * @param slopes (slope, offset) a plane, [N, C, 2], or a channel, [C, 2], as the coefficients.
+ * @param slopes (slope, offset) for each plane, [N, C, 2], or channel, [C, 2], as the coefficients.
  */
 export function normalisePlanesBackward(
   gradOutput: GpuArray,

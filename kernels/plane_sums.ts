@@ -6,7 +6,9 @@ import { defineKernel, dispatch, type GpuArray, type Kernel } from "./runtime/mo
 import { strideFor } from "./spread.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
-/** Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU. */
+/**
+ * Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU.
+ */
 const SHORTEST_CHUNK = 64, SHORTEST_CPU_CHUNK = 512;
 /** Most parts of a plane: few enough for one invocation to add. */
 const MOST_LANES = 64;

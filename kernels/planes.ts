@@ -101,8 +101,8 @@ const ENOUGH_INVOCATIONS = 65536;
 
 /**
  * Spreads the elements of an array for kernels that work out once where a pixel lies, and then go
- * through several planes there, as that takes longer than what they do in one plane: pixels in x and
- * y of the grid, runs of planes in z.
+ * through several planes there, as that takes longer than what they do in one plane: pixels in x
+ * and y of the grid, runs of planes in z.
  *
  * @param owned The array whose every element has an owner, [planes, H, W].
  * @returns The grid, and how many planes an invocation owns.

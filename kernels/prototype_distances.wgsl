@@ -4,13 +4,14 @@
 // The squares are summed as they stand: ‖f‖² − 2 f·η + ‖η‖² would be a plain matrix product, but it
 // loses the digits of a distance that is small beside the features.
 //
-// features, grad_features: [N, C, H, W]; prototypes: [K, C]; distances, grad_distances: [N, K, H, W];
+// features, grad_features: [N, C, H, W]; prototypes: [K, C];
+// distances, grad_distances: [N, K, H, W];
 // by_channel: prototypes as [C, K up to a multiple of FORWARD_CLASSES]; by_class: as [K, C up to a
 // multiple of BACKWARD_CHANNELS], both padded with zeros by `pack`; plane = H W. All overwrite.
-// forward: one invocation owns FORWARD_PIXELS × FORWARD_CLASSES, z is the block of classes. backward:
-// one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels. The pixels of an
-// invocation lie `spacing` apart, so that neighbouring invocations read neighbouring pixels and any
-// plane fits.
+// forward: one invocation owns FORWARD_PIXELS × FORWARD_CLASSES, z is the block of classes.
+// backward: one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels. The
+// pixels of an invocation lie `spacing` apart, so that neighbouring invocations read neighbouring
+// pixels and any plane fits.
 
 @group(0) @binding(0) var<storage, read> prototypes: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<f32>;

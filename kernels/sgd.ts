@@ -32,8 +32,8 @@ export interface SgdOptions {
 }
 
 /**
- * One step of SGD with momentum, in place: `velocity = momentum * velocity + grad + weightDecay * weight`,
- * then `weight -= learningRate * velocity`. All are of one size.
+ * One step of SGD with momentum, in place: `velocity = momentum * velocity + grad +
+ * weightDecay * weight`, then `weight -= learningRate * velocity`. All are of one size.
  */
 export function sgdStep(
   weight: GpuArray,

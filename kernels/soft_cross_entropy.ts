@@ -78,7 +78,9 @@ export function softCrossEntropyForward(
   return weightedMean(terms);
 }
 
-/** Gradient of {@link softCrossEntropyForward} to the logits; `weight` is what the forward returned. */
+/**
+ * Gradient of {@link softCrossEntropyForward} to the logits; `weight` is what the forward returned.
+ */
 export function softCrossEntropyBackward(
   gradOutput: GpuArray,
   { logits, softLabels, labels }: SoftCrossEntropyInputs,

@@ -277,7 +277,8 @@ function correlate(
   if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
   const params = correlationParams({ ...arrays, bias: null }, places);
   const { outChannels } = params;
-  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
+  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles
+  // do.
   const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
   const width = x.gpu.choices.choose({
     key: `conv2d.correlate ${Object.values(params).join(" ")}`,

@@ -5,15 +5,16 @@
 //
 // for i < rows, j < columns; x counts as zero outside its height and width.
 // Forward: x_step is the stride, tap_step the dilation, x_top = x_left = -padding, y_step 1.
-// Input gradient: x is the gradient of the output, taps are reversed, and every residue of the input's
-// coordinates modulo the stride is a correlation of its own with y_step the stride.
+// Input gradient: x is the gradient of the output, taps are reversed, and every residue of the
+// input's coordinates modulo the stride is a correlation of its own with y_step the stride.
 //
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads], quads of neighbouring output channels.
-// An invocation owns CHANNELS output channels × POSITIONS of the plane of one image, and overwrites them
-// (correlate_narrow: NARROW_CHANNELS, where more would mostly lie past the last channel). See matmul.wgsl
-// for the reasons of this shape. Blocks of channels, then images, count fastest: invocations that run together
-// then look at the same positions, and skip a tap together where all of those lie outside.
+// An invocation owns CHANNELS output channels × POSITIONS of the plane of one image, and overwrites
+// them (correlate_narrow: NARROW_CHANNELS, where more would mostly lie past the last channel). See
+// matmul.wgsl for the reasons of this shape. Blocks of channels, then images, count fastest:
+// invocations that run together then look at the same positions, and skip a tap together where all
+// of those lie outside.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;

@@ -1,4 +1,5 @@
-// Correlation of images with packed weights by tiles in workgroup memory, for GPUs; formulas in the WGSL.
+// Correlation of images with packed weights by tiles in workgroup memory, for GPUs; formulas in the
+// WGSL.
 
 import {
   CORRELATION_PARAMS,

@@ -7,10 +7,10 @@
 // Both operands come pixel-major, as quads of neighbouring channels padded with zeros:
 // x: [N, in_height, in_width, in_quads]; grad_output: [N, out_height, out_width, out_quads].
 // A column of the gradient is a tap and a quad of input channels, columns = taps · in_quads.
-// First pass: an invocation owns CHANNELS output channels × COLUMNS of one split, a run of neighbouring
-// output rows of all images, and overwrites parts[split][o][column].
-// Second pass: an invocation owns one column of one output channel; it overwrites grad_weight, or adds
-// to it where `accumulate` is 1. See matmul.wgsl for the reasons of this shape.
+// First pass: an invocation owns CHANNELS output channels × COLUMNS of one split, a run of
+// neighbouring output rows of all images, and overwrites parts[split][o][column].
+// Second pass: an invocation owns one column of one output channel; it overwrites grad_weight, or
+// adds to it where `accumulate` is 1. See matmul.wgsl for the reasons of this shape.
 // The bias likewise: first parts[run][quad] over runs of neighbouring positions, then grad_bias.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;

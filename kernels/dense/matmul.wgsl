@@ -9,11 +9,12 @@
 // [B, K, column_quads] and c: [B, M, column_quads], quads along n. A quad is a vec4f of neighbours;
 // lengths that are not a multiple of four are padded.
 // pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns TILE_ROWS ×
-// TILE_COLUMNS of c, columns counted over all of the batch. trim: an invocation owns one element. All
-// overwrite.
+// TILE_COLUMNS of c, columns counted over all of the batch. trim: an invocation owns one element.
+// All overwrite.
 //
-// The shape of `multiply` is what software adapters run fastest: 16 × 16 sums an invocation in named
-// matrices, all loads of a step before its products, no workgroup memory, no unrolling over k.
+// The shape of `multiply` is what software adapters run fastest: 16 × 16 sums per invocation in
+// named matrices, all loads of a step before its products, no workgroup memory, no unrolling over
+// k.
 
 @group(0) @binding(0) var<storage, read> source: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;
@@ -89,8 +90,8 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes four rows of four column quads. The loop is for compilers: drivers take many times longer over
-// all the stores written out, and all sixteen rows in one loop slow the products down.
+// Writes four rows of four column quads. The loop is for compilers: drivers take many times longer
+// over all the stores written out, and all sixteen rows in one loop slow the products down.
 fn store(first_row: u32, first_at: vec4u, block: array<mat4x4f, 4>) {
   var blocks = block;
   for (var i = 0u; i < min(4, max(first_row, params.rows) - first_row); i++) {

@@ -1,4 +1,5 @@
-// What a product of packed matrices takes, in whichever class of kernels: matmul.wgsl has the formula.
+// What a product of packed matrices takes, in whichever class of kernels: matmul.wgsl has the
+// formula.
 
 import type { GpuArray } from "../runtime/mod.ts";
 
@@ -12,7 +13,10 @@ export interface MultiplySizes {
   readonly depth: number;
   /** N, a multiple of 4. */
   readonly columns: number;
-  /** Whether `left` has a matrix for each of the batch; N is then a multiple of `MULTIPLY_TILE.columns`. */
+  /**
+   * Whether `left` has a matrix for each of the batch; N is then a multiple of
+   * `MULTIPLY_TILE.columns`.
+   */
   readonly leftPerBatch?: boolean;
 }
 

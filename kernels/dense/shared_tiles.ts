@@ -26,7 +26,10 @@ export interface SharedTile {
   readonly constants: Readonly<Record<"THREAD_ROWS" | "THREAD_COLUMNS" | "ROW_QUADS", number>>;
 }
 
-/** A larger tile reads memory less often, a smaller one fits small outputs and fills more of an adapter. */
+/**
+ * A larger tile reads memory less often, a smaller one fits small outputs and fills more of an
+ * adapter.
+ */
 export const SHARED_TILES: readonly SharedTile[] = [
   sharedTile(16, 16, 2, 1),
   sharedTile(8, 16, 2, 0.9),
@@ -52,10 +55,11 @@ function sharedTile(
 }
 
 /**
- * The kernels of a WGSL file that takes tiles, one a tile.
+ * The kernels of a WGSL file that takes tiles, one for each.
  *
  * @param definition As for `defineKernel`, but for the tile's constants.
- * @throws {TypeError} If the WGSL takes other tiles, or sums other than {@link DEPTH} terms at once.
+ * @throws {TypeError} If the WGSL takes other tiles, or sums other than {@link DEPTH} terms at
+ *   once.
  */
 export function defineTileKernels<
   const R extends string,
@@ -101,7 +105,7 @@ const ENOUGH_THREADS = 2 ** 15;
 const SHORTEST_SPLIT = 256;
 /** Terms that the WGSL sums at once. */
 const DEPTH = 8;
-/** Desktops reset a GPU that is busy for long: 0.1 s of one at 10^12 operations a second. */
+/** Desktops reset a GPU that is busy for long: 0.1 s of one at 10^12 operations per second. */
 const MOST_FLOPS = 1e11;
 
 /** The sums that tiles are to cover. */

@@ -17,8 +17,9 @@ const TILE_STEP = MULTIPLY_TILE.columns;
 /** Invocations of the product for a weight gradient worth having. */
 const ENOUGH_PRODUCTS = 256;
 /**
- * Cost of transforming one element at 16 places, in products at one: measured on a software adapter, and for
- * GPUs reckoned from 128 bytes to move an element and some eight products in the time of a byte.
+ * Cost of transforming one element at 16 places, in products at one: measured on a software
+ * adapter, and for GPUs reckoned from 128 bytes to move an element and some eight products in the
+ * time of a byte.
  */
 const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
 /** Cost of a product for a weight gradient, in those of the direct kernel; measured. */
@@ -166,9 +167,10 @@ const ONE_WAY: ReadonlyMap<string, boolean> = new Map([["direct", false]]);
 const BOTH_WAYS: ReadonlyMap<string, boolean> = new Map([["direct", false], ["winograd", true]]);
 
 /**
- * Whether Winograd's algorithm can compute the convolution or one of its gradients, and is expected to
- * be faster than the direct kernels: it saves 20 of 36 products, but transforms every channel, rounds
- * each lattice up to whole tiles, and cannot skip the taps of a large dilation that fall outside.
+ * Whether Winograd's algorithm can compute the convolution or one of its gradients, and is expected
+ * to be faster than the direct kernels: it saves 20 of 36 products, but transforms every channel,
+ * rounds each lattice up to whole tiles, and cannot skip the taps of a large dilation that fall
+ * outside.
  */
 export function winogradPays(gpu: Gpu, sizes: Conv2dSizes, what: "image" | "weight"): boolean {
   if (!winogradFits(gpu, sizes)) return false;
@@ -214,8 +216,8 @@ function byTiles(
 }
 
 /**
- * y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v] x[n, c, i − padding + u dilation, …], for arrays of
- * the same height and width.
+ * y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v] x[n, c, i − padding + u dilation, …], for arrays
+ * of the same height and width.
  *
  * @param x [N, C, H, W].
  * @param weight Of {@link winogradWeight}.
@@ -259,7 +261,10 @@ export function winogradCorrelate(
   });
 }
 
-/** Parts of the sum over tiles: a power of two up to the {@link TILE_STEP} that any number of tiles divides into. */
+/**
+ * Parts of the sum over tiles: a power of two up to the {@link TILE_STEP} that any number of tiles
+ * divides into.
+ */
 function splitsOf(gpu: Gpu, rows: number, columns: number): number {
   const invocations = PLACES * Math.ceil(rows / MULTIPLY_TILE.rows) * (columns / TILE_STEP);
   const bytes = PLACES * rows * columns * 4;

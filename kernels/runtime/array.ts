@@ -1,6 +1,6 @@
-// The two types that all the rest is written in: Gpu, an open device as everything above the runtime
-// sees it, and GpuArray, a shape and a type over its memory. A device makes arrays and an array knows
-// its device, so they share this file; what is behind the interface is in device.ts.
+// The two types that all the rest is written in: Gpu, an open device as everything above the
+// runtime sees it, and GpuArray, a shape and a type over its memory. A device makes arrays and an
+// array knows its device, so they share this file; what is behind the interface is in device.ts.
 
 import type { Choices } from "./choices.ts";
 import type { Kernel, ParamValue } from "./kernel.ts";
@@ -245,8 +245,9 @@ export class GpuArray<D extends DType = "f32"> {
   }
 
   /**
-   * Zeros of the shapes and names of `arrays`, at least one, one after the other in one buffer, so that
-   * {@link GpuArray.spanning} can show all of them to one kernel. Each starts where a kernel can bind it.
+   * Zeros of the shapes and names of `arrays`, at least one, one after the other in one buffer, so
+   * that {@link GpuArray.spanning} can show all of them to one kernel. Each starts where a kernel
+   * can bind it.
    */
   static together(arrays: readonly GpuArray[]): GpuArray[] {
     const { gpu } = arrays[0] as GpuArray;

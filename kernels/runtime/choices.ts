@@ -37,9 +37,9 @@ export interface OpenProblem<A> {
 }
 
 /**
- * The choices of one device. Another choice gives other last bits, so none is made unless the caller asks
- * for it: it fills the table with {@link Choices.add}, or opens the device with `autotune` and calls
- * `tune`.
+ * The choices of one device. Another choice gives other last bits, so none is made unless the
+ * caller asks for it: it fills the table with {@link Choices.add}, or opens the device with
+ * `autotune` and calls `tune`.
  */
 export class Choices<A extends { readonly shape: Shape }> {
   readonly #table = new Map<string, string>();

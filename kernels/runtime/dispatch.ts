@@ -19,8 +19,8 @@ export type Grid = readonly [number, number?, number?];
  * @param kernel What `defineKernel` returned.
  * @param arrays Every array of the kernel by name, all on one device.
  * @param params Every parameter by name.
- * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded as by
- *   {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
+ * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded
+ *   as by {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
  * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
  *   twice where the kernel writes it.
  * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
@@ -95,7 +95,7 @@ function checkDispatch(
   });
 }
 
-/** More workgroups a dimension than this are refused by WebGPU. */
+/** WebGPU refuses more workgroups than this along one axis of a grid. */
 export const MAX_GROUPS = 65535;
 
 /**

@@ -59,9 +59,9 @@ export interface Kernel<A extends string = string, P extends string = string> ex
 }
 
 /**
- * Declares a kernel and checks the declaration against its WGSL: every array must be bound under the
- * snake_case of its name, what is written must be `read_write`, the parameters must be the fields of the
- * struct in the same order, and what gets a value must be an `override`.
+ * Declares a kernel and checks the declaration against its WGSL: every array must be bound under
+ * the snake_case of its name, what is written must be `read_write`, the parameters must be the
+ * fields of the struct in the same order, and what gets a value must be an `override`.
  *
  * @throws {TypeError} Where the two disagree.
  */

@@ -1,8 +1,8 @@
 // What a device is opened with, and on which adapter.
 
 /**
- * How convolutions and matrix products are computed: `direct`, by large tiles in registers, as software
- * adapters run fastest; `shared`, by tiles in workgroup memory, for GPUs.
+ * How convolutions and matrix products are computed: `direct`, by large tiles in registers, as
+ * software adapters run fastest; `shared`, by tiles in workgroup memory, for GPUs.
  */
 export type KernelClass = "direct" | "shared";
 

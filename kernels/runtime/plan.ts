@@ -1,5 +1,4 @@
-// A device that runs nothing: the real code above it, so that plan and run cannot drift apart, on
-// buffers that are only counted.
+// A device that runs nothing: all code above it is that of a run, on buffers that are only counted.
 
 import type { Gpu } from "./array.ts";
 import { Device } from "./device.ts";
@@ -28,9 +27,9 @@ const DEFAULT_LIMITS = {
 };
 
 /**
- * Opens a device that allocates and computes nothing. Everything that runs on it is counted: the bytes
- * of arrays by {@link Gpu.memory}, the work of kernels by {@link Gpu.profiler}. What is read from it is
- * zeros. It needs no adapter.
+ * Opens a device that allocates and computes nothing. Everything that runs on it is counted: the
+ * bytes of arrays by {@link Gpu.memory}, the work of kernels by {@link Gpu.profiler}. What is read
+ * from it is zeros. It needs no adapter.
  *
  * @example How much memory a network's weights take
  * ```ts

@@ -1,8 +1,10 @@
-// The buffer pool: a GPUBuffer for every array that is allocated, reused through free lists of sizes.
+// The buffer pool: a GPUBuffer for every array that is allocated, reused through free lists of
+// sizes.
 //
-// Two allocations never share a buffer: WebGPU refuses a dispatch that writes a buffer which it binds
-// twice, even in disjoint ranges. Views, slices and `GpuArray.together` do share one, and `dispatch`
-// refuses them where a kernel would write it. Reuse is safe at once, as the queue runs in order.
+// Two allocations never share a buffer: WebGPU refuses a dispatch that writes a buffer which it
+// binds twice, even in disjoint ranges. Views, slices and `GpuArray.together` do share one, and
+// `dispatch` refuses them where a kernel would write it. Reuse is safe at once, as the queue runs
+// in order.
 
 import { formatBytes } from "./shape.ts";
 import type { Derived, Storage } from "./storage.ts";
@@ -29,7 +31,9 @@ const CLASSES = 16;
 /** How many times as large as its class a free buffer may be for an array to take it; measured. */
 const LOOSEST_FIT = 1.5;
 
-/** The size class of a byte length: the next of even steps between powers of two, in steps of 256. */
+/**
+ * The size class of a byte length: the next of even steps between powers of two, in steps of 256.
+ */
 export function sizeClass(bytes: number): number {
   const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
   const wholeStep = Math.max(SMALLEST, step);

@@ -1,7 +1,8 @@
 // The one open command encoder, the parameter slots and the bind-group cache.
 //
-// Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of one
-// uniform buffer, reached by a dynamic offset; the slots are written once, just before the submit.
+// Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of
+// one uniform buffer, reached by a dynamic offset; the slots are written once, just before the
+// submit.
 // Bind groups are cached: creating one costs more than a dispatch, and on Linux drivers every live
 // one is a memory mapping, so that about 65,000 of them end the process.
 
@@ -24,7 +25,9 @@ export interface Pipeline {
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 export const SLOT_BYTES = 256;
-/** More than a training step of a small network needs: a submit waits until the one before has run. */
+/**
+ * More than a training step of a small network needs: a submit waits until the one before has run.
+ */
 const SLOTS = 4096;
 /** Enough for the bind groups of the deepest network, far below the number that ends a process. */
 const MAX_BIND_GROUPS = 8192;

@@ -1,4 +1,4 @@
-// Splitting: no tensor is too large for a kernel, only for one binding of it.
+// Splitting: no array is too large for a kernel, only for one binding of it.
 
 import type { AnyArray } from "./array.ts";
 import { formatBytes } from "./shape.ts";
@@ -55,17 +55,17 @@ function runRows<const I extends readonly AnyArray[], const O extends readonly A
   run: RunRange<I, O>,
 ): void {
   const temporaries: AnyArray[] = [];
-  const rows = (array: AnyArray, fill: boolean): AnyArray => {
+  const rows = (array: AnyArray): AnyArray => {
     const slice = array.slice(first, count);
     temporaries.push(slice);
     if (slice.byteOffset % array.gpu.offsetAlignment === 0) return slice;
     const moved = array.gpu.empty(slice.shape, array.label, array.dtype);
     temporaries.push(moved);
-    if (fill) array.gpu.copy(slice, moved);
+    array.gpu.copy(slice, moved); // outputs too, as a kernel may update them in place
     return moved;
   };
-  const movedInputs = inputs.map((array) => rows(array, true)) as unknown as I;
-  const movedOutputs = outputs.map((array) => rows(array, true)) as unknown as O;
+  const movedInputs = inputs.map(rows) as unknown as I;
+  const movedOutputs = outputs.map(rows) as unknown as O;
   run(movedInputs, movedOutputs, first);
   outputs.forEach((array, index) => {
     const moved = movedOutputs[index] as AnyArray;

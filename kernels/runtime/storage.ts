@@ -6,7 +6,7 @@ export interface Storage {
   readonly id: number;
   /** The memory. */
   readonly buffer: GPUBuffer;
-  /** Bytes allocated: the size class of the first array in it, not an array's own length. */
+  /** Bytes allocated; the arrays in it may be shorter. */
   readonly capacity: number;
   /** Arrays that share the buffer; at 0 it returns to the pool. */
   references: number;

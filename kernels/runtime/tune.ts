@@ -10,8 +10,9 @@ const ROUNDS = 3;
 const MARGIN = 0.95;
 
 /**
- * Times every candidate of what was run since the device was opened with `autotune` and is not chosen yet,
- * on arrays of zeros, and adds the fastest to `gpu.choices`. Does nothing on other devices.
+ * Times every candidate of what was run since the device was opened with `autotune` and is not
+ * chosen yet, on arrays of zeros, and adds the fastest to `gpu.choices`. Does nothing on other
+ * devices.
  *
  * @returns How many choices were made.
  */

@@ -81,8 +81,8 @@ export function workgroupSize(wgsl: WgslFile, entry: string): number {
 }
 
 /**
- * Numbers that a WGSL file gives to `const` or `override` names at its top level: literals, and products
- * of literals and other such names.
+ * Numbers that a WGSL file gives to `const` or `override` names at its top level: literals, and
+ * products of literals and other such names.
  *
  * @param wgsl A file, or a kernel of it.
  * @throws {TypeError} If the file has no such number.
