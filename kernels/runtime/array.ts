@@ -44,7 +44,11 @@ export interface Gpu extends Disposable {
 
   /** Begins the peaks of {@link Gpu.memory} afresh, from what is held now. */
   resetPeak(): void;
-  /** An array of undefined contents: write all of it. */
+  /**
+   * An array of undefined contents: write all of it.
+   *
+   * @throws {MemoryError} If it does not fit the budget, or one buffer of the adapter.
+   */
   empty(shape: Shape, label: string): GpuArray<"f32">;
   /** An array of undefined contents of the given element type. */
   empty<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
@@ -71,7 +75,8 @@ export interface Gpu extends Disposable {
   /**
    * Copies arrays to the host in one transfer, after everything enqueued before has run.
    *
-   * @throws {Error} The first GPU error kept since the last host call.
+   * @throws {GpuError} The first error that was kept, as errors reach the host late; or if the transfer
+   *   fails.
    */
   readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]>;
   /**
@@ -89,16 +94,21 @@ export interface Gpu extends Disposable {
   /**
    * Submits everything recorded so far.
    *
-   * @throws {Error} A kept GPU error.
+   * @throws {GpuError} An error that was kept.
    */
   flush(): void;
   /**
    * Waits until the GPU has run everything recorded so far.
    *
-   * @throws {Error} A kept GPU error.
+   * @throws {GpuError} An error that was kept.
    */
   finish(): Promise<void>;
-  /** Throws the first GPU error that was kept, as errors reach the host late. */
+  /**
+   * Does nothing while the device works.
+   *
+   * @throws {GpuError} The first error that was kept, as errors reach the host late.
+   * @throws {Error} After {@link Gpu.close}.
+   */
   check(): void;
   /** Frees everything; arrays of the device are unusable afterwards. */
   close(): void;
@@ -275,7 +285,8 @@ export class GpuArray<D extends DType = "f32"> {
   /**
    * Copies the array to the host, after everything enqueued before has run.
    *
-   * @throws {Error} The first GPU error kept since the last host call.
+   * @throws {GpuError} The first error that was kept, as errors reach the host late; or if the transfer
+   *   fails.
    */
   async read(): Promise<HostArray<D>> {
     const [data] = await this.gpu.readAll([this]);

@@ -2,6 +2,7 @@
 
 import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 import { Choices } from "./choices.ts";
+import { GpuError, MemoryError } from "./errors.ts";
 import type { Kernel, ParamValue } from "./kernel.ts";
 import type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -58,14 +59,16 @@ export class Device implements Gpu {
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#fail(
-        new Error(`The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`),
+        new GpuError(
+          `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`,
+        ),
       );
     });
     device.lost.then(({ reason, message }) => {
       if (!this.#closed) {
         this.#fail(
-          new Error(
-            `The GPU device was lost (${reason}): ${message}; resume from the last checkpoint`,
+          new GpuError(
+            `The GPU device was lost (${reason}): ${message}; open it anew and go on from what was saved`,
           ),
         );
       }
@@ -91,10 +94,10 @@ export class Device implements Gpu {
     this.check();
     const bytes = Math.max(4, elementCount(shape) * 4);
     if (bytes > this.device.limits.maxBufferSize) {
-      throw new RangeError(
+      throw new MemoryError(
         `Cannot allocate "${label}" as one buffer holds at most ${
           formatBytes(this.device.limits.maxBufferSize)
-        } on this adapter and it needs ${formatBytes(bytes)}: lower the batch or crop size`,
+        } on this adapter and it needs ${formatBytes(bytes)}: use smaller batches or crops`,
       );
     }
     const busy = idle ? this.queue.serial : undefined;

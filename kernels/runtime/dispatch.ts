@@ -1,6 +1,7 @@
 // Running a kernel: what is checked before it is recorded, and how invocations become workgroups.
 
 import type { AnyArray } from "./array.ts";
+import { MemoryError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
 import { formatBytes } from "./shape.ts";
 
@@ -23,7 +24,8 @@ export type Grid = readonly [number, number?, number?];
  *   as by {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
  * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
  *   twice where the kernel writes it.
- * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
+ * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
+ * @throws {MemoryError} If an array exceeds what one binding shows.
  */
 export function dispatch<A extends string, P extends string>(
   kernel: Kernel<A, P>,
@@ -46,7 +48,8 @@ export function dispatch<A extends string, P extends string>(
  * Checks a dispatch before it is recorded: WebGPU would report it late, or drop it.
  *
  * @throws {TypeError} If an array lives elsewhere, has another type, or shares a written buffer.
- * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
+ * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
+ * @throws {MemoryError} If an array exceeds what one binding shows.
  */
 function checkDispatch(
   kernel: Kernel,
@@ -70,10 +73,12 @@ function checkDispatch(
       throw new TypeError(`Cannot run ${kernel.name} as "${name}" is ${array.dtype}, not ${dtype}`);
     }
     if (array.byteLength > gpu.maxBindingBytes) {
-      throw new RangeError(
+      throw new MemoryError(
         `Cannot run ${kernel.name} as "${name}" takes ${
           formatBytes(array.byteLength)
-        } and a binding shows at most ${formatBytes(gpu.maxBindingBytes)}`,
+        } and a binding shows at most ${
+          formatBytes(gpu.maxBindingBytes)
+        }: use smaller batches or crops`,
       );
     }
     if (array.byteOffset % gpu.offsetAlignment !== 0) {

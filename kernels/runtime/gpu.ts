@@ -2,6 +2,7 @@
 
 import type { Gpu } from "./array.ts";
 import { Device } from "./device.ts";
+import { GpuError } from "./errors.ts";
 import type { GpuOptions } from "./options.ts";
 
 /**
@@ -21,27 +22,29 @@ const WANTED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
  * console.log(await kernels.scaleForward(x, 2).read()); // Float32Array(3) [ 2, 4, 6 ]
  * gpu.close();
  * ```
- * @throws {Error} If there is no adapter, or only an OpenGL one.
+ * @throws {GpuError} If there is no adapter or only an OpenGL one, if it gives no device, or if it has
+ *   no timestamp queries and `profile` or `autotune` asks for them.
  */
 export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
-    throw new Error(
+    throw new GpuError(
       "Cannot open a GPU as WebGPU found no adapter: install a Vulkan driver (on Debian " +
-        "`apt-get install libvulkan1 mesa-vulkan-drivers`), then run `deno task doctor`",
+        "`apt-get install libvulkan1 mesa-vulkan-drivers`)",
     );
   }
   if (isOpenGl(adapter)) {
-    throw new Error(
+    throw new GpuError(
       `Cannot open "${adapter.info.description}" as it is an OpenGL adapter, on which kernels are ` +
-        "neither fast nor checked: install a Vulkan driver, or set DENO_WEBGPU_BACKEND=vulkan to see why it is not found",
+        "neither fast nor checked: install a Vulkan driver, or set DENO_WEBGPU_BACKEND=vulkan to see " +
+        "why it is not found",
     );
   }
   const timestamps = options.profile || options.autotune;
   if (timestamps && !adapter.features.has("timestamp-query")) {
-    throw new Error(
+    throw new GpuError(
       `Cannot ${options.profile ? "profile" : "autotune"} on "${adapter.info.description}" as it ` +
-        "has no timestamp queries",
+        `has no timestamp queries: open it without \`${options.profile ? "profile" : "autotune"}\``,
     );
   }
   const requiredLimits: Record<string, number> = {};

@@ -1,5 +1,6 @@
 // Pipelines: built once a kernel, inside a validation scope, with layouts derived from its arrays.
 
+import { GpuError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Pipeline } from "./queue.ts";
 
@@ -78,7 +79,7 @@ async function compileError(
   const details = messages.map(({ lineNum, linePos, message }) =>
     `${kernel.file}:${lineNum}:${linePos}: ${message.trim()}\n    ${lines[lineNum - 1] ?? ""}`
   );
-  return new Error(
+  return new GpuError(
     `Cannot build ${kernel.name}:\n${details.length > 0 ? details.join("\n") : error.message}`,
   );
 }

@@ -6,6 +6,7 @@
 // `dispatch` refuses them where a kernel would write it. Reuse is safe at once, as the queue runs
 // in order.
 
+import { MemoryError } from "./errors.ts";
 import { formatBytes } from "./shape.ts";
 import type { Derived, Storage } from "./storage.ts";
 
@@ -86,7 +87,7 @@ export class BufferPool {
    *
    * @param label Names the array in errors.
    * @param busySerial The submission whose buffers are not to be taken, if any.
-   * @throws {RangeError} If it does not fit the budget, even without the free buffers.
+   * @throws {MemoryError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string, busySerial?: number): Storage {
     // Rounding must not make too large for a buffer what is just small enough.
@@ -101,12 +102,12 @@ export class BufferPool {
     }
     if (this.#live + this.#free + capacity > this.budget) this.trim();
     if (this.#live + capacity > this.budget) {
-      throw new RangeError(
+      throw new MemoryError(
         `Cannot allocate ${formatBytes(bytes)} for "${label}" as the memory budget is ${
           formatBytes(this.budget)
         } and ${
           formatBytes(this.#live)
-        } are in use: lower the batch or crop size, or raise --memory-budget`,
+        } are in use: use smaller batches or crops, or raise \`memoryBudget\``,
       );
     }
     const buffer = this.#device.createBuffer({

@@ -3,7 +3,9 @@ import {
   defineKernel,
   dispatch,
   type Gpu,
+  GpuError,
   gridFor,
+  MemoryError,
   openGpu,
   sliceByImage,
   wgslConstants,
@@ -225,6 +227,33 @@ Deno.test("a lost device is an error at the next host call", async () => {
   gpu.device.destroy();
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.throws(() => gpu.flush(), /The GPU device was lost \(destroyed\)/);
+});
+
+Deno.test("failures that a caller may handle have classes of their own", async () => {
+  await withGpu({ memoryBudget: 1 << 20, maxBindingBytes: 1024 }, async (gpu) => {
+    const { maxBufferSize } = gpu.device.limits;
+    using wide = gpu.zeros([2, 300], "wide");
+    const tooMuch = [
+      [() => gpu.empty([1 << 19], "a"), /are in use: use smaller batches .* raise `memoryBudget`$/],
+      [
+        () => gpu.empty([Math.ceil(maxBufferSize / 4) + 1], "b"),
+        /holds at most .*: use smaller batches/,
+      ],
+      [() => sliceByImage([wide], [], () => {}), /binds at most 1 KiB: use a smaller crop/],
+      [
+        () => dispatch(double, { x: wide, y: wide }, { count: 1, factor: 1, shift: 0 }, 1),
+        /a binding shows at most 1 KiB/,
+      ],
+    ] as const;
+    for (const [run, message] of tooMuch) {
+      assert.throws(run, { name: "MemoryError", message });
+      assert.throws(run, MemoryError);
+      assert.throws(run, RangeError);
+    }
+    gpu.device.createBuffer({ size: 16, usage: 0x8000 });
+    await assert.rejects(gpu.finish(), { name: "GpuError" });
+    await assert.rejects(gpu.finish(), GpuError);
+  });
 });
 
 Deno.test("sentinels show a write past the end of an array", async () => {
