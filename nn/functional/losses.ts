@@ -10,6 +10,7 @@ import {
 } from "../../kernels/cross_entropy.ts";
 import { fill } from "../../kernels/elementwise.ts";
 import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan_loss.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
 import { ntXentBackward, ntXentForward } from "../../kernels/nt_xent.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
@@ -21,9 +22,6 @@ import { uniformPriorBackward, uniformPriorForward } from "../../kernels/uniform
 import type { WeightedMean } from "../../kernels/weighted_mean.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-
-/** Label of pixels that no loss counts, unless a call says otherwise. */
-const IGNORE_LABEL = 255;
 
 /** Records a loss whose gradient to `input` needs the divisor of its mean. */
 function recordMean(
@@ -55,7 +53,7 @@ function recordMean(
 export function crossEntropy(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  { ignoreLabel = IGNORE_LABEL }: { readonly ignoreLabel?: number } = {},
+  { ignoreLabel = IGNORE }: { readonly ignoreLabel?: number } = {},
 ): Tensor {
   return labelLoss("cross_entropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
 }
@@ -78,7 +76,7 @@ export function symmetricCrossEntropy(
     readonly ignoreLabel?: number;
   } = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
   return labelLoss("symmetric_cross_entropy", logits, labels, { ignoreLabel, alpha, beta });
 }
 
@@ -117,7 +115,7 @@ export function softCrossEntropy(
     readonly ignoreLabel?: number;
   } = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
   const inputs = { logits: logits.array, softLabels, labels };
   const constants = { alpha, beta, ignoreLabel };
   return recordMean(

@@ -29,7 +29,7 @@ const schema = v.strictObject({
   classes: v.pipe(
     v.array(v.strictObject({ name, colour, ids: v.optional(v.pipe(ids, v.nonEmpty("an id"))) })),
     v.minLength(2, "at least two classes"),
-    v.maxLength(255, "at most 255 classes"),
+    v.maxLength(IGNORE, `at most ${IGNORE} classes`),
   ),
   ignore: v.optional(v.strictObject({
     ids: v.optional(ids, []),

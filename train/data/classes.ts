@@ -7,7 +7,10 @@
  *
  * @module
  */
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import type { Colour } from "../images/rgb.ts";
+
+export { IGNORE };
 
 /** One class that a network predicts; its train id is its index in {@link CLASSES}. */
 export interface SegmentationClass {
@@ -18,9 +21,6 @@ export interface SegmentationClass {
   /** The number of this class in a Cityscapes or GTA5 label file. */
   readonly labelId: number;
 }
-
-/** The train id of pixels that no loss and no score counts. */
-export const IGNORE = 255;
 
 /** The 19 evaluated classes of Cityscapes in the order of their train ids. */
 export const CLASSES: readonly SegmentationClass[] = [
