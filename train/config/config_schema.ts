@@ -2,7 +2,7 @@
 
 import * as v from "valibot";
 import { type RunConfig, STAGES } from "./config_types.ts";
-import { LAYOUTS } from "../data/dataset.ts";
+import { LAYOUT_NAMES } from "../data/layouts.ts";
 import { SELECTIONS } from "../evaluation/selection.ts";
 
 // Each schema's message says what it expects; the error is put together around it.
@@ -89,9 +89,9 @@ export const schema: v.GenericSchema<unknown, RunConfig> = v.strictObject({
   }),
   data: v.strictObject({
     sourceDirectory: folder,
-    sourceLayout: oneOf(LAYOUTS),
+    sourceLayout: oneOf(LAYOUT_NAMES),
     targetDirectory: folder,
-    targetLayout: oneOf(LAYOUTS),
+    targetLayout: oneOf(LAYOUT_NAMES),
     classes: v.nullable(
       v.pipe(
         v.array(v.string("a list of class names"), "a list of class names"),

@@ -1,6 +1,6 @@
 // What a configuration holds, section by section.
 
-import type { Layout } from "../data/dataset.ts";
+import type { Layout } from "../data/layouts.ts";
 import type { Variant } from "../stages/common/losses.ts";
 import type { Selection } from "../evaluation/selection.ts";
 

@@ -15,21 +15,15 @@ import {
   type LabelCode,
   trainIdsByValue,
 } from "../data/label_code.ts";
-import {
-  classesOf,
-  findFiles,
-  hasLabels,
-  type Layout,
-  type Place,
-  splitsOf,
-} from "../data/layouts.ts";
+import type { LayoutRecord } from "../data/layouts.ts";
+import { classesOf, findFiles, hasLabels, type Place, splitsOf } from "../data/place.ts";
 
 /** What to inspect. */
 export interface InspectOptions {
   /** The folder of the data set. */
   readonly root: string;
   /** How the files lie in it. */
-  readonly layout: Layout;
+  readonly layout: LayoutRecord;
   /** The only split to look at; all that there are unless given. */
   readonly split?: string | undefined;
   /** Images of a split that are opened, spread evenly over it; all unless given. */

@@ -38,13 +38,7 @@ export async function predictFolder(
   options: PredictOptions,
 ): Promise<number> {
   const items = findImages(options);
-  const dataset = {
-    root: options.input,
-    layout: "gta5" as const,
-    split: "",
-    trainIds: null,
-    items,
-  };
+  const dataset = { items, trainIds: null };
   using loader = new Loader({ dataset, order: "sequential", ahead: 2, cacheBytes: 0 });
   const { pool } = trained.network.gpu;
   let [done, lastSize] = [0, ""];

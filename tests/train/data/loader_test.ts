@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { TRAIN_IDS } from "../../../train/data/classes.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
+import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { renderStreet, writeStreets } from "../../../train/streets/mod.ts";
 import { Loader, type LoaderOptions, type Sample, shuffledOrder } from "../../../train/data/loader.ts";
 import { dataError, withFolder } from "../_folder.ts";
@@ -15,7 +16,7 @@ function makeDataset(root: string): Dataset {
     write(join(root, "images", `${i}.png`), imagePng(i));
     write(join(root, "labels", `${i}.png`), labelPng(8));
   }
-  return openDataset({ root, layout: "gta5", split: "train", trainIds: TRAIN_IDS });
+  return openDataset({ root, layout: GTA5, split: "train", trainIds: TRAIN_IDS });
 }
 
 async function stream(options: LoaderOptions, counts: number[], from = 0): Promise<Sample[]> {
@@ -165,8 +166,8 @@ Deno.test("the built-in benchmark takes the way of a user's data, in both layout
     await writeStreets(root, { seed: 4, counts, ...size });
     for (
       const [domain, layout, split, count] of [
-        ["source", "gta5", "train", 2],
-        ["target", "cityscapes", "val", 2],
+        ["source", GTA5, "train", 2],
+        ["target", CITYSCAPES, "val", 2],
       ] as const
     ) {
       const dataset = openDataset({ root: join(root, domain), layout, split, trainIds: TRAIN_IDS });

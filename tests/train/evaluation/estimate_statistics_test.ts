@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { DeepLab } from "../../../nn/deeplab.ts";
 import { noGrad, scope } from "../../../nn/tape.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
+import { GTA5 } from "../../../train/data/layouts.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { uploadSamples } from "../../../train/evaluation/evaluate.ts";
 import { encodeImage } from "../../../train/images/image.ts";
@@ -36,7 +37,7 @@ function makeDataset(root: string, sizes: readonly (readonly [number, number])[]
     );
     write(join(root, "images", `${index}.png`), encodeImage({ data, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "train", trainIds: null });
+  return openDataset({ root, layout: GTA5, split: "train", trainIds: null });
 }
 
 Deno.test("statistics of one batch make evaluation what training is on it", () =>

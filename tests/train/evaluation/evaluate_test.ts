@@ -6,6 +6,7 @@ import { DeepLab } from "../../../nn/deeplab.ts";
 import { noGrad, scope } from "../../../nn/tape.ts";
 import { tensor } from "../../../nn/tensor.ts";
 import { type Dataset, decodeItem, openDataset } from "../../../train/data/dataset.ts";
+import { GTA5 } from "../../../train/data/layouts.ts";
 import { evaluate } from "../../../train/evaluation/evaluate.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
 import type { RgbImage } from "../../../train/images/rgb.ts";
@@ -36,7 +37,7 @@ function makeDataset(root: string, trainIds: readonly number[] | null = TRAIN_ID
     write(join(root, "images", `${index}.png`), encodeImage(image));
     write(join(root, "labels", `${index}.png`), encodeLabel({ data: label, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "val", trainIds });
+  return openDataset({ root, layout: GTA5, split: "val", trainIds });
 }
 
 async function makeNetwork(): Promise<DeepLab> {
