@@ -5,8 +5,9 @@ import { resizeNearest } from "../../kernels/resize.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { predictLabels, sameSizeBatches, uploadSamples } from "./evaluate.ts";
 import { Loader, type Sample } from "../data/loader.ts";
+import { predictLabels } from "./evaluate.ts";
+import { forEachImageBatch } from "./image_batches.ts";
 import { ConfusionMatrix, type Scores } from "./metrics.ts";
 
 /** Labels of images of one size, as a stage now makes them, [N, h, w]. */
@@ -46,26 +47,22 @@ export async function scoreLabels(
   dataset: Dataset,
   longSide: number,
 ): Promise<LabelScores> {
-  const { gpu, classes, training } = network;
+  const { gpu, classes } = network;
   const counts = {
     labels: gpu.zeros([classes, classes], "confusion of labels", "u32"),
     prediction: gpu.zeros([classes, classes], "confusion of predictions", "u32"),
   };
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-  network.eval();
   try {
-    for await (const samples of sameSizeBatches(loader)) {
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
+    await forEachImageBatch(network, loader, { longSide }, ({ samples, size, images, labels }) => {
       if (!labels) throw new TypeError("Cannot score labels on images without labels of their own");
-      const { image } = samples[0] as Sample;
       using made = makeLabels(samples, images);
-      using whole = resizeNearest(made, image);
-      using predicted = predictLabels(network, images, image);
+      using whole = resizeNearest(made, size);
+      using predicted = predictLabels(network, images, size);
       confusion(whole, labels, counts.labels);
       confusion(predicted, labels, counts.prediction);
-      for (const array of [images, labels]) array.release();
       gpu.flush();
-    }
+    });
     const [ofLabels, ofPrediction] = [
       await matrixOf(classes, counts.labels),
       await matrixOf(classes, counts.prediction),
@@ -76,7 +73,6 @@ export async function scoreLabels(
       prediction: ofPrediction.scores(),
     };
   } finally {
-    network.train(training);
     for (const array of Object.values(counts)) array.release();
   }
 }

@@ -4,7 +4,8 @@ import { basename, dirname, extname, join, relative, resolve, sep } from "node:p
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import type { DatasetItem } from "../data/dataset.ts";
-import { predictLabels, uploadSamples } from "../evaluation/evaluate.ts";
+import { predictLabels } from "../evaluation/evaluate.ts";
+import { uploadSamples } from "../evaluation/image_batches.ts";
 import { encodeImage, encodeLabel, readImageSize } from "../images/image.ts";
 import { isJpegPath } from "../images/jpeg.ts";
 import { Loader, type Sample } from "../data/loader.ts";

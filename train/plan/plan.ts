@@ -9,7 +9,8 @@ import {
 } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig, StageName } from "../config/config.ts";
-import { evaluationBatch, predictLabels } from "../evaluation/evaluate.ts";
+import { predictLabels } from "../evaluation/evaluate.ts";
+import { evaluationBatch } from "../evaluation/image_batches.ts";
 import { createNetwork, makeDenoise, makeWarmUp, optimiser } from "../run/stage_setup.ts";
 import { bankFor, quarterOf } from "../stages/denoise/soft_labels.ts";
 import { releaseBatch } from "../stages/common/batch.ts";

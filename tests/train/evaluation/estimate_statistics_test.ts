@@ -7,7 +7,7 @@ import { noGrad, scope } from "../../../nn/tape.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
 import { GTA5 } from "../../../train/data/layouts.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
-import { uploadSamples } from "../../../train/evaluation/evaluate.ts";
+import { uploadSamples } from "../../../train/evaluation/image_batches.ts";
 import { encodeImage } from "../../../train/images/image.ts";
 import { Loader } from "../../../train/data/loader.ts";
 import { input } from "../../../train/stages/input.ts";

@@ -15,10 +15,10 @@ import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../data/classes.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
+import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { encodeImage, encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
-import { Loader, type Sample } from "../../data/loader.ts";
+import { Loader } from "../../data/loader.ts";
 import { colourLabel } from "../../images/pictures.ts";
 import { input } from "../input.ts";
 import { ViewTransform } from "../../views/view_transform.ts";
@@ -70,41 +70,27 @@ export async function writePseudoLabels(
   options: PseudoLabelOptions,
 ): Promise<void> {
   const { longSide, signal, threshold, keep = 0, classes } = options;
-  const { gpu, training } = network;
   const found = new Confidences(classes.names.length);
   using loader = new Loader({ dataset, order: "sequential" });
-  network.eval();
-  try {
-    for await (const samples of sameSizeBatches(loader)) {
-      signal.throwIfAborted();
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
-      labels?.release();
-      const hard = hardLabels(
-        network,
-        images,
-        (samples[0] as Sample).image,
-        keep > 0 ? 0 : threshold,
+  await forEachImageBatch(network, loader, { longSide, signal }, async (batch) => {
+    const { samples, size, images } = batch;
+    const hard = hardLabels(network, images, size, keep > 0 ? 0 : threshold);
+    const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
+    for (const array of [hard.labels, hard.confidence]) array.release();
+    const length = ids.length / samples.length;
+    samples.forEach(({ name }, at) => {
+      const [start, end] = [at * length, (at + 1) * length];
+      const bytes = Uint8Array.from(
+        confidence.subarray(start, end),
+        (value) => Math.round(value * 255),
       );
-      images.release();
-      const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
-      for (const array of [hard.labels, hard.confidence]) array.release();
-      const length = ids.length / samples.length;
-      samples.forEach((sample, at) => {
-        const [start, end] = [at * length, (at + 1) * length];
-        const bytes = Uint8Array.from(
-          confidence.subarray(start, end),
-          (value) => Math.round(value * 255),
-        );
-        const trainIds = ids.subarray(start, end);
-        found.add(trainIds, bytes);
-        writeLabel(sample.name, sample.image, trainIds, options);
-        const { name, image: { width, height } } = sample;
-        writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
-      });
-    }
-  } finally {
-    network.train(training);
-  }
+      const trainIds = ids.subarray(start, end);
+      found.add(trainIds, bytes);
+      writeLabel(name, size, trainIds, options);
+      const { width, height } = size;
+      writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
+    });
+  });
   if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
 }
 
