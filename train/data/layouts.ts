@@ -99,7 +99,8 @@ export const SYNTHIA = {
 /** Images of one's own. What lies deeper than 16 folders is a link to a folder above. */
 export const FOLDER = {
   name: "folder",
-  help: "PNG and JPEG images in images/ or images/train/ and images/val/, folders in them allowed; " +
+  help:
+    "PNG and JPEG images in images/ or images/train/ and images/val/, folders in them allowed; " +
     "labels of the same names in labels/…, PNG files of ids or colours; the classes in classes.json",
   image: { top: "images", endings: [".png", ".jpg", ".jpeg"] },
   label: { top: "labels", codes: { ".png": null } },

@@ -76,7 +76,6 @@ export class Loader implements Disposable {
   readonly #queue: Promise<Sample>[] = [];
   #position = 0;
   #order = { epoch: -1, indices: new Uint32Array(0) };
-  #started: number | null = null;
   #waited = 0;
 
   /** Starts nothing yet: workers start with the first sample that is wanted. */
@@ -97,16 +96,7 @@ export class Loader implements Disposable {
     return this.#position;
   }
 
-  /**
-   * The share of the time since the first call of {@link Loader.next} that was spent waiting for
-   * pixels, from 0 to 1. Far above 0 means that decoding holds up the training.
-   */
-  get waitShare(): number {
-    if (this.#started === null) return 0;
-    return this.#waited / Math.max(performance.now() - this.#started, this.#waited, 1e-9);
-  }
-
-  /** Milliseconds that were spent waiting for pixels so far. */
+  /** Milliseconds that were spent waiting for pixels so far: many mean that decoding holds up the training. */
   get waited(): number {
     return this.#waited;
   }
@@ -119,7 +109,6 @@ export class Loader implements Disposable {
    */
   async next(count: number): Promise<Sample[]> {
     const before = performance.now();
-    this.#started ??= before;
     this.#fill(count);
     const promises = this.#queue.splice(0, count);
     this.#position += promises.length;
@@ -216,10 +205,12 @@ class DecodeThread {
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
-      if ("decoded" in data) waiting?.resolve(data);
-      else {waiting?.reject(
-          data.isDataError ? new DataError(data.message) : new Error(data.message),
-        );}
+      if ("decoded" in data) {
+        waiting?.resolve(data);
+      } else {
+        const { isDataError, message } = data;
+        waiting?.reject(isDataError ? new DataError(message) : new Error(message));
+      }
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();

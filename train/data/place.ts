@@ -5,6 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { DataError, describeFailure, shortList } from "../base/data_error.ts";
+import { entriesOf } from "../base/folders.ts";
 import { CLASS_FILE, missingClassFile, readClassFile } from "./class_file.ts";
 import type { ClassSet } from "./class_set.ts";
 import type { LabelCode } from "./label_code.ts";
@@ -146,7 +147,7 @@ function* walk(place: Place, folder: string, prefix: string): Generator<[string,
 function list({ root, layout, split }: Place, folder: string): Deno.DirEntry[] {
   const path = join(root, folder);
   try {
-    return [...Deno.readDirSync(path)].sort((a, b) => a.name < b.name ? -1 : 1);
+    return entriesOf(path);
   } catch (error) {
     throw new DataError(
       `Cannot open data set ${root} as folder ${path} cannot be read: ` +
@@ -159,7 +160,7 @@ function list({ root, layout, split }: Place, folder: string): Deno.DirEntry[] {
 /** What stands where a missing folder was expected, such as the other splits. */
 function siblings(path: string): string {
   try {
-    const names = [...Deno.readDirSync(dirname(path))].map(({ name }) => name).sort();
+    const names = entriesOf(dirname(path)).map(({ name }) => name);
     return `, found ${shortList(names)} beside it`;
   } catch {
     return "";

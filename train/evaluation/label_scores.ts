@@ -4,6 +4,7 @@ import { confusion } from "../../kernels/confusion.ts";
 import { resizeNearest } from "../../kernels/resize.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
+import { spread } from "../base/spread.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { Loader, type Sample } from "../data/loader.ts";
 import { predictLabels } from "./evaluate.ts";
@@ -25,13 +26,7 @@ export interface LabelScores {
 
 /** Images spread evenly over a data set; all of it where it has no more. */
 export function spreadOver(dataset: Dataset, count: number): Dataset {
-  const { items } = dataset;
-  if (count >= items.length) return dataset;
-  const chosen = Array.from(
-    { length: count },
-    (_, i) => Math.floor(i * items.length / count),
-  );
-  return { ...dataset, items: chosen.map((index) => items[index]) };
+  return { ...dataset, items: spread(dataset.items, count) };
 }
 
 /**

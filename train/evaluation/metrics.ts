@@ -10,9 +10,9 @@ import { tableLines } from "../base/text.ts";
 
 /** The scores of a set of images. All numbers are percentages. */
 export interface Scores {
-  /** Mean of `classIoU` over the evaluated classes that occur. */
+  /** Mean of `classIoU` over the classes that occur. */
   mIoU: number;
-  /** Intersection over union of each class; null if it is not evaluated, or is in no label and no prediction. */
+  /** Intersection over union of each class; null if it is in no label and no prediction. */
   classIoU: (number | null)[];
   /** Share of labelled pixels that are predicted right. */
   pixelAccuracy: number;
@@ -109,13 +109,8 @@ export class ConfusionMatrix {
     );
   }
 
-  /**
-   * The scores so far.
-   *
-   * @param evaluated The classes that the mean is taken over, such as the 16 or 13 of SYNTHIA; all if
-   * left out. False positives of other classes still count against these, as in the benchmark's own script.
-   */
-  scores(evaluated?: readonly number[]): Scores {
+  /** The scores so far. */
+  scores(): Scores {
     const { classCount, counts } = this;
     const classIoU: (number | null)[] = [];
     let [total, right, iouSum, iouCount] = [0, 0, 0, 0];
@@ -129,9 +124,8 @@ export class ConfusionMatrix {
       const union = labelled + predicted - hits;
       total += labelled;
       right += hits;
-      const counted = union > 0 && (evaluated?.includes(k) ?? true);
-      classIoU.push(counted ? 100 * hits / union : null);
-      if (counted) {
+      classIoU.push(union > 0 ? 100 * hits / union : null);
+      if (union > 0) {
         iouSum += 100 * hits / union;
         iouCount++;
       }

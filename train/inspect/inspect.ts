@@ -7,6 +7,7 @@
 import type { ClassSet } from "../data/class_set.ts";
 import { IGNORE } from "../data/classes.ts";
 import { DataError } from "../base/data_error.ts";
+import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
 import type { InspectReply, InspectRequest } from "./inspect_worker.ts";
 import {
@@ -188,12 +189,6 @@ async function inspectSplit(
     classLabels,
     ignoredPixels,
   };
-}
-
-/** At most `count` things, spread evenly over all. */
-export function spread<T>(things: readonly T[], count: number): T[] {
-  const kept = Math.min(count, things.length);
-  return Array.from({ length: kept }, (_, i) => things[Math.floor(i * things.length / kept)]);
 }
 
 /** Hands items to workers, one at a time each, and their replies on in the items' order. */

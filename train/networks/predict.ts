@@ -1,15 +1,16 @@
 // Prediction: a folder of images of any size to label, colour and overlay PNG files.
 
-import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
-import { writeFileAtomic } from "../base/atomic_file.ts";
+import { basename, extname, join, relative, resolve, sep } from "node:path";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { entriesOf, makeFolder } from "../base/folders.ts";
 import type { DatasetItem } from "../data/dataset.ts";
+import { writeLabelPictures } from "../data/label_pictures.ts";
+import { Loader, type Sample } from "../data/loader.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
 import { uploadSamples } from "../evaluation/image_batches.ts";
-import { encodeImage, encodeLabel, readImageSize } from "../images/image.ts";
+import { encodeImage, readImageSize } from "../images/image.ts";
 import { isJpegPath } from "../images/jpeg.ts";
-import { Loader, type Sample } from "../data/loader.ts";
-import { colourLabel, type LabelMap, overlay } from "../images/pictures.ts";
+import { type LabelMap, overlay, writePicture } from "../images/pictures.ts";
 import type { TrainedNetwork } from "./trained_network.ts";
 
 /** Of the class colours over the image. */
@@ -71,18 +72,9 @@ function write(
   prediction: LabelMap,
   { classes }: TrainedNetwork,
 ): void {
-  const { width, height } = prediction;
-  const ids = Uint8Array.from(prediction.data, (index) => classes.labelIds[index]);
-  const files = {
-    label: encodeLabel({ data: ids, width, height }),
-    colour: encodeImage(colourLabel(prediction, classes.palette)),
-    overlay: encodeImage(overlay(image, prediction, OPACITY, classes.palette)),
-  };
-  for (const [folder, bytes] of Object.entries(files)) {
-    const path = join(output, folder, `${name}.png`);
-    makeFolder(dirname(path));
-    writeFileAtomic(path, [bytes]);
-  }
+  writeLabelPictures(output, name, prediction, classes);
+  const blended = overlay(image, prediction, OPACITY, classes.palette);
+  writePicture(output, "overlay", name, encodeImage(blended));
 }
 
 /** Finds the images and reads their headers, so that most of what can be wrong is found at once. */
@@ -132,7 +124,7 @@ function findImages({ input, output }: PredictOptions): DatasetItem[] {
 function listFiles(folder: string): string[] {
   let entries;
   try {
-    entries = [...Deno.readDirSync(folder)];
+    entries = entriesOf(folder);
   } catch (error) {
     throw new DataError(
       `Cannot read folder ${folder} as ${describeFailure(error)}; correct its permissions`,
@@ -140,19 +132,7 @@ function listFiles(folder: string): string[] {
     );
   }
   return entries.filter(({ name }) => !name.startsWith("."))
-    .sort((a, b) => a.name < b.name ? -1 : 1)
     .flatMap(({ name, isDirectory }) =>
       isDirectory ? listFiles(join(folder, name)) : [join(folder, name)]
     );
-}
-
-function makeFolder(path: string): void {
-  try {
-    Deno.mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new DataError(
-      `Cannot create folder ${path} as ${describeFailure(error)}; choose another output folder`,
-      { cause: error },
-    );
-  }
 }

@@ -6,7 +6,7 @@
 import { CLASSES, STREETS_TRAIN_IDS } from "../data/classes.ts";
 import { Canvas, type GroundPoint } from "./canvas.ts";
 import type { Imaging, Rgb } from "./domains.ts";
-import { cellNoise, type Random, smoothNoise } from "./random.ts";
+import { cellNoise, type SceneRandom, smoothNoise } from "./random.ts";
 import {
   type Building,
   FAR,
@@ -38,7 +38,7 @@ interface Light {
 
 /** Paints the scene under a light drawn from the domain's ranges. */
 export function paintScene(
-  random: Random,
+  random: SceneRandom,
   scene: Scene,
   imaging: Imaging,
   width: number,

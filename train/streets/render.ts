@@ -6,7 +6,7 @@
 import { SOURCE, TARGET } from "./domains.ts";
 import { develop } from "./imaging.ts";
 import { paintScene } from "./paint.ts";
-import { Random } from "./random.ts";
+import { SceneRandom } from "./random.ts";
 import { drawScene } from "./scene.ts";
 
 /** Which image to draw. */
@@ -55,7 +55,7 @@ export function renderStreet(options: StreetOptions): Street {
   }
   const domain = options.domain === "source" ? SOURCE : TARGET;
   const split = options.split === "train" ? 0 : 1;
-  const random = new Random(seed, domain === SOURCE ? 0 : 1, split, index);
+  const random = new SceneRandom(seed, domain === SOURCE ? 0 : 1, split, index);
   const scene = drawScene(random, domain, width, height);
   const canvas = paintScene(random, scene, domain.imaging, width, height);
   return { image: develop(random, canvas, domain.imaging), label: canvas.label };

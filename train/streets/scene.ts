@@ -7,7 +7,7 @@
  * @module
  */
 import { type Domain, drawColour, type Paint, type Rgb } from "./domains.ts";
-import type { Random, Range } from "./random.ts";
+import type { Range, SceneRandom } from "./random.ts";
 
 /** Where the camera stands and looks; `centre` and `horizon` are the vanishing point in pixels. */
 export interface Camera {
@@ -127,7 +127,12 @@ const SKIN: Paint = { hue: [0.03, 0.09], saturation: [0.25, 0.6], value: [0.3, 0
 const SHOP: Paint = { hue: [0, 1], saturation: [0, 0.6], value: [0.2, 0.7] };
 
 /** Draws one street of a domain for an image of this size in pixels. */
-export function drawScene(random: Random, domain: Domain, width: number, height: number): Scene {
+export function drawScene(
+  random: SceneRandom,
+  domain: Domain,
+  width: number,
+  height: number,
+): Scene {
   const { layout, materials } = domain;
   const any = (paints: readonly Paint[]): Rgb => drawColour(random, random.pick(paints));
   const camera: Camera = {
@@ -230,7 +235,7 @@ export function drawScene(random: Random, domain: Domain, width: number, height:
 }
 
 function drawBuilding(
-  random: Random,
+  random: SceneRandom,
   { layout, materials }: Domain,
   side: -1 | 1,
   near: number,
@@ -252,7 +257,7 @@ function drawBuilding(
 }
 
 function drawVehicles(
-  random: Random,
+  random: SceneRandom,
   { layout, materials }: Domain,
   halfWidth: number,
 ): Vehicle[] {
@@ -296,7 +301,7 @@ function drawVehicles(
 }
 
 // Even on the screen rather than on the ground: near things are as frequent as far ones.
-function drawDepth(random: Random, [near, far]: Range): number {
+function drawDepth(random: SceneRandom, [near, far]: Range): number {
   return 1 / random.range([1 / far, 1 / near]);
 }
 

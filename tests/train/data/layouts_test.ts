@@ -13,10 +13,16 @@ import {
 } from "../../../train/data/classes.ts";
 import { decodeItem, openDataset } from "../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
-import { CITYSCAPES, FOLDER, GTA5, SYNTHIA, type LayoutRecord } from "../../../train/data/layouts.ts";
+import {
+  CITYSCAPES,
+  FOLDER,
+  GTA5,
+  type LayoutRecord,
+  SYNTHIA,
+} from "../../../train/data/layouts.ts";
 import { classesOf, splitsOf } from "../../../train/data/place.ts";
 import { dataError, withFolder } from "../_folder.ts";
-import { imagePng, labelPng, rawPng, write } from "../_png.ts";
+import { imagePng, labelPng, palettePng, rawPng, write } from "../_png.ts";
 
 /** A row of colours as an RGB PNG. */
 function colourPng(colours: readonly (readonly number[])[]): Uint8Array {
@@ -24,7 +30,12 @@ function colourPng(colours: readonly (readonly number[])[]): Uint8Array {
 }
 
 /** The train ids of the only label of a data set. */
-function labelsOf(root: string, layout: LayoutRecord, trainIds: readonly number[], split = "train") {
+function labelsOf(
+  root: string,
+  layout: LayoutRecord,
+  trainIds: readonly number[],
+  split = "train",
+) {
   const { items, code } = openDataset({ root, layout, split, trainIds });
   return [...decodeItem(items[0], trainIds, code).label?.data ?? []];
 }
@@ -39,7 +50,7 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
     const expected = [0, 13, IGNORE, IGNORE];
     assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
     const ids = { data: Uint8Array.of(0, 1, 2, 2), width: 4, height: 1 };
-    write(path, encodeLabel(ids, [road, car, black]));
+    write(path, palettePng(ids, [road, car, black]));
     assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
 
     // The palette of the data set itself, in which void ids share colours.
@@ -50,7 +61,7 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
           VOID_COLOURS.find(([labelId]) => labelId === id)?.[1] ?? black,
     );
     const official = { data: Uint8Array.of(7, 26, 3, 34), width: 4, height: 1 };
-    write(path, encodeLabel(official, palette));
+    write(path, palettePng(official, palette));
     assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
     write(path, colourPng([road, car, [1, 2, 3], black]));
     assert.throws(

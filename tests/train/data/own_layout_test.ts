@@ -22,7 +22,9 @@ const DRIVES: LayoutRecord = {
   image: { top: "drives", endings: [".frame.png"] },
   label: {
     top: "drives",
-    codes: { ".mask.png": { ...PLAIN_CODE, ids: [0, CLASSES[ROAD].labelId, CLASSES[CAR].labelId] } },
+    codes: {
+      ".mask.png": { ...PLAIN_CODE, ids: [0, CLASSES[ROAD].labelId, CLASSES[CAR].labelId] },
+    },
   },
   splits: ["day", "night"],
   depth: [1, 1],
@@ -31,7 +33,9 @@ const DRIVES: LayoutRecord = {
 
 /** Two drives by day, one by night, of a shade and a mask each. */
 function writeDrives(root: string): void {
-  for (const [place, shade, id] of [["day/2", 20, 2], ["day/1", 10, 1], ["night/1", 5, 0]] as const) {
+  for (
+    const [place, shade, id] of [["day/2", 20, 2], ["day/1", 10, 1], ["night/1", 5, 0]] as const
+  ) {
     write(join(root, "drives", place, "a.frame.png"), imagePng(shade));
     write(join(root, "drives", place, "a.mask.png"), labelPng(id));
   }
@@ -45,11 +49,14 @@ Deno.test("a data set in a layout of one's own is opened and loaded", () =>
     const { names, trainIds } = classesOf(root, DRIVES) ?? assert.fail("the record has classes");
     assert.deepEqual(names, ["road", "car"]);
     const dataset = openDataset({ root, layout: DRIVES, split: "day", trainIds });
-    assert.deepEqual(dataset.items, ["1", "2"].map((drive) => ({
-      name: `${drive}/a`,
-      image: join(root, "drives/day", drive, "a.frame.png"),
-      label: join(root, "drives/day", drive, "a.mask.png"),
-    })));
+    assert.deepEqual(
+      dataset.items,
+      ["1", "2"].map((drive) => ({
+        name: `${drive}/a`,
+        image: join(root, "drives/day", drive, "a.frame.png"),
+        label: join(root, "drives/day", drive, "a.mask.png"),
+      })),
+    );
     using loader = new Loader({ dataset, order: "sequential" });
     const samples = await loader.next(2);
     assert.deepEqual(samples.map(({ image }) => image.data[0]), [10, 20]);
@@ -66,7 +73,10 @@ Deno.test("a data set in a layout of one's own is inspected", () =>
     write(stray, labelPng(3));
     write(join(root, "drives/night/2/c.frame.png"), imagePng(7));
     const { splits, problems, notes } = await inspectDataset({ root, layout: DRIVES });
-    assert.deepEqual(splits.map(({ split, images }) => [split, images]), [["day", 2], ["night", 2]]);
+    assert.deepEqual(splits.map(({ split, images }) => [split, images]), [["day", 2], [
+      "night",
+      2,
+    ]]);
     assert.deepEqual(splits[0].classPixels, [8, 8]);
     assert.equal(splits[1].ignoredPixels, 8);
     assert.deepEqual(notes, ["no pixel of split night is road, car"]);

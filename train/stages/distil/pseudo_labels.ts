@@ -1,7 +1,6 @@
 // Hard pseudo labels: what a network is sure of on the unlabelled target images, as files that can be
 // looked at and that a data set reads like any labels.
 
-import { dirname, join } from "node:path";
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectification.ts";
@@ -11,15 +10,15 @@ import { softmaxForward } from "../../../kernels/softmax.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { noGrad, scope } from "../../../nn/tape.ts";
-import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../data/classes.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
-import { encodeImage, encodeLabel, readLabel } from "../../images/image.ts";
+import { encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
+import { writeLabelPictures } from "../../data/label_pictures.ts";
 import { Loader } from "../../data/loader.ts";
-import { colourLabel } from "../../images/pictures.ts";
+import { picturePath, writePicture } from "../../images/pictures.ts";
 import { input } from "../input.ts";
 import { ViewTransform } from "../../views/view_transform.ts";
 
@@ -51,7 +50,10 @@ export function withPseudoLabels(
     ...dataset,
     trainIds: classes.trainIds,
     code: PLAIN_CODE,
-    items: dataset.items.map((item) => ({ ...item, label: pathOf(folder, "label", item.name) })),
+    items: dataset.items.map((item) => ({
+      ...item,
+      label: picturePath(folder, "label", item.name),
+    })),
   };
 }
 
@@ -86,9 +88,9 @@ export async function writePseudoLabels(
       );
       const trainIds = ids.subarray(start, end);
       found.add(trainIds, bytes);
-      writeLabel(name, size, trainIds, options);
+      writeLabelPictures(options.folder, name, { ...size, data: trainIds }, classes);
       const { width, height } = size;
-      writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
+      writePicture(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
     });
   });
   if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
@@ -133,14 +135,14 @@ function removeUnsure(
   const { folder, classes, signal } = options;
   for (const { name } of dataset.items) {
     signal.throwIfAborted();
-    const { data, ...size } = readLabel(pathOf(folder, "label", name));
-    const confidence = readLabel(pathOf(folder, "confidence", name)).data;
+    const { data, ...size } = readLabel(picturePath(folder, "label", name));
+    const confidence = readLabel(picturePath(folder, "confidence", name)).data;
     const trainIds = Uint32Array.from(data, (id, at) => {
       const trainId = classes.labelIds.indexOf(id);
       const least = thresholds[trainId] ?? Infinity;
       return (confidence[at] as number) >= least ? trainId : IGNORE;
     });
-    writeLabel(name, size, trainIds, options);
+    writeLabelPictures(options.folder, name, { ...size, data: trainIds }, classes);
   }
 }
 
@@ -171,27 +173,4 @@ function mirror(maps: GpuArray): GpuArray {
   const size = { height, width };
   const view = new ViewTransform(size, [{ kind: "flip" }]).mapView(size, size);
   return warpMaps(maps, Array(maps.shape[0]).fill(view), size);
-}
-
-/** Writes labels as ids and as colours. */
-function writeLabel(
-  name: string,
-  { width, height }: Size,
-  trainIds: Uint32Array,
-  { folder, classes }: PseudoLabelOptions,
-): void {
-  const data = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
-  const colours = colourLabel({ data: trainIds, width, height }, classes.palette);
-  writeMap(folder, "label", name, encodeLabel({ data, width, height }));
-  writeMap(folder, "colour", name, encodeImage(colours));
-}
-
-function writeMap(folder: string, kind: string, name: string, bytes: Uint8Array): void {
-  const path = pathOf(folder, kind, name);
-  Deno.mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic(path, [bytes]);
-}
-
-function pathOf(folder: string, kind: string, name: string): string {
-  return join(folder, kind, `${name}.png`);
 }
