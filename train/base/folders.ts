@@ -2,12 +2,18 @@
 
 import { DataError, describeFailure } from "./data_error.ts";
 
-/** What a folder holds, in the order of the names. What the operating system throws is passed on. */
+/**
+ * What a folder holds, in the order of the names. What the operating system throws is passed on.
+ */
 export function entriesOf(path: string): Deno.DirEntry[] {
   return [...Deno.readDirSync(path)].sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-/** Makes a folder and those above it, where they are missing. @throws {DataError} If that cannot be done. */
+/**
+ * Makes a folder and those above it, where they are missing.
+ *
+ * @throws {DataError} If that cannot be done.
+ */
 export function makeFolder(path: string): void {
   try {
     Deno.mkdirSync(path, { recursive: true });

@@ -21,7 +21,9 @@ import { findFiles, folderOf, labelCodeOf, type Place } from "./place.ts";
 
 /** The files of one image. */
 export interface DatasetItem {
-  /** Unique in the data set, without extension, such as `00001` or `aachen/aachen_000000_000019`. */
+  /**
+   * Unique in the data set, without extension, such as `00001` or `aachen/aachen_000000_000019`.
+   */
   name: string;
   /** Path of the image. */
   image: string;
@@ -92,8 +94,8 @@ export function listDataset(place: Place, withLabels: boolean): Listing {
  * Lists a data set and checks every file's header: that it is an image, and that a label has its
  * image's size.
  *
- * @throws {DataError} If a folder is missing, the split is empty, an image has no label, a file is no
- * PNG or JPEG or is too large, or sizes differ.
+ * @throws {DataError} If a folder is missing, the split is empty, an image has no label, a file is
+ * no PNG or JPEG or is too large, or sizes differ.
  */
 export function openDataset(options: DatasetOptions): OpenedDataset {
   const { root, layout, split, trainIds } = options;
@@ -114,8 +116,8 @@ export function openDataset(options: DatasetOptions): OpenedDataset {
  *
  * @param trainIds Train ids by label id; with null the label is not read.
  * @param code How the label file holds label ids.
- * @throws {DataError} If a file cannot be decoded, sizes differ, or a label has an id or a colour that
- * the data set does not know.
+ * @throws {DataError} If a file cannot be decoded, sizes differ, or a label has an id or a colour
+ * that the data set does not know.
  */
 export function decodeItem(
   item: DatasetItem,

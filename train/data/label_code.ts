@@ -1,6 +1,6 @@
 /**
- * What the pixels of label files mean: ids, colours, or ids of another numbering. `label_file.ts` reads
- * them.
+ * What the pixels of label files mean: ids, colours, or ids of another numbering. `label_file.ts`
+ * reads them.
  *
  * @module
  */
@@ -9,7 +9,10 @@ import { IGNORE } from "./classes.ts";
 
 /** How a data set writes label ids into its files. */
 export interface LabelCode {
-  /** Label id by id in the file, with holes where there is none; null where the file holds label ids. */
+  /**
+   * Label id by id in the file, with holes where there is none; null where the file holds label
+   * ids.
+   */
   readonly ids: readonly number[] | null;
   /** Label id by colour, for RGB files; none where such files are refused. */
   readonly colours: readonly (readonly [colour: Colour, labelId: number])[];

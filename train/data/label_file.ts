@@ -21,8 +21,8 @@ export interface RawLabel {
 }
 
 /**
- * Reads a label file. Grey files hold ids; palette files hold ids too, unless their palette says that
- * they were numbered afresh: then the colours count.
+ * Reads a label file. Grey files hold ids; palette files hold ids too, unless their palette says
+ * that they were numbered afresh: then the colours count.
  *
  * @throws {DataError} If the file is no PNG, is damaged, or holds colours where none are known.
  */

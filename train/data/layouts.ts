@@ -1,8 +1,8 @@
 /**
- * The layouts of data sets. A layout is one record: where images and labels lie in a data set's folder,
- * how splits do, what label files hold and which classes there are. Functions on data sets take the
- * record, so that a program can bring one of its own; those in {@link LAYOUTS} have names that
- * configurations and the command line know.
+ * The layouts of data sets. A layout is one record: where images and labels lie in a data set's
+ * folder, how splits do, what label files hold and which classes there are. Functions on data sets
+ * take the record, so that a program can bring one of its own; those in {@link LAYOUTS} have names
+ * that configurations and the command line know.
  *
  * @module
  */
@@ -20,24 +20,29 @@ export interface LayoutRecord {
   /** The images: the folder that holds them, and what their names may end in. */
   readonly image: { readonly top: string; readonly endings: readonly string[] };
   /**
-   * The labels: the folder that holds them, and what files of each ending hold. Of several endings the
-   * first that is there counts, and those after it are left alone. With null the class file says it.
+   * The labels: the folder that holds them, and what files of each ending hold. Of several endings
+   * the first that is there counts, and those after it are left alone. With null the class file
+   * says it.
    */
   readonly label: {
     readonly top: string;
     readonly codes: Readonly<Record<string, LabelCode | null>>;
   };
   /**
-   * Which folders in the top folders are splits: `none`; `all`; or those of a list, where there is one of
-   * them, and else none.
+   * Which folders in the top folders are splits: `none`; `all`; or those of a list, where there is
+   * one of them, and else none.
    */
   readonly splits: "none" | "all" | readonly string[];
   /**
-   * How deep below the top folder, or that of the split, the files lie: those outside are left alone. With
-   * [0, 0] they lie beside one another, with [1, 1] each in a folder. The folders are part of an item's name.
+   * How deep below the top folder, or that of the split, the files lie: those outside are left
+   * alone. With [0, 0] they lie beside one another, with [1, 1] each in a folder. The folders are
+   * part of an item's name.
    */
   readonly depth: readonly [least: number, most: number];
-  /** The classes; null where they are the user's own, and a class file in the data set's folder names them. */
+  /**
+   * The classes; null where they are the user's own, and a class file in the data set's folder
+   * names them.
+   */
   readonly classes: ClassSet | null;
 }
 
@@ -109,7 +114,10 @@ export const FOLDER = {
   classes: null,
 } as const satisfies LayoutRecord;
 
-/** The layouts that have a name in configurations; of those that fit a folder, a later one fits better. */
+/**
+ * The layouts that have a name in configurations; of those that fit a folder, a later one fits
+ * better.
+ */
 export const LAYOUTS = [GTA5, CITYSCAPES, SYNTHIA, FOLDER] as const;
 
 /** The name of a layout. */

@@ -10,7 +10,10 @@ import type { Dataset, DecodedItem } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
 import type { TargetPixels, ViewOptions } from "../views/target_views.ts";
 
-/** A decoded image at its place in the stream. The pixels may be shared with later samples: read only. */
+/**
+ * A decoded image at its place in the stream. The pixels may be shared with later samples: read
+ * only.
+ */
 export interface Sample extends DecodedItem {
   /** The item's name in the data set. */
   name: string;
@@ -29,8 +32,8 @@ export interface LoaderOptions {
   /** What to load. */
   dataset: Dataset;
   /**
-   * `shuffled` goes on for ever, each epoch in another order; `sequential` gives every item once, in
-   * the data set's order.
+   * `shuffled` goes on for ever, each epoch in another order; `sequential` gives every item once,
+   * in the data set's order.
    */
   order: "shuffled" | "sequential";
   /** Seed of the order. */
@@ -39,7 +42,10 @@ export interface LoaderOptions {
   stream?: string;
   /** Threads that decode (1). */
   workers?: number;
-  /** Samples that are decoded before they are asked for (8): what bounds the memory beside the cache. */
+  /**
+   * Samples that are decoded before they are asked for (8): what bounds the memory beside the
+   * cache.
+   */
   ahead?: number;
   /** Decoded pixels that are kept for later epochs (256 MiB). */
   cacheBytes?: number;
@@ -96,7 +102,10 @@ export class Loader implements Disposable {
     return this.#position;
   }
 
-  /** Milliseconds that were spent waiting for pixels so far: many mean that decoding holds up the training. */
+  /**
+   * Milliseconds that were spent waiting for pixels so far: many mean that decoding holds up the
+   * training.
+   */
   get waited(): number {
     return this.#waited;
   }
@@ -184,7 +193,10 @@ export class Loader implements Disposable {
     return worker;
   }
 
-  /** What came first stays: under whole epochs in random order, evicting the oldest would hit less often. */
+  /**
+   * What came first stays: under whole epochs in random order, evicting the oldest would hit less
+   * often.
+   */
   #keep(index: number, decoded: DecodedItem): void {
     const bytes = decoded.image.data.byteLength + (decoded.label?.data.byteLength ?? 0);
     if (this.#cache.has(index) || this.#cacheBytes + bytes > this.#options.cacheBytes) return;

@@ -8,8 +8,8 @@ import { input } from "../stages/input.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 
 /**
- * Sets the running statistics of a network's batch norms to the mean over all images of a data set, whole
- * and as evaluation sees them; no weight changes. Labels are not read.
+ * Sets the running statistics of a network's batch norms to the mean over all images of a data set,
+ * whole and as evaluation sees them; no weight changes. Labels are not read.
  *
  * @throws {DataError} If an image cannot be read.
  * @throws {Error} The signal's reason, if it is aborted.

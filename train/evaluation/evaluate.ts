@@ -35,7 +35,10 @@ function infer<T>(network: DeepLab, images: GpuArray, use: (logits: GpuArray) =>
 
 /** What a network makes of a set of images. */
 export interface Measurement {
-  /** Counts of (label, prediction) at the labels' own resolution, over all images; zeros without labels. */
+  /**
+   * Counts of (label, prediction) at the labels' own resolution, over all images; zeros without
+   * labels.
+   */
   readonly confusion: ConfusionMatrix;
   /** Of the predicted probabilities, at the network's resolution. */
   readonly information: Information;

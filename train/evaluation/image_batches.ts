@@ -7,7 +7,9 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Loader, Sample } from "../data/loader.ts";
 import { fullView } from "../views/views.ts";
 
-/** Whole images of one size on the GPU as the network sees them, and their labels at their own size. */
+/**
+ * Whole images of one size on the GPU as the network sees them, and their labels at their own size.
+ */
 export interface FullImages {
   /** [N, 3, h, w], RGB in 0 to 1, the long side as in training at scale 1. */
   readonly images: GpuArray;
@@ -90,11 +92,11 @@ export interface ImageBatch extends FullImages {
 }
 
 /**
- * Hands over every image of a sequential loader, from its first, in batches of one size. The network is in
- * evaluation mode meanwhile.
+ * Hands over every image of a sequential loader, from its first, in batches of one size. The
+ * network is in evaluation mode meanwhile.
  *
- * @param options `longSide` is what an image's long side is resized to, `data.longSide` of the training;
- * the signal stops before the next batch.
+ * @param options `longSide` is what an image's long side is resized to, `data.longSide` of the
+ * training; the signal stops before the next batch.
  * @param use Takes a batch, whose arrays are released afterwards.
  * @throws {DataError} If a file cannot be read.
  * @throws {Error} The signal's reason, if it is aborted.

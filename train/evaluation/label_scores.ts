@@ -30,8 +30,8 @@ export function spreadOver(dataset: Dataset, count: number): Dataset {
 }
 
 /**
- * Scores the labels that a stage makes of target images, and the network's predictions. The network's
- * mode is restored.
+ * Scores the labels that a stage makes of target images, and the network's predictions. The
+ * network's mode is restored.
  *
  * @param dataset Target images with labels.
  * @param longSide What an image's long side is resized to.

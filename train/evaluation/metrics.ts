@@ -20,7 +20,9 @@ export interface Scores {
 
 /** The scores of a network, and what can be said of it without labels. */
 export interface Evaluation extends Scores {
-  /** Mutual information of images and predicted classes, in percent of its most; see `Information`. */
+  /**
+   * Mutual information of images and predicted classes, in percent of its most; see `Information`.
+   */
   information?: number;
 }
 
@@ -31,7 +33,8 @@ export function unknownScores(classCount: number): Scores {
 
 /**
  * The means that results on Cityscapes are published as, over 19, 16 and 13 classes: those of whose
- * classes all are known. They follow from one set of IoU, whose unions count the confusions with all classes.
+ * classes all are known. They follow from one set of IoU, whose unions count the confusions with
+ * all classes.
  */
 export function publishedMeans(
   classIoU: Readonly<Record<string, number | null>>,
@@ -75,7 +78,8 @@ export class ConfusionMatrix {
   }
 
   /**
-   * Counts pixels on the host. Pixels whose label is no class (such as the ignore label) are skipped.
+   * Counts pixels on the host. Pixels whose label is no class (such as the ignore label) are
+   * skipped.
    *
    * @param label Train ids.
    * @param prediction Class indices, as many.

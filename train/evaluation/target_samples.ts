@@ -1,4 +1,5 @@
-// Sample pictures of a stage: the first target images, their labels, and what the network makes of them.
+// Sample pictures of a stage: the first target images, their labels, and what the network makes of
+// them.
 
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";

@@ -79,7 +79,9 @@ export function readPngHeader(path: string): PngHeader {
   return readFile(path, (file) => parsePngHeader(readUpTo(file, HEADER_BYTES), path));
 }
 
-/** Reads the size that an image file declares; throws a {@link DataError} where it cannot be one. */
+/**
+ * Reads the size that an image file declares; throws a {@link DataError} where it cannot be one.
+ */
 export function readImageSize(path: string): { width: number; height: number } {
   if (!isJpegPath(path)) return readPngHeader(path);
   return readFile(path, (file) => jpegHeaderOf(file, path));
@@ -112,7 +114,9 @@ export function encodeLabel(
   return encodePng(label, 1);
 }
 
-/** A whole PNG file. Its header is judged first, so that a huge file of another kind costs nothing. */
+/**
+ * A whole PNG file. Its header is judged first, so that a huge file of another kind costs nothing.
+ */
 export function readPng(path: string): Uint8Array {
   return readFile(path, (file) => {
     parsePngHeader(readUpTo(file, HEADER_BYTES), path);

@@ -30,7 +30,8 @@ export interface SampleRow {
 /**
  * Paints every class in its colour.
  *
- * @param palette The colour of each class; indices past its end, such as the ignore label, are black.
+ * @param palette The colour of each class; indices past its end, such as the ignore label, are
+ * black.
  */
 export function colourLabel(
   { data, width, height }: LabelMap,
@@ -75,7 +76,10 @@ export function overlay(
   return { data: pixels, width, height };
 }
 
-/** Path of one of an image's pictures, `KIND/NAME.png` in a folder; the name may have folders of its own. */
+/**
+ * Path of one of an image's pictures, `KIND/NAME.png` in a folder; the name may have folders of its
+ * own.
+ */
 export function picturePath(folder: string, kind: string, name: string): string {
   return join(folder, kind, `${name}.png`);
 }
@@ -97,8 +101,8 @@ const MAX_PANEL_WIDTH = 640;
 
 /**
  * Puts rows of pictures into one PNG file: image, then its maps, two white pixels apart. Every
- * picture takes the size of the first image, shrunk where that is wider than 640 pixels. Folders above it
- * are made.
+ * picture takes the size of the first image, shrunk where that is wider than 640 pixels. Folders
+ * above it are made.
  *
  * @param rows At least one, all with as many maps.
  * @param palette The colour of each class.

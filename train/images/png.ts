@@ -135,7 +135,10 @@ function checkComplete(bytes: Uint8Array, name: string): void {
   }
 }
 
-/** One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a byte. */
+/**
+ * One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a
+ * byte.
+ */
 function unpackBits(
   packed: ArrayLike<number>,
   width: number,

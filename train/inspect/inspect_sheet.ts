@@ -1,5 +1,6 @@
 /**
- * The contact sheet of an inspection: images under their labels' colours, and what the colours mean.
+ * The contact sheet of an inspection: images under their labels' colours, and what the colours
+ * mean.
  *
  * @module
  */
@@ -24,8 +25,8 @@ const LINE = 2 * LETTER_HEIGHT;
 const INK: Colour = [20, 20, 20];
 
 /**
- * Draws the sheet as a PNG: on top every class with its colour and its share of labelled pixels, below
- * it images spread over all splits. Images that cannot be read are left out.
+ * Draws the sheet as a PNG: on top every class with its colour and its share of labelled pixels,
+ * below it images spread over all splits. Images that cannot be read are left out.
  *
  * @returns null if there is no image to show.
  */

@@ -20,7 +20,10 @@ const OPACITY = 0.5;
 export interface PredictOptions {
   /** A PNG or JPEG file, or a folder that is searched for them, subfolders too. */
   readonly input: string;
-  /** Gets the folders `label` (label ids of the data set that it was trained for), `colour` and `overlay`, each like the input. */
+  /**
+   * Gets the folders `label` (label ids of the data set that it was trained for), `colour` and
+   * `overlay`, each like the input.
+   */
   readonly output: string;
   /** Stops before the next image. */
   readonly signal?: AbortSignal | undefined;

@@ -36,7 +36,8 @@ export interface RunData {
 }
 
 /**
- * Opens the data of a configuration; writes the built-in benchmark first where no folders are given.
+ * Opens the data of a configuration; writes the built-in benchmark first where no folders are
+ * given.
  *
  * @throws {DataError} If a data set cannot be used.
  */
@@ -83,8 +84,8 @@ export async function openRunData(
 }
 
 /**
- * The classes of a run in the numbering of the source's labels, and of the target's. Reads class files,
- * where data sets have some, and nothing else.
+ * The classes of a run in the numbering of the source's labels, and of the target's. Reads class
+ * files, where data sets have some, and nothing else.
  *
  * @throws {DataError} If a class file is missing or the data sets do not agree.
  */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Range, SceneRandom } from "./random.ts";
+import type { Range, StreetRandom } from "./random.ts";
 
 /** Red, green and blue from 0 to 1. */
 export type Rgb = readonly [number, number, number];
@@ -250,7 +250,7 @@ export const TARGET: Domain = {
 };
 
 /** Draws a colour from a range of hue, saturation and value. */
-export function drawColour(random: SceneRandom, paint: Paint): Rgb {
+export function drawColour(random: StreetRandom, paint: Paint): Rgb {
   const hue = random.range(paint.hue) * 6;
   const saturation = random.range(paint.saturation);
   const value = random.range(paint.value);

@@ -5,11 +5,11 @@
  */
 import type { Canvas } from "./canvas.ts";
 import type { Imaging, Rgb } from "./domains.ts";
-import { cellHash, type SceneRandom } from "./random.ts";
+import { cellHash, type StreetRandom } from "./random.ts";
 
 /** Turns a painted canvas into RGB bytes (height · width · 3), as the domain's camera sees it. */
 export function develop(
-  random: SceneRandom,
+  random: StreetRandom,
   canvas: Canvas,
   imaging: Imaging,
 ): Uint8Array<ArrayBuffer> {
@@ -65,7 +65,7 @@ function blurAlong(
 
 /** The response curve and the noise of the sensor. */
 function expose(
-  random: SceneRandom,
+  random: StreetRandom,
   pixels: Float32Array,
   imaging: Imaging,
 ): Uint8Array<ArrayBuffer> {

@@ -46,7 +46,7 @@ export function smoothNoise(x: number, y: number, seed: number): number {
 }
 
 /** A stream of random numbers (xoshiro128**, 128 bits of state). */
-export class SceneRandom {
+export class StreetRandom {
   #a: number;
   #b: number;
   #c: number;

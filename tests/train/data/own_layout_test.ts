@@ -15,7 +15,10 @@ import { imagePng, labelPng, write } from "../_png.ts";
 
 const [ROAD, CAR] = [0, 13];
 
-/** Frames of drives by day and by night, image and mask side by side; a mask holds 1 for road, 2 for car. */
+/**
+ * Frames of drives by day and by night, image and mask side by side; a mask holds 1 for road, 2 for
+ * car.
+ */
 const DRIVES: LayoutRecord = {
   name: "drives",
   help: "drives/day/DRIVE/NAME.frame.png beside NAME.mask.png, drives/night/… likewise",

@@ -87,7 +87,8 @@ Deno.test("every image counts the same, whatever batch it is in, and training go
     const one = await meanOf("one", sizes.slice(0, 1));
     const third = all.map((value, c) => 3 * value - 2 * two[c]);
     const second = two.map((value, c) => 2 * value - one[c]);
-    // The images differ by a constant shade; so do the means of the first, linear layer, by equal steps.
+    // The images differ by a constant shade; so do the means of the first, linear layer, by equal
+    // steps.
     const step = second.map((value, c) => value - one[c]);
     assert.ok(step.some((value) => Math.abs(value) > 1e-3));
     assertAllClose("step", third.map((value, c) => value - second[c]), step, {
