@@ -1,9 +1,10 @@
 // `eval`: the scores of a checkpoint.
 
 import type { Command } from "@commander-js/extra-typings";
-import type { Dataset, Layout } from "../train/data/dataset.ts";
+import type { OpenedDataset } from "../train/data/dataset.ts";
+import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import type { TrainedNetwork } from "../train/networks/trained_network.ts";
-import { LAYOUTS, parseBytes, parseKernels, parseName } from "./values.ts";
+import { KNOWN_LAYOUTS, parseBytes, parseKernels, parseLayout } from "./values.ts";
 
 /** Adds the command to the program. */
 export function addEval(program: Command, finish: (exitCode: number) => void): void {
@@ -20,12 +21,7 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     )
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
-    .option(
-      "--target-layout <layout>",
-      "gta5, cityscapes, synthia or folder",
-      parseName(LAYOUTS),
-      "cityscapes",
-    )
+    .option("--target-layout <layout>", KNOWN_LAYOUTS, parseLayout, "cityscapes")
     .option("--split <name>", "split to measure on, for layouts that have splits", "val")
     .optionsGroup("Device:")
     .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
@@ -104,15 +100,16 @@ async function openDataOf(
     targetLayout: Layout;
     split: string;
   },
-): Promise<Dataset> {
+): Promise<OpenedDataset> {
   const { openDataset } = await import("../train/data/dataset.ts");
   const { DataError } = await import("../train/base/data_error.ts");
-  const { classesOf } = await import("../train/data/layouts.ts");
+  const { classesOf } = await import("../train/data/place.ts");
   const { missingClassFile } = await import("../train/data/class_file.ts");
   const { WEIGHTS } = await import("../train/networks/foreign_network.ts");
   const { selectClasses } = await import("../train/data/class_set.ts");
   if (target !== undefined) {
-    const own = classesOf(target, targetLayout);
+    const layout = layoutOf(targetLayout);
+    const own = classesOf(target, layout);
     if (!own) throw missingClassFile(target);
     const missing = classes.names.filter((name) => !own.names.includes(name));
     if (missing.length > 0) {
@@ -125,7 +122,7 @@ async function openDataOf(
       );
     }
     const { trainIds } = selectClasses(own, classes.names);
-    return openDataset({ root: target, layout: targetLayout, split, trainIds });
+    return openDataset({ root: target, layout, split, trainIds });
   }
   if (stage === WEIGHTS && config.data.targetDirectory === null) {
     throw new DataError(

@@ -4,13 +4,15 @@ import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig } from "../train/config/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
+import type { Layout } from "../train/data/layouts.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
-  LAYOUTS,
+  KNOWN_LAYOUTS,
   parseAnother,
   parseBytes,
   parseCount,
   parseKernels,
+  parseLayout,
   parseName,
   parseNames,
   parseSeed,
@@ -28,10 +30,10 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   preset?: typeof PRESETS[number] | undefined;
   config?: string[] | undefined;
   source?: string | undefined;
-  sourceLayout?: typeof LAYOUTS[number] | undefined;
+  sourceLayout?: Layout | undefined;
   target?: string | undefined;
   classes?: string[] | undefined;
-  targetLayout?: typeof LAYOUTS[number] | undefined;
+  targetLayout?: Layout | undefined;
   out?: string | undefined;
   recipe?: typeof RECIPES[number] | undefined;
   select?: typeof SELECTIONS[number] | undefined;
@@ -65,14 +67,14 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--source <dir>", "labelled source images (default: streets)")
     .option(
       "--source-layout <layout>",
-      "gta5, cityscapes, synthia or folder (default: gta5)",
-      parseName(LAYOUTS),
+      `${KNOWN_LAYOUTS} (default: gta5)`,
+      parseLayout,
     )
     .option("--target <dir>", "target images; val labels measure the result (default: streets)")
     .option(
       "--target-layout <layout>",
-      "gta5, cityscapes, synthia or folder (default: cityscapes)",
-      parseName(LAYOUTS),
+      `${KNOWN_LAYOUTS} (default: cityscapes)`,
+      parseLayout,
     )
     .option(
       "--classes <names>",

@@ -17,7 +17,7 @@ export interface Paint {
 }
 
 /** How streets are laid out. Lengths in metres. */
-export interface Layout {
+export interface SceneLayout {
   /** Height of the camera above the ground. */
   readonly cameraHeight: Range;
   /** Focal length as a share of the image's width. */
@@ -98,7 +98,7 @@ export interface Imaging {
 
 /** One domain. */
 export interface Domain {
-  readonly layout: Layout;
+  readonly layout: SceneLayout;
   readonly materials: Materials;
   readonly imaging: Imaging;
 }

@@ -7,7 +7,7 @@ import { SOURCE, TARGET } from "./domains.ts";
 import { develop } from "./imaging.ts";
 import { paintScene } from "./paint.ts";
 import { StreetRandom } from "./random.ts";
-import { drawScene } from "./scene.ts";
+import { drawScene } from "./draw_scene.ts";
 
 /** Which image to draw. */
 export interface StreetOptions {
@@ -26,7 +26,7 @@ export interface StreetOptions {
 }
 
 /** An image with its label. */
-export interface Street {
+export interface StreetImage {
   /** Red, green and blue bytes: `height · width · 3`. */
   image: Uint8Array<ArrayBuffer>;
   /** Cityscapes label ids (road is 7): `height · width`. */
@@ -38,7 +38,7 @@ export interface Street {
  *
  * @throws {RangeError} If the size is no integer or under 16, or seed or index is no integer.
  */
-export function renderStreet(options: StreetOptions): Street {
+export function renderStreet(options: StreetOptions): StreetImage {
   const { seed, index, width, height } = options;
   for (
     const [name, value, least] of [
