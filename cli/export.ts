@@ -37,7 +37,7 @@ Examples:
 function parseSize(text: string): { height: number; width: number } {
   const [, height, width] = /^([1-9]\d{0,4})[x×]([1-9]\d{0,4})$/.exec(text) ?? [];
   if (height === undefined) {
-    throw new InvalidArgumentError("Expected height and width in pixels, such as 512x1024.");
+    throw new InvalidArgumentError("expected height and width in pixels, such as 512x1024");
   }
   return { height: Number(height), width: Number(width) };
 }

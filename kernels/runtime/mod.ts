@@ -5,6 +5,7 @@
  */
 export { type AnyArray, type DType, GpuArray, type HostArray } from "./array.ts";
 export { Choices, type ChoiceTable, type Problem, tune } from "./choices.ts";
+export { GpuError, MemoryError } from "./errors.ts";
 export { type AdapterDescription, Gpu, type GpuOptions, type KernelClass, openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,
