@@ -1,7 +1,7 @@
 // `doctor`: what the machine offers, and whether training can run on it.
 
 import type { Command } from "@commander-js/extra-typings";
-import type { Gpu } from "../kernels/runtime/mod.ts";
+import { type Gpu, openGpu } from "../kernels/runtime/mod.ts";
 
 /** What `doctor --json` prints. */
 export interface Diagnosis {
@@ -60,7 +60,6 @@ Examples:
 
 /** Looks at the machine. Never throws: what goes wrong is the finding. */
 export async function diagnose(): Promise<Diagnosis> {
-  const { openGpu } = await import("../kernels/runtime/mod.ts");
   const found = {
     deno: Deno.version.deno,
     system: `${Deno.build.os} ${Deno.build.arch}`,

@@ -2,6 +2,9 @@
 // an exit code.
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
+import { DataError } from "../train/base/data_error.ts";
+import { DivergenceError } from "../train/run/divergence_error.ts";
 import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
@@ -9,14 +12,11 @@ import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { flagsFor } from "./options.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
-import { flagsFor } from "./flags.ts";
 import { usageError } from "./usage_error.ts";
-import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
-import { DataError } from "../train/base/data_error.ts";
-import { DivergenceError } from "../train/run/divergence_error.ts";
 
 /**
  * The user's fault, or a state of the machine: their messages are sentences for the user. Anything else
