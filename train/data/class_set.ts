@@ -3,16 +3,10 @@
  *
  * @module
  */
-import {
-  CLASSES,
-  type Colour,
-  IGNORE,
-  PUBLISHED_SUBSETS,
-  STREETS_TRAIN_IDS,
-  TRAIN_IDS,
-} from "./classes.ts";
 import { DataError } from "../base/data_error.ts";
 import { nearest } from "../base/nearest.ts";
+import type { Colour } from "../images/rgb.ts";
+import { CLASSES, IGNORE, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
 
 /** Classes in an order, such as that of a network's outputs, and their numbers in label files. */
 export interface ClassSet {

@@ -7,9 +7,7 @@
  *
  * @module
  */
-
-/** A red, green, blue triple of bytes. */
-export type Colour = readonly [number, number, number];
+import type { Colour } from "../images/rgb.ts";
 
 /** One class that a network predicts; its train id is its index in {@link CLASSES}. */
 export interface SegmentationClass {

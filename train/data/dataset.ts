@@ -7,7 +7,8 @@
  */
 import { join } from "node:path";
 import { DataError } from "../base/data_error.ts";
-import { readImage, readImageSize, readPngHeader, type RgbImage } from "../images/image.ts";
+import { readImage, readImageSize, readPngHeader } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 import {
   describeKnown,
   describeValue,

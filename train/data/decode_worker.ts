@@ -8,7 +8,7 @@ import { DataError } from "../base/data_error.ts";
 import { type DatasetItem, type DecodedItem, decodeItem } from "./dataset.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
 import type { LabelCode } from "./label_code.ts";
-import type { RgbImage } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 import { renderTargetViews, type TargetPixels, type ViewOptions } from "../views/target_views.ts";
 
 /** One file pair to decode. */

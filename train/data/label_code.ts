@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { CLASSES, type Colour, IGNORE, VOID_COLOURS } from "./classes.ts";
 import { DataError } from "../base/data_error.ts";
 import { readPng } from "../images/image.ts";
 import { decodePng } from "../images/png.ts";
+import type { Colour } from "../images/rgb.ts";
+import { CLASSES, IGNORE, VOID_COLOURS } from "./classes.ts";
 
 /** How a data set writes label ids into its files. */
 export interface LabelCode {

@@ -7,11 +7,10 @@ import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
-import { noGrad, scope } from "../../nn/tape.ts";
+import { input, noGrad, scope } from "../../nn/tape.ts";
 import { Information } from "./information.ts";
 import type { Loader, Sample } from "../data/loader.ts";
 import { ConfusionMatrix, type Evaluation, type Scores, unknownScores } from "./metrics.ts";
-import { input } from "../stages/input.ts";
 import { fullView } from "../views/views.ts";
 
 /** Whole images of one size on the GPU as the network sees them, and their labels at their own size. */

@@ -2,7 +2,7 @@
 
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { Colour } from "../data/classes.ts";
+import type { Colour } from "../images/rgb.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { predictLabels, uploadSamples } from "./evaluate.ts";
 import type { LabelMaker } from "./label_scores.ts";

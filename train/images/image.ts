@@ -3,20 +3,10 @@
  *
  * @module
  */
-import type { Colour } from "../data/classes.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
 import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
-
-/** An 8-bit colour image: 3 bytes (red, green, blue) a pixel, row by row. */
-export interface RgbImage {
-  /** `height · width · 3` bytes. */
-  data: Uint8Array<ArrayBuffer>;
-  /** Pixels a row. */
-  width: number;
-  /** Rows. */
-  height: number;
-}
+import type { Colour, RgbImage } from "./rgb.ts";
 
 /** A label map as the file holds it: one class id a pixel, row by row, not yet mapped. */
 export interface LabelImage {

@@ -4,8 +4,8 @@
  * @module
  */
 import { writeFileAtomic } from "../base/atomic_file.ts";
-import type { Colour } from "../data/classes.ts";
-import { encodeImage, type RgbImage } from "./image.ts";
+import { encodeImage } from "./image.ts";
+import type { Colour, RgbImage } from "./rgb.ts";
 
 /** Class indices, one a pixel, row by row. */
 export interface LabelMap {

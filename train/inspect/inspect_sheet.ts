@@ -4,13 +4,13 @@
  * @module
  */
 import { drawText, LETTER_HEIGHT, LETTER_WIDTH } from "./bitmap_font.ts";
-import type { Colour } from "../data/classes.ts";
 import { DataError } from "../base/data_error.ts";
 import { type DatasetItem, decodeItem } from "../data/dataset.ts";
-import { encodeImage, type RgbImage } from "../images/image.ts";
+import { encodeImage } from "../images/image.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
 import { type InspectionReport, type SplitReport, spread } from "./inspect.ts";
 import { overlay, resizeNearest } from "../images/pictures.ts";
+import type { Colour, RgbImage } from "../images/rgb.ts";
 
 /** Pictures of the sheet, and how many stand side by side. */
 const [PICTURES, COLUMNS] = [12, 3];

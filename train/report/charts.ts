@@ -2,7 +2,7 @@
 
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import type { Colour } from "../data/classes.ts";
+import type { Colour } from "../images/rgb.ts";
 
 /** A point of a curve. */
 export interface CurvePoint {

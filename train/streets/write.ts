@@ -6,7 +6,7 @@
 import { basename, dirname, join } from "node:path";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { encodeImage, encodeLabel } from "../images/image.ts";
-import { renderStreet, type StreetOptions } from "./mod.ts";
+import { renderStreet, type StreetOptions } from "./render.ts";
 
 /** How many images each split has. */
 export interface StreetCounts {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { RgbImage } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 
 /** A change of colours. A `factor` below 1 leaves that share of the image in what it is mixed with. */
 export type PixelOperation =

@@ -6,7 +6,7 @@
  */
 import type { Size } from "../../kernels/planes.ts";
 import type { Random } from "../../nn/random.ts";
-import type { RgbImage } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 import { changeColours, type PixelOperation } from "./pixel_operations.ts";
 import { FILL_BYTE, renderView } from "./render_view.ts";
 import { type Rectangle, type ViewOperation, ViewTransform } from "./view_transform.ts";

@@ -6,7 +6,7 @@
  */
 import type { Size } from "../../kernels/planes.ts";
 import type { AffineMatrix } from "../../kernels/warp.ts";
-import type { RgbImage } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 
 /** What unseen pixels hold. */
 export const FILL_BYTE = 127;

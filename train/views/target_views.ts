@@ -7,7 +7,7 @@
  */
 import type { Size } from "../../kernels/planes.ts";
 import { Random } from "../../nn/random.ts";
-import type { RgbImage } from "../images/image.ts";
+import type { RgbImage } from "../images/rgb.ts";
 import { type RandAugmentView, randAugmentView } from "./randaugment.ts";
 import { renderView } from "./render_view.ts";
 import { type ViewTransform, weakView, type WeakViewOptions } from "./views.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { CLASSES } from "../../../train/data/classes.ts";
-import { readImage, type RgbImage } from "../../../train/images/image.ts";
+import { readImage } from "../../../train/images/image.ts";
+import type { RgbImage } from "../../../train/images/rgb.ts";
 import {
   colourLabel,
   contactSheet,

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { RgbImage } from "../../../train/images/image.ts";
+import type { RgbImage } from "../../../train/images/rgb.ts";
 import { changeColours } from "../../../train/views/pixel_operations.ts";
 import {
   operationsOf,

@@ -10,7 +10,7 @@ import {
   warpMask,
 } from "../../../kernels/warp.ts";
 import { Random } from "../../../nn/random.ts";
-import type { RgbImage } from "../../../train/images/image.ts";
+import type { RgbImage } from "../../../train/images/rgb.ts";
 import { changeColours, type PixelOperation } from "../../../train/views/pixel_operations.ts";
 import {
   type Move,

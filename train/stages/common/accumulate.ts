@@ -9,7 +9,7 @@ import { type PixelRule, pixelShare } from "../../../kernels/pixel_share.ts";
 import { type AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { mul, scale } from "../../../nn/functional/elementwise.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { input } from "../input.ts";
+import { input } from "../../../nn/tape.ts";
 import { releaseBatch } from "./batch.ts";
 import type { Losses } from "./stage.ts";
 

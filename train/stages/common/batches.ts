@@ -11,7 +11,7 @@ import {
 } from "../../../kernels/warp.ts";
 import type { Random } from "../../../nn/random.ts";
 import { contrastPair } from "../self_supervised/contrast_views.ts";
-import type { RgbImage } from "../../images/image.ts";
+import type { RgbImage } from "../../images/rgb.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
 import { quarterOf, type SoftLabels } from "../denoise/soft_labels.ts";
 import type { DenoiseBatch } from "../denoise/denoise.ts";

@@ -4,12 +4,11 @@ import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { Sgd } from "../../../nn/optim.ts";
 import { polynomial } from "../../../nn/schedule.ts";
-import { backward, scope } from "../../../nn/tape.ts";
+import { backward, input, scope } from "../../../nn/tape.ts";
 import { IGNORE } from "../../data/classes.ts";
 import { sourceLoss } from "./losses.ts";
 import { addedLosses, byParts, type Share, sharesOf, weighed } from "./accumulate.ts";
 import { releaseBatch } from "./batch.ts";
-import { input } from "../input.ts";
 
 /** Named losses of one step: scalars on the GPU, which the caller reads when it wants and releases. */
 export type Losses = Readonly<Record<string, GpuArray>>;

@@ -9,7 +9,7 @@ import { updateEma } from "../../../nn/ema.ts";
 import { BatchNorm2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, noGrad, scope } from "../../../nn/tape.ts";
+import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import {
   regulariser,
@@ -29,7 +29,6 @@ import {
   weighed,
 } from "../common/accumulate.ts";
 import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
 import {
   type Losses,
   NetworkTrainer,

@@ -10,13 +10,12 @@ import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
-import { input } from "../input.ts";
 
 /** A quarter of a size, the scale of every target loss; at least one pixel. */
 export function quarterOf({ height, width }: Size): Size {

@@ -6,7 +6,7 @@ import { warpMaps, warpMask } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, noGrad, scope } from "../../../nn/tape.ts";
+import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
 import { distillationLoss, selfTrainingLoss, type Variant } from "../common/losses.ts";
 import type { ViewTransform } from "../../views/views.ts";
 import {
@@ -18,7 +18,6 @@ import {
   weighed,
 } from "../common/accumulate.ts";
 import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
 import {
   type Losses,
   NetworkTrainer,

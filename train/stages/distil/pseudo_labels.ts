@@ -10,7 +10,7 @@ import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../data/classes.ts";
@@ -20,7 +20,6 @@ import { encodeImage, encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
 import { colourLabel } from "../../images/pictures.ts";
-import { input } from "../input.ts";
 import { ViewTransform } from "../../views/view_transform.ts";
 
 /** How pseudo labels are made. */

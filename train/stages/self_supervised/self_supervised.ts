@@ -8,9 +8,8 @@ import { globalAveragePool, samplePlanes } from "../../../nn/functional/spatial.
 import { ProjectionHead } from "../../../nn/heads.ts";
 import { initialise } from "../../../nn/init.ts";
 import { Sgd } from "../../../nn/optim.ts";
-import { backward, scope } from "../../../nn/tape.ts";
+import { backward, input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { input } from "../input.ts";
 import {
   learningRateOf,
   type Losses,

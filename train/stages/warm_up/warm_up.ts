@@ -12,12 +12,11 @@ import { softmax } from "../../../nn/functional/softmax.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { Adam } from "../../../nn/optim.ts";
 import { polynomial } from "../../../nn/schedule.ts";
-import { backward, scope } from "../../../nn/tape.ts";
+import { backward, input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { sourceLoss } from "../common/losses.ts";
 import { addedLosses, byParts, type Share, weighed } from "../common/accumulate.ts";
 import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
 import {
   type Losses,
   NetworkTrainer,
