@@ -38,7 +38,7 @@ export function readRunRecord(path: string): RunRecord {
   if (!existsSync(configPath)) {
     throw new DataError(
       `Cannot report on ${path} as it has no config.json: expected the folder of a run; ` +
-        `give the folder that ./run train --out named`,
+        `give the folder that a training named`,
     );
   }
   const values = readConfigFile(configPath);
