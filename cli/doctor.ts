@@ -59,7 +59,7 @@ Examples:
 }
 
 /** Looks at the machine. Never throws: what goes wrong is the finding. */
-export async function diagnose(): Promise<Diagnosis> {
+async function diagnose(): Promise<Diagnosis> {
   const found = {
     deno: Deno.version.deno,
     system: `${Deno.build.os} ${Deno.build.arch}`,
@@ -110,7 +110,7 @@ async function checkArithmetic(gpu: Gpu): Promise<void> {
 }
 
 /** The findings for people. */
-export async function formatDiagnosis(diagnosis: Diagnosis): Promise<string> {
+async function formatDiagnosis(diagnosis: Diagnosis): Promise<string> {
   const { formatBytes } = await import("../kernels/runtime/mod.ts");
   const { deno, system, backend, adapter, software, limits, features, verdict } = diagnosis;
   const lines: [string, string][] = [
