@@ -38,7 +38,6 @@ export const CONFIG_KEYS = {
   base: "base",
   stages: "pipeline",
   init: "init",
-  studentInit: "stages.selfsup.weights",
   recompute: "memory.recompute",
   accumulate: "memory.accumulate",
   source: "data.sourceDirectory",

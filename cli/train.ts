@@ -2,8 +2,8 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { RunConfig } from "../train/config/config.ts";
-import { STAGES } from "../train/config/config_types.ts";
+import type { RunConfig } from "../train/config/settings.ts";
+import { STAGES } from "../train/stages/kinds.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
@@ -69,7 +69,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle (default: all but selfsup and oracle; all but oracle with --preset full)",
+      `stages to run, of ${
+        STAGES.join(",")
+      } (default: all but selfsup and oracle; all but oracle with --preset full)`,
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))

@@ -4,22 +4,20 @@ import { join } from "node:path";
 import { DataError } from "../train/base/data_error.ts";
 import {
   type ConfigLayer,
-  cutPipeline,
   loadConfigFile,
   mergeConfig,
-  type Partially,
   presetConfig,
-  type PresetName,
   readConfigFile,
-  recipe,
-  type RunConfig,
-  type StageName,
-  withPretraining,
   withSteps,
 } from "../train/config/config.ts";
+import { cutPipeline, weightsInstead, withPretraining } from "../train/config/pipeline.ts";
+import type { PresetName } from "../train/config/presets.ts";
+import { fromPretrained, recipe } from "../train/config/recipes.ts";
+import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
-import type { Variant } from "../train/stages/common/losses.ts";
+import type { Variant } from "../train/stages/common/settings.ts";
+import { type StageName, STAGES } from "../train/stages/kinds.ts";
 import type { DeviceOptions } from "./device.ts";
 import { CONFIG_KEYS } from "./options.ts";
 
@@ -79,8 +77,8 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     ...await Promise.all((flags.config ?? []).map(layerOfFile)),
     { values: keysOf(flags), from: "the flags" },
   );
-  const isPretrained = merged.stages.selfsup.weights !== null;
-  const whole = isPretrained || (flags.stages && flags.base === undefined)
+  const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
+  const whole = hasWeights || (flags.stages && flags.base === undefined)
     ? withPretraining(merged)
     : merged;
   const cut = cutPipeline(whole, flags);
@@ -113,7 +111,7 @@ async function layerOfFile(path: string): Promise<ConfigLayer> {
 /** The keys that flags set, in the nesting of a configuration. */
 function keysOf(flags: TrainFlags): Record<string, unknown> {
   const { studentInit, recipe } = flags;
-  const values = { stages: studentInit === undefined ? {} : startsFromBackbone(recipe) };
+  const values = studentInit === undefined ? {} : fromPretrained(studentInit, recipe);
   for (const [flag, key] of Object.entries(CONFIG_KEYS)) {
     const path = key.split(".");
     const last = path.pop() as string;
@@ -122,12 +120,6 @@ function keysOf(flags: TrainFlags): Record<string, unknown> {
     section[last] = flags[flag as keyof typeof CONFIG_KEYS];
   }
   return values;
-}
-
-/** Students that start from a backbone; stage 3 of the released code goes on with stage 2's. */
-function startsFromBackbone(recipe: TrainFlags["recipe"]): Partially<RunConfig["stages"]> {
-  const start = { studentStart: "self-supervised", featureNorm: true } as const;
-  return { stage2: start, stage3: recipe === "official" ? { featureNorm: true } : start };
 }
 
 /** Refuses to run on the built-in benchmark; a plan, which reads no images, takes the paper's. */

@@ -4,7 +4,7 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/base/nearest.ts";
 import { type PresetName, PRESETS } from "../train/config/presets.ts";
-import type { Variant } from "../train/stages/common/losses.ts";
+import { type Variant, VARIANTS } from "../train/stages/common/settings.ts";
 
 /** The layouts of data sets, as `train/data/layouts.ts` has them: not imported, as it takes time to load. */
 export const LAYOUTS = ["gta5", "cityscapes", "synthia", "folder"] as const;
@@ -92,7 +92,7 @@ export const parsePreset: (text: string) => PresetName = parseName(
 );
 
 /** Whom to follow where the paper and its code disagree. */
-export const parseRecipe: (text: string) => Variant = parseName(["paper", "official"]);
+export const parseRecipe: (text: string) => Variant = parseName(VARIANTS);
 
 /** Words separated by commas; spaces within them stay. */
 export function parseWords(text: string): string[] {

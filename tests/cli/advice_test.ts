@@ -29,7 +29,6 @@ const PENDING = [
   "train/networks/trained_network.ts",
   "train/run/resume.ts",
   "train/run/run.ts",
-  "train/run/student.ts",
 ];
 
 const { commands } = createProgram(() => {});

@@ -2,7 +2,7 @@
 
 import { dirname } from "node:path";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { LabelWatchConfig } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import type { ClassSet } from "./run_data.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { type LabelMaker, scoreLabels, spreadOver } from "../evaluation/label_scores.ts";
@@ -12,7 +12,7 @@ import { writeTargetSamples } from "../evaluation/target_samples.ts";
 
 /** What is watched. */
 export interface LabelWatchOptions {
-  readonly config: LabelWatchConfig;
+  readonly config: RunConfig["labelWatch"];
   readonly network: DeepLab;
   /** The stage's labels. */
   readonly makeLabels: LabelMaker;

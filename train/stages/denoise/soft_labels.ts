@@ -4,7 +4,6 @@
 
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
-import type { Size } from "../../../kernels/planes.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
@@ -15,13 +14,8 @@ import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
+import { quarterOf } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
-
-/** A quarter of a size, the scale of every target loss; at least one pixel. */
-export function quarterOf({ height, width }: Size): Size {
-  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
-  return { height: quarter(height), width: quarter(width) };
-}
 
 /** The soft labels of a data set, in a folder. */
 export class SoftLabels {
