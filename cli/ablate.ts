@@ -1,18 +1,21 @@
 // `ablate`: the paper's comparisons, each a table over several seeds.
 
 import type { Command } from "@commander-js/extra-typings";
-import { PRESETS, RECIPES, resolveConfig, type TrainFlags } from "./train.ts";
+import { GRIDS } from "../train/ablation/grids.ts";
+import { formatTable } from "../train/ablation/table.ts";
+import { withGpu } from "./device.ts";
+import { kernelsOption, memoryBudgetOption } from "./options.ts";
+import { openProgress, screen } from "./progress.ts";
+import { StopSignals } from "./signals.ts";
+import type { TrainFlags } from "./train_config.ts";
 import {
   parseAnother,
-  parseBytes,
   parseCount,
-  parseKernels,
   parseName,
+  parsePreset,
+  parseRecipe,
   parseSeeds,
 } from "./values.ts";
-
-/** The names of the grids, as `train/ablation/grids.ts` has them: not imported, as it takes time to load. */
-export const GRIDS = ["table3", "labels", "decay", "temperature", "views", "students"] as const;
 
 /** The flags of `ablate`, as commander gives them. */
 interface AblateFlags extends
@@ -20,7 +23,7 @@ interface AblateFlags extends
     TrainFlags,
     "preset" | "recipe" | "config" | "steps" | "memoryBudget" | "kernels" | "json"
   > {
-  grid: typeof GRIDS[number];
+  grid: string;
   seeds?: number[] | undefined;
   out?: string | undefined;
 }
@@ -37,17 +40,17 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .option(
       "--grid <name>",
       "table3: the parts of the method; labels: how stage 1 makes its labels;\ndecay: of the prototypes; temperature: of the assignments to them;\nviews: on which labels are learnt;\nstudents: what stages 2 and 3 start from",
-      parseName(GRIDS),
-      "table3" as const,
+      parseName(GRIDS.map(({ name }) => name)),
+      "table3",
     )
     .option("--seeds <numbers>", "seeds, separated by commas (default: 0,1,2)", parseSeeds)
     .optionsGroup("Every run:")
     .option(
       "--preset <name>",
       "default: about four minutes a row and seed on two cores; quick: half a minute;\nfull: the published recipe",
-      parseName(PRESETS),
+      parsePreset,
     )
-    .option("--recipe <name>", "where paper and released code disagree", parseName(RECIPES))
+    .option("--recipe <name>", "where paper and released code disagree", parseRecipe)
     .option(
       "--config <file>",
       "JSON or TypeScript file with any keys of a run's configuration, such as your data",
@@ -56,8 +59,8 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--out <dir>", "folder of runs and tables (default: runs/ablation-PRESET)")
     .optionsGroup("Device:")
-    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
-    .option("--kernels <class>", "convolutions: shared, direct or auto", parseKernels)
+    .addOption(memoryBudgetOption)
+    .addOption(kernelsOption)
     .optionsGroup("Output:")
     .option("--json", "print the table as JSON; progress goes to standard error")
     .addHelpText(
@@ -77,21 +80,17 @@ Examples:
 }
 
 async function ablate(
-  { grid, seeds = [0, 1, 2], out, json, ...flags }: AblateFlags,
+  { grid: name, seeds = [0, 1, 2], out, json, ...flags }: AblateFlags,
 ): Promise<number> {
+  const { resolveConfig } = await import("./train_config.ts");
+  const { runAblation, tablePaths } = await import("../train/ablation/ablation.ts");
+  const grid = GRIDS.find((grid) => grid.name === name) as typeof GRIDS[number];
   const folder = out ?? `runs/ablation-${flags.preset ?? "default"}`;
   const base = await resolveConfig({ ...flags, out: folder }, new Date());
-  const { openProgress, screen } = await import("./progress.ts");
-  const { withGpu } = await import("./device.ts");
-  const { StopSignals } = await import("./signals.ts");
-  const { runAblation, tablePaths } = await import("../train/ablation/ablation.ts");
-  const grids = (await import("../train/ablation/grids.ts")).GRIDS;
-  const { formatTable } = await import("../train/ablation/table.ts");
   const progress = await openProgress(screen(json ? "stderr" : "stdout"), base.logEvery);
   using stop = new StopSignals((text) => progress.message(text), "step");
   try {
-    const named = grids.find(({ name }) => name === grid) as typeof grids[number];
-    const options = { grid: named, seeds, base, out: folder };
+    const options = { grid, seeds, base, out: folder };
     const table = await withGpu(flags, (text) => progress.message(text), (gpu) => {
       progress.message(`${gpu.adapter.description}; runs in ${folder}`);
       return runAblation(options, gpu, progress, stop.signal);

@@ -1,6 +1,9 @@
 // `convert`: weights of any format to safetensors.
 
 import type { Command } from "@commander-js/extra-typings";
+import { formatBytes } from "../kernels/runtime/mod.ts";
+import { DataError } from "../train/base/data_error.ts";
+import { type ConvertOptions, convertWeights, selectArrays } from "../train/networks/convert.ts";
 
 /** Adds the command to the program. */
 export function addConvert(program: Command): void {
@@ -25,27 +28,28 @@ Examples:
   ./run convert gta5.pkl gta5.safetensors --only ResNet101.model_state
   ./run convert runs/first/checkpoints/stage1.safetensors network.safetensors --only network`,
     )
-    .action(async (input, output, flags) => {
-      const { openWeights } = await import("../train/networks/weights_file.ts");
-      const { convertWeights, selectArrays } = await import("../train/networks/convert.ts");
-      const { formatBytes } = await import("../kernels/runtime/mod.ts");
-      using file = openWeights(input);
-      if (flags.list) {
-        console.log(weightsTable(selectArrays(input, file.weights, flags)));
-        return;
-      }
-      const { DataError } = await import("../train/base/data_error.ts");
-      if (output === undefined || /\.(pth|pt|pkl)$/i.test(output)) {
-        throw new DataError(
-          `Cannot convert ${input} as the output is ${
-            output ?? "missing"
-          }: expected the path of a ` +
-            `safetensors file, or --list`,
-        );
-      }
-      const { arrays, bytes } = convertWeights(file, output, flags);
-      console.log(`${output} holds ${arrays} arrays, ${formatBytes(bytes)}`);
-    });
+    .action(convert);
+}
+
+async function convert(
+  input: string,
+  output: string | undefined,
+  { list, ...names }: ConvertOptions & { list?: true | undefined },
+): Promise<void> {
+  const { openWeights } = await import("../train/networks/weights_file.ts");
+  using file = openWeights(input);
+  if (list) {
+    console.log(weightsTable(selectArrays(input, file.weights, names)));
+    return;
+  }
+  if (output === undefined || /\.(pth|pt|pkl)$/i.test(output)) {
+    throw new DataError(
+      `Cannot convert ${input} as the output is ${output ?? "missing"}: expected the path of a ` +
+        `safetensors file, or --list`,
+    );
+  }
+  const { arrays, bytes } = convertWeights(file, output, names);
+  console.log(`${output} holds ${arrays} arrays, ${formatBytes(bytes)}`);
 }
 
 /** Name, type and shape a line, and what they come to. */

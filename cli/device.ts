@@ -1,6 +1,7 @@
 // Options and endings that every command with a GPU shares.
 
-import type { Gpu, GpuOptions } from "../kernels/runtime/mod.ts";
+import { type Gpu, type GpuOptions, openGpu } from "../kernels/runtime/mod.ts";
+import { formatProfile } from "./profile.ts";
 
 /** What the commands' device options stand for. */
 export interface DeviceOptions {
@@ -17,7 +18,6 @@ export async function withGpu<T>(
   report: (text: string) => void,
   use: (gpu: Gpu) => Promise<T>,
 ): Promise<T> {
-  const { openGpu } = await import("../kernels/runtime/mod.ts");
   const gpu = await openGpu({
     memoryBudget,
     profile,
@@ -32,7 +32,6 @@ export async function withGpu<T>(
     }
     const result = await use(gpu);
     if (gpu.profiler) {
-      const { formatProfile } = await import("./profile.ts");
       report(formatProfile(await gpu.profiler.report()));
     }
     return result;

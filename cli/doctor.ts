@@ -1,7 +1,7 @@
 // `doctor`: what the machine offers, and whether training can run on it.
 
 import type { Command } from "@commander-js/extra-typings";
-import type { Gpu } from "../kernels/runtime/mod.ts";
+import { formatBytes, type Gpu, openGpu } from "../kernels/runtime/mod.ts";
 
 /** What `doctor --json` prints. */
 export interface Diagnosis {
@@ -53,14 +53,13 @@ Examples:
     )
     .action(async ({ json }) => {
       const diagnosis = await diagnose();
-      console.log(json ? JSON.stringify(diagnosis, null, 2) : await formatDiagnosis(diagnosis));
+      console.log(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
       finish(diagnosis.ready ? 0 : 2);
     });
 }
 
 /** Looks at the machine. Never throws: what goes wrong is the finding. */
-export async function diagnose(): Promise<Diagnosis> {
-  const { openGpu } = await import("../kernels/runtime/mod.ts");
+async function diagnose(): Promise<Diagnosis> {
   const found = {
     deno: Deno.version.deno,
     system: `${Deno.build.os} ${Deno.build.arch}`,
@@ -111,8 +110,7 @@ async function checkArithmetic(gpu: Gpu): Promise<void> {
 }
 
 /** The findings for people. */
-export async function formatDiagnosis(diagnosis: Diagnosis): Promise<string> {
-  const { formatBytes } = await import("../kernels/runtime/mod.ts");
+function formatDiagnosis(diagnosis: Diagnosis): string {
   const { deno, system, backend, adapter, software, limits, features, verdict } = diagnosis;
   const lines: [string, string][] = [
     ["Deno", `${deno} on ${system}`],

@@ -2,6 +2,7 @@
 
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
 import type { RunConfig } from "../train/config/settings.ts";
+import { DataError } from "../train/base/data_error.ts";
 import type { TrainingPlan } from "../train/plan/plan.ts";
 import { formatDuration, tableLines } from "../train/base/text.ts";
 import type { Throughput } from "../train/plan/throughput.ts";
@@ -22,7 +23,6 @@ export interface DryRun {
  * @throws {DataError} If a class file is missing, or a stage does not fit the memory budget.
  */
 export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
-  const { DataError } = await import("../train/base/data_error.ts");
   const { classesOfRun } = await import("../train/run/run_data.ts");
   const { planTraining } = await import("../train/plan/plan.ts");
   const { estimateSeconds, measureThroughput } = await import("../train/plan/throughput.ts");

@@ -1,10 +1,33 @@
 // `eval`: the scores of a checkpoint.
 
 import type { Command } from "@commander-js/extra-typings";
+import type { Gpu } from "../kernels/runtime/mod.ts";
+import { DataError } from "../train/base/data_error.ts";
 import type { OpenedDataset } from "../train/data/dataset.ts";
 import { type Layout, layoutOf } from "../train/data/layouts.ts";
+import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
 import type { TrainedNetwork } from "../train/networks/trained_network.ts";
-import { KNOWN_LAYOUTS, parseBytes, parseKernels, parseLayout } from "./values.ts";
+import { type DeviceOptions, withGpu } from "./device.ts";
+import {
+  checkpointOption,
+  kernelsOption,
+  memoryBudgetOption,
+  networkConfigOption,
+  profileOption,
+} from "./options.ts";
+import { classTable } from "./progress.ts";
+import { StopSignals } from "./signals.ts";
+import { KNOWN_LAYOUTS, parseLayout } from "./values.ts";
+
+/** The flags of `eval`, as commander gives them. */
+interface EvalFlags extends DeviceOptions {
+  checkpoint: string;
+  config?: string | undefined;
+  target?: string | undefined;
+  targetLayout: Layout;
+  split: string;
+  json?: boolean | undefined;
+}
 
 /** Adds the command to the program. */
 export function addEval(program: Command, finish: (exitCode: number) => void): void {
@@ -14,23 +37,16 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
       "Measure a checkpoint on labelled images: IoU of every class, mIoU (also of 16 and 13 of the 19 classes of Cityscapes), pixel accuracy. " +
         "Without --target these are the val images of the checkpoint's own run.",
     )
-    .requiredOption("--checkpoint <file>", "checkpoint of a training, or weights from elsewhere")
-    .option(
-      "--config <file>",
-      "for weights from elsewhere: what they do not tell, as train takes it",
-    )
+    .addOption(checkpointOption)
+    .addOption(networkConfigOption)
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
     .option("--target-layout <layout>", KNOWN_LAYOUTS, parseLayout, "cityscapes")
     .option("--split <name>", "split to measure on, for layouts that have splits", "val")
     .optionsGroup("Device:")
-    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
-    .option(
-      "--kernels <class>",
-      "convolutions for a GPU (shared), for a software adapter (direct), or by adapter (default: auto)",
-      parseKernels,
-    )
-    .option("--profile", "time every kernel and print the most expensive ones; slower")
+    .addOption(memoryBudgetOption)
+    .addOption(kernelsOption)
+    .addOption(profileOption)
     .optionsGroup("Output:")
     .option("--json", "print the scores as JSON")
     .addHelpText(
@@ -41,68 +57,61 @@ Examples:
   ./run eval --checkpoint full.safetensors --target ~/cityscapes --json
   ./run eval --checkpoint proda_gta5.pth --target ~/cityscapes`,
     )
-    .action(async (flags) => {
-      const { StopSignals } = await import("./signals.ts");
-      const { withGpu } = await import("./device.ts");
-      const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
-      const { evaluationOf, measure } = await import("../train/evaluation/evaluate.ts");
-      const { Loader } = await import("../train/data/loader.ts");
-      const { byName, publishedMeans } = await import("../train/evaluation/metrics.ts");
-      using stop = new StopSignals((text) => console.error(text), "image");
-      const result = await stop.guard(() =>
-        withGpu(flags, (text) => console.error(text), async (gpu) => {
-          using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
-          const dataset = await openDataOf(trained, flags);
-          using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-          const measured = await measure(
-            trained.network,
-            loader,
-            trained.config.data.longSide,
-            stop.signal,
-          );
-          const scores = evaluationOf(measured);
-          const classIoU = byName(trained.classes.names, scores.classIoU);
-          return {
-            adapter: gpu.adapter.description,
-            checkpoint: flags.checkpoint,
-            stage: trained.stage,
-            step: trained.step,
-            target: dataset.root,
-            split: dataset.split,
-            images: dataset.items.length,
-            mIoU: scores.mIoU,
-            classIoU,
-            pixelAccuracy: scores.pixelAccuracy,
-            information: scores.information,
-            means: publishedMeans(classIoU),
-            confusion: measured.confusion.toRows(),
-          };
-        })
-      );
-      finish(stop.exitCode);
-      if (result === null) return;
-      if (flags.json) {
-        console.log(JSON.stringify(result, null, 2));
-      } else {
-        const { classTable } = await import("./progress.ts");
-        const { checkpoint, target, split, images, stage } = result;
-        console.log(`${checkpoint} on ${images} images of ${target} (${split})\n`);
-        console.log(classTable([{ ...result, name: stage }]));
-        console.log(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
-      }
-    });
+    .action(async (flags) => finish(await evaluate(flags)));
 }
 
+/** Measures and prints. @returns The exit code. */
+async function evaluate(flags: EvalFlags): Promise<number> {
+  using stop = new StopSignals((text) => console.error(text), "image");
+  const result = await stop.guard(() =>
+    withGpu(flags, (text) => console.error(text), (gpu) => measured(gpu, flags, stop.signal))
+  );
+  if (result !== null && flags.json) {
+    console.log(JSON.stringify(result, null, 2));
+  } else if (result !== null) {
+    const { checkpoint, target, split, images, stage } = result;
+    console.log(`${checkpoint} on ${images} images of ${target} (${split})\n`);
+    console.log(classTable([{ ...result, name: stage }]));
+    console.log(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
+  }
+  return stop.exitCode;
+}
+
+/** What `--json` prints. */
+async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
+  const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
+  const { evaluationOf, measure } = await import("../train/evaluation/evaluate.ts");
+  const { Loader } = await import("../train/data/loader.ts");
+  using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
+  const { network, classes, config, stage, step } = trained;
+  const dataset = await openDataOf(trained, flags);
+  using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
+  const measured = await measure(network, loader, config.data.longSide, signal);
+  const scores = evaluationOf(measured);
+  const classIoU = byName(classes.names, scores.classIoU);
+  return {
+    adapter: gpu.adapter.description,
+    checkpoint: flags.checkpoint,
+    stage,
+    step,
+    target: dataset.root,
+    split: dataset.split,
+    images: dataset.items.length,
+    mIoU: scores.mIoU,
+    classIoU,
+    pixelAccuracy: scores.pixelAccuracy,
+    information: scores.information,
+    means: publishedMeans(classIoU),
+    confusion: measured.confusion.toRows(),
+  };
+}
+
+/** The images to measure on: a data set of its own, or the val images of the network's run. */
 async function openDataOf(
   { classes, config, stage }: TrainedNetwork,
-  { target, targetLayout, split }: {
-    target?: string | undefined;
-    targetLayout: Layout;
-    split: string;
-  },
+  { target, targetLayout, split }: EvalFlags,
 ): Promise<OpenedDataset> {
   const { openDataset } = await import("../train/data/dataset.ts");
-  const { DataError } = await import("../train/base/data_error.ts");
   const { classesOf } = await import("../train/data/place.ts");
   const { missingClassFile } = await import("../train/data/class_file.ts");
   const { WEIGHTS } = await import("../train/networks/foreign_network.ts");

@@ -1,6 +1,8 @@
 // `export`: a trained network for other runtimes.
 
 import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { formatBytes } from "../kernels/runtime/mod.ts";
+import { checkpointOption, networkConfigOption } from "./options.ts";
 
 /** Adds the command to the program. */
 export function addExport(program: Command): void {
@@ -10,13 +12,10 @@ export function addExport(program: Command): void {
       "Write a trained network as ONNX (opset 13): from image, [N, 3, H, W], RGB in 0 to 1, to logits, " +
         "[N, classes, H, W], at the size of the image. It needs no GPU.",
     )
-    .requiredOption("--checkpoint <file>", "checkpoint of a training, or weights from elsewhere")
+    .addOption(checkpointOption)
     .requiredOption("--onnx <file>", "ONNX file to write; replaced if it is there")
     .option("--size <HxW>", "height and width of images (default: any)", parseSize)
-    .option(
-      "--config <file>",
-      "for weights from elsewhere: what they do not tell, as train takes it",
-    )
+    .addOption(networkConfigOption)
     .addHelpText(
       "after",
       `
@@ -26,7 +25,6 @@ Examples:
     )
     .action(async ({ checkpoint, onnx, size, config }) => {
       const { writeOnnx } = await import("../train/networks/export_onnx.ts");
-      const { formatBytes } = await import("../kernels/runtime/mod.ts");
       const { bytes, classes } = writeOnnx(checkpoint, onnx, { size, configPath: config });
       const images = size ? `${size.height}×${size.width}` : "any size";
       console.log(`${onnx} takes images of ${images} to ${classes} classes, ${formatBytes(bytes)}`);
@@ -37,7 +35,7 @@ Examples:
 function parseSize(text: string): { height: number; width: number } {
   const [, height, width] = /^([1-9]\d{0,4})[x×]([1-9]\d{0,4})$/.exec(text) ?? [];
   if (height === undefined) {
-    throw new InvalidArgumentError("Expected height and width in pixels, such as 512x1024.");
+    throw new InvalidArgumentError("expected height and width in pixels, such as 512x1024");
   }
   return { height: Number(height), width: Number(width) };
 }

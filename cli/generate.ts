@@ -1,7 +1,10 @@
 // `generate`: writes the built-in benchmark.
 
 import type { Command } from "@commander-js/extra-typings";
-import { parseCount, parseSeed } from "./values.ts";
+import { parseAtLeast, parseCount, parseSeed } from "./values.ts";
+
+/** Width or height of an image, as small as streets can be drawn. */
+const parseSide = parseAtLeast(16);
 
 /** Adds the command to the program. */
 export function addGenerate(program: Command): void {
@@ -14,8 +17,8 @@ export function addGenerate(program: Command): void {
     .option("--out <dir>", "folder to write; reused if it holds the same images", "data/streets")
     .option("--seed <n>", "seed of the images", parseSeed, 0)
     .optionsGroup("Size:")
-    .option("--width <pixels>", "width of an image", parseCount, 256)
-    .option("--height <pixels>", "height of an image", parseCount, 128)
+    .option("--width <pixels>", "width of an image", parseSide, 256)
+    .option("--height <pixels>", "height of an image", parseSide, 128)
     .option("--source-images <n>", "labelled source images", parseCount, 400)
     .option("--target-images <n>", "target images to adapt to", parseCount, 400)
     .option("--val-images <n>", "target images to measure on", parseCount, 100)

@@ -1,3 +1,5 @@
+// What `--profile` prints.
+
 import type { KernelProfile } from "../kernels/runtime/mod.ts";
 import { tableLines } from "../train/base/text.ts";
 

@@ -1,7 +1,10 @@
 // The command line: what the commands are, and how anything that goes wrong becomes one sentence and
 // an exit code.
 
-import { Command, CommanderError } from "@commander-js/extra-typings";
+import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
+import { DataError } from "../train/base/data_error.ts";
+import { DivergenceError } from "../train/run/divergence_error.ts";
 import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
@@ -9,23 +12,24 @@ import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { flagsFor } from "./options.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
+import { usageError } from "./usage_error.ts";
+
+/**
+ * The user's fault, or a state of the machine: their messages are sentences for the user. Anything else
+ * is a bug, and its stack trace is printed.
+ */
+const SENTENCES = [DataError, GpuError, MemoryError, DivergenceError] as const;
 
 /** Exit codes beside 0; a stop by signal n gives 128 + n. */
 const EXIT = { bug: 1, usage: 2 } as const;
 const HELP_WIDTH = 100;
 
-/**
- * Runs a command.
- *
- * @param args What stands after the program's name.
- * @returns The exit code: 0, 2 where what the user gave is wrong, 1 for a bug, 130, 143 or 140
- * after SIGINT, SIGTERM or SIGUSR2.
- */
-export async function runProgram(args: readonly string[]): Promise<number> {
-  let exitCode = 0;
+/** The program with all its commands. @param finish Takes the exit code of a command. */
+export function createProgram(finish: (exitCode: number) => void): Command {
   const program = new Command("proda")
     .description(
       "Adapts semantic segmentation from labelled source images to unlabelled target images " +
@@ -33,9 +37,6 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     )
     .addHelpText("after", "\nEach command explains itself: ./run COMMAND --help")
     .helpCommand(false);
-  const finish = (code: number) => {
-    exitCode = code;
-  };
   addTrain(program, finish);
   addEval(program, finish);
   addPredict(program, finish);
@@ -56,6 +57,21 @@ export async function runProgram(args: readonly string[]): Promise<number> {
       getErrHelpWidth: () => HELP_WIDTH,
     });
   }
+  return program;
+}
+
+/**
+ * Runs a command.
+ *
+ * @param args What stands after the program's name.
+ * @returns The exit code: 0, 2 where what the user gave is wrong, 1 for a bug, 130, 143 or 140
+ * after SIGINT, SIGTERM or SIGUSR2.
+ */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = createProgram((code) => exitCode = code);
+  let command: CommandUnknownOpts | undefined;
+  program.hook("preSubcommand", (_, found) => void (command = found));
   try {
     if (args.length === 0) {
       program.outputHelp();
@@ -64,53 +80,32 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return 0; // help was asked for and printed
-      const names = program.commands.map((command) => command.name());
-      console.error(usageError(error, args.find((argument) => names.includes(argument))));
-      return EXIT.usage;
-    }
-    if (isSentence(error)) {
-      console.error(error.message);
-      return EXIT.usage;
-    }
-    console.error(error);
-    return EXIT.bug;
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // help was asked for
+    const failure = describeFailure(error, command);
+    console.error(failure.shown);
+    return failure.exitCode;
   }
 }
 
-/** Commander's wordings of what can be wrong, and ours. */
-const REWORDED: readonly (readonly [RegExp, string])[] = [
-  [/^unknown option '(.*?)'/, "it has no option $1"],
-  [/^unknown command '(.*?)'/, "there is no command $1"],
-  [/^required option '(\S+) (.*)' not specified/, "$1 is missing: expected $2"],
-  [/^option '(?:-\w, )?(\S+) (.*)' argument missing/, "$1 has no value: expected $2"],
-  [/^option '(?:-\w, )?(\S+) .*' argument '(.*)' is invalid\. E/, "$1 is $2: e"],
-  [/^missing required argument '(.*)'/, "<$1> is missing"],
-  [
-    /^too many arguments.*Expected ([1-9]\d*) .*got \d+: (.*)/,
-    "it takes at most $1 paths: found $2",
-  ],
-  [/^too many arguments.*got \d+: (.*)/, "it takes options only: found $1"],
-];
-
-/** Turns `error: unknown option '--sed'\n(Did you mean --seed?)` into a sentence. */
-function usageError({ message }: CommanderError, command: string | undefined): string {
-  let what = message.replace(/^error: /, "").replace(/\.$/, "")
-    .replace(/\n\(Did you mean (.*)\?\)$/, ": did you mean $1?");
-  for (const [pattern, wording] of REWORDED) what = what.replace(pattern, wording);
-  const help = command === undefined ? "" : ` ${command}`;
-  const pause = what.endsWith("?") ? " S" : "; s";
-  return `Cannot run ${command ?? "this"} as ${what}${pause}ee ./run${help} --help`;
+/** How a failed command ends: its exit code, and what is shown, a sentence or else the whole error. */
+export function describeFailure(
+  error: unknown,
+  command?: CommandUnknownOpts,
+): { exitCode: number; shown: unknown } {
+  if (error instanceof CommanderError) {
+    return { exitCode: EXIT.usage, shown: usageError(error, command) };
+  }
+  if (SENTENCES.some((kind) => error instanceof kind)) {
+    return { exitCode: EXIT.usage, shown: withFlags(error as Error, command) };
+  }
+  return { exitCode: EXIT.bug, shown: error };
 }
 
-/**
- * Whether an error is one that the project has worded for its users. Such messages begin in one of
- * few ways; the engine's own "Cannot read properties of undefined" must not pass for one.
- */
-function isSentence(error: unknown): error is Error {
-  if (!(error instanceof Error)) return false;
-  return error.name === "DataError" || /^(Cannot|Training|The GPU) /.test(error.message) &&
-      !/^Cannot (read|set) propert|^Cannot (access|convert|destructure|assign|redefine|delete|mix) /
-        .test(error.message);
+/** An error's sentence, and behind it the flags of the command for what the error advises. */
+function withFlags(
+  { message, options = [] }: Error & { readonly options?: readonly string[] },
+  command: CommandUnknownOpts | undefined,
+): string {
+  const flags = command ? flagsFor(options, command) : [];
+  return flags.length === 0 ? message : `${message} (${flags.join(", ")})`;
 }

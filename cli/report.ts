@@ -2,7 +2,8 @@
 
 import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import { parseBytes } from "./values.ts";
+import { withGpu } from "./device.ts";
+import { memoryBudgetOption } from "./options.ts";
 
 /** Adds the command to the program. */
 export function addReport(program: Command): void {
@@ -21,7 +22,7 @@ export function addReport(program: Command): void {
     )
     .option("--out <file>", "the file to write (default: report.html in the run folder)")
     .optionsGroup("Device:")
-    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .addOption(memoryBudgetOption)
     .addHelpText(
       "after",
       `
@@ -30,7 +31,6 @@ Examples:
   ./run report runs/denoise --compare runs/selftraining --out compared.html`,
     )
     .action(async (run, { out, compare, memoryBudget }) => {
-      const { withGpu } = await import("./device.ts");
       const { writeReport } = await import("../train/report/report.ts");
       const output = out ?? join(run, "report.html");
       const onMessage = (text: string) => console.log(text);

@@ -1,57 +1,28 @@
-// `train`: flags and a config file to a RunConfig, then the run.
+// `train`: flags and config files to a configuration, then the run.
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig } from "../train/config/settings.ts";
-import { type StageName, STAGES } from "../train/stages/kinds.ts";
-import type { Layout } from "../train/data/layouts.ts";
-import type { DeviceOptions } from "./device.ts";
+import { STAGES } from "../train/stages/kinds.ts";
+import { SELECTIONS } from "../train/evaluation/selection.ts";
+import { withGpu } from "./device.ts";
+import { dryRun, formatDryRun } from "./dry_run.ts";
+import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
+import { classTable, openProgress, screen } from "./progress.ts";
+import { StopSignals } from "./signals.ts";
+import type { TrainFlags } from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
-  parseBytes,
   parseCount,
-  parseKernels,
   parseLayout,
   parseName,
   parseNames,
+  parsePreset,
+  parseRecipe,
   parseSeed,
   parseWords,
 } from "./values.ts";
-
-/** The names of the presets. */
-export const PRESETS = ["default", "quick", "full"] as const;
-/** The names of the recipes. */
-export const RECIPES = ["paper", "official"] as const;
-const SELECTIONS = ["last", "labels", "unsupervised"] as const;
-/** The flags of `train`, as commander gives them. */
-export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
-  autotune?: string | true | undefined;
-  preset?: typeof PRESETS[number] | undefined;
-  config?: string[] | undefined;
-  source?: string | undefined;
-  sourceLayout?: Layout | undefined;
-  target?: string | undefined;
-  classes?: string[] | undefined;
-  targetLayout?: Layout | undefined;
-  out?: string | undefined;
-  recipe?: typeof RECIPES[number] | undefined;
-  select?: typeof SELECTIONS[number] | undefined;
-  seed?: number | undefined;
-  steps?: number | undefined;
-  stages?: StageName[] | undefined;
-  from?: StageName | undefined;
-  base?: string | undefined;
-  until?: StageName | undefined;
-  resume?: string | undefined;
-  init?: string | undefined;
-  studentInit?: string | undefined;
-  recompute?: boolean | undefined;
-  accumulate?: number | undefined;
-  dryRun?: boolean | undefined;
-  tensorboard?: boolean | undefined;
-  json?: boolean | undefined;
-}
 
 /** Adds the command to the program. */
 export function addTrain(program: Command, finish: (exitCode: number) => void): void {
@@ -85,12 +56,12 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option(
       "--preset <name>",
       "default: streets, on two cores without a GPU; quick: the same path in a minute or two;\nfull: the published recipe, for a large GPU and your data",
-      parseName(PRESETS),
+      parsePreset,
     )
     .option(
       "--recipe <name>",
       "where paper and released code disagree, follow the paper or the official code (default: the preset's choices)",
-      parseName(RECIPES),
+      parseRecipe,
     )
     .option(
       "--config <file>",
@@ -139,16 +110,12 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "train nothing; show parameters, arithmetic, peak GPU memory and time of every stage",
     )
     .optionsGroup("Device:")
-    .option("--memory-budget <size>", "most GPU memory to take, such as 2GiB", parseBytes)
+    .addOption(memoryBudgetOption)
     .option(
       "--recompute",
       "run blocks again in the backward instead of keeping activations: the same bits, a third slower, a fraction of the memory",
     )
-    .option(
-      "--kernels <class>",
-      "convolutions for a GPU (shared), for a software adapter (direct), or by adapter (default: auto)",
-      parseKernels,
-    )
+    .addOption(kernelsOption)
     .option(
       "--accumulate <n>",
       "learn a step's batch in n parts, one after the other: the same losses and gradients, but batch norms see a part only (default: 1)",
@@ -158,7 +125,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--autotune [file]",
       "time the ways of computing each convolution once and take the fastest: other last bits (default file: autotune.json beside the run folder)",
     )
-    .option("--profile", "time every kernel and print the most expensive ones; slower")
+    .addOption(profileOption)
     .optionsGroup("Output:")
     .option(
       "--tensorboard",
@@ -187,119 +154,8 @@ Examples:
     .action(async (flags) => finish(await train(flags)));
 }
 
-/** The configuration that flags stand for: preset, then recipe, config files and flags. */
-export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
-  const { DataError } = await import("../train/base/data_error.ts");
-  const { loadConfigFile, mergeConfig, presetConfig, readConfigFile, withSteps } = await import(
-    "../train/config/config.ts"
-  );
-  const { cutPipeline, weightsInstead, withPretraining } = await import(
-    "../train/config/pipeline.ts"
-  );
-  const { fromPretrained, recipe } = await import("../train/config/recipes.ts");
-  const name = flags.preset ?? "default";
-  const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
-  const files = await Promise.all((flags.config ?? []).map(async (path) => ({
-    values: await loadConfigFile(path),
-    from: `config file ${path}`,
-  })));
-  const base = flags.base === undefined ? [] : [configOfBase(flags.base, readConfigFile)];
-  const recipes = flags.recipe === undefined
-    ? []
-    : [{ values: recipe(flags.recipe), from: `recipe ${flags.recipe}` }];
-  const merged = mergeConfig(preset, ...base, ...recipes, ...files, {
-    values: {
-      seed: flags.seed,
-      select: flags.select,
-      out: flags.out,
-      base: flags.base,
-      pipeline: flags.stages,
-      init: flags.init,
-      stages: flags.studentInit === undefined
-        ? undefined
-        : fromPretrained(flags.studentInit, flags.recipe).stages,
-      memory: { recompute: flags.recompute, accumulate: flags.accumulate },
-      data: {
-        sourceDirectory: flags.source,
-        sourceLayout: flags.sourceLayout,
-        targetDirectory: flags.target,
-        targetLayout: flags.targetLayout,
-        classes: flags.classes,
-      },
-    },
-    from: "the flags",
-  });
-  if ((flags.from === undefined) !== (flags.base === undefined)) {
-    throw new DataError(
-      "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
-        "with, and the folder of the run that has done those before it; give both",
-    );
-  }
-  const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
-  const whole = hasWeights || (flags.stages && flags.base === undefined)
-    ? withPretraining(merged)
-    : merged;
-  const config = cutPipeline(whole, flags);
-  if (name === "full" && config.data.sourceDirectory === null) {
-    // A plan reads no images: it takes those of the paper's data sets.
-    if (flags.dryRun) {
-      const { sourceLayout, targetLayout } = config.data;
-      Object.assign(config.data, { sourceDirectory: sourceLayout, targetDirectory: targetLayout });
-      return flags.steps === undefined ? config : withSteps(config, flags.steps);
-    }
-    throw new DataError(
-      "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of " +
-        "GPU time: give --source and --target, or leave --preset out",
-    );
-  }
-  return flags.steps === undefined ? config : withSteps(config, flags.steps);
-}
-
-/** The configuration of an earlier run, but for what every run has of its own. */
-function configOfBase(base: string, read: (path: string) => unknown) {
-  const path = join(base, "config.json");
-  return { values: { ...read(path) as object, out: undefined, pipeline: undefined }, from: path };
-}
-
-/** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */
-function defaultFolder(preset: string, now: Date): string {
-  const two = (value: number) => String(value).padStart(2, "0");
-  const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
-  const time = `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
-  return `runs/${preset}-${date}-${time}`;
-}
-
-/** The configuration of a run to go on with. */
-async function resumedConfig(flags: TrainFlags, out: string): Promise<RunConfig> {
-  const { DataError } = await import("../train/base/data_error.ts");
-  const { mergeConfig, presetConfig, readConfigFile } = await import("../train/config/config.ts");
-  const free = [
-    "resume",
-    "json",
-    "tensorboard",
-    "profile",
-    "memoryBudget",
-    "kernels",
-    "autotune",
-    "dryRun",
-  ];
-  const [fixed] = Object.keys(flags).filter((name) => !free.includes(name));
-  if (fixed !== undefined) {
-    const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-    throw new DataError(
-      `Cannot resume ${out} with ${flag} as its config.json decides everything: expected --resume ` +
-        `alone; leave ${flag} out, or start a new run`,
-    );
-  }
-  const path = join(out, "config.json");
-  const values = readConfigFile(path);
-  return { ...mergeConfig(presetConfig("default"), { values, from: path }), out };
-}
-
 /** Prints what the training would take. */
 async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
-  const { withGpu } = await import("./device.ts");
-  const { dryRun, formatDryRun } = await import("./dry_run.ts");
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
   const found = await withGpu(device, (text) => console.error(text), (gpu) => dryRun(gpu, config));
   console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
@@ -308,16 +164,14 @@ async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number>
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
+  const { resolveConfig, resumedConfig } = await import("./train_config.ts");
   const config = flags.resume === undefined
     ? await resolveConfig(flags, new Date())
-    : await resumedConfig(flags, flags.resume);
+    : resumedConfig(flags, flags.resume);
   if (flags.dryRun) return await showDryRun(flags, config);
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;
-  const { classTable, openProgress, screen } = await import("./progress.ts");
-  const { withGpu } = await import("./device.ts");
-  const { StopSignals } = await import("./signals.ts");
   const { resumeTraining, runTraining } = await import("../train/run/run.ts");
   const { together } = await import("../train/run/observer.ts");
   const { TensorBoardLog } = await import("../train/run/tensorboard.ts");

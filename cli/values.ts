@@ -1,9 +1,11 @@
-// Values of flags: text to number, or an error that says what the flag takes.
+// Values of flags: text to number, or an error that says what the flag takes: the end of a sentence.
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/base/nearest.ts";
 import { type Layout, LAYOUT_NAMES } from "../train/data/layouts.ts";
+import { type PresetName, PRESETS } from "../train/config/presets.ts";
+import { type Variant, VARIANTS } from "../train/stages/common/settings.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -27,7 +29,7 @@ export function parseBytes(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
   const unit = UNITS[match?.[2].toLowerCase() ?? "?"];
   const bytes = match === null || unit === undefined ? 0 : Math.floor(Number(match[1]) * unit);
-  if (!(bytes > 0)) throw new InvalidArgumentError("Expected a size such as 2GiB or 500MB.");
+  if (!(bytes > 0)) throw new InvalidArgumentError("expected a size such as 2GiB or 500MB");
   return bytes;
 }
 
@@ -36,31 +38,30 @@ export function parseAnother(text: string, before: string[] | undefined): string
   return [...before ?? [], text];
 }
 
-/** A whole number of at least 1. */
-export function parseCount(text: string): number {
-  return parseInteger(text, 1);
+/** A whole number of at least `least`. */
+export function parseAtLeast(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`expected a whole number of at least ${least}`);
+    }
+    return value;
+  };
 }
 
+/** A whole number of at least 1. */
+export const parseCount: (text: string) => number = parseAtLeast(1);
+
 /** A whole number of at least 0. */
-export function parseSeed(text: string): number {
-  return parseInteger(text, 0);
-}
+export const parseSeed: (text: string) => number = parseAtLeast(0);
 
 /** Seeds separated by commas, each once. */
 export function parseSeeds(text: string): number[] {
   const seeds = text.split(",").map(parseSeed);
   if (new Set(seeds).size < seeds.length) {
-    throw new InvalidArgumentError("Expected each seed once.");
+    throw new InvalidArgumentError("expected each seed once");
   }
   return seeds;
-}
-
-function parseInteger(text: string, least: number): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) {
-    throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
-  }
-  return value;
 }
 
 /** One of `names`; the error suggests the nearest. */
@@ -70,7 +71,7 @@ export function parseName<T extends string>(names: readonly T[]): (text: string)
     if (found === undefined) {
       const meant = nearest(text, names);
       const hint = meant === null ? "" : `, did you mean ${meant}?`;
-      throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${hint}.`);
+      throw new InvalidArgumentError(`expected one of ${names.join(", ")}${hint}`);
     }
     return found;
   };
@@ -89,10 +90,18 @@ export const parseKernels: (text: string) => KernelClass | "auto" = parseName([
   "shared",
 ]);
 
+/** A preset. */
+export const parsePreset: (text: string) => PresetName = parseName(
+  Object.keys(PRESETS) as PresetName[],
+);
+
+/** Whom to follow where the paper and its code disagree. */
+export const parseRecipe: (text: string) => Variant = parseName(VARIANTS);
+
 /** Words separated by commas; spaces within them stay. */
 export function parseWords(text: string): string[] {
   const words = text.split(",").map((word) => word.trim());
-  if (words.includes("")) throw new InvalidArgumentError("Expected names separated by commas.");
+  if (words.includes("")) throw new InvalidArgumentError("expected names separated by commas");
   return words;
 }
 

@@ -212,7 +212,7 @@ export class Dropout2d extends Layer {
 
   /** Sets the counters that the masks of the following passes come from. */
   setStep(seed: number, step: number): void {
-    this.#seed = seed;
+    this.#seed = seed >>> 0; // the low 32 bits count, as in `Random`
     this.#step = step;
     this.#passes = 0;
   }

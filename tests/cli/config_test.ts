@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { resolveConfig } from "../../cli/train.ts";
+import { resolveConfig } from "../../cli/train_config.ts";
 import { mergeConfig, presetConfig, withSteps } from "../../train/config/config.ts";
 import { PRESETS } from "../../train/config/presets.ts";
 import type { RunConfig } from "../../train/config/settings.ts";

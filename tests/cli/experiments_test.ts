@@ -1,7 +1,7 @@
 // The experiments: every file is a valid configuration, and says what was published.
 
 import assert from "node:assert/strict";
-import { resolveConfig } from "../../cli/train.ts";
+import { resolveConfig } from "../../cli/train_config.ts";
 import { presetConfig } from "../../train/config/config.ts";
 import type { RunConfig } from "../../train/config/settings.ts";
 

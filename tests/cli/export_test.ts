@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
-import { resolveConfig } from "../../cli/train.ts";
+import { resolveConfig } from "../../cli/train_config.ts";
 import { deepLabGraph } from "../../nn/deeplab_onnx.ts";
 import { stateOf } from "../../nn/formats/weights.ts";
 import { CLASSES } from "../../train/data/classes.ts";

@@ -25,6 +25,15 @@ const MISUSES: readonly (readonly [string[], string])[] = [
     "Cannot run train as it takes options only: found now; see ./run train --help",
   ],
   [
+    ["report", "a", "b"],
+    "Cannot run report as it takes at most one path: found a, b; see ./run report --help",
+  ],
+  [["report"], "Cannot run report as <run> is missing; see ./run report --help"],
+  [
+    ["generate", "--width", "8"],
+    "Cannot run generate as --width is 8: expected a whole number of at least 16; see ./run generate --help",
+  ],
+  [
     ["predict", "--input", "here"],
     "Cannot run predict as --checkpoint is missing: expected <file>; see ./run predict --help",
   ],

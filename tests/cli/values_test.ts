@@ -11,7 +11,7 @@ Deno.test("sizes are read in binary and decimal units", () => {
 
 Deno.test("sizes that are none are refused", () => {
   for (const text of ["", "GiB", "-1", "0", "2 apples", "1e9", "Infinity", "0.1"]) {
-    assert.throws(() => parseBytes(text), /Expected a size/, text);
+    assert.throws(() => parseBytes(text), /expected a size/, text);
   }
 });
 

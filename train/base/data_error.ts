@@ -1,11 +1,28 @@
+/** What a {@link DataError} holds beside its sentence. */
+export interface DataErrorOptions extends ErrorOptions {
+  /**
+   * The options that its advice is about, so that a command can name its flags for them: keys of the
+   * configuration, such as `data.classes`, or options of the function that was called.
+   */
+  readonly options?: readonly string[];
+}
+
 /**
  * Something that the user gave is wrong: a data set, an image, a run folder, a checkpoint. The
  * message is one sentence that names the file, what was found, what was expected and a way out; the
  * command line prints it and exits with code 2.
  */
 export class DataError extends Error {
-  /** The class name, which also survives the way from a worker to the main thread. */
+  /** The class name. */
   override readonly name = "DataError";
+  /** The options that its advice is about. */
+  readonly options: readonly string[];
+
+  /** @param message The sentence; it speaks of options, never of flags. */
+  constructor(message: string, { options = [], ...rest }: DataErrorOptions = {}) {
+    super(message, rest);
+    this.options = options;
+  }
 }
 
 /** Says in a few words why the operating system refused a file, for use in a sentence. */

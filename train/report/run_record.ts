@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
-import type { RunResult } from "../run/run_folder.ts";
+import { readRunResult, type RunResult } from "../run/run_folder.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricRecord {
@@ -39,53 +39,39 @@ export function readRunRecord(path: string): RunRecord {
   if (!existsSync(configPath)) {
     throw new DataError(
       `Cannot report on ${path} as it has no config.json: expected the folder of a run; ` +
-        `give the folder that ./run train --out named`,
+        `give the folder that a training named`,
     );
   }
   const values = readConfigFile(configPath);
-  const resultPath = join(path, "result.json");
   return {
     path,
     config: mergeConfig(presetConfig("default"), { values, from: configPath }),
-    result: existsSync(resultPath)
-      ? parse(resultPath, readText(resultPath)) as RunResult
-      : { adapter: "unknown", seed: 0, stages: [] },
+    result: readRunResult(path) ?? { adapter: "unknown", seed: 0, stages: [] },
     metrics: readMetrics(join(path, "metrics.jsonl")),
   };
 }
 
 function readMetrics(path: string): MetricRecord[] {
-  const lines = readText(path).split("\n");
+  const lines = attempt(path, () => Deno.readTextFileSync(path)).split("\n");
   lines.pop(); // empty, or torn: a run may be writing it
   return lines.map((line, at) => {
-    const { stage, step, ...values } = parse(`${path}, line ${at + 1},`, line) as Record<
-      string,
-      unknown
-    >;
+    const { stage, step, ...values } = attempt(
+      `${path}, line ${at + 1},`,
+      () => JSON.parse(line) as Record<string, unknown>,
+    );
     return { stage: String(stage), step: Number(step), values };
   });
 }
 
-function readText(path: string): string {
+/** Reads `what`, or says that it cannot be used. */
+function attempt<T>(what: string, read: () => T): T {
   try {
-    return Deno.readTextFileSync(path);
+    return read();
   } catch (error) {
-    throw unreadable(path, error);
+    throw new DataError(
+      `Cannot report on a run as ${what} cannot be used: ${describeFailure(error)}; ` +
+        `restore the file, or report on another run`,
+      { cause: error },
+    );
   }
-}
-
-function parse(what: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw unreadable(what, error);
-  }
-}
-
-function unreadable(what: string, error: unknown): DataError {
-  return new DataError(
-    `Cannot report on a run as ${what} cannot be used: ${describeFailure(error)}; ` +
-      `restore the file, or report on another run`,
-    { cause: error },
-  );
 }

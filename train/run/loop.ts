@@ -3,6 +3,7 @@
 
 import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
+import { DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "../stages/common/stage.ts";
 
@@ -65,7 +66,7 @@ export interface LoopResult {
 /**
  * Runs a stage to its end or until it is asked to stop.
  *
- * @throws {RangeError} If a loss is not finite.
+ * @throws {DivergenceError} If a loss is not finite.
  */
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, evaluate, signal } = options;
@@ -177,7 +178,7 @@ class StepLog<B> {
       });
       for (const [name, value] of Object.entries(named)) {
         if (!Number.isFinite(value)) {
-          throw new RangeError(
+          throw new DivergenceError(
             `Training diverged in stage ${stage.name} at step ${step} as the loss "${name}" is ${value}: lower the learning rate`,
           );
         }

@@ -55,7 +55,7 @@ export function eventRecord(event: Uint8Array): Uint8Array {
 }
 
 /**
- * Writes an event file into the run folder, which `tensorboard --logdir` opens while the run goes on. A
+ * Writes an event file into the run folder, which TensorBoard opens while the run goes on. A
  * resumed run adds a file of its own. Tags begin with the stage, whose steps count from 0.
  */
 export class TensorBoardLog implements TrainingObserver, Disposable {
@@ -140,7 +140,7 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
     } catch (error) {
       throw new DataError(
         `Cannot write TensorBoard's events in ${this.#folder} as ${describeFailure(error)}; ` +
-          `make room, or leave --tensorboard out`,
+          `make room, or train without them`,
         { cause: error },
       );
     }

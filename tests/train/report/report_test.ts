@@ -131,7 +131,10 @@ Deno.test("a torn last line of the metrics is left out, a broken one before it i
 
 Deno.test("a folder that is no run's is refused", () =>
   withFolder((folder) => {
-    assert.throws(() => readRunRecord(folder), dataError(folder, "no config.json", "./run train"));
+    assert.throws(
+      () => readRunRecord(folder),
+      dataError(folder, "no config.json", "that a training named"),
+    );
   }));
 
 Deno.test("prototypes of a sample are means by prediction, and their distances Euclidean", () => {

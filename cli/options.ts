@@ -1,0 +1,59 @@
+// Options that several commands have, and what they are called in the rooms below.
+
+import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { parseBytes, parseKernels } from "./values.ts";
+
+/** The file of a network that is evaluated, predicts or is exported. */
+export const checkpointOption = new Option(
+  "--checkpoint <file>",
+  "checkpoint of a training, or weights from elsewhere",
+).makeOptionMandatory();
+
+/** What goes with weights from elsewhere. */
+export const networkConfigOption = new Option(
+  "--config <file>",
+  "for weights from elsewhere: what they do not tell, as train takes it",
+);
+
+export const memoryBudgetOption = new Option(
+  "--memory-budget <size>",
+  "most GPU memory to take, such as 2GiB",
+).argParser(parseBytes);
+
+export const kernelsOption = new Option(
+  "--kernels <class>",
+  "convolutions for a GPU (shared), for a software adapter (direct), or by adapter (default: auto)",
+).argParser(parseKernels);
+
+export const profileOption = new Option(
+  "--profile",
+  "time every kernel and print the most expensive ones; slower",
+);
+
+/** The keys of a run's configuration that flags set, by the name that commander gives the flag. */
+export const CONFIG_KEYS = {
+  seed: "seed",
+  select: "select",
+  out: "out",
+  base: "base",
+  stages: "pipeline",
+  init: "init",
+  recompute: "memory.recompute",
+  accumulate: "memory.accumulate",
+  source: "data.sourceDirectory",
+  sourceLayout: "data.sourceLayout",
+  target: "data.targetDirectory",
+  targetLayout: "data.targetLayout",
+  classes: "data.classes",
+} as const;
+
+/** What flags set that are not called as their option is. */
+const OPTION_NAMES: Readonly<Record<string, string>> = { ...CONFIG_KEYS, config: "configPath" };
+
+/** The flags of a command that set any of the options, which are called as the rooms below call them. */
+export function flagsFor(options: readonly string[], command: CommandUnknownOpts): string[] {
+  return command.options.filter((flag) => {
+    const name = flag.attributeName();
+    return options.includes(OPTION_NAMES[name] ?? name);
+  }).map(({ long, flags }) => long ?? flags);
+}

@@ -1,0 +1,159 @@
+// The flags of `train`, and the configuration that they stand for.
+
+import { join } from "node:path";
+import { DataError } from "../train/base/data_error.ts";
+import {
+  type ConfigLayer,
+  loadConfigFile,
+  mergeConfig,
+  presetConfig,
+  readConfigFile,
+  withSteps,
+} from "../train/config/config.ts";
+import { cutPipeline, weightsInstead, withPretraining } from "../train/config/pipeline.ts";
+import type { PresetName } from "../train/config/presets.ts";
+import { fromPretrained, recipe } from "../train/config/recipes.ts";
+import type { RunConfig } from "../train/config/settings.ts";
+import type { Layout } from "../train/data/layouts.ts";
+import type { Selection } from "../train/evaluation/selection.ts";
+import type { Variant } from "../train/stages/common/settings.ts";
+import { type StageName, STAGES } from "../train/stages/kinds.ts";
+import type { DeviceOptions } from "./device.ts";
+import { CONFIG_KEYS } from "./options.ts";
+
+/** The flags of `train`, as commander gives them. */
+export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
+  source?: string | undefined;
+  sourceLayout?: Layout | undefined;
+  target?: string | undefined;
+  targetLayout?: Layout | undefined;
+  classes?: string[] | undefined;
+  preset?: PresetName | undefined;
+  recipe?: Variant | undefined;
+  config?: string[] | undefined;
+  stages?: StageName[] | undefined;
+  until?: StageName | undefined;
+  from?: StageName | undefined;
+  base?: string | undefined;
+  resume?: string | undefined;
+  select?: Selection | undefined;
+  init?: string | undefined;
+  studentInit?: string | undefined;
+  steps?: number | undefined;
+  seed?: number | undefined;
+  out?: string | undefined;
+  dryRun?: boolean | undefined;
+  recompute?: boolean | undefined;
+  accumulate?: number | undefined;
+  autotune?: string | true | undefined;
+  tensorboard?: boolean | undefined;
+  json?: boolean | undefined;
+}
+
+/** Flags that go with --resume: they change nothing of what is trained. */
+const FREE_WITH_RESUME: readonly string[] = [
+  "resume",
+  "json",
+  "tensorboard",
+  "profile",
+  "memoryBudget",
+  "kernels",
+  "autotune",
+  "dryRun",
+] satisfies (keyof TrainFlags)[];
+
+/** The configuration that flags stand for: preset, then base, recipe, config files and flags. */
+export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
+  if ((flags.from === undefined) !== (flags.base === undefined)) {
+    throw new DataError(
+      "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
+        "with, and the folder of the run that has done those before it; give both",
+    );
+  }
+  const name = flags.preset ?? "default";
+  const merged = mergeConfig(
+    { ...presetConfig(name), out: defaultFolder(name, now) },
+    ...layersBelow(flags),
+    ...await Promise.all((flags.config ?? []).map(layerOfFile)),
+    { values: keysOf(flags), from: "the flags" },
+  );
+  const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
+  const whole = hasWeights || (flags.stages && flags.base === undefined)
+    ? withPretraining(merged)
+    : merged;
+  const cut = cutPipeline(whole, flags);
+  const config = name === "full" ? onPhotographs(cut, flags) : cut;
+  return flags.steps === undefined ? config : withSteps(config, flags.steps);
+}
+
+/** What lies between the preset and the config files. */
+function layersBelow({ base, recipe: variant }: TrainFlags): ConfigLayer[] {
+  const layers: ConfigLayer[] = [];
+  if (base !== undefined) {
+    const { values, from } = layerOfRun(base);
+    // These every run has of its own.
+    layers.push({ values: { ...values as object, out: undefined, pipeline: undefined }, from });
+  }
+  if (variant !== undefined) layers.push({ values: recipe(variant), from: `recipe ${variant}` });
+  return layers;
+}
+
+/** The configuration of the run in a folder. */
+function layerOfRun(folder: string): ConfigLayer {
+  const path = join(folder, "config.json");
+  return { values: readConfigFile(path), from: path };
+}
+
+async function layerOfFile(path: string): Promise<ConfigLayer> {
+  return { values: await loadConfigFile(path), from: `config file ${path}` };
+}
+
+/** The keys that flags set, in the nesting of a configuration. */
+function keysOf(flags: TrainFlags): Record<string, unknown> {
+  const { studentInit, recipe } = flags;
+  const values = studentInit === undefined ? {} : fromPretrained(studentInit, recipe);
+  for (const [flag, key] of Object.entries(CONFIG_KEYS)) {
+    const path = key.split(".");
+    const last = path.pop() as string;
+    let section: Record<string, unknown> = values;
+    for (const name of path) section = (section[name] ??= {}) as Record<string, unknown>;
+    section[last] = flags[flag as keyof typeof CONFIG_KEYS];
+  }
+  return values;
+}
+
+/** Refuses to run on the built-in benchmark; a plan, which reads no images, takes the paper's. */
+function onPhotographs(config: RunConfig, { dryRun }: TrainFlags): RunConfig {
+  const { data } = config;
+  if (data.sourceDirectory !== null) return config;
+  if (!dryRun) {
+    throw new DataError(
+      "Cannot run preset full on the built-in benchmark as it is sized for photographs and days of " +
+        "GPU time: give --source and --target, or leave --preset out",
+    );
+  }
+  const { sourceLayout, targetLayout } = data;
+  const folders = { sourceDirectory: sourceLayout, targetDirectory: targetLayout };
+  return { ...config, data: { ...data, ...folders } };
+}
+
+/** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */
+function defaultFolder(preset: string, now: Date): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
+  const time = `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
+  return `runs/${preset}-${date}-${time}`;
+}
+
+/** The configuration of a run to go on with. */
+export function resumedConfig(flags: TrainFlags, out: string): RunConfig {
+  const [fixed] = Object.keys(flags).filter((name) => !FREE_WITH_RESUME.includes(name));
+  if (fixed !== undefined) {
+    const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new DataError(
+      `Cannot resume ${out} with ${flag} as its config.json decides everything: expected --resume ` +
+        `alone; leave ${flag} out, or start a new run`,
+    );
+  }
+  return { ...mergeConfig(presetConfig("default"), layerOfRun(out)), out };
+}

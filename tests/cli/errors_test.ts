@@ -1,0 +1,73 @@
+// How errors end a command: by their class, never by their text.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { createProgram, describeFailure } from "../../cli/program.ts";
+import { GpuError, MemoryError } from "../../kernels/runtime/errors.ts";
+import { DataError } from "../../train/base/data_error.ts";
+import { DivergenceError } from "../../train/run/divergence_error.ts";
+import { withFolder } from "../train/_folder.ts";
+import { runProgram } from "./_program.ts";
+
+function commandCalled(name: string) {
+  const command = createProgram(() => {}).commands.find((command) => command.name() === name);
+  assert.ok(command, name);
+  return command;
+}
+
+for (const Kind of [DataError, GpuError, MemoryError, DivergenceError]) {
+  Deno.test(`a ${Kind.name} is one sentence and exit code 2`, () => {
+    const error = new Kind("The dog ate it; get another dog");
+    assert.deepEqual(describeFailure(error), { exitCode: 2, shown: error.message });
+    assert.equal(error.name, Kind.name);
+  });
+}
+
+Deno.test("any other error is a bug, whatever its words: its stack and exit code 1", () => {
+  for (const Kind of [Error, TypeError, RangeError, Deno.errors.NotFound]) {
+    const error = new Kind("Cannot run conv2d as input channels must equal weight channels");
+    assert.deepEqual(describeFailure(error), { exitCode: 1, shown: error });
+  }
+  assert.deepEqual(describeFailure("text"), { exitCode: 1, shown: "text" });
+});
+
+Deno.test("a training that diverges ends with a sentence", () =>
+  withFolder(async (folder) => {
+    const config = join(folder, "wild.json");
+    const streets = { directory: join(folder, "streets"), sourceTrain: 1, targetTrain: 1 };
+    Deno.writeTextFileSync(
+      config,
+      JSON.stringify({
+        pipeline: ["source"],
+        out: join(folder, "run"),
+        network: { blocks: [1, 1, 1, 1], width: 4, headChannels: 8, groups: 2, dilations: [1] },
+        data: {
+          batch: 1,
+          cropHeight: 16,
+          cropWidth: 16,
+          streets: { ...streets, targetVal: 1, width: 32, height: 16 },
+        },
+        stages: { source: { learningRate: 1e30 } },
+      }),
+    );
+    const { code, stderr } = await runProgram("train", "--config", config, "--steps", "3");
+    assert.match(stderr, /^Training diverged in stage source at step 1 as the loss [^\n]+\n$/);
+    assert.equal(code, 2);
+  }));
+
+Deno.test("an error's options get the flags that the failed command has for them", () => {
+  const error = new DataError("Choose other classes", { options: ["data.classes", "configPath"] });
+  const shown = (name: string) => describeFailure(error, commandCalled(name)).shown;
+  assert.equal(shown("train"), "Choose other classes (--classes, --config)");
+  assert.equal(shown("eval"), "Choose other classes (--config)");
+  assert.equal(shown("doctor"), "Choose other classes");
+  assert.equal(describeFailure(error).shown, "Choose other classes");
+});
+
+Deno.test("a cause is kept beside the options", () => {
+  const cause = new Error("why");
+  const { options } = new DataError("text", { cause });
+  assert.deepEqual(options, []);
+  assert.equal(new DataError("text", { cause, options: ["seed"] }).cause, cause);
+  assert.equal("cause" in new DataError("text"), false);
+});
