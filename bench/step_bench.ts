@@ -6,12 +6,15 @@
 import { type Gpu, type GpuArray, openGpu } from "../kernels/runtime/mod.ts";
 import { DeepLab } from "../nn/deeplab.ts";
 import { Discriminator } from "../nn/discriminator.ts";
-import { presetConfig, type RunConfig } from "../train/config/config.ts";
-import { bankFor, quarterOf } from "../train/stages/denoise/soft_labels.ts";
+import { presetConfig } from "../train/config/config.ts";
+import type { RunConfig } from "../train/config/settings.ts";
+import { quarterOf } from "../train/stages/common/batches.ts";
+import { bankFor } from "../train/stages/denoise/soft_labels.ts";
 import { Denoise } from "../train/stages/denoise/denoise.ts";
 import { Distil } from "../train/stages/distil/distil.ts";
 import { SourceOnly } from "../train/stages/source_only/source_only.ts";
-import type { SourceBatch, Stage } from "../train/stages/common/stage.ts";
+import type { Stage } from "../train/stages/common/stage.ts";
+import type { SourceBatch } from "../train/stages/common/batch.ts";
 import { WarmUp } from "../train/stages/warm_up/warm_up.ts";
 import { ViewTransform } from "../train/views/views.ts";
 import { seededRandom } from "../tests/_check.ts";

@@ -1,7 +1,7 @@
 // `train --dry-run`: what a run would take, as a table.
 
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
-import type { RunConfig } from "../train/config/config.ts";
+import type { RunConfig } from "../train/config/settings.ts";
 import type { TrainingPlan } from "../train/plan/plan.ts";
 import { formatDuration, tableLines } from "../train/base/text.ts";
 import type { Throughput } from "../train/plan/throughput.ts";

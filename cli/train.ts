@@ -2,9 +2,9 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { Partially, RunConfig } from "../train/config/config.ts";
-import { type StageName, STAGES } from "../train/config/config_types.ts";
+import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
+import { type StageName, STAGES } from "../train/stages/kinds.ts";
 import type { DeviceOptions } from "./device.ts";
 import {
   KNOWN_LAYOUTS,
@@ -99,7 +99,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--stages <names>",
-      "stages to run, of source,warmup,stage1,selfsup,stage2,stage3, or oracle (default: all but selfsup and oracle; all but oracle with --preset full)",
+      `stages to run, of ${
+        STAGES.join(",")
+      } (default: all but selfsup and oracle; all but oracle with --preset full)`,
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))
@@ -185,29 +187,16 @@ Examples:
     .action(async (flags) => finish(await train(flags)));
 }
 
-/** Students that start from weights of a backbone; stage 3 of the released code goes on with stage 2's. */
-function startFrom(weights: string, recipe: TrainFlags["recipe"]): Partially<RunConfig["stages"]> {
-  const start = { studentStart: "self-supervised", featureNorm: true } as const;
-  return {
-    selfsup: { weights },
-    stage2: start,
-    stage3: recipe === "official" ? { featureNorm: true } : start,
-  };
-}
-
 /** The configuration that flags stand for: preset, then recipe, config files and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
   const { DataError } = await import("../train/base/data_error.ts");
-  const {
-    cutPipeline,
-    loadConfigFile,
-    mergeConfig,
-    presetConfig,
-    readConfigFile,
-    recipe,
-    withPretraining,
-    withSteps,
-  } = await import("../train/config/config.ts");
+  const { loadConfigFile, mergeConfig, presetConfig, readConfigFile, withSteps } = await import(
+    "../train/config/config.ts"
+  );
+  const { cutPipeline, weightsInstead, withPretraining } = await import(
+    "../train/config/pipeline.ts"
+  );
+  const { fromPretrained, recipe } = await import("../train/config/recipes.ts");
   const name = flags.preset ?? "default";
   const preset = { ...presetConfig(name), out: defaultFolder(name, now) };
   const files = await Promise.all((flags.config ?? []).map(async (path) => ({
@@ -228,7 +217,7 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
       init: flags.init,
       stages: flags.studentInit === undefined
         ? undefined
-        : startFrom(flags.studentInit, flags.recipe),
+        : fromPretrained(flags.studentInit, flags.recipe).stages,
       memory: { recompute: flags.recompute, accumulate: flags.accumulate },
       data: {
         sourceDirectory: flags.source,
@@ -246,8 +235,8 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
         "with, and the folder of the run that has done those before it; give both",
     );
   }
-  const isPretrained = merged.stages.selfsup.weights !== null;
-  const whole = isPretrained || (flags.stages && flags.base === undefined)
+  const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
+  const whole = hasWeights || (flags.stages && flags.base === undefined)
     ? withPretraining(merged)
     : merged;
   const config = cutPipeline(whole, flags);

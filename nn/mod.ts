@@ -22,7 +22,6 @@ export * from "./random.ts";
 export * from "./recompute.ts";
 export * from "./resnet.ts";
 export {
-  type ByteSource,
   Safetensors,
   SAFETENSORS_TYPES,
   type SafetensorsEntry,
@@ -30,6 +29,16 @@ export {
   writeSafetensors,
 } from "./formats/safetensors.ts";
 export * from "./schedule.ts";
-export { type Backward, backward, detach, noGrad, record, type Saved, scope } from "./tape.ts";
-export * from "./tensor.ts";
+export {
+  type Backward,
+  backward,
+  detach,
+  input,
+  noGrad,
+  record,
+  type Saved,
+  scope,
+} from "./tape.ts";
+export { Tensor, tensor } from "./tensor.ts";
 export * from "./formats/weights.ts";
+export * from "./formats/weights_file.ts";

@@ -2,7 +2,7 @@
 
 import { formatShape, sameShape, type Shape } from "../kernels/runtime/mod.ts";
 import type { HostState, LoadReport, Module } from "./module.ts";
-import type { WeightsFile } from "./formats/weights.ts";
+import type { WeightsFile } from "./formats/weights_file.ts";
 
 /** Names by what the network calls them, as a file calls them. */
 export type NameMap = ReadonlyMap<string, string>;

@@ -8,7 +8,7 @@
 import { addInPlace } from "../kernels/elementwise.ts";
 import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import type { Activation } from "./activation.ts";
-import { Tensor } from "./tensor.ts";
+import { type TapeNode, Tensor } from "./tensor.ts";
 
 /**
  * The gradient of an operation: from the gradient of its output to one new array per input.
@@ -23,16 +23,13 @@ export type Backward = (
 export type Saved = readonly (AnyArray | Activation)[];
 
 /** One recorded operation; {@link record} makes it. */
-export class Node {
-  /** Grows with every operation: a larger one is newer. */
+class Node implements TapeNode {
   readonly id: number;
   /** Name for errors. */
   readonly name: string;
-  /** What the operation was computed from; null where no gradient leads on. */
   readonly inputs: readonly (Tensor | null)[];
   #saved: Saved;
   #backward: Backward | undefined;
-  /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null = null;
 
   /** Retains `saved` until {@link Node.free}. */
@@ -50,11 +47,6 @@ export class Node {
     this.#backward = backward;
   }
 
-  /**
-   * The gradients of the inputs, each a new array or null.
-   *
-   * @throws {Error} If the node was freed, or its backward returns what does not fit the inputs.
-   */
   run(gradOutput: GpuArray): readonly (GpuArray | null)[] {
     if (!this.#backward) {
       throw new Error(
@@ -85,7 +77,6 @@ export class Node {
     return undefined;
   }
 
-  /** Lets go of the saved arrays. */
   free(): void {
     this.#backward = undefined;
     for (const array of this.#saved) array.release();
@@ -98,7 +89,7 @@ export class Node {
 /** A scope's own tensors, and the nodes recorded while it was the outermost. */
 interface Frame {
   readonly tensors: Set<Tensor>;
-  readonly nodes: Set<Node>;
+  readonly nodes: Set<TapeNode>;
 }
 
 const frames: Frame[] = [];
@@ -194,9 +185,14 @@ function tensorsIn(value: unknown): Set<Tensor> {
   return new Set();
 }
 
+/** A constant tensor of an array that stays the caller's; it belongs to the current scope. */
+export function input(array: GpuArray): Tensor {
+  return inScope(new Tensor(array.retain()));
+}
+
 /** A tensor of the same numbers that no gradient passes; it belongs to the current scope. */
 export function detach(tensor: Tensor): Tensor {
-  return inScope(new Tensor(tensor.array.retain()));
+  return input(tensor.array);
 }
 
 /** Runs `fn` without recording: nothing inside keeps activations for a backward. */
@@ -264,7 +260,7 @@ export function backward(output: Tensor, gradient?: GpuArray): void {
   }
 }
 
-function newestFirst(root: Node): Node[] {
+function newestFirst(root: TapeNode): TapeNode[] {
   const found = new Set([root]);
   for (const node of found) { // a Set visits what is added while it is walked
     for (const input of node.inputs) if (input?.node) found.add(input.node);
@@ -272,7 +268,7 @@ function newestFirst(root: Node): Node[] {
   return [...found].sort((a, b) => b.id - a.id);
 }
 
-function propagate(node: Node): void {
+function propagate(node: TapeNode): void {
   if (!node.gradient) return node.free();
   const gradients = node.run(node.gradient);
   node.inputs.forEach((input, index) => {

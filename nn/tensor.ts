@@ -1,7 +1,25 @@
 // Tensor: a GPU array that may have a gradient.
 
 import type { Gpu, GpuArray, Shape } from "../kernels/runtime/mod.ts";
-import type { Node } from "./tape.ts";
+
+/**
+ * An operation that made a tensor: what it was computed from, and how its gradient flows back. The
+ * tape makes them and walks them.
+ *
+ * @internal
+ */
+export interface TapeNode {
+  /** Grows with every operation: a larger one is newer. */
+  readonly id: number;
+  /** What the operation was computed from; null where no gradient leads on. */
+  readonly inputs: readonly (Tensor | null)[];
+  /** Sum of the gradients that have arrived so far. */
+  gradient: GpuArray | null;
+  /** The gradients of the inputs, each a new array or null. */
+  run(gradOutput: GpuArray): readonly (GpuArray | null)[];
+  /** Lets go of the saved arrays. */
+  free(): void;
+}
 
 /**
  * A tensor of 32-bit floats, [N, C, H, W] where it holds images.
@@ -19,7 +37,7 @@ export class Tensor {
    *
    * @internal
    */
-  node: Node | undefined;
+  node: TapeNode | undefined;
   #array: GpuArray;
   #disposed = false;
 

@@ -5,9 +5,8 @@ import { crc32, inflateRawSync } from "node:zlib";
 import { toFloats } from "./element_types.ts";
 import { type PickleValue, unpickle } from "./pickle.ts";
 import { GLOBALS, storageBytes, storageOf, TensorReference } from "./pytorch_values.ts";
-import type { ByteSource } from "./safetensors.ts";
 import { SAFETENSORS_TYPES } from "./safetensors_header.ts";
-import type { WeightsEntry, WeightsFile } from "./weights.ts";
+import type { ByteSource, WeightsEntry, WeightsFile } from "./weights_file.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
 /** Bytes that the pickles of a file may take; those of real checkpoints take less than one MiB. */

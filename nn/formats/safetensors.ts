@@ -4,27 +4,19 @@
 // length, every key, every range against the file and its neighbours, every shape against its range.
 
 import { BIG_ENDIAN, swapOnBigEndian, toFloats } from "./element_types.ts";
-import type { WeightsFile } from "./weights.ts";
 import {
   parseHeader,
   SAFETENSORS_TYPES,
   type SafetensorsEntry,
   type SafetensorsType,
 } from "./safetensors_header.ts";
+import type { ByteSource, WeightsFile } from "./weights_file.ts";
 
 export {
   SAFETENSORS_TYPES,
   type SafetensorsEntry,
   type SafetensorsType,
 } from "./safetensors_header.ts";
-
-/** Bytes that can be read anywhere: a file, or memory. */
-export interface ByteSource {
-  /** Length in bytes. */
-  readonly size: number;
-  /** Fills `into` with the bytes from `offset`. */
-  read(offset: number, into: Uint8Array): void;
-}
 
 /** The most bytes that a header may take, as in the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;

@@ -1,26 +1,9 @@
 // State dicts in files, array by array.
 
-import type { AnyArray, Shape } from "../../kernels/runtime/mod.ts";
+import type { AnyArray } from "../../kernels/runtime/mod.ts";
 import type { HostState } from "../module.ts";
-import { arrayBytes, safetensorsHeader, type SafetensorsType } from "./safetensors.ts";
-
-/** One array of a {@link WeightsFile}. */
-export interface WeightsEntry {
-  /** Element type, under its name in safetensors. */
-  readonly dtype: SafetensorsType;
-  /** Length of each axis. */
-  readonly shape: Shape;
-}
-
-/** Named arrays in a file of any format, read one at a time. */
-export interface WeightsFile {
-  /** Arrays by name, in order of the file. */
-  readonly entries: ReadonlyMap<string, WeightsEntry>;
-  /** The numbers of an array of floats; `reuse` allows memory that the next call overwrites. */
-  floats(name: string, options?: { readonly reuse?: boolean }): Float32Array;
-  /** The bytes of an array of any type, little-endian; `reuse` as above. */
-  bytes(name: string, options?: { readonly reuse?: boolean }): Uint8Array;
-}
+import { arrayBytes, safetensorsHeader } from "./safetensors.ts";
+import type { WeightsFile } from "./weights_file.ts";
 
 /**
  * The arrays of a file as something that `loadStateDict` takes. Numbers are read one array at a time

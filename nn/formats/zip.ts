@@ -1,7 +1,7 @@
 // Zip files, as far as PyTorch's checkpoints need them: the table of contents at the end, ZIP64, and
 // entries that are stored or deflated. Nothing is believed before it was compared with the file.
 
-import type { ByteSource } from "./safetensors.ts";
+import type { ByteSource } from "./weights_file.ts";
 
 /** A file in a zip file. */
 export interface ZipEntry {

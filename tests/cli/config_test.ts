@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { resolveConfig } from "../../cli/train.ts";
-import {
-  mergeConfig,
-  presetConfig,
-  PRESETS,
-  type RunConfig,
-  withSteps,
-} from "../../train/config/config.ts";
+import { mergeConfig, presetConfig, withSteps } from "../../train/config/config.ts";
+import { PRESETS } from "../../train/config/presets.ts";
+import type { RunConfig } from "../../train/config/settings.ts";
 import { DataError } from "../../train/base/data_error.ts";
 
 function merge(values: unknown): RunConfig {

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { resolveConfig } from "../../cli/train.ts";
-import { presetConfig, type RunConfig } from "../../train/config/config.ts";
+import { presetConfig } from "../../train/config/config.ts";
+import type { RunConfig } from "../../train/config/settings.ts";
 
 const FOLDER = new URL("../../experiments/", import.meta.url);
 const pathOf = (name: string) => new URL(name, FOLDER).pathname;

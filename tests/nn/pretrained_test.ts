@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DeepLab } from "../../nn/deeplab.ts";
 import { findNetwork, loadPretrained } from "../../nn/pretrained.ts";
-import type { WeightsFile } from "../../nn/formats/weights.ts";
+import type { WeightsFile } from "../../nn/formats/weights_file.ts";
 import { testGpu } from "../_device.ts";
 
 const SHAPE = { blocks: [2, 1, 1, 1], width: 4, classes: 3, headChannels: 4, groups: 2 } as const;

@@ -5,7 +5,8 @@ import { type AnyArray, type Gpu, GpuArray } from "../../kernels/runtime/mod.ts"
 import { type ColourMatrix, warpMaps } from "../../kernels/warp.ts";
 import { DeepLab, type DeepLabOptions } from "../../nn/deeplab.ts";
 import type { DenoiseBatch, DenoiseOptions } from "../../train/stages/denoise/denoise.ts";
-import type { Losses, OptimiserOptions, SourceBatch } from "../../train/stages/common/stage.ts";
+import type { Losses, OptimiserOptions } from "../../train/stages/common/stage.ts";
+import type { SourceBatch } from "../../train/stages/common/batch.ts";
 import type { WarmUpOptions } from "../../train/stages/warm_up/warm_up.ts";
 import { type ViewOperation, ViewTransform } from "../../train/views/views.ts";
 import type { Fill } from "../goldens/fill.ts";

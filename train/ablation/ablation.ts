@@ -5,18 +5,19 @@ import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
-import {
-  mergeConfig,
-  presetConfig,
-  readConfigFile,
-  type RunConfig,
-  type StageName,
-  withPretraining,
-} from "../config/config.ts";
 import { DataError } from "../base/data_error.ts";
+import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
+import { withPretraining } from "../config/pipeline.ts";
+import type { RunConfig } from "../config/settings.ts";
 import type { TrainingObserver } from "../run/observer.ts";
-import { readRunResult, removeUnstarted, type StageResult } from "../run/run_folder.ts";
+import {
+  readRunResult,
+  removeUnstarted,
+  resultOfStage,
+  type StageResult,
+} from "../run/run_folder.ts";
 import { resumeTraining, runTraining } from "../run/run.ts";
+import { kindOf } from "../stages/kinds.ts";
 import { type AblationGrid, RUNS } from "./grids.ts";
 import { type AblationTable, formatTable, type TableRow } from "./table.ts";
 
@@ -57,7 +58,7 @@ export function planAblation(options: AblationOptions): PlannedRun[] {
 function plannedRuns(seed: number, options: AblationOptions): Map<string, PlannedRun> {
   const runs = new Map<string, PlannedRun>();
   for (const name of Object.keys(RUNS)) {
-    const config = configOf(name, seed, options);
+    const config = configOfRun(name, seed, options);
     const same = runs.values().find((run) => isSameTraining(run.config, config));
     runs.set(name, same ?? { seed, name, config });
   }
@@ -110,7 +111,7 @@ function lineage(run: string): string[] {
   return after === null ? [run] : [run, ...lineage(after)];
 }
 
-function configOf(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
+function configOfRun(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
   const { pipeline, after, values } = RUNS[name];
   const folderOf = (run: string) => join(out, `seed-${seed}`, run);
   const start = after === null ? null : folderOf(after);
@@ -121,7 +122,10 @@ function configOf(name: string, seed: number, { base, out }: AblationOptions): R
     { values, from: `run ${name}` },
     { values: { seed, out: folderOf(name), pipeline, base: start }, from: `run ${name}` },
   );
-  return lineage(name).includes("selfsup") ? config : withPretraining(config);
+  const isPretrained = lineage(name).some((run) =>
+    RUNS[run].pipeline.some((stage) => kindOf(stage).role === "pretraining")
+  );
+  return isPretrained ? config : withPretraining(config);
 }
 
 /** Whether two configurations are the same but for the folders' place and stages that they do not run. */
@@ -171,11 +175,8 @@ function resultOf(config: RunConfig): readonly StageResult[] | null {
     );
   }
   const result = readRunResult(config.out);
-  const isDone = (stage: StageName) =>
-    stage === "selfsup"
-      ? result?.pretraining !== undefined
-      : result?.stages.some(({ name }) => name === stage);
-  return result && config.pipeline.every(isDone) ? result.stages : null;
+  const isDone = config.pipeline.every((name) => resultOfStage(result, name) !== undefined);
+  return result && isDone ? result.stages : null;
 }
 
 function writeTable(options: AblationOptions): AblationTable {

@@ -1,12 +1,8 @@
 // What an ablation runs, and the tables that it fills: the comparisons of the paper.
 
-import type {
-  DistilConfig,
-  Partially,
-  RunConfig,
-  Stage1Config,
-  StageName,
-} from "../config/config.ts";
+import type { Partially } from "../base/settings.ts";
+import type { RunConfig } from "../config/settings.ts";
+import type { StageName, StagesConfig } from "../stages/kinds.ts";
 
 /** One training, for every seed. */
 export interface AblationRun {
@@ -40,12 +36,12 @@ export interface AblationGrid {
 }
 
 /** Stage 1 with some of its settings changed, from the warm-up model that all rows share. */
-function stage1(values: Partially<Stage1Config> = {}): AblationRun {
+function stage1(values: Partially<StagesConfig["stage1"]> = {}): AblationRun {
   return { pipeline: ["stage1"], after: "start", values: { stages: { stage1: values } } };
 }
 
 /** Stage 2 from stage 1's network; students may start from the backbone of `selfsup`, or of `source`. */
-function stage2(values: Partially<DistilConfig>): AblationRun {
+function stage2(values: Partially<StagesConfig["stage2"]>): AblationRun {
   return { pipeline: ["stage2"], after: "selfsup", values: { stages: { stage2: values } } };
 }
 

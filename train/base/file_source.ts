@@ -1,6 +1,6 @@
 // A file as a source of bytes, read where it is asked for.
 
-import type { ByteSource } from "../../nn/formats/safetensors.ts";
+import type { ByteSource } from "../../nn/formats/weights_file.ts";
 
 /** An open file. */
 export class FileSource implements ByteSource, Disposable {

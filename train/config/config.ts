@@ -8,42 +8,16 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import * as v from "valibot";
-import { schema } from "./config_schema.ts";
-import type { Partially, RunConfig, StageName } from "./config_types.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
-import type { Variant } from "../stages/common/losses.ts";
 import { nearest } from "../base/nearest.ts";
+import { kindOf } from "../stages/kinds.ts";
 import { type PresetName, PRESETS } from "./presets.ts";
-
-export * from "./config_types.ts";
-export { type PresetName, PRESETS };
+import { schema } from "./schema.ts";
+import type { RunConfig } from "./settings.ts";
 
 /** A fresh copy of a preset. */
 export function presetConfig(name: PresetName): RunConfig {
   return structuredClone(PRESETS[name]);
-}
-
-/**
- * Every choice in which the paper and its released code disagree, as one of them has it. Two are right
- * here whatever the recipe: a view moves labels exactly as it moves the image, and no parameter is
- * stepped twice.
- */
-export function recipe(variant: Variant): Partially<RunConfig> {
-  const official = variant === "official";
-  const distil = { teacherView: official ? "strong" : "weak", formula: variant } as const;
-  return {
-    stages: {
-      stage1: {
-        studentView: official ? "weak" : "strong",
-        encoderStatistics: official ? "batch" : "running",
-        normalisation: variant,
-        prototypeStart: variant,
-        prototypeUpdate: variant,
-      },
-      stage2: { ...distil, studentStart: "self-supervised" },
-      stage3: { ...distil, studentStart: official ? "teacher" : "self-supervised" },
-    },
-  };
 }
 
 /** Some keys of a configuration and where they come from, for errors: `config file my.json`. */
@@ -139,59 +113,6 @@ export function withSteps(config: RunConfig, steps: number): RunConfig {
   return copy;
 }
 
-/**
- * Puts self-supervised pre-training before the first student that starts from it, where the pipeline
- * names students and not what they start from, and takes it out where someone has done it.
- */
-export function withPretraining(config: RunConfig): RunConfig {
-  const { pipeline, stages } = config;
-  if (stages.selfsup.weights !== null) {
-    const others = pipeline.filter((name) => name !== "selfsup");
-    if (others.length > 0) return { ...config, pipeline: others };
-    throw new DataError(
-      `Cannot run selfsup as stages.selfsup.weights is ${stages.selfsup.weights}, a backbone that takes its ` +
-        `place: expected stages that use it; name stage2, or leave the weights out`,
-    );
-  }
-  const first = pipeline.findIndex((name) =>
-    (name === "stage2" || name === "stage3") && stages[name].studentStart === "self-supervised"
-  );
-  if (first < 0 || pipeline.includes("selfsup")) return config;
-  return { ...config, pipeline: pipeline.toSpliced(first, 0, "selfsup") };
-}
-
-/**
- * Leaves out the stages before `from` and after `until`.
- *
- * @throws {DataError} If the pipeline does not name them in that order.
- */
-export function cutPipeline(
-  config: RunConfig,
-  { from, until }: {
-    readonly from?: StageName | undefined;
-    readonly until?: StageName | undefined;
-  },
-): RunConfig {
-  const { pipeline } = config;
-  const placeOf = (name: StageName) => {
-    const place = pipeline.indexOf(name);
-    if (place >= 0) return place;
-    throw new DataError(
-      `Cannot cut the pipeline at ${name} as it does not name it: expected one of ` +
-        `${pipeline.join(", ")}; name another stage`,
-    );
-  };
-  const first = from === undefined ? 0 : placeOf(from);
-  const end = until === undefined ? pipeline.length : placeOf(until) + 1;
-  if (first >= end) {
-    throw new DataError(
-      `Cannot run from ${from} until ${until} as the one comes after the other: expected the order ` +
-        `${pipeline.join(", ")}; exchange them`,
-    );
-  }
-  return { ...config, pipeline: pipeline.slice(first, end) };
-}
-
 function merge(base: unknown, values: unknown, path: string[], from: string): unknown {
   if (!isObject(base)) return values;
   if (!isObject(values)) {
@@ -243,8 +164,9 @@ function checkTogether({ network, memory, data, pipeline }: RunConfig): void {
         `benchmark; give --${missing} too`,
     );
   }
-  if (pipeline.includes("oracle") && pipeline.length > 1) {
-    fail("pipeline names oracle beside other stages: expected it alone; make two runs");
+  const reference = pipeline.find((name) => kindOf(name).role === "reference");
+  if (reference && pipeline.length > 1) {
+    fail(`pipeline names ${reference} beside other stages: expected it alone; make two runs`);
   }
 }
 

@@ -1,7 +1,9 @@
 // Complete configurations to start from. `default` and `quick` fit the built-in benchmark on two CPU
 // cores; `full` is the published recipe, for a large GPU and a user's own data.
 
-import type { RunConfig, StageConfig } from "./config_types.ts";
+import type { StageSettings } from "../stages/common/settings.ts";
+import { AS_IN_THE_PAPER } from "../stages/denoise/settings.ts";
+import type { RunConfig } from "./settings.ts";
 
 /** The names of the presets. */
 export type PresetName = "default" | "quick" | "full";
@@ -9,21 +11,9 @@ export type PresetName = "default" | "quick" | "full";
 const sgd = { momentum: 0.9, weightDecay: 2e-4, power: 0.9 };
 
 /** A short stage from random weights: one rate for all of the network, falling to zero at the end. */
-function short(steps: number, learningRate: number): StageConfig {
+function short(steps: number, learningRate: number): StageSettings {
   return { ...sgd, steps, learningRate, headFactor: 1, scheduleSteps: steps, rampSteps: 20 };
 }
-
-/** Choices of stage 1 in which the released code differs, or which the paper only compares with. */
-const asInThePaper = {
-  softLabels: "fixed",
-  reweighting: "prototypes",
-  labels: "hard",
-  threshold: 0,
-  studentView: "strong",
-  normalisation: "paper",
-  prototypeStart: "paper",
-  prototypeUpdate: "paper",
-} as const;
 
 /** Stages 2 and 3 of equation 12. */
 const distillation = {
@@ -106,6 +96,7 @@ const DEFAULT: RunConfig = {
     },
     stage1: {
       ...short(660, 0.02),
+      ...AS_IN_THE_PAPER,
       // The paper's 0.1 learns frequent classes first; in a few hundred steps the others never come.
       alpha: 1,
       beta: 1,
@@ -116,7 +107,6 @@ const DEFAULT: RunConfig = {
       emaDecay: 0.99,
       encoderStatistics: "batch",
       statistics: "target",
-      ...asInThePaper,
       // The paper finds hard labels 0.2 mIoU better; here soft ones are 2.1 better (seed 0).
       labels: "soft",
     },
@@ -141,6 +131,7 @@ const QUICK: RunConfig = {
     },
   },
   stages: {
+    ...DEFAULT.stages,
     source: short(80, 0.1),
     warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
     stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
@@ -152,7 +143,7 @@ const QUICK: RunConfig = {
 };
 
 // Hyper-parameters as run for the published numbers: 84 epochs of 743 steps on a schedule of 90,000.
-const published = (learningRate: number, headFactor: number): StageConfig => ({
+const published = (learningRate: number, headFactor: number): StageSettings => ({
   ...sgd,
   steps: 62_412,
   learningRate,
@@ -186,6 +177,7 @@ const FULL: RunConfig = {
     strongView: "randaugment",
   },
   stages: {
+    ...DEFAULT.stages,
     source: published(2.5e-4, 10),
     warmup: {
       ...published(2.5e-4, 10),
@@ -196,6 +188,7 @@ const FULL: RunConfig = {
     },
     stage1: {
       ...published(1e-4, 1),
+      ...AS_IN_THE_PAPER,
       alpha: 0.1,
       beta: 1,
       gamma1: 10,
@@ -204,8 +197,6 @@ const FULL: RunConfig = {
       prototypeDecay: 0.9999,
       emaDecay: 0.999,
       encoderStatistics: "running",
-      statistics: "both",
-      ...asInThePaper,
     },
     selfsup: { ...published(2.5e-4, 1), ...contrast },
     stage2: { ...published(6e-4, 10), ...distillation },

@@ -1,10 +1,9 @@
 // AdaBN (Li et al., 2016): the statistics of batch norms estimated anew on images of one domain.
 
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { noGrad, scope } from "../../nn/tape.ts";
+import { input, noGrad, scope } from "../../nn/tape.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
-import { input } from "../stages/input.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 
 /**

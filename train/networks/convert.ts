@@ -1,7 +1,7 @@
 // Conversion: the arrays of a weights file of any format into a safetensors file.
 
 import { SAFETENSORS_TYPES, safetensorsHeader } from "../../nn/formats/safetensors.ts";
-import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights.ts";
+import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights_file.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, shortList } from "../base/data_error.ts";
 

@@ -6,7 +6,8 @@ import type { HostState } from "../../nn/module.ts";
 import { findNetwork, stateByNames } from "../../nn/pretrained.ts";
 import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
 import { CLASSES, PUBLISHED_SUBSETS } from "../data/classes.ts";
-import { mergeConfig, presetConfig, readConfigFile, type RunConfig } from "../config/config.ts";
+import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { openWeights } from "./weights_file.ts";
 

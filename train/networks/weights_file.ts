@@ -5,7 +5,7 @@ import type { LoadReport } from "../../nn/module.ts";
 import { loadPretrained, type PretrainedOptions } from "../../nn/pretrained.ts";
 import { PyTorchFile } from "../../nn/formats/pytorch.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
-import type { WeightsFile } from "../../nn/formats/weights.ts";
+import type { WeightsFile } from "../../nn/formats/weights_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { FileSource } from "../base/file_source.ts";
 

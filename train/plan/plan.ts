@@ -1,25 +1,14 @@
 // What a run would take, without running it: every stage's own step on a device that only counts.
 
-import {
-  type Gpu,
-  type GpuArray,
-  planningGpu,
-  type PlanningOptions,
-  type Shape,
-} from "../../kernels/runtime/mod.ts";
+import { type Gpu, planningGpu, type PlanningOptions } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { RunConfig, StageName } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
 import { evaluationBatch } from "../evaluation/image_batches.ts";
-import { createNetwork, makeDenoise, makeWarmUp, optimiser } from "../run/stage_setup.ts";
-import { bankFor, quarterOf } from "../stages/denoise/soft_labels.ts";
+import { createNetwork, stageContext } from "../run/stage_context.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
-import type { DenoiseBatch } from "../stages/denoise/denoise.ts";
-import { Distil, type DistilBatch } from "../stages/distil/distil.ts";
-import { type ContrastViews, SelfSupervised } from "../stages/self_supervised/self_supervised.ts";
-import { SourceOnly } from "../stages/source_only/source_only.ts";
-import type { SourceBatch, Stage } from "../stages/common/stage.ts";
-import { ViewTransform } from "../views/views.ts";
+import { PlannedBatches } from "../stages/common/planned_batches.ts";
+import { kindOf, type StageName } from "../stages/kinds.ts";
 
 /** The arithmetic and the memory traffic of kernels. */
 export interface Work {
@@ -75,7 +64,7 @@ export async function planTraining(
   const stages: StagePlan[] = [];
   for (const name of config.pipeline) stages.push(await planStage(config, classes, name, device));
   using gpu = planningGpu(device);
-  const network = createNetwork(config, gpu, classes, false, "none");
+  const network = createNetwork(config, gpu, classes, { init: "none" });
   return {
     parameters: network.parameterCount,
     stages,
@@ -92,8 +81,11 @@ async function planStage(
 ): Promise<StagePlan> {
   using gpu = planningGpu(device);
   // Nothing is given back but what a step gives back: there is nothing behind it.
-  const network = createNetwork(config, gpu, classes, false, "none");
-  const { stage, makeBatch } = prepare(name, { config, gpu, network });
+  const network = createNetwork(config, gpu, classes, { init: "none" });
+  const { batch, cropHeight, cropWidth } = config.data;
+  const batches = new PlannedBatches(gpu, batch, { height: cropHeight, width: cropWidth });
+  const context = { ...stageContext({ config, gpu, network }, name), batches };
+  const { stage, makeBatch } = kindOf(name).plan(context);
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
   for (const index of [0, 1, 2]) {
     const batch = makeBatch();
@@ -116,107 +108,6 @@ async function workOf(gpu: Gpu): Promise<Work> {
     bytes: sum(({ flops, bytes }) => (flops > 0 ? 0 : bytes)),
     dispatches: sum(({ calls }) => calls),
   };
-}
-
-interface Parts {
-  readonly config: RunConfig;
-  readonly gpu: Gpu;
-  readonly network: DeepLab;
-}
-
-/** A stage, and batches of the sizes that it will get. */
-function prepare(
-  name: StageName,
-  parts: Parts,
-): { stage: Stage<unknown>; makeBatch: () => unknown } {
-  const { config, network } = parts;
-  switch (name) {
-    case "selfsup":
-      return {
-        stage: makeSelfSupervised(parts),
-        makeBatch: () => ({ source: contrastViews(parts), target: contrastViews(parts) }),
-      };
-    case "source":
-    case "oracle":
-      return {
-        stage: new SourceOnly(network, optimiser(parts, config.stages[name]), name),
-        makeBatch: () => ({ source: sourceBatch(parts) }),
-      };
-    case "warmup":
-      return {
-        stage: makeWarmUp(parts),
-        makeBatch: () => ({ source: sourceBatch(parts), target: { images: images(parts) } }),
-      };
-    case "stage1":
-      return {
-        stage: makeDenoise(parts, bankFor(network)),
-        makeBatch: () => denoiseBatch(parts),
-      };
-    case "stage2":
-    case "stage3":
-      return { stage: makeDistil(parts, name), makeBatch: () => distilBatch(parts) };
-  }
-}
-
-/** The network teaches a student of the configured kind. */
-function makeDistil({ config, gpu, network }: Parts, name: "stage2" | "stage3"): Distil {
-  const options = config.stages[name];
-  const student = createNetwork(config, gpu, network.classes, options.featureNorm, "none");
-  return new Distil(student, network, { ...options, ...optimiser({ config }, options) }, name);
-}
-
-/** It trains a network of its own, beside the one that the next stage starts from. */
-function makeSelfSupervised({ config, gpu, network }: Parts): SelfSupervised {
-  const { selfsup } = config.stages;
-  const own = createNetwork(config, gpu, network.classes, false, "none");
-  return new SelfSupervised(own, { ...selfsup, ...optimiser({ config }, selfsup) });
-}
-
-/** Two views of every image, and as many places as can be compared. */
-function contrastViews({ config: { data, stages: { selfsup } }, gpu }: Parts): ContrastViews {
-  const count = 2 * data.batch;
-  return {
-    images: gpu.empty([count, 3, data.cropHeight, data.cropWidth], "views"),
-    places: new Float32Array(count * selfsup.places * 2),
-  };
-}
-
-function images({ gpu, config: { data } }: Parts): GpuArray {
-  return gpu.empty([data.batch, 3, data.cropHeight, data.cropWidth], "images");
-}
-
-function sourceBatch(parts: Parts): SourceBatch {
-  const { gpu, config: { data } } = parts;
-  const labels = gpu.empty([data.batch, data.cropHeight, data.cropWidth], "labels", "u32");
-  return { images: images(parts), labels };
-}
-
-/** What stages 1 to 3 take of the target, but for its labels. */
-function targetViews(parts: Parts) {
-  const { data } = parts.config;
-  const size = { height: data.cropHeight, width: data.cropWidth };
-  return {
-    weak: images(parts),
-    strong: images(parts),
-    strongViews: Array.from({ length: data.batch }, () => new ViewTransform(size, [])),
-  };
-}
-
-function quarterShape({ data }: RunConfig, ...channels: number[]): Shape {
-  const { height, width } = quarterOf({ height: data.cropHeight, width: data.cropWidth });
-  return [data.batch, ...channels, height, width];
-}
-
-function denoiseBatch(parts: Parts): DenoiseBatch {
-  const { gpu, config, network } = parts;
-  const softLabels = gpu.empty(quarterShape(config, network.classes), "soft labels");
-  return { source: sourceBatch(parts), target: { ...targetViews(parts), softLabels } };
-}
-
-function distilBatch(parts: Parts): DistilBatch {
-  const { gpu, config } = parts;
-  const labels = gpu.empty(quarterShape(config), "pseudo labels", "u32");
-  return { source: sourceBatch(parts), target: { ...targetViews(parts), labels } };
 }
 
 function planEvaluation({ data }: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {

@@ -4,7 +4,7 @@ import { conv2dForward, conv2dInputGradient } from "../../kernels/dense/conv2d.t
 import { conv2dParameterGradients } from "../../kernels/dense/conv2d_weight.ts";
 import { addInPlace } from "../../kernels/elementwise.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import type { RunConfig } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import type { Work } from "./plan.ts";
 
 /** Rates of an adapter. */

@@ -2,14 +2,13 @@
 
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import { Random } from "../../nn/random.ts";
-import { noGrad, scope } from "../../nn/tape.ts";
+import { input, noGrad, scope } from "../../nn/tape.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
 import { uploadSamples } from "../evaluation/image_batches.ts";
 import { Loader, type Sample } from "../data/loader.ts";
 import { ConfusionMatrix } from "../evaluation/metrics.ts";
 import type { LabelMap } from "../images/pictures.ts";
-import { input } from "../stages/input.ts";
 import type { TrainedNetwork } from "../networks/trained_network.ts";
 
 /** One labelled image and what the network says. */

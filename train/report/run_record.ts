@@ -2,7 +2,8 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { mergeConfig, presetConfig, readConfigFile, type RunConfig } from "../config/config.ts";
+import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import type { RunResult } from "../run/run_folder.ts";
 

@@ -1,7 +1,7 @@
 // Watches the labels of a stage while it runs: scores for the metrics, pictures of the same images.
 
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { LabelWatchConfig } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import type { ClassSet } from "./run_data.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { type LabelMaker, scoreLabels, spreadOver } from "../evaluation/label_scores.ts";
@@ -11,7 +11,7 @@ import { writeTargetSamples } from "../evaluation/target_samples.ts";
 
 /** What is watched. */
 export interface LabelWatchOptions {
-  readonly config: LabelWatchConfig;
+  readonly config: RunConfig["labelWatch"];
   readonly network: DeepLab;
   /** The stage's labels. */
   readonly makeLabels: LabelMaker;

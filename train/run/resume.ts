@@ -2,7 +2,9 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { Checkpoint } from "../networks/checkpoint.ts";
-import { mergeConfig, presetConfig, type RunConfig, type StageName } from "../config/config.ts";
+import { mergeConfig, presetConfig } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
+import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Best } from "../evaluation/selection.ts";

@@ -3,17 +3,24 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
-import type { RunConfig, StageName } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
-import type { Run } from "./stage_loop.ts";
+import type { RunState } from "./run_state.ts";
 import { Loader } from "../data/loader.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { configOf, findResumePoint, type ResumePoint } from "./resume.ts";
-import { RunFolder, type RunResult } from "./run_folder.ts";
+import {
+  type PretrainingResult,
+  resultOfStage,
+  RunFolder,
+  type RunResult,
+  type StageResult,
+} from "./run_folder.ts";
 import { runStage } from "./stage_run.ts";
-import { createNetwork } from "./stage_setup.ts";
-import { checkpointsBefore, checkStudentStarts, networkBefore } from "./student.ts";
+import type { StageName } from "../stages/kinds.ts";
+import { createNetwork } from "./stage_context.ts";
+import { checkBackbones, checkpointsBefore, networkBefore } from "./starts.ts";
 import { FEATURE_NORM, isCheckpoint } from "../networks/trained_network.ts";
 import { startFromWeights } from "../networks/weights_file.ts";
 
@@ -73,11 +80,11 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
 
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
 async function trainStages(
-  given: Omit<Run, "network" | "validation">,
+  given: Omit<RunState, "network" | "validation">,
   point: ResumePoint | null,
 ): Promise<RunResult> {
   const { config, gpu, folder } = given;
-  checkStudentStarts(config, folder);
+  checkBackbones(config, folder);
   using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
   const { done, result } = resultSoFar(given, point);
   folder.rewindMetrics(({ stage, step }) =>
@@ -85,13 +92,12 @@ async function trainStages(
     (point !== null && stage === point.stage && Number(step) < point.step)
   );
   folder.writeResult(result); // also where the first stage is stopped
-  const run: Run = { ...given, network: startingNetwork(given, done.length), validation };
+  const run: RunState = { ...given, network: startingNetwork(given, done.length), validation };
   try {
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, point?.stage === name ? point : null);
       if (!stage) break;
-      if ("mIoU" in stage) result.stages.push(stage);
-      else result.pretraining = stage;
+      addResult(result, stage);
       folder.writeResult(result);
       gpu.pool.trim();
     }
@@ -103,30 +109,33 @@ async function trainStages(
 
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder }: Omit<Run, "network" | "validation">,
+  { config: { pipeline, stages, seed }, gpu, folder }: Omit<RunState, "network" | "validation">,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
-  const scores = (name: string) => found?.stages.filter((stage) => stage.name === name) ?? [];
-  const hasResult = (name: StageName) =>
-    name === "selfsup" ? found?.pretraining !== undefined : scores(name).length > 0;
   // A stage with a result has nothing left to do but to give its network to the next one.
   const isDone = point !== null && point.step === stages[point.stage].steps &&
-    hasResult(point.stage);
+    resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
-  const pretraining = done.includes("selfsup") ? found?.pretraining : undefined;
-  const result = { adapter: gpu.adapter.description, seed, stages: done.flatMap(scores) };
-  return { done, result: pretraining ? { ...result, pretraining } : result };
+  const result: RunResult = { adapter: gpu.adapter.description, seed, stages: [] };
+  for (const name of done) addResult(result, resultOfStage(found, name));
+  return { done, result };
+}
+
+function addResult(result: RunResult, stage: StageResult | PretrainingResult | undefined): void {
+  if (!stage) return;
+  if ("mIoU" in stage) result.stages.push(stage);
+  else result.pretraining = stage;
 }
 
 /** The network that the stage after the first `done` of the pipeline starts from. */
 function startingNetwork(
-  { config, gpu, data, folder }: Omit<Run, "network" | "validation">,
+  { config, gpu, data, folder }: Omit<RunState, "network" | "validation">,
   done: number,
 ): DeepLab {
   const classes = data.classes.names.length;
   const path = networkBefore(folder, config, done) ?? config.init;
-  const create = (featureNorm = false) => createNetwork(config, gpu, classes, featureNorm);
+  const create = (featureNorm = false) => createNetwork(config, gpu, classes, { featureNorm });
   if (path === null) return create();
   if (!isCheckpoint(path)) return startFromWeights(path, create);
   using checkpoint = new Checkpoint(path);

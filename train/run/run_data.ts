@@ -8,7 +8,7 @@ import {
   selectClasses,
   STREETS_CLASSES,
 } from "../data/class_set.ts";
-import type { DataConfig } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
 import { missingClassFile } from "../data/class_file.ts";
 import { type Dataset, openDataset, type OpenedDataset } from "../data/dataset.ts";
 import { layoutOf } from "../data/layouts.ts";
@@ -42,7 +42,7 @@ export interface RunData {
  * @throws {DataError} If a data set cannot be used.
  */
 export async function openRunData(
-  config: DataConfig,
+  config: RunConfig["data"],
   message: (text: string) => void,
 ): Promise<RunData> {
   const { sourceDirectory, targetDirectory, streets } = config;
@@ -89,7 +89,7 @@ export async function openRunData(
  *
  * @throws {DataError} If a class file is missing or the data sets do not agree.
  */
-export function classesOfRun(config: DataConfig): [source: ClassSet, target: ClassSet] {
+export function classesOfRun(config: RunConfig["data"]): [source: ClassSet, target: ClassSet] {
   const { sourceDirectory, targetDirectory, sourceLayout, targetLayout } = config;
   if (sourceDirectory === null || targetDirectory === null) {
     return [STREETS_CLASSES, STREETS_CLASSES];

@@ -222,16 +222,6 @@ export class RunFolder implements Disposable {
     return join(this.path, "samples", `${name}.png`);
   }
 
-  /** The folder of the soft labels that stage 1 reads: `soft_labels`. */
-  get softLabelPath(): string {
-    return join(this.path, "soft_labels");
-  }
-
-  /** The folder of the hard pseudo labels that a stage reads. */
-  pseudoLabelPath(stage: string): string {
-    return join(this.path, "pseudo_labels", stage);
-  }
-
   /** Puts the metrics on the disk and lets other processes in. */
   close(): void {
     this.syncMetrics();
@@ -266,6 +256,15 @@ export function readRunResult(folder: string): RunResult | null {
       { cause: error },
     );
   }
+}
+
+/** What a result says of a stage; undefined where it has not run to its end. */
+export function resultOfStage(
+  result: RunResult | null,
+  name: string,
+): StageResult | PretrainingResult | undefined {
+  const results = [...result?.stages ?? [], ...(result?.pretraining ? [result.pretraining] : [])];
+  return results.find((stage) => stage.name === name);
 }
 
 /** Removes what a run leaves that did not come as far as its `config.json`; other files stay. */

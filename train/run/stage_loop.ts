@@ -2,161 +2,192 @@
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { Checkpoint, writeCheckpoint } from "../networks/checkpoint.ts";
-import type { RunConfig, StageName } from "../config/config.ts";
-import type { RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
-import { watchLabels } from "./label_watch.ts";
-import type { Loader } from "../data/loader.ts";
-import { type Inspection, runLoop } from "./loop.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
-import type { TrainingObserver } from "./observer.ts";
-import type { CheckpointState, ResumePoint } from "./resume.ts";
-import type { PretrainingResult, RunFolder, StageResult } from "./run_folder.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
-import { releaseBatch } from "../stages/common/batch.ts";
-import { prefixed, type Stage } from "../stages/common/stage.ts";
 import { writeTargetSamples } from "../evaluation/target_samples.ts";
+import { Checkpoint, writeCheckpoint } from "../networks/checkpoint.ts";
 import { savedClasses } from "../networks/trained_network.ts";
-
-/** What the stages of a run share. */
-export interface Run {
-  readonly config: RunConfig;
-  readonly gpu: Gpu;
-  readonly data: RunData;
-  readonly folder: RunFolder;
-  readonly observer: TrainingObserver;
-  readonly signal: AbortSignal;
-  /** What the next stage starts from; stages 2 and 3 put their students in its place. */
-  network: DeepLab;
-  /** The target's val split. */
-  readonly validation: Loader;
-}
+import { releaseBatch } from "../stages/common/batch.ts";
+import type { Batches } from "../stages/common/batches.ts";
+import type { Prepared } from "../stages/common/kind.ts";
+import { prefixed } from "../stages/common/stage.ts";
+import type { StageName } from "../stages/kinds.ts";
+import { watchLabels } from "./label_watch.ts";
+import { type Inspection, runLoop } from "./loop.ts";
+import type { CheckpointState, ResumePoint } from "./resume.ts";
+import type { PretrainingResult, StageResult } from "./run_folder.ts";
+import type { RunData } from "./run_data.ts";
+import type { RunState } from "./run_state.ts";
 
 /** A stage ready to run, and where its batches come from. */
-export interface Prepared<B> {
-  readonly stage: Stage<B>;
-  readonly nextBatch: () => Promise<B>;
-  /** Milliseconds that batches have waited for pixels so far. */
-  readonly waited: () => number;
-  /** Labels of full target images, where the stage makes them. */
-  readonly makeLabels?: LabelMaker;
+export interface StageInput<B> extends Pick<Prepared<B>, "stage" | "nextBatch" | "makeLabels"> {
+  /** Cuts its batches. */
+  readonly batches: Batches;
   /** Whether the stage trains no network that could be scored. */
-  readonly isPretraining?: boolean;
+  readonly isPretraining: boolean;
 }
 
-/** Runs the loop from where the stage stands, then writes samples and result. */
-export async function finishStage<B>(
-  run: Run,
-  { stage, nextBatch, waited, makeLabels, isPretraining = false }: Prepared<B>,
+/**
+ * Takes a prepared stage from where it stands to its end.
+ *
+ * @returns undefined where it was stopped.
+ */
+export async function loopStage<B>(
+  run: RunState,
+  input: StageInput<B>,
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
-  const { config, data, folder, network, observer, signal } = run;
-  const { steps } = config.stages[stage.name as StageName];
-  run.gpu.resetPeak();
-  const started = performance.now();
-  const secondsHere = () => (performance.now() - started) / 1000;
-  const secondsSoFar = () => (point?.seconds ?? 0) + secondsHere();
-  const cost = () => ({
-    seconds: secondsSoFar(),
-    waitShare: waited() / 1000 / secondsHere(),
-    peakBytes: run.gpu.memory.peak,
-  });
+  const { config, data, folder, observer, signal } = run;
+  const { stage, nextBatch, batches, makeLabels, isPretraining } = input;
+  const { name, network } = stage;
+  const { steps } = config.stages[name as StageName];
+  const cost = new StageCost(run.gpu, batches, point);
+  const saves = new StageSaves(run, input, cost, point);
   const firstStep = point?.step ?? 0;
   if (point) {
     using checkpoint = new Checkpoint(point.path);
     checkpoint.restore(stage.state());
   }
-  observer.stageStart({ name: stage.name, steps, firstStep });
+  observer.stageStart({ name, steps, firstStep });
   let measured = null as Measurement | null;
   const evaluate = async (): Promise<Evaluation> => {
     measured = await measure(network, run.validation, config.data.longSide);
     return evaluationOf(measured);
   };
-  const stateAt = (step: number, best: Best | null): CheckpointState => ({
-    config,
-    classes: data.classes.names,
-    ownClasses: data.classes.isCityscapes ? null : savedClasses(data.classes),
-    stage: stage.name as StageName,
-    step,
-    seconds: secondsSoFar(),
-    best,
-  });
-  const bestPath = folder.bestPath(stage.name);
-  const best = new BestNetwork({
-    selection: config.select,
-    steps,
-    best: point?.best ?? null,
-    path: bestPath,
-    save: (best) =>
-      writeCheckpoint(
-        bestPath,
-        prefixed("network", network.stateDict()),
-        stateAt(best.step, best),
-      ),
-  });
   const end = await runLoop({
     stage,
     steps,
     firstStep,
-    nextBatch,
-    waited,
+    nextBatch: () => nextBatch(batches),
+    waited: () => batches.waited,
     releaseBatch,
     evaluate: isPretraining ? null : evaluate,
-    judge: (step, scores) => best.offer(step, scores),
+    judge: (step, scores) => saves.best.offer(step, scores),
     classNames: data.classes.names,
     evalEvery: config.evalEvery,
     logEvery: config.logEvery,
     record: (record) => folder.appendMetrics(record),
-    checkpoint: async (step) => {
-      folder.syncMetrics();
-      folder.keepPreviousCheckpoint(stage.name);
-      await writeCheckpoint(
-        folder.checkpointPath(stage.name),
-        stage.state(),
-        stateAt(step, best.best),
-      );
-    },
+    checkpoint: (step) => saves.checkpoint(step),
     checkpointEvery: config.checkpointEvery,
-    inspection: inspectionOf(run, stage.name, makeLabels),
+    inspection: inspectionOf(run, name, makeLabels),
     observer,
     signal,
   });
   if (end.stopped) return undefined;
   let { scores } = end;
   if (!scores) {
-    const result = { name: stage.name, steps: end.steps, ...cost() };
+    const result = { name, steps: end.steps, ...cost.soFar };
     observer.stageEnd(result);
     return result;
   }
-  if (config.select !== "last" && best.isEarlier) {
-    restoreNetwork(network, bestPath);
+  if (config.select !== "last" && saves.best.isEarlier) {
+    restoreNetwork(network, folder.bestPath(name));
     scores = await evaluate();
   }
   if (measured?.isLabelled) {
-    folder.writeConfusion(stage.name, data.classes.names, measured.confusion.toRows());
+    folder.writeConfusion(name, data.classes.names, measured.confusion.toRows());
   }
-  await writeTargetSamples(folder.samplePath(stage.name), {
+  await writeTargetSamples(folder.samplePath(name), {
     network,
     dataset: targetForPeople(data),
     longSide: config.data.longSide,
     palette: data.classes.palette,
     makeLabels,
   });
+  const selected = saves.best.best;
   const result: StageResult = {
-    name: stage.name,
+    name,
     steps: end.steps,
     mIoU: scores.mIoU,
     classIoU: byName(data.classes.names, scores.classIoU),
     pixelAccuracy: scores.pixelAccuracy,
-    ...(config.select === "last" || !best.best ? {} : { selected: best.best }),
-    ...cost(),
+    ...(config.select === "last" || !selected ? {} : { selected }),
+    ...cost.soFar,
   };
   observer.stageEnd(result);
   return result;
+}
+
+/** What a stage has taken so far. */
+class StageCost {
+  readonly #gpu: Gpu;
+  readonly #batches: Batches;
+  readonly #secondsBefore: number;
+  readonly #started = performance.now();
+
+  /** Begins to count; `point` says what the stage had taken before. */
+  constructor(gpu: Gpu, batches: Batches, point: ResumePoint | null) {
+    this.#gpu = gpu;
+    this.#batches = batches;
+    this.#secondsBefore = point?.seconds ?? 0;
+    gpu.resetPeak();
+  }
+
+  get soFar(): Pick<Required<PretrainingResult>, "seconds" | "waitShare" | "peakBytes"> {
+    const secondsHere = (performance.now() - this.#started) / 1000;
+    return {
+      seconds: this.#secondsBefore + secondsHere,
+      waitShare: this.#batches.waited / 1000 / secondsHere,
+      peakBytes: this.#gpu.memory.peak,
+    };
+  }
+}
+
+/** The checkpoints of a stage: its last state, and its best network. */
+class StageSaves<B> {
+  readonly best: BestNetwork;
+  readonly #run: RunState;
+  readonly #stage: StageInput<B>["stage"];
+  readonly #cost: StageCost;
+
+  constructor(
+    run: RunState,
+    { stage }: StageInput<B>,
+    cost: StageCost,
+    point: ResumePoint | null,
+  ) {
+    this.#run = run;
+    this.#stage = stage;
+    this.#cost = cost;
+    const path = run.folder.bestPath(stage.name);
+    this.best = new BestNetwork({
+      selection: run.config.select,
+      steps: run.config.stages[stage.name as StageName].steps,
+      best: point?.best ?? null,
+      path,
+      save: (best) => {
+        const weights = prefixed("network", stage.network.stateDict());
+        return writeCheckpoint(path, weights, this.#stateAt(best.step, best));
+      },
+    });
+  }
+
+  /** Saves all that the next step depends on. The checkpoint before stays until this one stands. */
+  async checkpoint(step: number): Promise<void> {
+    const { folder } = this.#run;
+    const { name } = this.#stage;
+    folder.syncMetrics();
+    folder.keepPreviousCheckpoint(name);
+    const state = this.#stateAt(step, this.best.best);
+    await writeCheckpoint(folder.checkpointPath(name), this.#stage.state(), state);
+  }
+
+  #stateAt(step: number, best: Best | null): CheckpointState {
+    const { config, data: { classes } } = this.#run;
+    return {
+      config,
+      classes: classes.names,
+      ownClasses: classes.isCityscapes ? null : savedClasses(classes),
+      stage: this.#stage.name as StageName,
+      step,
+      seconds: this.#cost.soFar.seconds,
+      best,
+    };
+  }
 }
 
 /** Gives a network the weights of a checkpoint. */
@@ -167,7 +198,7 @@ function restoreNetwork(network: DeepLab, path: string): void {
 
 /** Measures the labels that a stage makes, where that is wanted and the target has labels to compare with. */
 function inspectionOf(
-  { config, data, folder, network, observer }: Run,
+  { config, data, folder, network, observer }: RunState,
   name: string,
   makeLabels: LabelMaker | undefined,
 ): Inspection | null {

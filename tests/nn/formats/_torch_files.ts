@@ -1,7 +1,7 @@
 // PyTorch files made by hand, so that they can lie.
 
 import { crc32, deflateRawSync } from "node:zlib";
-import type { ByteSource } from "../../../nn/formats/safetensors.ts";
+import type { ByteSource } from "../../../nn/formats/weights_file.ts";
 
 /** Memory as a source of bytes. */
 export function sourceOf(bytes: Uint8Array): ByteSource {

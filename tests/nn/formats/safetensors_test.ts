@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
-import { type ByteSource, Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
+import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
+import type { ByteSource } from "../../../nn/formats/weights_file.ts";
 
 const THIRDS = Float32Array.from({ length: 9 }, (_, index) => Math.fround(index - 4) / 3);
 

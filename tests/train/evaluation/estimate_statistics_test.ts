@@ -3,14 +3,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { DeepLab } from "../../../nn/deeplab.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
 import { GTA5 } from "../../../train/data/layouts.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { uploadSamples } from "../../../train/evaluation/image_batches.ts";
 import { encodeImage } from "../../../train/images/image.ts";
 import { Loader } from "../../../train/data/loader.ts";
-import { input } from "../../../train/stages/input.ts";
 import { assertAllClose } from "../../_check.ts";
 import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { deepLabShape } from "../../../nn/deeplab_shape.ts";
 import { loadTrainedNetwork, openNetwork } from "../../../train/networks/trained_network.ts";
-import { startStudent } from "../../../train/run/student.ts";
+import { loadBackbone } from "../../../train/run/starts.ts";
 import { RunFolder } from "../../../train/run/run_folder.ts";
 import { startFromWeights } from "../../../train/networks/weights_file.ts";
 import { DataError } from "../../../train/base/data_error.ts";
@@ -118,11 +118,12 @@ Deno.test("a student starts from a file in the place of stage selfsup", () =>
     await writeTorch(path, saved, { prefix: "resnet.", only: BACKBONE });
     const expected = await stateValues(saved);
     const gpu = await testGpu();
-    using teacher = new DeepLab(gpu, { ...SMALL, seed: 1 });
     using student = new DeepLab(gpu, { ...SMALL, featureNorm: true, seed: 2 });
     const before = await stateValues(student);
-    using run = RunFolder.create(join(folder, "run"), presetConfig("quick"));
-    startStudent(student, teacher, "self-supervised", run, path);
+    const config = presetConfig("quick");
+    config.stages.selfsup.weights = path;
+    using run = RunFolder.create(join(folder, "run"), config);
+    loadBackbone({ config, folder: run }, student, "selfsup");
     for (const [name, values] of await stateValues(student)) {
       assert.deepEqual(values, (BACKBONE.test(name) ? expected : before).get(name), name);
     }

@@ -4,12 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { planningGpu } from "../../../kernels/runtime/mod.ts";
 import { STREETS_TRAIN_IDS } from "../../../train/data/classes.ts";
-import {
-  mergeConfig,
-  presetConfig,
-  type RunConfig,
-  type StageName,
-} from "../../../train/config/config.ts";
+import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
+import type { RunConfig } from "../../../train/config/settings.ts";
+import type { StageName } from "../../../train/stages/kinds.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { planTraining } from "../../../train/plan/plan.ts";
 import { runTraining } from "../../../train/run/run.ts";

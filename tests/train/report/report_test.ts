@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { mergeConfig, presetConfig, type RunConfig } from "../../../train/config/config.ts";
+import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
+import type { RunConfig } from "../../../train/config/settings.ts";
 import { escape, table } from "../../../train/report/page.ts";
 import { embed } from "../../../train/report/embedding.ts";
 import { meanFeatures, pairwiseDistances, scoreImages } from "../../../train/report/features.ts";

@@ -4,12 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
 import { CLASSES, STREETS_TRAIN_IDS } from "../../../train/data/classes.ts";
-import {
-  mergeConfig,
-  presetConfig,
-  type RunConfig,
-  type StageName,
-} from "../../../train/config/config.ts";
+import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
+import type { RunConfig } from "../../../train/config/settings.ts";
+import type { StageName } from "../../../train/stages/kinds.ts";
 import { readImage } from "../../../train/images/image.ts";
 import type { RunResult, TrainingObserver } from "../../../train/run/observer.ts";
 import { runTraining } from "../../../train/run/run.ts";

@@ -12,7 +12,8 @@ import {
   type DenoiseOptions,
 } from "../../../train/stages/denoise/denoise.ts";
 import { SourceOnly } from "../../../train/stages/source_only/source_only.ts";
-import type { SourceBatch, Stage } from "../../../train/stages/common/stage.ts";
+import type { Stage } from "../../../train/stages/common/stage.ts";
+import type { SourceBatch } from "../../../train/stages/common/batch.ts";
 import {
   WarmUp,
   type WarmUpBatch,

@@ -1,17 +1,18 @@
-// Gradient accumulation: a step whose batch is learnt in parts that fit the memory.
+// Gradient accumulation: a batch is learnt in parts that fit the memory.
 //
 // Losses are means over pixels that count, so a part weighs as much as its share of them: the sum over
 // parts is the mean over the batch, and so are the gradients. What a network computes across images is
 // of the part it sees: the batch statistics of its norms, above all.
+//
+// A stage says in a `Pass` what is to be done with images; how many parts there are is known here alone.
 
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import { type PixelRule, pixelShare } from "../../../kernels/pixel_share.ts";
 import { type AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { mul, scale } from "../../../nn/functional/elementwise.ts";
+import { input } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { input } from "../input.ts";
 import { releaseBatch } from "./batch.ts";
-import type { Losses } from "./stage.ts";
 
 /**
  * Calls `use` with each of `count` equal parts of a batch, in order, and frees the part.
@@ -99,33 +100,105 @@ function joinedRows(arrays: readonly AnyArray[]): AnyArray {
 /** How much of a mean a part makes out: a factor, or a scalar on the GPU. */
 export type Share = number | GpuArray;
 
-/**
- * The shares of `count` equal parts of a batch in the pixels that count. Release them.
- *
- * @param pixels Labels or a mask of the whole batch, [N, H, W].
- */
-export function sharesOf(pixels: AnyArray, count: number, rule: PixelRule): Share[] {
-  if (count === 1) return [1];
-  const length = partLength(pixels.shape[0], count);
-  return Array.from(
-    { length: count },
-    (_, index) => pixelShare(pixels, index * length, length, rule),
-  );
-}
-
 /** A loss times the share of its part. */
 export function weighed(loss: Tensor, share: Share): Tensor {
   if (share === 1) return loss;
   return typeof share === "number" ? scale(loss, share) : mul(loss, input(share));
 }
 
-/** Sums of the losses of parts; takes over the parts'. */
-export function addedLosses<L extends Losses>(parts: readonly L[]): L {
-  const [sums, ...others] = parts;
-  if (!sums) throw new RangeError("Cannot add the losses of parts as there are none");
-  for (const part of others) {
-    for (const [name, sum] of Object.entries(sums)) addInPlace(sum, part[name] as GpuArray);
-    releaseBatch(part);
-  }
-  return sums;
+/** Pixels that a loss is a mean over: those of labels or of a mask, [N, H, W], that fit the rule. */
+export interface Counted {
+  /** Labels or a mask. */
+  readonly pixels: AnyArray;
+  /** Which of them count. */
+  readonly rule: PixelRule;
+}
+
+/** Arrays by name; null for one that is not there. */
+export type Arrays = Readonly<Record<string, AnyArray | null>>;
+
+/**
+ * What a step does with a batch of one domain.
+ *
+ * @typeParam B The batch: arrays [N, ...] and lists of N things, in plain objects.
+ * @typeParam P What is prepared.
+ * @typeParam C Names of what losses are means over.
+ * @typeParam R What learning returns.
+ */
+export interface Pass<B, P extends Arrays, C extends string, R extends Arrays> {
+  /** Works out what learning goes by, such as labels; for all images before any is learnt. */
+  prepare?(images: B): P;
+  /** What losses are means over, beside the images. */
+  counted?(batch: B & P): Readonly<Record<C, Counted>>;
+  /**
+   * Adds gradients. Each loss is to be {@link weighed} by the share of these images in what it is a mean
+   * over; `images` is their share in the number of images.
+   *
+   * @returns Losses, as scalars, and arrays [N, ...] to keep.
+   */
+  learn(images: B & P, shares: Readonly<Record<C | "images", Share>>): R;
+  /** Sees what was prepared, of the whole batch, once all of it is learnt. */
+  conclude?(prepared: P): void;
+}
+
+/**
+ * Takes a batch through a pass, in parts.
+ *
+ * @param parts How many; they divide the images of the batch.
+ * @returns What learning returned: losses are added up, arrays joined. The caller's to release.
+ * @throws {RangeError} If the images do not divide into so many parts.
+ */
+export function learnInParts<
+  B extends object,
+  P extends Arrays,
+  C extends string,
+  R extends Arrays,
+>(
+  batch: B,
+  parts: number,
+  pass: Pass<B, P, C, R>,
+): R {
+  const prepared = pass.prepare
+    ? joined(byParts(batch, parts, (part) => pass.prepare?.(part) as P))
+    : {} as P;
+  const whole = { ...batch, ...prepared };
+  const counted: Readonly<Record<string, Counted>> = pass.counted?.(whole) ?? {};
+  const shares = sharesOfParts(counted, parts);
+  const learnt = byParts(
+    whole,
+    parts,
+    (part, index) => pass.learn(part, shares[index] as Record<C | "images", Share>),
+  );
+  pass.conclude?.(prepared);
+  releaseBatch([prepared, shares]);
+  return putTogether(learnt);
+}
+
+/** The shares of equal parts of a batch in what losses are means over, by part. */
+function sharesOfParts(
+  counted: Readonly<Record<string, Counted>>,
+  parts: number,
+): Record<string, Share>[] {
+  return Array.from({ length: parts }, (_, index) => {
+    const shares = Object.entries(counted).map(([name, { pixels, rule }]) => {
+      const length = partLength(pixels.shape[0], parts);
+      return [name, parts === 1 ? 1 : pixelShare(pixels, index * length, length, rule)];
+    });
+    return { ...Object.fromEntries(shares), images: 1 / parts };
+  });
+}
+
+/** Adds up scalars and joins other arrays of parts; takes them over. */
+function putTogether<R extends Arrays>(parts: readonly R[]): R {
+  const [first, ...others] = parts as [R];
+  if (others.length === 0) return first;
+  const whole = Object.entries(first).map(([name, array]) => {
+    const arrays = parts.flatMap((part) => part[name] ?? []);
+    if (array === null || array.shape.length > 0) return [name, array && joinedRows(arrays)];
+    const [sum, ...terms] = arrays as [GpuArray];
+    for (const term of terms) addInPlace(sum, term);
+    return [name, sum.retain()];
+  });
+  releaseBatch(parts);
+  return Object.fromEntries(whole);
 }

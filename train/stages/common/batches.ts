@@ -1,25 +1,11 @@
-// From decoded samples to the batches that stages take: random views, cut on the GPU.
+// From decoded samples to what batches are made of: random views, cut on the GPU.
 
+import type { Size } from "../../../kernels/planes.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
-import {
-  packImages,
-  packLabels,
-  warpImages,
-  warpLabelMaps,
-  warpLabels,
-  warpMaps,
-} from "../../../kernels/warp.ts";
+import { packImages, packLabels, warpImages, warpLabels, warpMaps } from "../../../kernels/warp.ts";
 import type { Random } from "../../../nn/random.ts";
-import { contrastPair } from "../self_supervised/contrast_views.ts";
-import type { RgbImage } from "../../images/rgb.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
-import { quarterOf, type SoftLabels } from "../denoise/soft_labels.ts";
-import type { DenoiseBatch } from "../denoise/denoise.ts";
-import type { DistilBatch } from "../distil/distil.ts";
-import type { ContrastBatch, ContrastViews } from "../self_supervised/self_supervised.ts";
-import type { SourceOnlyBatch } from "../source_only/source_only.ts";
-import type { SourceBatch } from "./stage.ts";
-import type { WarmUpBatch } from "../warm_up/warm_up.ts";
+import type { RgbImage } from "../../images/rgb.ts";
 import {
   drawTargetViews,
   randomOf,
@@ -27,199 +13,121 @@ import {
   type ViewOptions,
 } from "../../views/target_views.ts";
 import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
+import type { SourceBatch, TargetViews } from "./batch.ts";
+
+/** A quarter of a size, the scale of every target loss; at least one pixel. */
+export function quarterOf({ height, width }: Size): Size {
+  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
+  return { height: quarter(height), width: quarter(width) };
+}
+
+/** Weak views of target images, and what they were cut from. */
+export interface WeakViews {
+  /** The whole images. */
+  readonly samples: readonly Sample[];
+  /** Where the pixels of each view lie in its image. */
+  readonly views: readonly ViewTransform[];
+  /** [N, 3, H, W]. */
+  readonly images: GpuArray;
+}
 
 /** How batches are cut. */
 export interface BatchOptions extends ViewOptions {
   readonly gpu: Gpu;
-  /** Images a domain and step. */
+  /** Images of a domain per step. */
   readonly batch: number;
 }
 
-/** Makes batches of any stage from loaders; what `next…` returns is the caller's to release. */
+/** Where images come from. */
+export type Domain = "source" | "target";
+
+/** Makes what batches consist of from loaders; what `next…` returns is the caller's to release. */
 export class Batches {
-  readonly #options: BatchOptions;
-  readonly #source: Loader;
-  readonly #target: Loader;
+  /** How they are cut. */
+  readonly options: BatchOptions;
+  readonly #loaders: Readonly<Record<Domain, Loader>>;
 
   /** The loaders stay the caller's; the target's does not start before a batch needs it. */
   constructor(options: BatchOptions, source: Loader, target: Loader) {
-    this.#options = options;
-    this.#source = source;
-    this.#target = target;
+    this.options = options;
+    this.#loaders = { source, target };
   }
 
   /** Milliseconds that batches have waited for pixels so far. */
   get waited(): number {
-    return this.#source.waited + this.#target.waited;
+    return this.#loaders.source.waited + this.#loaders.target.waited;
   }
 
-  /** A batch of labelled images. */
-  async nextSourceOnly(): Promise<SourceOnlyBatch> {
-    return { source: await this.#nextSource() };
+  /** Whole images of a domain, as many as a batch has. */
+  nextSamples(domain: Domain): Promise<Sample[]> {
+    return this.#loaders[domain].next(this.options.batch);
   }
 
-  /** A batch of labelled source and unlabelled target images. */
-  async nextWarmUp(): Promise<WarmUpBatch> {
-    const source = await this.#nextSource();
-    const { images } = await this.#nextTarget();
-    return { source, target: { images } };
+  /** Random numbers for a sample, a stream of its own for each name. */
+  random({ position }: Sample, name: string): Random {
+    return randomOf(this.options, name, position);
   }
 
-  /** A batch of labelled source images, and of target images in two views with their soft labels. */
-  async nextDenoise(softLabels: SoftLabels): Promise<DenoiseBatch> {
-    const source = await this.#nextSource();
-    const { samples, views, images } = await this.#nextTarget();
-    return {
-      source,
-      target: {
-        weak: images,
-        ...this.#strong(samples, images),
-        softLabels: this.#softLabels(softLabels, samples, views),
-      },
-    };
-  }
-
-  /** A batch of labelled source images, and of target images in two views with their pseudo labels. */
-  async nextDistil(): Promise<DistilBatch> {
-    const source = await this.#nextSource();
-    const { samples, views, images } = await this.#nextTarget();
-    const { gpu, view: { crop } } = this.#options;
-    const { strong, strongViews } = this.#strong(samples, images);
-    using packed = packLabels(gpu, samples.map(labelOf));
-    using weakLabels = warpLabels(packed, views.map((view) => view.imageView()), crop);
-    const quarter = quarterOf(crop);
-    const toQuarter = strongViews.map((view) => view.mapView(crop, quarter));
-    return {
-      source,
-      target: {
-        weak: images,
-        strong,
-        strongViews,
-        labels: warpLabelMaps(weakLabels, toQuarter, quarter),
-      },
-    };
-  }
-
-  /**
-   * A batch of views for contrastive pre-training, of both domains.
-   *
-   * @param places Places that are compared in an image; 0 compares whole images.
-   */
-  async nextContrast(places: number): Promise<ContrastBatch> {
-    return {
-      source: await this.#nextPairs(this.#source, "source", places),
-      target: await this.#nextPairs(this.#target, "target", places),
-    };
-  }
-
-  async #nextPairs(loader: Loader, domain: string, places: number): Promise<ContrastViews> {
-    const { gpu, batch, view } = this.#options;
-    const samples = await loader.next(batch);
-    const images = samples.map(({ image }) => image);
-    const pairs = samples.map((sample) =>
-      contrastPair(this.#random(sample, domain), sample.image, view, places)
-    );
-    const sides = [0, 1] as const;
-    const looks = sides.flatMap((side) =>
-      pairs.map(({ views, colours }) => views[side].imageView(colours[side]))
-    );
-    using packed = packImages(gpu, [...images, ...images]);
-    return {
-      images: warpImages(packed, looks, view.crop),
-      places: Float32Array.from(
-        sides.flatMap((side) => pairs.flatMap(({ places }) => [...places[side]])),
-      ),
-    };
-  }
-
-  #strong(
-    samples: readonly Sample[],
-    images: GpuArray,
-  ): { strong: GpuArray; strongViews: ViewTransform[] } {
-    const { view: { crop } } = this.#options;
-    if (samples.every(isRendered)) {
-      return {
-        strong: this.#upload(samples.map(({ pixels }) => pixels.strong)),
-        strongViews: samples.map(({ position, image }) =>
-          drawTargetViews(this.#options, position, image).strong.transform
-        ),
-      };
-    }
-    const drawn = samples.map((sample) => strongView(this.#random(sample, "strong"), crop));
-    const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
-    return {
-      strong: warpMaps(images, views, crop),
-      strongViews: drawn.map(({ transform }) => transform),
-    };
-  }
-
-  /** Views that the loader has rendered, [N, 3, H, W]. */
-  #upload(images: readonly RgbImage[]): GpuArray {
-    const { gpu, view: { crop } } = this.#options;
-    using packed = packImages(gpu, images);
-    return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
-  }
-
-  async #nextSource(): Promise<SourceBatch> {
-    const { gpu, batch, view: { crop } } = this.#options;
-    const samples = await this.#source.next(batch);
+  /** Labelled source images in random views. */
+  async nextSource(): Promise<SourceBatch> {
+    const { gpu, view: { crop } } = this.options;
+    const samples = await this.nextSamples("source");
     const views = this.#weakViews(samples, "source").map((view) => view.imageView());
     using images = packImages(gpu, samples.map(({ image }) => image));
     using labels = packLabels(gpu, samples.map(labelOf));
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
   }
 
-  async #nextTarget(): Promise<{ samples: Sample[]; views: ViewTransform[]; images: GpuArray }> {
-    const { gpu, batch, view: { crop } } = this.#options;
-    const samples = await this.#target.next(batch);
+  /** Target images in weak views. */
+  async nextTarget(): Promise<WeakViews> {
+    const { gpu, view: { crop } } = this.options;
+    const samples = await this.nextSamples("target");
     const views = this.#weakViews(samples, "target");
     if (samples.every(isRendered)) {
       return { samples, views, images: this.#upload(samples.map(({ pixels }) => pixels.weak)) };
     }
     using images = packImages(gpu, samples.map(({ image }) => image));
+    const looks = views.map((view) => view.imageView());
+    return { samples, views, images: warpImages(images, looks, crop) };
+  }
+
+  /** The strong views of target images too; takes the weak views over. */
+  withStrong({ samples, images: weak }: WeakViews): TargetViews {
+    const { view: { crop } } = this.options;
+    if (samples.every(isRendered)) {
+      return {
+        weak,
+        strong: this.#upload(samples.map(({ pixels }) => pixels.strong)),
+        strongViews: samples.map(({ position, image }) =>
+          drawTargetViews(this.options, position, image).strong.transform
+        ),
+      };
+    }
+    const drawn = samples.map((sample) => strongView(this.random(sample, "strong"), crop));
+    const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
     return {
-      samples,
-      views,
-      images: warpImages(images, views.map((view) => view.imageView()), crop),
+      weak,
+      strong: warpMaps(weak, views, crop),
+      strongViews: drawn.map(({ transform }) => transform),
     };
+  }
+
+  /** Views that the loader has rendered, [N, 3, H, W]. */
+  #upload(images: readonly RgbImage[]): GpuArray {
+    const { gpu, view: { crop } } = this.options;
+    using packed = packImages(gpu, images);
+    return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
   }
 
   #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {
     return samples.map((sample) =>
-      weakView(this.#random(sample, domain), sample.image, this.#options.view)
+      weakView(this.random(sample, domain), sample.image, this.options.view)
     );
-  }
-
-  #random({ position }: Sample, name: string): Random {
-    return randomOf(this.#options, name, position);
-  }
-
-  /** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */
-  #softLabels(
-    softLabels: SoftLabels,
-    samples: readonly Sample[],
-    views: readonly ViewTransform[],
-  ): GpuArray {
-    const { gpu, view: { crop } } = this.#options;
-    const size = quarterOf(crop);
-    const cuts = samples.map(({ index }, at) => {
-      const { shape, data } = softLabels.read(index);
-      const [, , height = 0, width = 0] = shape;
-      using whole = gpu.upload(data, shape, "soft labels");
-      return warpMaps(whole, [(views[at] as ViewTransform).mapView({ height, width }, size)], size);
-    });
-    const [, ...rest] = (cuts[0] as GpuArray).shape;
-    const batch = gpu.empty([cuts.length, ...rest], "soft labels");
-    cuts.forEach((cut, at) => {
-      using row = batch.slice(at, 1);
-      gpu.copy(cut, row);
-      cut.release();
-    });
-    return batch;
   }
 }
 
-function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
+/** The label of a sample. */
+export function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
   if (!label) throw new TypeError(`Cannot make a labelled batch as "${name}" has no label`);
   return label;
 }

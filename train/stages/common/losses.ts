@@ -12,9 +12,7 @@ import {
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { IGNORE } from "../../data/classes.ts";
-
-/** Which to follow where the paper and its released code disagree; `paper` unless said. */
-export type Variant = "paper" | "official";
+import type { Variant } from "./settings.ts";
 
 /**
  * Cross entropy of labelled source images, ℓ_ce(source) of equation 11, at the size of the labels.

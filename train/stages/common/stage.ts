@@ -1,26 +1,14 @@
-// What a stage of training is, and what all stages share: a network, its optimiser, its schedule.
+// What a stage of training is, and what most stages share: a network, its optimiser, its schedule.
 
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { Sgd } from "../../../nn/optim.ts";
 import { polynomial } from "../../../nn/schedule.ts";
-import { backward, scope } from "../../../nn/tape.ts";
-import { IGNORE } from "../../data/classes.ts";
-import { sourceLoss } from "./losses.ts";
-import { addedLosses, byParts, type Share, sharesOf, weighed } from "./accumulate.ts";
-import { releaseBatch } from "./batch.ts";
-import { input } from "../input.ts";
+import { type Arrays, learnInParts, type Pass } from "./accumulate.ts";
+import type { StageSettings } from "./settings.ts";
 
 /** Named losses of one step: scalars on the GPU, which the caller reads when it wants and releases. */
 export type Losses = Readonly<Record<string, GpuArray>>;
-
-/** Labelled images. */
-export interface SourceBatch {
-  /** [N, 3, H, W], RGB in 0 to 1. */
-  readonly images: GpuArray;
-  /** Train ids, [N, H, W]; 255 is ignored. */
-  readonly labels: GpuArray<"u32">;
-}
 
 /** One stage: what a step does to the network. The loop around it knows nothing more. */
 export interface Stage<B> extends Disposable {
@@ -42,29 +30,17 @@ export interface Stage<B> extends Disposable {
 }
 
 /** How a network is optimised (paper, section 4.1). */
-export interface OptimiserOptions {
-  /** Rate of the backbone at step 0. */
-  readonly learningRate: number;
-  /** The head's rate over the backbone's. */
-  readonly headFactor: number;
-  /** Momentum of SGD. */
-  readonly momentum: number;
-  /** L2 penalty, added to gradients. */
-  readonly weightDecay: number;
-  /** Step at which the polynomial schedule reaches zero. */
-  readonly scheduleSteps: number;
-  /** Power of the polynomial schedule. */
-  readonly power: number;
-  /** Steps over which the rate first rises linearly; 0 in the paper, a few help short runs from scratch. */
-  readonly rampSteps: number;
-  /** Seed of dropout. */
-  readonly seed: number;
-  /**
-   * Parts in which a step learns its batch, one after the other, for less memory; they divide its images
-   * (default 1). Losses and gradients are those of the batch, batch norms take the statistics of a part.
-   */
-  readonly accumulate?: number;
-}
+export type OptimiserOptions =
+  & Readonly<Omit<StageSettings, "steps">>
+  & {
+    /** Seed of dropout. */
+    readonly seed: number;
+    /**
+     * Parts in which a step learns its batch, one after the other, for less memory; they divide its images
+     * (default 1). Losses and gradients are those of the batch, batch norms take the statistics of a part.
+     */
+    readonly accumulate?: number;
+  };
 
 /** The backbone's learning rate of a step: ramp, then polynomial decay. */
 export function learningRateOf(
@@ -75,19 +51,19 @@ export function learningRateOf(
   return learningRate * ramp * polynomial(step, scheduleSteps, power);
 }
 
-/** A network with its SGD and polynomial schedule. */
+/**
+ * A network with its SGD and polynomial schedule. A step of a stage is {@link NetworkTrainer.begin}, a
+ * {@link NetworkTrainer.learn} for each domain, and {@link NetworkTrainer.update}.
+ */
 export class NetworkTrainer {
   /** The network that is trained; the caller's. */
   readonly network: DeepLab;
-  /** Parts in which a step learns its batch. */
-  readonly parts: number;
   readonly #options: OptimiserOptions;
   readonly #optimiser: Sgd;
 
   /** Starts every velocity at 0. */
   constructor(network: DeepLab, options: OptimiserOptions) {
     this.network = network;
-    this.parts = options.accumulate ?? 1;
     this.#options = options;
     const { backbone, head } = network.parameterGroups();
     this.#optimiser = new Sgd([
@@ -108,34 +84,16 @@ export class NetworkTrainer {
   }
 
   /**
-   * Adds the gradients of the cross entropy of labelled source images; returns the loss.
+   * Adds the gradients of a batch, in as many parts as the options say.
    *
-   * @param options.tracks Whether the images move the running statistics of batch norms (default true).
+   * @returns What learning returned for the whole batch: losses, and arrays to keep. The caller's to release.
+   * @throws {RangeError} If the images do not divide into so many parts.
    */
-  learnSource(
-    source: SourceBatch,
-    { tracks = true }: { readonly tracks?: boolean } = {},
-  ): GpuArray {
-    const norms = tracks ? [] : this.network.batchNorms();
-    const momenta = norms.map(({ momentum }) => momentum);
-    for (const norm of norms) norm.momentum = 0;
-    const shares = this.labelShares(source.labels);
-    const parts = byParts(source, this.parts, ({ images, labels }, index) =>
-      scope(() => {
-        const { logits } = this.network.forward(input(images));
-        const loss = weighed(sourceLoss(logits, labels), shares[index] as Share);
-        backward(loss);
-        return { loss: loss.array.retain() };
-      }));
-    norms.forEach((norm, index) => norm.momentum = momenta[index] as number);
-    releaseBatch(shares);
-    return addedLosses(parts).loss;
-  }
-
-  /** Shares of the parts of a batch in the pixels with a label, [N, H, W]. Release them. */
-  labelShares(labels: GpuArray<"u32">): Share[] {
-    const { classes } = this.network;
-    return sharesOf(labels, this.parts, { classes, ignoreLabel: IGNORE });
+  learn<B extends object, P extends Arrays, C extends string, R extends Arrays>(
+    batch: B,
+    pass: Pass<B, P, C, R>,
+  ): R {
+    return learnInParts(batch, this.#options.accumulate ?? 1, pass);
   }
 
   /** Applies the gradients that have been accumulated, and clears them. */
@@ -148,7 +106,7 @@ export class NetworkTrainer {
   state(): Map<string, AnyArray> {
     return new Map<string, AnyArray>([
       ...prefixed("network", this.network.stateDict()),
-      ...prefixed("optimizer", this.#optimiser.state()),
+      ...prefixed("optimizer", this.#optimiser.state()), // the name in checkpoints
     ]);
   }
 

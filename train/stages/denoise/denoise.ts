@@ -9,83 +9,48 @@ import { updateEma } from "../../../nn/ema.ts";
 import { BatchNorm2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, noGrad, scope } from "../../../nn/tape.ts";
+import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import {
-  regulariser,
-  softSymmetricLoss,
-  structureLoss,
-  symmetricLoss,
-  type Variant,
-} from "../common/losses.ts";
-import type { PrototypeBank } from "./prototypes.ts";
-import type { ViewTransform } from "../../views/views.ts";
-import {
-  addedLosses,
-  byParts,
-  joined,
-  type Share,
-  sharesOf,
-  weighed,
-} from "../common/accumulate.ts";
-import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
+import { type Pass, type Share, weighed } from "../common/accumulate.ts";
+import type { SourceBatch, TargetViews } from "../common/batch.ts";
+import { regulariser, softSymmetricLoss, structureLoss, symmetricLoss } from "../common/losses.ts";
+import { labelled, sourcePass } from "../common/source_pass.ts";
 import {
   type Losses,
   NetworkTrainer,
   type OptimiserOptions,
   prefixed,
-  type SourceBatch,
   type Stage,
 } from "../common/stage.ts";
+import type { PrototypeBank } from "./prototypes.ts";
+import { AS_IN_THE_PAPER, type DenoiseSettings } from "./settings.ts";
 import { labelTargetPixels, type TargetLabelOptions, type TargetLabels } from "./target_labels.ts";
 
-/** Settings of stage 1. Equations are the paper's. */
-export interface DenoiseOptions extends OptimiserOptions, TargetLabelOptions {
-  /** Weight of cross entropy in the symmetric loss, α (eq. 6). */
-  readonly alpha: number;
-  /** Weight of reverse cross entropy, β (eq. 6). */
-  readonly beta: number;
-  /** Weight of the structure loss, γ1 (eq. 11); it is not computed where this is 0. */
-  readonly gamma1: number;
-  /** Weight of the regulariser, γ2 (eq. 11). */
-  readonly gamma2: number;
-  /** Weight of a prototype's old value, λ (eq. 5). */
-  readonly prototypeDecay: number;
-  /** Weight of the momentum encoder's old value. */
-  readonly emaDecay: number;
-  /**
-   * What the momentum encoder's batch norms use: the statistics of the target batch, as the official
-   * code does, or the student's running ones, which mix both domains. It never has dropout here.
-   */
-  readonly encoderStatistics: "batch" | "running";
-  /**
-   * Whose images move the running statistics of the network's batch norms, which evaluation uses: both
-   * domains' (default), or the target's alone, which is what the network is for.
-   */
-  readonly statistics?: "both" | "target";
-  /** Whether structure loss and regulariser are means over pixels (paper), or over classes too (official). */
-  readonly normalisation: Variant;
-  /**
-   * The view on which the network learns the labels, and which the regulariser is of: the strong one
-   * unless given. The released code takes the weak one in stage 1, and the strong one for the structure
-   * loss only.
-   */
-  readonly studentView?: "weak" | "strong";
-}
+/** How stage 1 is done: its settings, some as in the paper unless given, and what every stage takes. */
+export type DenoiseOptions =
+  & OptimiserOptions
+  & TargetLabelOptions
+  & Readonly<
+    Pick<
+      DenoiseSettings,
+      | "alpha"
+      | "beta"
+      | "gamma1"
+      | "gamma2"
+      | "prototypeDecay"
+      | "emaDecay"
+      | "encoderStatistics"
+      | "normalisation"
+    >
+  >
+  & Readonly<Partial<Pick<DenoiseSettings, "studentView" | "statistics">>>;
 
 /** What a step takes. */
 export interface DenoiseBatch {
   /** Labelled source images. */
   readonly source: SourceBatch;
   /** Two views of unlabelled target images. */
-  readonly target: {
-    /** The weak view T(x), [N, 3, H, W]. */
-    readonly weak: GpuArray;
-    /** The strong view T'(x), made from the weak one, [N, 3, H, W]. */
-    readonly strong: GpuArray;
-    /** From weak to strong, one an image. */
-    readonly strongViews: readonly ViewTransform[];
+  readonly target: TargetViews & {
     /** The fixed p_{t,0} in the frame of the weak view at a quarter of its size, [N, K, H/4, W/4]. */
     readonly softLabels: GpuArray;
   };
@@ -142,7 +107,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.network = network;
     this.#encoder = encoder;
     this.#bank = bank;
-    this.#options = options;
+    this.#options = { ...AS_IN_THE_PAPER, ...options };
     this.#trainer = new NetworkTrainer(network, options);
     encoder.eval();
     if (options.encoderStatistics === "batch") useBatchStatistics(encoder);
@@ -158,16 +123,16 @@ export class Denoise implements Stage<DenoiseBatch> {
    * structure loss where its weight is 0.
    */
   step({ source, target }: DenoiseBatch, step: number): Losses {
-    this.#trainer.begin(step);
+    const trainer = this.#trainer;
+    trainer.begin(step);
     const tracks = this.#options.statistics !== "target";
-    const sourceTerm = this.#trainer.learnSource(source, { tracks });
-    const teaching = this.#teach(target);
-    const targetTerms = this.#learn(target, teaching);
-    this.#trainer.update(step);
-    this.#bank.update(teaching.features, teaching.predictions, this.#options.prototypeDecay);
+    const losses = {
+      ...trainer.learn(source, sourcePass(this.network, tracks)),
+      ...trainer.learn(target, this.#targetPass),
+    };
+    trainer.update(step);
     updateEma(this.#encoder, this.network, this.#options.emaDecay);
-    for (const array of Object.values(teaching)) array?.release();
-    return { source: sourceTerm, ...targetTerms };
+    return losses;
   }
 
   /**
@@ -197,13 +162,20 @@ export class Denoise implements Stage<DenoiseBatch> {
     return { ...labelTargetPixels(evidence, this.#options), distances, look };
   }
 
-  /** Equations 2, 3 and 7, and the features that move the prototypes, of the whole batch. */
-  #teach(target: DenoiseBatch["target"]): Teaching {
-    return joined(byParts(target, this.#trainer.parts, (part) => this.#teachPart(part)));
-  }
+  /** The target terms of equation 11, and the update of the prototypes (equation 5). */
+  readonly #targetPass: Pass<DenoiseBatch["target"], Teaching, "labelled" | "seen", Losses> = {
+    prepare: (images) => this.#teach(images),
+    counted: ({ labels, mask }) => ({
+      labelled: labelled(labels, this.network),
+      seen: { pixels: mask, rule: "not zero" },
+    }),
+    learn: (images, shares) => this.#learn(images, shares),
+    conclude: ({ features, predictions }) =>
+      this.#bank.update(features, predictions, this.#options.prototypeDecay),
+  };
 
-  /** A part of {@link Denoise.#teach}. */
-  #teachPart({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
+  /** Equations 2, 3 and 7, and the features that move the prototypes. */
+  #teach({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
     const size = sizeOf(softLabels);
     const isStrong = this.#options.studentView !== "weak";
     return noGrad(() =>
@@ -226,36 +198,17 @@ export class Denoise implements Stage<DenoiseBatch> {
     );
   }
 
-  /** The target terms of equation 11. */
-  #learn({ weak, strong }: DenoiseBatch["target"], teaching: Teaching): Losses {
-    const { parts } = this.#trainer;
-    const labelled = this.#trainer.labelShares(teaching.labels);
-    const seen = sharesOf(teaching.mask, parts, "not zero");
-    const losses = byParts(
-      { weak, strong, teaching },
-      parts,
-      (part, index) =>
-        this.#learnPart(part, {
-          labelled: labelled[index] as Share,
-          seen: seen[index] as Share,
-          all: 1 / parts,
-        }),
-    );
-    releaseBatch([labelled, seen]);
-    return addedLosses(losses);
-  }
-
-  /** A part of {@link Denoise.#learn}, and its shares in the pixels that the losses count. */
-  #learnPart(
-    { weak, strong, teaching }: { weak: GpuArray; strong: GpuArray; teaching: Teaching },
-    shares: Readonly<Record<"labelled" | "seen" | "all", Share>>,
+  /** Equations 6, 9 and 10, summed as in equation 11. */
+  #learn(
+    { weak, strong, ...teaching }: DenoiseBatch["target"] & Teaching,
+    shares: Readonly<Record<"labelled" | "seen" | "images", Share>>,
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
     const size = sizeOf(teaching.distances);
     return scope(() => {
       const look = lookAt(this.network, studentView === "weak" ? weak : strong, size);
       const symmetric = weighed(this.#labelLoss(look.logits, teaching), shares.labelled);
-      const prior = weighed(regulariser(look.logits, { normalisation }), shares.all);
+      const prior = weighed(regulariser(look.logits, { normalisation }), shares.images);
       const structure = gamma1 === 0 ? null : weighed(
         structureLoss(
           this.#bank.distancesOf(

@@ -12,7 +12,7 @@ import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { IGNORE } from "../../data/classes.ts";
-import type { Variant } from "../common/losses.ts";
+import type { Variant } from "../common/settings.ts";
 
 /** What a bank holds, and how it follows the features. */
 export interface PrototypeBankOptions {

@@ -4,25 +4,18 @@
 
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
-import type { Size } from "../../../kernels/planes.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
+import { quarterOf } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
-import { input } from "../input.ts";
-
-/** A quarter of a size, the scale of every target loss; at least one pixel. */
-export function quarterOf({ height, width }: Size): Size {
-  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
-  return { height: quarter(height), width: quarter(width) };
-}
 
 /** The soft labels of a data set, in a folder. */
 export class SoftLabels {

@@ -6,23 +6,12 @@ import { denoiseLabels, rectifySoftLabels } from "../../../kernels/rectification
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import { IGNORE } from "../../data/classes.ts";
+import { AS_IN_THE_PAPER, type DenoiseSettings } from "./settings.ts";
 
 /** How target pixels are labelled; as in the paper unless given. */
-export interface TargetLabelOptions {
-  /** Temperature of the prototype assignments, τ (eq. 3). */
-  readonly temperature: number;
-  /**
-   * What is weighed: the warm-up model's p_{t,0}, fixed for the stage (paper), or what the momentum
-   * encoder predicts at the moment.
-   */
-  readonly softLabels?: "fixed" | "moving";
-  /** The weights ω: nearness to prototypes (eq. 3), the momentum encoder's own prediction, or all equal. */
-  readonly reweighting?: "prototypes" | "prediction" | "none";
-  /** The most likely class (eq. 2), or the weighed probabilities of all of them. */
-  readonly labels?: "hard" | "soft";
-  /** Pixels that are less sure than this have no label; 0 in the paper. */
-  readonly threshold?: number;
-}
+export type TargetLabelOptions =
+  & Readonly<Pick<DenoiseSettings, "temperature">>
+  & Readonly<Partial<Pick<DenoiseSettings, "softLabels" | "reweighting" | "labels" | "threshold">>>;
 
 /** What is known about target pixels; all of one height and width. */
 export interface TargetEvidence {
@@ -54,7 +43,7 @@ export function labelTargetPixels(
   evidence: TargetEvidence,
   options: TargetLabelOptions,
 ): TargetLabels {
-  const { softLabels = "fixed", labels = "hard", threshold = 0 } = options;
+  const { softLabels, labels, threshold } = { ...AS_IN_THE_PAPER, ...options };
   using weighed = softLabels === "moving" ? predicted(evidence) : evidence.softLabels.retain();
   const { costs, temperature } = costsOf(evidence, options);
   const hard = denoiseLabels(weighed, costs, { temperature, threshold, ignoreLabel: IGNORE });
@@ -66,8 +55,9 @@ export function labelTargetPixels(
 /** The costs d of classes, [N, K, H, W], for which ω = softmax(−d / temperature). */
 function costsOf(
   { logits, distances }: TargetEvidence,
-  { reweighting = "prototypes", temperature }: TargetLabelOptions,
+  options: TargetLabelOptions,
 ): { costs: GpuArray; temperature: number } {
+  const { reweighting, temperature } = { ...AS_IN_THE_PAPER, ...options };
   switch (reweighting) {
     case "prototypes":
       return { costs: distances.retain(), temperature };

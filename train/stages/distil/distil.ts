@@ -6,55 +6,32 @@ import { warpMaps, warpMask } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, noGrad, scope } from "../../../nn/tape.ts";
-import { distillationLoss, selfTrainingLoss, type Variant } from "../common/losses.ts";
-import type { ViewTransform } from "../../views/views.ts";
-import {
-  addedLosses,
-  byParts,
-  joined,
-  type Share,
-  sharesOf,
-  weighed,
-} from "../common/accumulate.ts";
-import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
+import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
+import { type Pass, type Share, weighed } from "../common/accumulate.ts";
+import type { SourceBatch, TargetViews } from "../common/batch.ts";
+import { distillationLoss, selfTrainingLoss } from "../common/losses.ts";
+import { labelled, sourcePass } from "../common/source_pass.ts";
 import {
   type Losses,
   NetworkTrainer,
   type OptimiserOptions,
   prefixed,
-  type SourceBatch,
   type Stage,
 } from "../common/stage.ts";
+import type { DistilSettings } from "./settings.ts";
 
-/** Settings of stages 2 and 3. */
-export interface DistilOptions extends OptimiserOptions {
-  /** Weight of the divergence from the teacher, β (eq. 12). */
-  readonly beta: number;
-  /** What the teacher sees: the weak view (paper), or the student's strong view (official). */
-  readonly teacherView: "weak" | "strong";
-  /** How the divergence is computed: as such, or as the released code does. */
-  readonly formula: Variant;
-  /**
-   * Whose images move the running statistics of the student's batch norms, which evaluation uses: both
-   * domains' (default), or the target's alone, which is what the network is for.
-   */
-  readonly statistics?: "both" | "target";
-}
+/** How stages 2 and 3 are done: their settings, and what every stage takes. */
+export type DistilOptions =
+  & OptimiserOptions
+  & Readonly<Pick<DistilSettings, "beta" | "teacherView" | "formula">>
+  & Readonly<Partial<Pick<DistilSettings, "statistics">>>;
 
 /** What a step takes. */
 export interface DistilBatch {
   /** Labelled source images. */
   readonly source: SourceBatch;
   /** Two views of target images and their pseudo labels. */
-  readonly target: {
-    /** The weak view, [N, 3, H, W]. */
-    readonly weak: GpuArray;
-    /** The strong view, made from the weak one, [N, 3, H, W]. */
-    readonly strong: GpuArray;
-    /** From weak to strong, one an image. */
-    readonly strongViews: readonly ViewTransform[];
+  readonly target: TargetViews & {
     /** Hard pseudo labels ξ(p_t) in the frame of the strong view, [N, H/4, W/4]; 255 is ignored. */
     readonly labels: GpuArray<"u32">;
   };
@@ -74,7 +51,7 @@ type Teaching = {
  */
 export class Distil implements Stage<DistilBatch> {
   /** Name in logs and results. */
-  readonly name: "stage2" | "stage3";
+  readonly name: string;
   /** The student. */
   readonly network: DeepLab;
   readonly #teacher: DeepLab;
@@ -86,13 +63,9 @@ export class Distil implements Stage<DistilBatch> {
    *
    * @param network The student; stays the caller's.
    * @param teacher The network of the stage before; passes to the stage, which never changes it.
+   * @param name `stage2`, or `stage3` where the teacher has been a student itself.
    */
-  constructor(
-    network: DeepLab,
-    teacher: DeepLab,
-    options: DistilOptions,
-    name: "stage2" | "stage3" = "stage2",
-  ) {
+  constructor(network: DeepLab, teacher: DeepLab, options: DistilOptions, name = "stage2") {
     this.name = name;
     this.network = network;
     this.#teacher = teacher;
@@ -108,44 +81,39 @@ export class Distil implements Stage<DistilBatch> {
 
   /** One optimiser update; its losses are `source`, `pseudo` and `distillation`. */
   step({ source, target }: DistilBatch, step: number): Losses {
-    this.#trainer.begin(step);
+    const trainer = this.#trainer;
+    trainer.begin(step);
     const tracks = this.#options.statistics !== "target";
-    const sourceTerm = this.#trainer.learnSource(source, { tracks });
-    const targetTerms = this.#learn(target);
-    this.#trainer.update(step);
-    return { source: sourceTerm, ...targetTerms };
+    const losses = {
+      ...trainer.learn(source, sourcePass(this.network, tracks)),
+      ...trainer.learn(target, this.#targetPass),
+    };
+    trainer.update(step);
+    return losses;
   }
 
-  #learn(target: DistilBatch["target"]): Losses {
-    const { parts } = this.#trainer;
-    const teaching = joined(byParts(target, parts, (part) => this.#teach(part)));
-    const labelled = this.#trainer.labelShares(target.labels);
-    const seen = sharesOf(teaching.mask, parts, "not zero");
-    const losses = byParts(
-      { strong: target.strong, labels: target.labels, ...teaching },
-      parts,
-      (part, index) => this.#learnPart(part, labelled[index] as Share, seen[index] as Share),
-    );
-    releaseBatch([teaching, labelled, seen]);
-    return addedLosses(losses);
-  }
+  /** The target terms of equation 12. */
+  readonly #targetPass: Pass<DistilBatch["target"], Teaching, "labelled" | "seen", Losses> = {
+    prepare: (images) => this.#teach(images),
+    counted: ({ labels, mask }) => ({
+      labelled: labelled(labels, this.network),
+      seen: { pixels: mask, rule: "not zero" },
+    }),
+    learn: (images, shares) => this.#learn(images, shares),
+  };
 
-  /** A part of {@link Distil.#learn}, and its shares in the pixels that the losses count. */
-  #learnPart(
-    { strong, labels, probabilities, mask }:
-      & Pick<DistilBatch["target"], "strong" | "labels">
-      & Teaching,
-    labelled: Share,
-    seen: Share,
+  #learn(
+    { strong, labels, probabilities, mask }: DistilBatch["target"] & Teaching,
+    shares: Readonly<Record<"labelled" | "seen", Share>>,
   ): Losses {
     const { beta, formula } = this.#options;
     const [, height = 0, width = 0] = labels.shape;
     return scope(() => {
       const prediction = this.network.forward(input(strong));
       const logits = resizeBilinear(prediction.logits, { height, width });
-      const pseudo = weighed(selfTrainingLoss(logits, labels), labelled);
+      const pseudo = weighed(selfTrainingLoss(logits, labels), shares.labelled);
       const divergence = distillationLoss(logits, probabilities, { formula, mask });
-      const distillation = weighed(divergence, seen);
+      const distillation = weighed(divergence, shares.seen);
       backward(add(pseudo, scale(distillation, beta)));
       return { pseudo: pseudo.array.retain(), distillation: distillation.array.retain() };
     });

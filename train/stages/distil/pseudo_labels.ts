@@ -9,7 +9,7 @@ import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../data/classes.ts";
 import type { Dataset } from "../../data/dataset.ts";
@@ -19,7 +19,6 @@ import { PLAIN_CODE } from "../../data/label_code.ts";
 import { writeLabelPictures } from "../../data/label_pictures.ts";
 import { Loader } from "../../data/loader.ts";
 import { picturePath, writePicture } from "../../images/pictures.ts";
-import { input } from "../input.ts";
 import { ViewTransform } from "../../views/view_transform.ts";
 
 /** How pseudo labels are made. */

@@ -8,9 +8,8 @@ import { globalAveragePool, samplePlanes } from "../../../nn/functional/spatial.
 import { ProjectionHead } from "../../../nn/heads.ts";
 import { initialise } from "../../../nn/init.ts";
 import { Sgd } from "../../../nn/optim.ts";
-import { backward, scope } from "../../../nn/tape.ts";
+import { backward, input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { input } from "../input.ts";
 import {
   learningRateOf,
   type Losses,
@@ -18,14 +17,12 @@ import {
   prefixed,
   type Stage,
 } from "../common/stage.ts";
+import type { SelfSupervisedSettings } from "./settings.ts";
 
-/** Settings of self-supervised pre-training. */
-export interface SelfSupervisedOptions extends OptimiserOptions {
-  /** Temperature of the softmax over similarities, τ (SimCLR, equation 1). */
-  readonly temperature: number;
-  /** Channels that features are projected to before they are compared. */
-  readonly projectionChannels: number;
-}
+/** How pre-training is done: its settings, and what every stage takes. */
+export type SelfSupervisedOptions =
+  & OptimiserOptions
+  & Readonly<Pick<SelfSupervisedSettings, "temperature" | "projectionChannels">>;
 
 /** Two views of every image of one domain. */
 export interface ContrastViews {

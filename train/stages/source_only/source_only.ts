@@ -2,13 +2,9 @@
 
 import type { AnyArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
-import {
-  type Losses,
-  NetworkTrainer,
-  type OptimiserOptions,
-  type SourceBatch,
-  type Stage,
-} from "../common/stage.ts";
+import type { SourceBatch } from "../common/batch.ts";
+import { sourcePass } from "../common/source_pass.ts";
+import { type Losses, NetworkTrainer, type OptimiserOptions, type Stage } from "../common/stage.ts";
 
 /** What a step of supervised training takes. */
 export interface SourceOnlyBatch {
@@ -43,9 +39,9 @@ export class SourceOnly implements Stage<SourceOnlyBatch> {
   /** One optimiser update; its loss is `source`. */
   step({ source }: SourceOnlyBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const loss = this.#trainer.learnSource(source);
+    const losses = this.#trainer.learn(source, sourcePass(this.network));
     this.#trainer.update(step);
-    return { source: loss };
+    return losses;
   }
 
   /** The arrays of the network and its optimiser. */

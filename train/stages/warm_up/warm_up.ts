@@ -12,30 +12,25 @@ import { softmax } from "../../../nn/functional/softmax.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { Adam } from "../../../nn/optim.ts";
 import { polynomial } from "../../../nn/schedule.ts";
-import { backward, scope } from "../../../nn/tape.ts";
+import { backward, input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
+import { weighed } from "../common/accumulate.ts";
+import { releaseBatch, type SourceBatch } from "../common/batch.ts";
 import { sourceLoss } from "../common/losses.ts";
-import { addedLosses, byParts, type Share, weighed } from "../common/accumulate.ts";
-import { releaseBatch } from "../common/batch.ts";
-import { input } from "../input.ts";
+import { labelled } from "../common/source_pass.ts";
 import {
   type Losses,
   NetworkTrainer,
   type OptimiserOptions,
   prefixed,
-  type SourceBatch,
   type Stage,
 } from "../common/stage.ts";
+import type { WarmUpSettings } from "./settings.ts";
 
-/** Settings of the warm-up. */
-export interface WarmUpOptions extends OptimiserOptions {
-  /** Weight of the adversarial loss; 0.01 in the official recipe. */
-  readonly adversarialWeight: number;
-  /** The GAN loss: least squares (official) or binary cross entropy. */
-  readonly gan: "least-squares" | "bce";
-  /** Adam's rate for the discriminator; 1e-4. */
-  readonly discriminatorLearningRate: number;
-}
+/** How the warm-up is done: its settings, and what every stage takes. */
+export type WarmUpOptions =
+  & OptimiserOptions
+  & Readonly<Pick<WarmUpSettings, "adversarialWeight" | "gan" | "discriminatorLearningRate">>;
 
 /** What a step takes. */
 export interface WarmUpBatch {
@@ -48,10 +43,10 @@ export interface WarmUpBatch {
   };
 }
 
-/** A loss and the probabilities behind it, [N, K, H, W]. */
-interface Prediction {
-  readonly loss: GpuArray;
-  readonly probabilities: GpuArray;
+/** Probabilities of both domains, which the discriminator is to tell apart, [N, K, H, W]. */
+interface Probabilities {
+  readonly source: GpuArray;
+  readonly target: GpuArray;
 }
 
 const SOURCE_LABEL = 0;
@@ -86,62 +81,65 @@ export class WarmUp implements Stage<WarmUpBatch> {
 
   /** One update of each network; the losses are `source`, `adversarial` and `discriminator`. */
   step({ source, target }: WarmUpBatch, step: number): Losses {
-    this.#trainer.begin(step);
-    const { parts } = this.#trainer;
+    const trainer = this.#trainer;
+    trainer.begin(step);
     this.#setDiscriminatorTrains(false);
-    const shares = this.#trainer.labelShares(source.labels);
-    const onSource = byParts(
-      source,
-      parts,
-      (part, index) => this.#learnSource(part, shares[index] as Share),
-    );
-    const onTarget = byParts(target, parts, ({ images }) => this.#learnTarget(images));
-    this.#trainer.update(step);
+    const onSource = this.#learnSource(source);
+    const onTarget = this.#learnTarget(target);
+    trainer.update(step);
     this.#setDiscriminatorTrains(true);
-    const discriminator = onSource.map(({ probabilities }, index) =>
-      this.#learnDiscriminator(probabilities, (onTarget[index] as Prediction).probabilities)
-    );
+    const probabilities = { source: onSource.probabilities, target: onTarget.probabilities };
+    const { discriminator } = this.#learnDiscriminator(probabilities);
+    releaseBatch(probabilities);
     const { discriminatorLearningRate, scheduleSteps, power } = this.#options;
     this.#optimiser.step(discriminatorLearningRate * polynomial(step, scheduleSteps, power));
     this.#discriminator.zeroGrad();
-    releaseBatch([shares, [...onSource, ...onTarget].map(({ probabilities }) => probabilities)]);
-    return {
-      source: addedLosses(onSource.map(({ loss }) => ({ loss }))).loss,
-      adversarial: addedLosses(onTarget.map(({ loss }) => ({ loss }))).loss,
-      discriminator: addedLosses(discriminator.map((loss) => ({ loss }))).loss,
-    };
+    return { source: onSource.source, adversarial: onTarget.adversarial, discriminator };
   }
 
-  #learnSource({ images, labels }: SourceBatch, share: Share): Prediction {
-    return scope(() => {
-      const { logits } = this.network.forward(input(images));
-      const loss = weighed(sourceLoss(logits, labels), share);
-      const probabilities = this.#probabilities(logits, images).array.retain();
-      backward(loss);
-      return { loss: loss.array.retain(), probabilities };
+  /** The network learns to segment source. */
+  #learnSource(batch: SourceBatch) {
+    return this.#trainer.learn(batch, {
+      counted: ({ labels }) => ({ labelled: labelled(labels, this.network) }),
+      learn: ({ images, labels }, shares) =>
+        scope(() => {
+          const { logits } = this.network.forward(input(images));
+          const loss = weighed(sourceLoss(logits, labels), shares.labelled);
+          const probabilities = this.#probabilities(logits, images).array.retain();
+          backward(loss);
+          return { source: loss.array.retain(), probabilities };
+        }),
     });
   }
 
-  #learnTarget(images: GpuArray): Prediction {
-    return scope(() => {
-      const { logits } = this.network.forward(input(images));
-      const probabilities = this.#probabilities(logits, images);
-      const scores = this.#discriminator.forward(probabilities);
-      const loss = weighed(this.#ganLoss(scores, SOURCE_LABEL), 1 / this.#trainer.parts);
-      backward(scale(loss, this.#options.adversarialWeight));
-      return { loss: loss.array.retain(), probabilities: probabilities.array.retain() };
+  /** The network learns to make target pass for source. */
+  #learnTarget(batch: WarmUpBatch["target"]) {
+    return this.#trainer.learn(batch, {
+      learn: ({ images }, shares) =>
+        scope(() => {
+          const { logits } = this.network.forward(input(images));
+          const probabilities = this.#probabilities(logits, images);
+          const scores = this.#discriminator.forward(probabilities);
+          const loss = weighed(this.#ganLoss(scores, SOURCE_LABEL), shares.images);
+          backward(scale(loss, this.#options.adversarialWeight));
+          return { adversarial: loss.array.retain(), probabilities: probabilities.array.retain() };
+        }),
     });
   }
 
-  #learnDiscriminator(source: GpuArray, target: GpuArray): GpuArray {
-    return scope(() => {
-      const both = add(
-        this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
-        this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
-      );
-      const loss = weighed(both, 1 / this.#trainer.parts);
-      backward(loss);
-      return loss.array.retain();
+  /** The discriminator learns to tell source from target. */
+  #learnDiscriminator(probabilities: Probabilities) {
+    return this.#trainer.learn(probabilities, {
+      learn: ({ source, target }, shares) =>
+        scope(() => {
+          const both = add(
+            this.#ganLoss(this.#discriminator.forward(input(source)), SOURCE_LABEL),
+            this.#ganLoss(this.#discriminator.forward(input(target)), TARGET_LABEL),
+          );
+          const loss = weighed(both, shares.images);
+          backward(loss);
+          return { discriminator: loss.array.retain() };
+        }),
     });
   }
 

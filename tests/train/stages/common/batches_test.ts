@@ -5,11 +5,14 @@ import { join } from "node:path";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
 import { warpMaps, warpMask } from "../../../../kernels/warp.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
-import { Batches } from "../../../../train/stages/common/batches.ts";
+import { Batches, quarterOf } from "../../../../train/stages/common/batches.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../../train/images/image.ts";
 import { Loader, type LoaderOptions } from "../../../../train/data/loader.ts";
-import { quarterOf, SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
+import { nextDenoiseBatch } from "../../../../train/stages/denoise/kind.ts";
+import { SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
+import { nextSourceOnlyBatch } from "../../../../train/stages/source_only/kind.ts";
+import { nextWarmUpBatch } from "../../../../train/stages/warm_up/kind.ts";
 import { releaseBatch } from "../../../../train/stages/common/batch.ts";
 import { FILL, type Rectangle } from "../../../../train/views/views.ts";
 import { testGpu } from "../../../_device.ts";
@@ -106,7 +109,7 @@ Deno.test("seed, stage and position decide a batch, and nothing else", () =>
     const softLabels = await makeSoftLabels(gpu, root);
     const before = gpu.memory.live;
     const make = async (choices: Choices, count: number) => {
-      const next = (batches: Batches) => batches.nextDenoise(softLabels);
+      const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
       const batches = await batchesOf(gpu, root, choices, count, next);
       const views = batches.map(({ target }) => target.strongViews);
       const values = [];
@@ -136,7 +139,7 @@ Deno.test("views that the loader renders are those of the GPU in 8 bits, with a 
     const softLabels = await makeSoftLabels(gpu, root);
     const before = gpu.memory.live;
     const make = async (choices: Choices, count: number) => {
-      const next = (batches: Batches) => batches.nextDenoise(softLabels);
+      const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
       const made = [];
       for (const { source, target } of await batchesOf(gpu, root, choices, count, next)) {
         const { weak, strong, strongViews, softLabels } = target;
@@ -193,17 +196,17 @@ Deno.test("every stage gets what its batches are said to hold", () =>
       return found;
     };
     const source = [images, [BATCH, height, width]];
-    assert.deepEqual(await shapes((batches) => batches.nextSourceOnly()), source);
-    assert.deepEqual(await shapes((batches) => batches.nextWarmUp()), [...source, images]);
+    assert.deepEqual(await shapes(nextSourceOnlyBatch), source);
+    assert.deepEqual(await shapes(nextWarmUpBatch), [...source, images]);
     const soft = [BATCH, 2, Math.floor(height / 4), Math.floor(width / 4)];
-    const denoise = await shapes((batches) => batches.nextDenoise(softLabels));
+    const denoise = await shapes((batches) => nextDenoiseBatch(batches, softLabels));
     assert.deepEqual(denoise, [...source, images, images, soft]);
   }));
 
 Deno.test("images and labels are cut alike, and what lies outside is grey and ignored", () =>
   withFolder(async (root) => {
     const gpu = await testGpu();
-    const batches = await batchesOf(gpu, root, {}, 4, (batches) => batches.nextSourceOnly());
+    const batches = await batchesOf(gpu, root, {}, 4, nextSourceOnlyBatch);
     const plane = CROP.height * CROP.width;
     const seen = new Map<number, number>();
     for (const batch of batches) {
@@ -236,7 +239,7 @@ Deno.test("soft labels lie where the weak view shows what they are of", () =>
   withFolder(async (root) => {
     const gpu = await testGpu();
     const softLabels = await makeSoftLabels(gpu, root);
-    const next = (batches: Batches) => batches.nextDenoise(softLabels);
+    const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
     const batches = await batchesOf(gpu, root, {}, 6, next);
     const { height, width } = CROP;
     const quarter = quarterOf(CROP);
@@ -277,7 +280,7 @@ Deno.test("a strong view is the weak one, moved by its transform and in one chan
   withFolder(async (root) => {
     const gpu = await testGpu();
     const softLabels = await makeSoftLabels(gpu, root);
-    const next = (batches: Batches) => batches.nextDenoise(softLabels);
+    const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
     const batches = await batchesOf(gpu, root, {}, 5, next);
     const plane = CROP.height * CROP.width;
     let [moved, recoloured, unseen] = [0, 0, 0];
@@ -323,5 +326,5 @@ Deno.test("a batch with labels needs some", () =>
     const view = { crop: CROP, longSide: 60, scales: [1, 1], flip: 0 } as const;
     const batches = new Batches({ gpu, batch: 1, seed: 0, stage: "source", view }, bare, bare);
     const message = 'Cannot make a labelled batch as "0" has no label';
-    await assert.rejects(batches.nextSourceOnly(), { name: "TypeError", message });
+    await assert.rejects(nextSourceOnlyBatch(batches), { name: "TypeError", message });
   }));

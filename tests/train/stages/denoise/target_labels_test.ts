@@ -5,7 +5,7 @@ import type { Gpu, GpuArray } from "../../../../kernels/runtime/mod.ts";
 import { warpLabelMaps, warpMaps } from "../../../../kernels/warp.ts";
 import { resizeBilinear } from "../../../../nn/functional/spatial.ts";
 import type { DeepLab } from "../../../../nn/deeplab.ts";
-import { noGrad, scope } from "../../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../../nn/tape.ts";
 import { PrototypeBank } from "../../../../train/stages/denoise/prototypes.ts";
 import { releaseBatch } from "../../../../train/stages/common/batch.ts";
 import {
@@ -13,7 +13,6 @@ import {
   type DenoiseBatch,
   type DenoiseOptions,
 } from "../../../../train/stages/denoise/denoise.ts";
-import { input } from "../../../../train/stages/input.ts";
 import {
   labelTargetPixels,
   type TargetLabelOptions,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { GpuArray } from "../../../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../../nn/functional/spatial.ts";
-import { noGrad, scope } from "../../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../../nn/tape.ts";
 import { CLASSES, STREETS_TRAIN_IDS } from "../../../../train/data/classes.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
 import { classSet } from "../../../../train/run/run_data.ts";
@@ -17,7 +17,6 @@ import {
   writePseudoLabels,
 } from "../../../../train/stages/distil/pseudo_labels.ts";
 import { Distil, type DistilBatch } from "../../../../train/stages/distil/distil.ts";
-import { input } from "../../../../train/stages/input.ts";
 import { ViewTransform } from "../../../../train/views/views.ts";
 import { testGpu } from "../../../_device.ts";
 import { namesIn, withFolder } from "../../_folder.ts";

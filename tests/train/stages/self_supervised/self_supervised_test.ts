@@ -4,10 +4,9 @@ import { strict as assert } from "node:assert";
 import { warpMaps } from "../../../../kernels/warp.ts";
 import { DeepLab } from "../../../../nn/deeplab.ts";
 import { Random } from "../../../../nn/random.ts";
-import { noGrad, scope } from "../../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../../nn/tape.ts";
 import { contrastPair } from "../../../../train/stages/self_supervised/contrast_views.ts";
 import { releaseBatch } from "../../../../train/stages/common/batch.ts";
-import { input } from "../../../../train/stages/input.ts";
 import {
   type ContrastBatch,
   SelfSupervised,

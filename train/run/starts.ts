@@ -1,63 +1,59 @@
-// What students of stages 2 and 3 start from, and what a run takes over from an earlier one.
+// What stages start from: networks and backbones of the stages before, in this run or in an earlier one.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { Checkpoint } from "../networks/checkpoint.ts";
-import { type RunConfig, type StageName, STAGES, type StudentStart } from "../config/config.ts";
 import { DataError } from "../base/data_error.ts";
-import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
+import { backboneStage, weightsInstead } from "../config/pipeline.ts";
+import type { RunConfig } from "../config/settings.ts";
+import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadWeights, openWeights } from "../networks/weights_file.ts";
-
-/** The stage whose backbone a student starts from, where it is one's. */
-const BACKBONE_OF = { "self-supervised": "selfsup", supervised: "source" } as const;
+import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
+import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
+import type { RunState } from "./run_state.ts";
 
 /**
- * Gives a student its first weights. What the teacher or the backbone does not have keeps what it was
- * made with.
+ * Gives a network the backbone that a stage has trained, or the file that takes the stage's place.
  *
- * @param weights A file with the backbone of a student that starts self-supervised; null for stage selfsup's.
- * @throws {DataError} If the checkpoint of the backbone cannot be read.
+ * @throws {DataError} If it cannot be read or does not fit.
  */
-export function startStudent(
-  student: DeepLab,
-  teacher: DeepLab,
-  start: StudentStart,
-  folder: RunFolder,
-  weights: string | null = null,
+export function loadBackbone(
+  { config, folder }: Pick<RunState, "config" | "folder">,
+  network: DeepLab,
+  stage: StageName,
 ): void {
-  if (start === "teacher") {
-    student.loadStateDict(teacher.stateDict(), { strict: false });
-  } else if (start === "self-supervised" && weights !== null) {
-    loadWeights(student, weights, { part: "backbone" });
-  } else if (start !== "random") {
-    using checkpoint = new Checkpoint(folder.checkpointPath(BACKBONE_OF[start]));
-    checkpoint.restore(student.backboneDict(), "network.", { partial: true });
+  const weights = weightsInstead(stage, config);
+  if (weights !== null) {
+    loadWeights(network, weights, { part: "backbone" });
+    return;
   }
+  using checkpoint = new Checkpoint(folder.checkpointPath(stage));
+  checkpoint.restore(network.backboneDict(), "network.", { partial: true });
 }
 
 /**
- * Checks, before hours of work, that every student will find what it starts from.
+ * Checks, before hours of work, that every stage will find the backbone it starts from.
  *
  * @throws {DataError} If one will not.
  */
-export function checkStudentStarts({ pipeline, stages }: RunConfig, folder: RunFolder): void {
+export function checkBackbones(config: RunConfig, folder: RunFolder): void {
+  const { pipeline, stages } = config;
   for (const [index, name] of pipeline.entries()) {
-    if (name !== "stage2" && name !== "stage3") continue;
-    const { studentStart } = stages[name];
-    if (studentStart === "teacher" || studentStart === "random") continue;
-    if (studentStart === "self-supervised" && stages.selfsup.weights !== null) {
-      openWeights(stages.selfsup.weights)[Symbol.dispose]();
+    const start = kindOf(name).backboneStart?.(stages[name]) ?? null;
+    const needed = backboneStage(name, config);
+    if (start === null || needed === null) continue;
+    const weights = weightsInstead(needed, config);
+    if (weights !== null) {
+      openWeights(weights)[Symbol.dispose]();
       continue;
     }
-    const needed = BACKBONE_OF[studentStart];
     const path = folder.checkpointPath(needed);
-    if (pipeline.indexOf(needed) >= 0 && pipeline.indexOf(needed) < index) continue;
-    if (existsSync(path)) continue;
+    if (pipeline.slice(0, index).includes(needed) || existsSync(path)) continue;
+    const [setting, value] = start.otherwise;
     throw new DataError(
-      `Cannot run ${name} as its student is to start ${studentStart} and ${path} is missing: ` +
-        `expected the stage ${needed} before it; add ${needed} to --stages, or set ` +
-        `stages.${name}.studentStart to "teacher"`,
+      `Cannot run ${name} as it starts from the backbone of ${needed} and ${path} is missing: expected ` +
+        `the stage ${needed} before it; add ${needed} to the pipeline, or set ` +
+        `stages.${name}.${setting} to "${value}"`,
     );
   }
 }
@@ -75,11 +71,16 @@ function stagesBefore({ pipeline }: RunConfig, done: number): StageName[] {
  * @param done How many stages of the pipeline have run to their end.
  */
 export function networkBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
-  const before = stagesBefore(config, done).filter((name) => name !== "selfsup");
+  const before = stagesBefore(config, done).filter(leavesNetwork);
   const last = before.map((name) => folder.checkpointPath(name)).findLast((path) =>
     existsSync(path)
   );
   return last === undefined ? null : handedOn(last, config);
+}
+
+/** Whether the next stage starts from this one's network. */
+function leavesNetwork(name: StageName): boolean {
+  return kindOf(name).role !== "pretraining";
 }
 
 /** Of a stage's checkpoints that with its best network, where that is selected and is not the last. */
@@ -104,7 +105,7 @@ export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
       .map(([name, path]) => [name, handedOn(path, config)] as const),
   );
   for (const path of found.values()) new Checkpoint(path)[Symbol.dispose]();
-  if ([...found.keys()].every((name) => name === "selfsup")) {
+  if (![...found.keys()].some(leavesNetwork)) {
     throw new DataError(
       `Cannot start with stage ${config.pipeline[0]} as ${
         join(base, "checkpoints")

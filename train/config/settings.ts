@@ -1,0 +1,136 @@
+// What a run is told, each setting once: what it takes here, its meaning beside it, its value in the presets.
+// The settings of a stage stand beside the stage.
+
+import type { SettingsOf } from "../base/settings.ts";
+import { LAYOUT_NAMES } from "../data/layouts.ts";
+import { SELECTIONS } from "../evaluation/selection.ts";
+import type { StageName, StagesConfig } from "../stages/kinds.ts";
+
+/** Everything that decides what a run computes, but for its stages. */
+export const RUN_SETTINGS = {
+  /** Seed of weights, data order, views and dropout. */
+  seed: "whole",
+  /** The run folder. */
+  out: "path",
+  /**
+   * Folder of an earlier run that did the stages before the pipeline: this one takes copies of their
+   * checkpoints. Null for none.
+   */
+  base: "optionalPath",
+  /**
+   * A file that the first stage starts from: a training's checkpoint, or weights from elsewhere, of the
+   * backbone alone where they have no head. Null for random weights.
+   */
+  init: "optionalPath",
+  /** Steps between two lines of the log. */
+  logEvery: "count",
+  /** Steps between two evaluations; a stage's end has one. */
+  evalEvery: "count",
+  /** How a stage's own labels are measured while it runs, against the target's, which it never learns. */
+  labelWatch: {
+    /** Steps between two measurements; 0 for none. */
+    every: "whole",
+    /** Target images that are measured, spread over the data set. */
+    images: "count",
+    /** Target images of which every measurement writes a picture; 0 for none. */
+    pictures: "whole",
+  },
+  /**
+   * What a stage hands on to the next, and is scored by: its last network, or the best of its evaluations
+   * by labels or without (see `Selection`).
+   */
+  select: SELECTIONS,
+  /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
+  checkpointEvery: "count",
+  /** The network of every stage: DeepLabv2 with a bottleneck ResNet. */
+  network: {
+    /** Bottleneck blocks of the four layers; ResNet-101 is 3, 4, 23, 3. */
+    blocks: "fourCounts",
+    /** Channels of the stem; 64 in ResNet-101. */
+    width: "count",
+    /** `proda` has features to denoise by and is what stage 1 needs; `classic` is plain DeepLabv2. */
+    head: ["proda", "classic"],
+    /** Channels of the features that the prototypes live in. */
+    headChannels: "count",
+    /** Groups of the head's group norms; they divide `headChannels`. */
+    groups: "count",
+    /** Dilations of the head's 3×3 branches. */
+    dilations: "counts",
+    /** Share of feature channels that dropout zeroes. */
+    dropout: "belowOne",
+  },
+  /** What is given up for less GPU memory. */
+  memory: {
+    /** Whether blocks run again in the backward instead of keeping activations; the same bits, slower. */
+    recompute: "toggle",
+    /**
+     * Parts in which a step learns its batch; they divide `data.batch`. Losses and gradients are those of
+     * the batch, batch norms take the statistics of a part. Self-supervised pre-training compares all images
+     * of a batch, and takes it whole.
+     */
+    accumulate: "count",
+    /** How activations are kept for the backward: as they are, or in half the bytes and 11 bits. */
+    activations: ["f32", "f16"],
+  },
+  /** Where images come from and how they are cut. */
+  data: {
+    /** Folder of the labelled source images; null for the built-in benchmark, streets. */
+    sourceDirectory: "optionalPath",
+    /** How the source's files lie in it. */
+    sourceLayout: LAYOUT_NAMES,
+    /** Folder of the target images; null for the built-in benchmark, streets. */
+    targetDirectory: "optionalPath",
+    /** How the target's files lie in it. */
+    targetLayout: LAYOUT_NAMES,
+    /**
+     * Names of the classes to train, or one of `19`, `16` and `13` for those that results on Cityscapes are
+     * published for; null for those that the data sets have. The built-in benchmark has its own.
+     */
+    classes: "optionalNames",
+    /** Images of each domain in a step. */
+    batch: "count",
+    /** Height of a training crop in pixels. */
+    cropHeight: "pixels",
+    /** Width of a training crop in pixels. */
+    cropWidth: "pixels",
+    /** Length in pixels that an image's long side is resized to at scale 1. */
+    longSide: "pixels",
+    /** Range that the random scale of a crop is drawn from, evenly. */
+    scales: "range",
+    /** Chance of a horizontal flip. */
+    flip: "share",
+    /**
+     * What the strong view does to the weak one: `randaugment` is the published pool of fourteen
+     * operations, in 8 bits on the decoding threads; `simple` is gentler, and made on the GPU.
+     */
+    strongView: ["simple", "randaugment"],
+    /** The built-in benchmark, written as PNG files where no folders are given. */
+    streets: {
+      /** Folder that it is written to, and reused from. */
+      directory: "path",
+      /** Seed of the images; the run's own seed leaves them as they are. */
+      seed: "whole",
+      /** Pixels per row. */
+      width: "pixels",
+      /** Rows. */
+      height: "pixels",
+      /** Labelled source images. */
+      sourceTrain: "count",
+      /** Target images to adapt to. */
+      targetTrain: "count",
+      /** Target images to measure on. */
+      targetVal: "count",
+    },
+  },
+} as const;
+
+/** Everything that decides what a run computes. */
+export type RunConfig = SettingsOf<typeof RUN_SETTINGS> & {
+  /**
+   * The stages to run, in this order; each starts from the network of the one before. Pre-training has a
+   * network of its own and passes the other on.
+   */
+  pipeline: StageName[];
+  /** The settings of each stage. */
+  stages: StagesConfig;
+};

@@ -1,0 +1,24 @@
+// What the stages of a run share.
+
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import type { RunConfig } from "../config/settings.ts";
+import type { Loader } from "../data/loader.ts";
+import type { TrainingObserver } from "./observer.ts";
+import type { RunData } from "./run_data.ts";
+import type { RunFolder } from "./run_folder.ts";
+
+/** A run as it stands between two stages. */
+export interface RunState {
+  readonly config: RunConfig;
+  readonly gpu: Gpu;
+  readonly data: RunData;
+  readonly folder: RunFolder;
+  readonly observer: TrainingObserver;
+  /** Asks for a stop after the current step. */
+  readonly signal: AbortSignal;
+  /** What the next stage starts from. A stage takes it, and `runStage` puts the stage's own in its place. */
+  network: DeepLab;
+  /** The target's val split. */
+  readonly validation: Loader;
+}

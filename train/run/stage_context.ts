@@ -1,0 +1,44 @@
+// What stages are made with, in a run and in a plan of one.
+
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { DeepLab } from "../../nn/deeplab.ts";
+import type { RunConfig } from "../config/settings.ts";
+import type { AnySettings, StageContext } from "../stages/common/kind.ts";
+import type { StageName } from "../stages/kinds.ts";
+
+/**
+ * The network of a configuration.
+ *
+ * @param featureNorm Whether a batch norm stands between backbone and head, as in students.
+ * @param init Its starting weights, or none where others follow.
+ */
+export function createNetwork(
+  { network, memory: { recompute, activations }, seed }: RunConfig,
+  gpu: Gpu,
+  classes: number,
+  { featureNorm = false, init = "he" }: {
+    readonly featureNorm?: boolean;
+    readonly init?: "he" | "none";
+  } = {},
+): DeepLab {
+  return new DeepLab(gpu, { ...network, recompute, activations, classes, featureNorm, seed, init });
+}
+
+/** What a stage is made with. */
+export function stageContext(
+  { config, gpu, network }: {
+    readonly config: RunConfig;
+    readonly gpu: Gpu;
+    readonly network: DeepLab;
+  },
+  name: StageName,
+): StageContext<AnySettings> {
+  const { seed, memory: { accumulate } } = config;
+  return {
+    name,
+    options: { ...config.stages[name], seed, accumulate },
+    gpu,
+    network,
+    createNetwork: (options) => createNetwork(config, gpu, network.classes, options),
+  };
+}

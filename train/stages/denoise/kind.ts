@@ -1,0 +1,117 @@
+// Stage 1 in the registry: what it makes before its first step, and its batches.
+
+import type { GpuArray } from "../../../kernels/runtime/mod.ts";
+import { warpMaps } from "../../../kernels/warp.ts";
+import { type Batches, quarterOf, type WeakViews } from "../common/batches.ts";
+import type { Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
+import { Denoise, type DenoiseBatch } from "./denoise.ts";
+import type { PrototypeBank } from "./prototypes.ts";
+import { DENOISE_SETTINGS, type DenoiseSettings } from "./settings.ts";
+import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
+
+/** Stage 1: pseudo-label denoising and target-structure learning. */
+export const denoise = {
+  summary: "stage 1 of ProDA: denoised pseudo labels and target structure",
+  settings: DENOISE_SETTINGS,
+  role: "adaptation",
+  hasStrongViews: true,
+  recipe: (variant) => ({
+    studentView: variant === "official" ? "weak" : "strong",
+    encoderStatistics: variant === "official" ? "batch" : "running",
+    normalisation: variant,
+    prototypeStart: variant,
+    prototypeUpdate: variant,
+  }),
+  async prepare(context) {
+    const { gpu, target } = context;
+    const { softLabels, bank } = await softLabelsOf(context);
+    const stage = makeDenoise(context, bank);
+    const indices = new Map(target.items.map(({ name }, index) => [name, index]));
+    return {
+      stage,
+      nextBatch: (batches) => nextDenoiseBatch(batches, softLabels),
+      makeLabels: (samples, images) => {
+        const wanted = samples.map(({ name }) => indices.get(name) as number);
+        using probabilities = softLabels.upload(gpu, wanted);
+        return stage.denoise(images, probabilities);
+      },
+    } satisfies Prepared<DenoiseBatch>;
+  },
+  plan(context) {
+    const { batches, network } = context;
+    return {
+      stage: makeDenoise(context, bankFor(network)),
+      makeBatch: () => ({
+        source: batches.source(),
+        target: {
+          ...batches.targetViews(),
+          softLabels: batches.maps("soft labels", "f32", network.classes),
+        },
+      }),
+    };
+  },
+} as const satisfies StageKind<DenoiseSettings, DenoiseBatch>;
+
+/** The stage, its momentum encoder a copy of the network; the prototypes pass to it. */
+function makeDenoise(
+  { network, options, createNetwork }: StageContext<DenoiseSettings>,
+  bank: PrototypeBank,
+): Denoise {
+  const encoder = createNetwork({ init: "none" });
+  encoder.loadStateDict(network.stateDict());
+  return new Denoise(network, encoder, bank, options);
+}
+
+/** The soft labels of the target images, and prototypes: as the warm-up model has them, or a checkpoint. */
+async function softLabelsOf(
+  context: RunContext<DenoiseSettings>,
+): Promise<{ readonly softLabels: SoftLabels; readonly bank: PrototypeBank }> {
+  const { network, options, target, longSide, signal } = context;
+  const folder = context.pathOf("soft_labels");
+  const variants = {
+    startVariant: options.prototypeStart,
+    updateVariant: options.prototypeUpdate,
+  };
+  if (context.isResumed) {
+    return { softLabels: new SoftLabels(folder), bank: bankFor(network, variants) };
+  }
+  context.message(`soft labels and prototypes of ${target.items.length} target images`);
+  await context.adaptStatistics();
+  return await labelTarget(network, target, folder, longSide, signal, variants);
+}
+
+/** A batch of labelled source images, and of target images in two views with their soft labels. */
+export async function nextDenoiseBatch(
+  batches: Batches,
+  softLabels: SoftLabels,
+): Promise<DenoiseBatch> {
+  const source = await batches.nextSource();
+  const weak = await batches.nextTarget();
+  return {
+    source,
+    target: { ...batches.withStrong(weak), softLabels: cutSoftLabels(batches, softLabels, weak) },
+  };
+}
+
+/** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */
+function cutSoftLabels(
+  { options: { gpu, view: { crop } } }: Batches,
+  softLabels: SoftLabels,
+  { samples, views }: WeakViews,
+): GpuArray {
+  const size = quarterOf(crop);
+  const cuts = samples.map(({ index }, at) => {
+    const { shape, data } = softLabels.read(index);
+    const [, , height = 0, width = 0] = shape;
+    using whole = gpu.upload(data, shape, "soft labels");
+    return warpMaps(whole, [views[at].mapView({ height, width }, size)], size);
+  });
+  const [, ...rest] = cuts[0].shape;
+  const batch = gpu.empty([cuts.length, ...rest], "soft labels");
+  cuts.forEach((cut, at) => {
+    using row = batch.slice(at, 1);
+    gpu.copy(cut, row);
+    cut.release();
+  });
+  return batch;
+}

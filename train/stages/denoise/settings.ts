@@ -1,0 +1,68 @@
+// The settings of stage 1. Equations are the paper's.
+
+import type { SettingsOf } from "../../base/settings.ts";
+import { type StageSettings, VARIANTS } from "../common/settings.ts";
+
+/** What stage 1 sets beside what every stage does. */
+export const DENOISE_SETTINGS = {
+  /** Weight of cross entropy in the symmetric loss, α (eq. 6). */
+  alpha: "weight",
+  /** Weight of reverse cross entropy, β (eq. 6). */
+  beta: "weight",
+  /** Weight of the structure loss, γ1 (eq. 11); it is not computed where this is 0. */
+  gamma1: "weight",
+  /** Weight of the regulariser, γ2 (eq. 11). */
+  gamma2: "weight",
+  /** Temperature of the prototype assignments, τ (eq. 3, 7 and 8). */
+  temperature: "positive",
+  /** What the prototypes weigh: p_{t,0}, fixed for the stage (paper), or the encoder's prediction of now. */
+  softLabels: ["fixed", "moving"],
+  /** Weights of the soft labels: nearness to prototypes (eq. 3), the encoder's own prediction, or all equal. */
+  reweighting: ["prototypes", "prediction", "none"],
+  /** Denoised labels: the most likely class (eq. 2), or the weighed probabilities of all classes. */
+  labels: ["hard", "soft"],
+  /** Pixels whose denoised label is less sure than this have none; 0 in the paper. */
+  threshold: "share",
+  /**
+   * The view on which the network learns the labels, and which the regulariser is of. The released code
+   * takes the weak one in stage 1, and the strong one for the structure loss only.
+   */
+  studentView: ["weak", "strong"],
+  /** Weight of a prototype's old value, λ (eq. 5). */
+  prototypeDecay: "share",
+  /** Weight of the momentum encoder's old value. */
+  emaDecay: "share",
+  /**
+   * What the momentum encoder's batch norms use: the statistics of the target batch (official), or the
+   * student's running ones. It never has dropout here.
+   */
+  encoderStatistics: ["batch", "running"],
+  /**
+   * Whose images move the running statistics of the network's batch norms, which evaluation uses: both
+   * domains', or the target's alone. The warm-up model's are then estimated anew on the target images
+   * (AdaBN, Li et al., 2016).
+   */
+  statistics: ["both", "target"],
+  /** Whether structure loss and regulariser are means over pixels (paper), or over classes too. */
+  normalisation: VARIANTS,
+  /** Prototypes start from a mean over pixels (paper), or over the class means of images. */
+  prototypeStart: VARIANTS,
+  /** Prototypes move once per step (paper), or once per image, in turn. */
+  prototypeUpdate: VARIANTS,
+} as const;
+
+/** The settings of stage 1. */
+export type DenoiseSettings = StageSettings & SettingsOf<typeof DENOISE_SETTINGS>;
+
+/** The choices that the released code makes otherwise, or that the paper only compares with. */
+export const AS_IN_THE_PAPER = {
+  softLabels: "fixed",
+  reweighting: "prototypes",
+  labels: "hard",
+  threshold: 0,
+  studentView: "strong",
+  statistics: "both",
+  normalisation: "paper",
+  prototypeStart: "paper",
+  prototypeUpdate: "paper",
+} as const satisfies Partial<DenoiseSettings>;

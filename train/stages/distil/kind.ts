@@ -1,0 +1,109 @@
+// Stages 2 and 3 in the registry: pseudo labels, what students start from, and batches.
+
+import { packLabels, warpLabelMaps, warpLabels } from "../../../kernels/warp.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import { type Batches, labelOf, quarterOf } from "../common/batches.ts";
+import type { RunContext, StageKind } from "../common/kind.ts";
+import { Distil, type DistilBatch } from "./distil.ts";
+import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
+import { DISTIL_SETTINGS, type DistilSettings } from "./settings.ts";
+
+/** The stage whose backbone a student starts from, where it is one's. */
+const BACKBONE_OF = {
+  "self-supervised": "selfsup",
+  supervised: "source",
+  teacher: null,
+  random: null,
+} as const satisfies Record<DistilSettings["studentStart"], string | null>;
+
+/**
+ * A stage of distillation.
+ *
+ * @param summary What is particular to it.
+ * @param officialStart What its student starts from in the released code.
+ */
+export function distil(summary: string, officialStart: DistilSettings["studentStart"]) {
+  return {
+    summary,
+    settings: DISTIL_SETTINGS,
+    role: "adaptation",
+    hasStrongViews: true,
+    recipe: (variant) => ({
+      teacherView: variant === "official" ? "strong" : "weak",
+      formula: variant,
+      studentStart: variant === "official" ? officialStart : "self-supervised",
+    }),
+    backboneStart: ({ studentStart }) => {
+      const stage = BACKBONE_OF[studentStart];
+      return stage && { stage, otherwise: ["studentStart", "teacher"] };
+    },
+    fromPretrained: (variant) => ({
+      featureNorm: true,
+      ...(variant === "official" && officialStart === "teacher"
+        ? {}
+        : { studentStart: "self-supervised" }),
+    }),
+    async prepare(context) {
+      const target = await pseudoLabelled(context);
+      return { stage: makeDistil(context), target, nextBatch: nextDistilBatch };
+    },
+    plan({ batches, name, network, options, createNetwork }) {
+      const student = createNetwork({ featureNorm: options.featureNorm, init: "none" });
+      return {
+        stage: new Distil(student, network, options, name),
+        makeBatch: () => ({
+          source: batches.source(),
+          target: { ...batches.targetViews(), labels: batches.maps("pseudo labels", "u32") },
+        }),
+      };
+    },
+  } as const satisfies StageKind<DistilSettings, DistilBatch>;
+}
+
+/** Target images with pseudo labels of the network as the stage before has left it. */
+async function pseudoLabelled(context: RunContext<DistilSettings>): Promise<Dataset> {
+  const { classes, name, network, options: { threshold, keep }, target, longSide, signal } =
+    context;
+  const folder = context.pathOf("pseudo_labels", name);
+  if (!context.isResumed) {
+    await context.adaptStatistics();
+    context.message(`pseudo labels of ${target.items.length} target images`);
+    const options = { folder, classes, threshold, keep, longSide, signal };
+    await writePseudoLabels(network, target, options);
+  }
+  return withPseudoLabels(target, { folder, classes });
+}
+
+/** The network of the stage before becomes the teacher of a new one. */
+function makeDistil(context: RunContext<DistilSettings>): Distil {
+  const { name, network: teacher, options } = context;
+  const student = context.createNetwork({ featureNorm: options.featureNorm });
+  const { studentStart } = options;
+  const backbone = BACKBONE_OF[studentStart];
+  try {
+    // What the teacher or the backbone does not have keeps what it was made with.
+    if (studentStart === "teacher") {
+      student.loadStateDict(teacher.stateDict(), { strict: false });
+    } else if (backbone !== null) context.loadBackbone(student, backbone);
+  } catch (error) {
+    student.dispose();
+    throw error;
+  }
+  return new Distil(student, teacher, options, name);
+}
+
+/** A batch of labelled source images, and of target images in two views with their pseudo labels. */
+export async function nextDistilBatch(batches: Batches): Promise<DistilBatch> {
+  const { gpu, view: { crop } } = batches.options;
+  const source = await batches.nextSource();
+  const weak = await batches.nextTarget();
+  const views = batches.withStrong(weak);
+  using packed = packLabels(gpu, weak.samples.map(labelOf));
+  using weakLabels = warpLabels(packed, weak.views.map((view) => view.imageView()), crop);
+  const quarter = quarterOf(crop);
+  const toQuarter = views.strongViews.map((view) => view.mapView(crop, quarter));
+  return {
+    source,
+    target: { ...views, labels: warpLabelMaps(weakLabels, toQuarter, quarter) },
+  };
+}
