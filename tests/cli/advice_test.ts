@@ -20,13 +20,9 @@ const FOREIGN = ["--expose-gc"];
 const PENDING = [
   "kernels/runtime/gpu.ts",
   "kernels/runtime/pool.ts",
-  "nn/pretrained.ts",
   "train/ablation/ablation.ts",
   "train/config/config.ts",
   "train/data/class_set.ts",
-  "train/networks/convert.ts",
-  "train/networks/foreign_network.ts",
-  "train/networks/trained_network.ts",
   "train/run/resume.ts",
   "train/run/run.ts",
 ];

@@ -55,6 +55,7 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
     throw new DataError(
       `Cannot use checkpoint ${path} with a configuration file as it holds the configuration of its ` +
         `run: expected weights from elsewhere; leave the configuration file out`,
+      { options: ["configPath"] },
     );
   }
   using checkpoint = new Checkpoint(path); // verifies every byte
