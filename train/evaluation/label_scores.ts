@@ -1,7 +1,7 @@
 // How good the labels are that a stage makes: against the target's own, which training never reads.
 
 import { confusion } from "../../kernels/confusion.ts";
-import { resizeNearest } from "../../kernels/resize.ts";
+import { resizeLabels } from "../../kernels/resize.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -59,7 +59,7 @@ export async function scoreLabels(
       if (!labels) throw new TypeError("Cannot score labels on images without labels of their own");
       const { image } = samples[0] as Sample;
       using made = makeLabels(samples, images);
-      using whole = resizeNearest(made, image);
+      using whole = resizeLabels(made, image);
       using predicted = predictLabels(network, images, image);
       confusion(whole, labels, counts.labels);
       confusion(predicted, labels, counts.prediction);
