@@ -31,7 +31,7 @@ const rectify = defineKernel({
 });
 
 /** Options of {@link denoiseLabels}. */
-export interface DenoiseOptions {
+export interface RectificationOptions {
   /** τ of equation 3. */
   readonly temperature: number;
   /** Pixels whose largest rectified probability is below this get `ignoreLabel`. */
@@ -59,7 +59,7 @@ export interface DenoisedLabels {
 export function denoiseLabels(
   softLabels: GpuArray,
   distances: GpuArray,
-  options: DenoiseOptions,
+  options: RectificationOptions,
 ): DenoisedLabels {
   const { images, classes, height, width, plane } = sizesOf(
     softLabels,

@@ -52,6 +52,12 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   const device = await adapter.requestDevice({
     requiredLimits,
     requiredFeatures: timestamps ? ["timestamp-query"] : [],
+  }).catch((cause: Error) => {
+    throw new GpuError(
+      `Cannot open "${adapter.info.description}" as it gives no device (${cause.message}): close ` +
+        "other programs that use it, or update its driver",
+      { cause },
+    );
   });
   return new Device(device, {
     description: adapter.info.description,
