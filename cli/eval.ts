@@ -5,9 +5,10 @@ import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
 import { missingClassFile } from "../train/data/class_file.ts";
 import { selectClasses } from "../train/data/class_set.ts";
-import { type Dataset, type Layout, openDataset } from "../train/data/dataset.ts";
-import { classesOf } from "../train/data/layouts.ts";
+import { openDataset, type OpenedDataset } from "../train/data/dataset.ts";
+import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import { Loader } from "../train/data/loader.ts";
+import { classesOf } from "../train/data/place.ts";
 import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
 import { WEIGHTS } from "../train/networks/foreign_network.ts";
@@ -23,7 +24,7 @@ import {
 } from "./options.ts";
 import { classTable } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import { LAYOUTS, parseName } from "./values.ts";
+import { KNOWN_LAYOUTS, parseLayout } from "./values.ts";
 
 /** The flags of `eval`, as commander gives them. */
 interface EvalFlags extends DeviceOptions {
@@ -47,12 +48,7 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .addOption(networkConfigOption)
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
-    .option(
-      "--target-layout <layout>",
-      "gta5, cityscapes, synthia or folder",
-      parseName(LAYOUTS),
-      "cityscapes",
-    )
+    .option("--target-layout <layout>", KNOWN_LAYOUTS, parseLayout, "cityscapes")
     .option("--split <name>", "split to measure on, for layouts that have splits", "val")
     .optionsGroup("Device:")
     .addOption(memoryBudgetOption)
@@ -118,9 +114,10 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
 async function openDataOf(
   { classes, config, stage }: TrainedNetwork,
   { target, targetLayout, split }: EvalFlags,
-): Promise<Dataset> {
+): Promise<OpenedDataset> {
   if (target !== undefined) {
-    const own = classesOf(target, targetLayout);
+    const layout = layoutOf(targetLayout);
+    const own = classesOf(target, layout);
     if (!own) throw missingClassFile(target);
     const missing = classes.names.filter((name) => !own.names.includes(name));
     if (missing.length > 0) {
@@ -133,7 +130,7 @@ async function openDataOf(
       );
     }
     const { trainIds } = selectClasses(own, classes.names);
-    return openDataset({ root: target, layout: targetLayout, split, trainIds });
+    return openDataset({ root: target, layout, split, trainIds });
   }
   if (stage === WEIGHTS && config.data.targetDirectory === null) {
     throw new DataError(

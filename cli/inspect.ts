@@ -3,7 +3,8 @@
 import type { Command } from "@commander-js/extra-typings";
 import type { InspectionReport, SplitReport } from "../train/inspect/inspect.ts";
 import { tableLines } from "../train/base/text.ts";
-import { LAYOUTS, parseCount, parseName } from "./values.ts";
+import { layoutOf, LAYOUTS } from "../train/data/layouts.ts";
+import { KNOWN_LAYOUTS, parseCount, parseLayout } from "./values.ts";
 
 /** Problems and sizes that are printed; `--json` has all. */
 const [SHOWN_PROBLEMS, SHOWN_SIZES] = [30, 5];
@@ -18,28 +19,21 @@ export function addInspect(program: Command, finish: (exitCode: number) => void)
         "Exits with 1 if something is wrong.",
     )
     .requiredOption("--data <dir>", "folder of the data set")
-    .requiredOption(
-      "--layout <layout>",
-      "gta5, cityscapes, synthia or folder",
-      parseName(LAYOUTS),
-    )
+    .requiredOption("--layout <layout>", KNOWN_LAYOUTS, parseLayout)
     .option("--split <name>", "look at this split only, such as val (default: all there are)")
     .option("--limit <n>", "open this many images of a split, spread over it", parseCount)
     .option("--sheet <file>", "the contact sheet, a PNG file", "inspection.png")
     .option("--json", "print the findings as JSON, every problem included")
     .addHelpText(
       "after",
-      `
+      ({ command }) => `
 The layouts:
-  gta5        images/NAME.png, labels/NAME.png (label ids or colours)
-  cityscapes  leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png,
-              gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png or …_labelTrainIds.png
-  synthia     RGB/NAME.png, GT/LABELS/NAME.png (RAND_CITYSCAPES)
-  folder      PNG and JPEG images in images/ or images/train/ and images/val/, folders in them allowed;
-              labels of the same names in labels/…, PNG files of ids or colours; and classes.json:
-              { "classes": [{ "name": "road", "colour": [128, 64, 128], "ids": [1] },
-                            { "name": "car", "colour": [0, 0, 142], "ids": [2, 3] }],
-                "ignore": { "ids": [0], "colours": [[0, 0, 0]] } }
+${describeLayouts(command)}
+
+classes.json, where a layout asks for it:
+  { "classes": [{ "name": "road", "colour": [128, 64, 128], "ids": [1] },
+                { "name": "car", "colour": [0, 0, 142], "ids": [2, 3] }],
+    "ignore": { "ids": [0], "colours": [[0, 0, 0]] } }
 
 Examples:
   ./run inspect --data ~/cityscapes --layout cityscapes --limit 200
@@ -55,7 +49,7 @@ Examples:
       using stop = new StopSignals((text) => console.error(text), "image");
       const report = await stop.guard(() =>
         inspectDataset({
-          ...{ root: data, layout, split, limit, signal: stop.signal },
+          ...{ root: data, layout: layoutOf(layout), split, limit, signal: stop.signal },
           onImage(done, total) {
             if (!live) return;
             const end = done === total ? "\r\x1b[K" : "";
@@ -74,6 +68,14 @@ Examples:
       }
       finish(report.problems.length > 0 ? 1 : 0);
     });
+}
+
+/** A line or two about each layout, as the options are listed. */
+function describeLayouts(command: Command): string {
+  const help = command.createHelp();
+  help.helpWidth = command.configureOutput().getOutHelpWidth?.() ?? 80;
+  const width = Math.max(...LAYOUTS.map(({ name }) => name.length));
+  return LAYOUTS.map((layout) => help.formatItem(layout.name, width, layout.help, help)).join("\n");
 }
 
 function jsonOf({ classes, splits, problems, notes }: InspectionReport, sheet: string | null) {

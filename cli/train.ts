@@ -15,9 +15,10 @@ import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import { resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 import {
-  LAYOUTS,
+  KNOWN_LAYOUTS,
   parseAnother,
   parseCount,
+  parseLayout,
   parseName,
   parseNames,
   parsePreset,
@@ -40,14 +41,14 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .option("--source <dir>", "labelled source images (default: streets)")
     .option(
       "--source-layout <layout>",
-      "gta5, cityscapes, synthia or folder (default: gta5)",
-      parseName(LAYOUTS),
+      `${KNOWN_LAYOUTS} (default: gta5)`,
+      parseLayout,
     )
     .option("--target <dir>", "target images; val labels measure the result (default: streets)")
     .option(
       "--target-layout <layout>",
-      "gta5, cityscapes, synthia or folder (default: cityscapes)",
-      parseName(LAYOUTS),
+      `${KNOWN_LAYOUTS} (default: cityscapes)`,
+      parseLayout,
     )
     .option(
       "--classes <names>",

@@ -4,10 +4,8 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/base/nearest.ts";
 import { type PresetName, PRESETS } from "../train/config/presets.ts";
+import { type Layout, LAYOUT_NAMES } from "../train/data/layouts.ts";
 import { type Variant, VARIANTS } from "../train/stages/common/settings.ts";
-
-/** The layouts of data sets, as `train/data/layouts.ts` has them: not imported, as it takes time to load. */
-export const LAYOUTS = ["gta5", "cityscapes", "synthia", "folder"] as const;
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -78,6 +76,12 @@ export function parseName<T extends string>(names: readonly T[]): (text: string)
     return found;
   };
 }
+
+/** The name of a layout of data sets. */
+export const parseLayout: (text: string) => Layout = parseName(LAYOUT_NAMES);
+
+/** The names of the layouts for a sentence: `gta5, cityscapes, synthia or folder`. */
+export const KNOWN_LAYOUTS: string = LAYOUT_NAMES.join(", ").replace(/, (?=[^,]*$)/, " or ");
 
 /** How the device computes convolutions. */
 export const parseKernels: (text: string) => KernelClass | "auto" = parseName([

@@ -1,7 +1,13 @@
 // Adam with bias correction; the formula is in the WGSL.
 
-import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
-import { spread, strideFor } from "./spread.ts";
+import {
+  defineKernel,
+  dispatch,
+  type GpuArray,
+  sliceByElement,
+  wgslConstants,
+} from "./runtime/mod.ts";
+import { strideFor } from "./spread.ts";
 import source from "./adam.wgsl" with { type: "text" };
 
 const shared = {
@@ -31,6 +37,7 @@ const step = defineKernel({
   reads: ["grad", "corrections"],
   writes: ["weight", "first", "second"],
 });
+const { RUN } = wgslConstants(step, "RUN");
 
 /** Numbers of one Adam step. */
 export interface AdamOptions {
@@ -52,15 +59,17 @@ export interface AdamMoments {
   readonly second: GpuArray;
 }
 
-/** Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first. */
+/**
+ * Moves `corrections` = 1 - betas^t, [2], from one step to the next; from zeros before the first.
+ */
 export function adamAdvance(corrections: GpuArray, betas: readonly [number, number]): void {
   const params = { ...shares(betas), count: 2, stride: 1, learningRate: 0, eps: 0, weightDecay: 0 };
-  dispatch(advance, { corrections }, params, [1]);
+  dispatch(advance, { corrections }, params, 1);
 }
 
 /**
- * One step of Adam (Kingma and Ba, 2015), in place: `weight` and its moments change by `grad`. All are of
- * one size; the formula is in the WGSL.
+ * One step of Adam (Kingma and Ba, 2015), in place: `weight` and its moments change by `grad`. All
+ * are of one size; the formula is in the WGSL.
  *
  * @param corrections [2], moved once a step by {@link adamAdvance}, before the first parameter.
  */
@@ -71,11 +80,11 @@ export function adamStep(
   corrections: GpuArray,
   { learningRate, betas, eps, weightDecay }: AdamOptions,
 ): void {
-  const stride = strideFor(weight.gpu);
+  const stride = strideFor(step, weight.gpu);
   const numbers = { ...shares(betas), stride, learningRate, eps, weightDecay };
   sliceByElement([grad], [weight, first, second], ([grad], [weight, first, second]) => {
     const arrays = { grad, corrections, weight, first, second };
-    dispatch(step, arrays, { ...numbers, count: grad.size }, spread(grad.size));
+    dispatch(step, arrays, { ...numbers, count: grad.size }, Math.ceil(grad.size / RUN));
   });
 }
 

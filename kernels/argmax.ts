@@ -2,10 +2,8 @@
 
 import { checkSize, imageSizes, type Size } from "./planes.ts";
 import { step } from "./resize.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import source from "./argmax.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/argmax.wgsl",
@@ -47,8 +45,8 @@ export function argmax(logits: GpuArray): Prediction {
 }
 
 /**
- * The most probable class of every pixel of the logits resized to `size` (bilinear, corners aligned),
- * without storing the resized logits.
+ * The most probable class of every pixel of the logits resized to `size` (bilinear, corners
+ * aligned), without storing the resized logits.
  *
  * @param logits [N, K, h, w], K at least 1, not empty.
  * @returns Labels and confidence, [N, height, width].
@@ -78,7 +76,7 @@ function run(kernel: typeof plain, logits: GpuArray, size: Size): Prediction {
       outputWidth: size.width,
       scaleY: step(height, size.height),
       scaleX: step(width, size.width),
-    }, gridFor(labels.size, WORKGROUP_SIZE));
+    }, labels.size);
   });
   return { labels, confidence };
 }

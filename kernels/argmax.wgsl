@@ -1,10 +1,11 @@
 // The most probable class of every pixel, and its probability.
 //   labels = argmax_k z_k, of equal ones the first; confidence = 1 / Σ_k exp(z_k − largest)
-// z are the logits themselves, or (RESIZED) the logits resized as in resize.wgsl, bilinear with aligned
-// corners, which are never stored: a pixel needs four of them a class.
+// z are the logits themselves, or (RESIZED) the logits resized as in resize.wgsl, bilinear with
+// aligned corners, which are never stored: a pixel needs four of them for each class.
 // A NaN among the logits of a pixel makes its confidence NaN.
 //
-// logits: [N, K, height, width]; labels, confidence: [N, output_height, output_width], `pixels` of them.
+// logits: [N, K, height, width]; labels, confidence: [N, output_height, output_width], `pixels` of
+// them.
 // One invocation owns one pixel of labels and confidence and overwrites it.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;

@@ -7,10 +7,8 @@ import {
   planeSizes,
 } from "./plane_maps.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
-import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type GpuArray } from "./runtime/mod.ts";
 import source from "./batch_norm.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/batch_norm.wgsl",
@@ -91,7 +89,7 @@ export interface NormGradients {
  *
  * @param x [N, C, ...].
  * @throws {TypeError} If the parameters are not [C].
- * @throws {RangeError} If the batch has one value a channel, which has no variance.
+ * @throws {RangeError} If the batch has one value per channel, which has no variance.
  */
 export function batchNormForward(
   x: GpuArray,
@@ -119,18 +117,17 @@ export function batchNormCoefficients(
     throw new RangeError(
       `Cannot run batchNorm in training on ${
         formatShape(x.shape)
-      }: one value a channel has no variance`,
+      }: one value per channel has no variance`,
     );
   }
   const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
   const params = { images, channels, plane, batch: Number(training), momentum, eps };
-  const grid = gridFor(channels, WORKGROUP_SIZE);
   if (training) {
     const moments = planeMoments(x);
-    dispatch(fromBatch, { ...arrays, moments, coefficients }, params, grid);
+    dispatch(fromBatch, { ...arrays, moments, coefficients }, params, channels);
     moments.release();
   } else {
-    dispatch(fromRunning, { ...arrays, coefficients }, params, grid);
+    dispatch(fromRunning, { ...arrays, coefficients }, params, channels);
   }
   return coefficients;
 }
@@ -160,7 +157,7 @@ export function batchNormBackward(
     backward,
     { sums, coefficients, slopes, gradWeight, gradBias },
     { images, channels, plane, batch: Number(training), momentum: 0, eps: 0 },
-    gridFor(channels, WORKGROUP_SIZE),
+    channels,
   );
   const gradInput = needsInput ? normalisePlanesBackward(gradOutput, x, forward, slopes) : null;
   sums.release();
@@ -177,7 +174,7 @@ export function checkChannels(
   for (const [label, { shape }] of Object.entries(arrays)) {
     if (shape.length !== 1 || shape[0] !== channels) {
       throw new TypeError(
-        `Cannot run ${name} as ${label} must be [${channels}], one number a channel: it is ${
+        `Cannot run ${name} as ${label} must be [${channels}], one number per channel: it is ${
           formatShape(shape)
         }`,
       );

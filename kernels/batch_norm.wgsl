@@ -1,9 +1,9 @@
-// Batch normalisation (Ioffe and Szegedy, 2015): the numbers a channel; plane_maps.wgsl and
+// Batch normalisation (Ioffe and Szegedy, 2015): the numbers of each channel; plane_maps.wgsl and
 // plane_sums.wgsl do the passes over whole tensors.
 //
 // y = (x - mean) * scale + bias, scale = weight * deviation, deviation = 1 / sqrt(variance + eps)
-// from_batch:   mean and variance (biased) of the batch; moves the running ones by `momentum`, their
-//               variance unbiased
+// from_batch:   mean and variance (biased) of the batch; moves the running ones by `momentum`,
+//               their variance unbiased
 // from_running: the running mean and variance
 // backward:     grad_bias = Σ g, grad_weight = deviation Σ g (x - mean); and from batch statistics
 //               grad_x = scale (g - Σ g / M - (x - mean) deviation² Σ g (x - mean) / M), M = N H W,

@@ -2,10 +2,8 @@
 
 import { checkShape } from "./class_map.ts";
 import type { ClassSums } from "./class_sums.ts";
-import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type GpuArray } from "./runtime/mod.ts";
 import source from "./centroids.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/centroids.wgsl",
@@ -68,13 +66,13 @@ export function accumulateCentroids(
     accumulate,
     { sums, counts, state },
     { images, classes, channels, minimumPixels, perImage: Number(perImage), rate: 0, zero: 0 },
-    gridFor(classes * (channels + 1), WORKGROUP_SIZE),
+    classes * (channels + 1),
   );
 }
 
 /**
- * Overwrites prototypes with the mean of what was accumulated (equation 4), in place; a class that no
- * batch had keeps its prototype.
+ * Overwrites prototypes with the mean of what was accumulated (equation 4), in place; a class that
+ * no batch had keeps its prototype.
  *
  * @param prototypes [K, C].
  * @param state [K, C + 1, 2].
@@ -87,7 +85,7 @@ export function meanCentroids(prototypes: GpuArray, state: GpuArray): void {
     mean,
     { totals: state, prototypes },
     { images: 0, classes, channels, minimumPixels: 0, perImage: 0, rate: 0, zero: 0 },
-    gridFor(prototypes.size, WORKGROUP_SIZE),
+    prototypes.size,
   );
 }
 
@@ -124,7 +122,7 @@ export function updateCentroids(
       rate: 1 - decay,
       zero: 0,
     },
-    gridFor(prototypes.size, WORKGROUP_SIZE),
+    prototypes.size,
   );
 }
 

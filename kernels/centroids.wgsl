@@ -1,14 +1,16 @@
-// Class centroids η [K, C]: their start as a mean over a data set (equation 4) and their moving average
-// (equation 5), η_k ← decay η_k + (1 − decay) η'_k with η'_k the mean feature of class k in a batch.
+// Class centroids η [K, C]: their start as a mean over a data set (equation 4) and their moving
+// average (equation 5), η_k ← decay η_k + (1 − decay) η'_k with η'_k the mean feature of class k in
+// a batch.
 //
 // sums: [N, K, C] and counts: [N, K] of a batch, as class_sums gives them. A class with fewer than
 // minimum_pixels pixels in an image is skipped in that image. per_image: every image counts alike
 // with the mean of its class, in turn; else every pixel counts alike.
-// state: [K, C + 1] pairs (total, excess), the C sums of a class and their weight. Totals are Kahan sums:
-// `excess` is what rounding has added to the total too much, taken off the next addend, so that a
-// hundred thousand additions cost no digits.
-// accumulate: one invocation owns one pair of the state and adds to it. mean, update: one invocation
-// owns one element of prototypes, overwritten or moved; a class that was not seen keeps it.
+// state: [K, C + 1] pairs (total, excess), the C sums of a class and their weight. Totals are Kahan
+// sums: `excess` is what rounding has added to the total too much, taken off the next addend, so
+// that a hundred thousand additions cost no digits.
+// accumulate: one invocation owns one pair of the state and adds to it. mean, update: one
+// invocation owns one element of prototypes, overwritten or moved; a class that was not seen keeps
+// it.
 
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read> counts: array<f32>;
@@ -43,8 +45,8 @@ fn addend(image: u32, k: u32, c: u32) -> vec2f {
   return select(vec2f(sum, count), vec2f(sum / count, 1), params.per_image != 0);
 }
 
-// x, rounded to 32 bits here. Drivers may take (a + b) − a for b, and Mesa's do; they cannot see through
-// an integer operation with a zero that only the host knows.
+// x, rounded to 32 bits here. Drivers may take (a + b) − a for b, and Mesa's do; they cannot see
+// through an integer operation with a zero that only the host knows.
 fn rounded(x: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) | params.zero);
 }

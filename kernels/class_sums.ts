@@ -1,16 +1,20 @@
 // Sums of features by class; the passes are in the WGSL.
 
 import { checkPixels, mapSizes } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import {
+  defineKernel,
+  dispatch,
+  type GpuArray,
+  sliceByImage,
+  wgslConstants,
+} from "./runtime/mod.ts";
 import source from "./class_sums.wgsl" with { type: "text" };
 
-const WORKGROUP_SIZE = 64;
-/** Tile of an invocation of the first pass. */
-const CHANNELS = 4, CLASSES = 20;
 /** Pixels that one invocation adds up, at least. */
 const PIXELS_PER_RUN = 128;
 
 const shared = { file: "kernels/class_sums.wgsl", source } as const;
+const { CHANNELS, CLASSES } = wgslConstants(shared, "CHANNELS", "CLASSES");
 const partial = defineKernel({
   ...shared,
   name: "class_sums.partial",
@@ -66,7 +70,7 @@ export function classSums(
       { features, labels, partialSums, partialCounts },
       { images, channels, classes, plane, runs },
       [
-        Math.ceil(images * runs / WORKGROUP_SIZE),
+        Math.ceil(images * runs / partial.workgroupSize),
         Math.ceil(channels / CHANNELS),
         Math.ceil(classes / CLASSES),
       ],
@@ -85,7 +89,7 @@ function addRuns(partials: GpuArray, totals: GpuArray, runs: number): void {
     combine,
     { partials, totals },
     { images, runs, width: totals.size / images },
-    gridFor(totals.size, WORKGROUP_SIZE),
+    totals.size,
   );
   partials.release();
 }

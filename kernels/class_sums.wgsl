@@ -2,7 +2,7 @@
 // number of those pixels. Labels from K up add to nothing.
 //
 // features: [N, C, H, W]; labels: [N, H, W]; sums: [N, K, C]; counts: [N, K]; plane = H W.
-// partial: one invocation owns 4 channels × 20 classes of partial_sums [N, runs, K, C] and walks every
+// partial: one invocation owns CHANNELS × CLASSES of partial_sums [N, runs, K, C] and walks every
 // runs-th pixel of its image; y is the block of channels, z of classes. The first block of channels
 // owns partial_counts [N, runs, K] as well. A pixel adds the outer product of its one-hot label and
 // its channels, as registers cannot be indexed by a label.
@@ -23,6 +23,9 @@ struct CombineParams { images: u32, runs: u32, width: u32 }
 @group(1) @binding(0) var<uniform> combine_params: CombineParams;
 
 const WORKGROUP_SIZE = 64u;
+// What an invocation of partial owns, written out there.
+const CHANNELS = 4u;
+const CLASSES = 20u;
 
 fn outer(f: vec4f, one_hot: vec4f) -> mat4x4f {
   return mat4x4f(f * one_hot.x, f * one_hot.y, f * one_hot.z, f * one_hot.w);
@@ -47,8 +50,8 @@ fn partial(@builtin(global_invocation_id) id: vec3u) {
   let run = id.x;
   if (run >= params.images * params.runs) { return; }
   let image = run / params.runs;
-  let channel = id.y * 4;
-  let k = id.z * 20;
+  let channel = id.y * CHANNELS;
+  let k = id.z * CLASSES;
   let c = min(vec4u(channel, channel + 1, channel + 2, channel + 3), vec4u(params.channels - 1));
   let first = (image * params.channels + c) * params.plane;
   var sums_a = mat4x4f();

@@ -35,7 +35,7 @@ export function concatForward(parts: readonly GpuArray[]): GpuArray {
  * Gradient of {@link concatForward}: cuts an array along its channels.
  *
  * @param gradOutput [N, Σ C_i, H, W].
- * @param channels C_i, one a part.
+ * @param channels C_i, one for each part.
  * @param needs Whether part `i` is wanted.
  * @returns [N, C_i, H, W] each, null where not wanted.
  * @throws {TypeError} If the parts' channels do not add up to those of `gradOutput`.
@@ -60,7 +60,9 @@ export function concatBackward(
   return parts;
 }
 
-/** Calls `copy` with the channels of one part in one image of both arrays, for every part and image. */
+/**
+ * Calls `copy` with the channels of one part in one image of both arrays, for every part and image.
+ */
 function eachBlock(
   joined: GpuArray,
   channels: readonly number[],

@@ -1,19 +1,16 @@
 // Counts of pixels by label and prediction; the formula is in the WGSL.
 
 import { checkShape } from "./class_map.ts";
+import { IGNORE } from "./ignore_label.ts";
 import {
   defineKernel,
   dispatch,
   formatShape,
   type GpuArray,
-  gridFor,
   sliceByElement,
+  wgslConstants,
 } from "./runtime/mod.ts";
 import source from "./confusion.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-/** Pixels that one invocation counts; `RUN` in the WGSL. */
-const RUN = 16;
 
 const count = defineKernel({
   name: "confusion",
@@ -24,6 +21,7 @@ const count = defineKernel({
   writes: ["counts"],
   params: { pixels: "u32", classes: "u32", ignoreLabel: "u32" },
 });
+const { RUN } = wgslConstants(count, "RUN");
 
 /**
  * Adds the pixels to a confusion matrix. Pixels whose label or prediction is no class are left out,
@@ -39,7 +37,7 @@ export function confusion(
   predictions: GpuArray<"u32">,
   labels: GpuArray<"u32">,
   counts: GpuArray<"u32">,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): void {
   checkShape("confusion", labels, predictions.shape);
   const [classes = 0, columns] = counts.shape;
@@ -50,7 +48,7 @@ export function confusion(
   }
   sliceByElement([predictions, labels], [], ([predictions, labels]) => {
     const pixels = labels.size;
-    const grid = gridFor(Math.ceil(pixels / RUN), WORKGROUP_SIZE);
-    dispatch(count, { predictions, labels, counts }, { pixels, classes, ignoreLabel }, grid);
+    const runs = Math.ceil(pixels / RUN);
+    dispatch(count, { predictions, labels, counts }, { pixels, classes, ignoreLabel }, runs);
   });
 }

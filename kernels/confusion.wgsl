@@ -2,8 +2,8 @@
 // Pixels whose label is ignore_label, or whose label or prediction is no class, count nowhere.
 //
 // predictions, labels: `pixels` ids; counts: [K, K], row = label, K = classes.
-// One invocation owns RUN neighbouring pixels and adds to counts; neighbours are mostly alike, so it
-// adds once for each run of equal pairs. Integer addition commutes: the order does not show.
+// One invocation owns RUN neighbouring pixels and adds to counts; neighbours are mostly alike, so
+// it adds once for each run of equal pairs. Integer addition commutes: the order does not show.
 
 @group(0) @binding(0) var<storage, read> predictions: array<u32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;

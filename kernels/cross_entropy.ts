@@ -1,11 +1,9 @@
 // Cross entropy with hard labels, plain and symmetric; the formula is in the WGSL.
 
 import { checkPixels, emptyTerms, mapSizes } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./cross_entropy.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/cross_entropy.wgsl",
@@ -66,7 +64,7 @@ export function crossEntropyForward(
       forward,
       { logits, labels, terms },
       { images, classes, plane, runs, ...options },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
@@ -88,7 +86,7 @@ export function crossEntropyBackward(
       backward,
       { logits, labels, gradOutput, weight, gradLogits },
       { images, classes, plane, runs: 0, ...options },
-      gridFor(images * plane, WORKGROUP_SIZE),
+      images * plane,
     );
   });
   return gradLogits;

@@ -5,7 +5,8 @@
 // of beta is the cross entropy with p and the label exchanged, −Σ_k p_k log(one-hot_k), where the
 // one-hot is clamped to at least 1e-4. Where a p_k is below 1e-7 its clamp cuts its gradient.
 //
-// logits, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of pixels that count.
+// logits, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of pixels that
+// count.
 // forward: one invocation owns one pair (Σ loss, pixels) of terms [N, runs] and walks every runs-th
 // pixel of its image. backward: one invocation owns one pixel of grad_logits. Both overwrite.
 

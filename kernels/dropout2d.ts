@@ -1,9 +1,7 @@
 // Factors of 2-D dropout; the generator is in the WGSL.
 
-import { defineKernel, dispatch, type Gpu, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type Gpu, type GpuArray } from "./runtime/mod.ts";
 import source from "./dropout2d.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const factors = defineKernel({
   name: "dropout2d.factors",
@@ -62,7 +60,7 @@ export function dropoutFactors(
     factors,
     { factor },
     { count, seed, step, layer, threshold, kept: 1 / (1 - rate) },
-    gridFor(count, WORKGROUP_SIZE),
+    count,
   );
   return factor;
 }

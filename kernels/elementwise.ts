@@ -8,41 +8,44 @@ import {
   type Kernel,
   sameShape,
   sliceByElement,
+  wgslConstants,
 } from "./runtime/mod.ts";
-import { spread, strideFor } from "./spread.ts";
+import { strideFor } from "./spread.ts";
 import source from "./elementwise.wgsl" with { type: "text" };
 
 type MapKernel = Kernel<string, "count" | "stride" | "factor">;
 
-/** `operation` is the number of a constant in the WGSL. */
+const wgsl = { file: "kernels/elementwise.wgsl", source } as const;
+const { RUN } = wgslConstants(wgsl, "RUN");
+
+/** `operation` is the constant of the WGSL that stands for the formula. */
 function defineMap(
   name: string,
-  operation: number,
   entry: "unary" | "binary" | "in_place" | "fill",
+  operation?: string,
 ): MapKernel {
   return defineKernel({
+    ...wgsl,
     name,
-    file: "kernels/elementwise.wgsl",
-    source,
     entry,
     reads: { unary: ["a"], binary: ["a", "b"], in_place: ["b"], fill: [] }[entry],
     writes: ["y"],
     params: { count: "u32", stride: "u32", factor: "f32" },
-    constants: { OPERATION: operation },
+    constants: operation ? { OPERATION: wgslConstants(wgsl, operation)[operation] } : {},
   });
 }
 
-const scale = defineMap("scale", 1, "unary");
-const leakyRelu = defineMap("leaky_relu.forward", 2, "unary");
-const sigmoid = defineMap("sigmoid.forward", 3, "unary");
-const add = defineMap("add", 4, "binary");
-const addRelu = defineMap("add_relu", 5, "binary");
-const multiply = defineMap("mul", 6, "binary");
-const leakyReluGradient = defineMap("leaky_relu.backward", 8, "binary");
-const sigmoidGradient = defineMap("sigmoid.backward", 9, "binary");
-const addToTarget = defineMap("add_in_place", 4, "in_place");
-const lerpToTarget = defineMap("lerp_in_place", 7, "in_place");
-const fillTarget = defineMap("fill", 0, "fill");
+const scale = defineMap("scale", "unary", "SCALE");
+const leakyRelu = defineMap("leaky_relu.forward", "unary", "LEAKY_RELU");
+const sigmoid = defineMap("sigmoid.forward", "unary", "SIGMOID");
+const add = defineMap("add", "binary", "ADD");
+const addRelu = defineMap("add_relu", "binary", "ADD_RELU");
+const multiply = defineMap("mul", "binary", "MULTIPLY");
+const leakyReluGradient = defineMap("leaky_relu.backward", "binary", "LEAKY_RELU_GRADIENT");
+const sigmoidGradient = defineMap("sigmoid.backward", "binary", "SIGMOID_GRADIENT");
+const addToTarget = defineMap("add_in_place", "in_place", "ADD");
+const lerpToTarget = defineMap("lerp_in_place", "in_place", "LERP");
+const fillTarget = defineMap("fill", "fill");
 
 /** Runs a map into `output`, which an in-place map reads as well. */
 function run(
@@ -60,11 +63,11 @@ function run(
       );
     }
   }
-  const stride = strideFor(output.gpu);
+  const stride = strideFor(kernel, output.gpu);
   sliceByElement(inputs, [output], (reads, [y]) => {
     const bound = [...reads, y];
     const arrays = Object.fromEntries(kernel.arrays.map(({ name }, i) => [name, bound[i]]));
-    dispatch(kernel, arrays, { count: y.size, stride, factor }, spread(y.size));
+    dispatch(kernel, arrays, { count: y.size, stride, factor }, Math.ceil(y.size / RUN));
   });
 }
 

@@ -1,4 +1,5 @@
-// Element-wise maps: y[i] = f(a[i]), y[i] = f(a[i], b[i]), or in place y[i] = f(y[i], b[i]).
+// Element-wise maps: y[i] = f(a[i]), y[i] = f(a[i], b[i]), in place y[i] = f(y[i], b[i]), or
+// y[i] = factor.
 //
 // a, b, y: any shape, all the same, `count` elements.
 // One invocation owns RUN elements of y, `stride` apart: neighbours in memory on a CPU adapter, one

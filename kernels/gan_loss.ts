@@ -1,11 +1,9 @@
 // Losses of a discriminator's scores; the formulas are in the WGSL.
 
 import { emptyTerms } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./gan_loss.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 /** Which formula compares a score with its label. */
 export type GanLoss = "leastSquares" | "bceWithLogits";
@@ -56,7 +54,7 @@ export function ganLossForward(loss: GanLoss, scores: GpuArray, label: number): 
       kernels[loss].forward,
       { scores, terms },
       { images, plane, runs, label },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
@@ -79,7 +77,7 @@ export function ganLossBackward(
       kernels[loss].backward,
       { scores, gradOutput, weight, gradScores },
       { images, plane, runs: 0, label },
-      gridFor(scores.size, WORKGROUP_SIZE),
+      scores.size,
     );
   });
   return gradScores;

@@ -3,9 +3,10 @@
 //   binary cross entropy:  loss = max(x, 0) − x t + log(1 + e^−|x|), grad = 1 / (1 + e^−x) − t
 // The second is −t log σ(x) − (1 − t) log(1 − σ(x)), written so that no exponential overflows.
 //
-// scores, grad_scores: [N, …], `plane` elements an image; weight: the number of all elements.
-// forward: one invocation owns one pair (Σ loss, elements) of terms [N, runs] and walks every runs-th
-// element of its image. backward: one invocation owns one element of grad_scores. Both overwrite.
+// scores, grad_scores: [N, …], `plane` elements per image; weight: the number of all elements.
+// forward: one invocation owns one pair (Σ loss, elements) of terms [N, runs] and walks every
+// runs-th element of its image. backward: one invocation owns one element of grad_scores. Both
+// overwrite.
 
 @group(0) @binding(0) var<storage, read> scores: array<f32>;
 @group(0) @binding(1) var<storage, read_write> terms: array<vec2f>;

@@ -1,10 +1,9 @@
 // Mean of every plane; the formulas are in the WGSL.
 
 import { imageSizes, sliceByPlane, spreadPlanes } from "./planes.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, type Shape } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, type Shape } from "./runtime/mod.ts";
 import source from "./global_average_pool.wgsl" with { type: "text" };
 
-const WORKGROUP_SIZE = 64;
 /** Invocations that share a plane, at most. */
 const MOST_LANES = 32;
 /** Elements that an invocation adds, at least. */
@@ -53,8 +52,8 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
   sliceByPlane([x], [output], ([x], [y]) => {
     const params = { planes: y.size, run: 1, plane, lanes };
     const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");
-    dispatch(sum, { x, laneSums }, params, gridFor(laneSums.size, WORKGROUP_SIZE));
-    dispatch(mean, { laneSums, y }, params, gridFor(y.size, WORKGROUP_SIZE));
+    dispatch(sum, { x, laneSums }, params, laneSums.size);
+    dispatch(mean, { laneSums, y }, params, y.size);
     laneSums.release();
   });
   return output;
@@ -69,7 +68,7 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
 export function globalAveragePoolBackward(gradOutput: GpuArray, inputShape: Shape): GpuArray {
   const gradInput = gradOutput.gpu.empty(inputShape, "global_average_pool.backward");
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
-    const { grid, run } = spreadPlanes(gradX);
+    const { grid, run } = spreadPlanes(backward, gradX);
     const params = { planes: gradY.size, run, plane: gradX.size / gradY.size, lanes: 0 };
     dispatch(backward, { gradY, gradX }, params, grid);
   });

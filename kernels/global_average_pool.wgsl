@@ -1,11 +1,11 @@
 // Mean of every plane; a plane is one channel of one image.
-//   forward:  y = Σ x / plane, in two passes: lane l of `lanes` adds every lanes-th element from l on
-//             (sum), then one invocation adds the lanes (mean)
+//   forward:  y = Σ x / plane, in two passes: lane l of `lanes` adds every lanes-th element from l
+//             on (sum), then one invocation adds the lanes (mean)
 //   backward: grad_x = grad_y / plane
 //
 // x, grad_x: [N, C, H, W]; y, grad_y: [N, C]; lane_sums: [N, C, lanes]; plane = H W; planes = N C.
-// One invocation owns one element of lane_sums (sum) or y (mean), or one pixel of `run` planes of grad_x
-// (backward), and overwrites what it owns.
+// One invocation owns one element of lane_sums (sum) or y (mean), or one pixel of `run` planes of
+// grad_x (backward), and overwrites what it owns.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> lane_sums: array<f32>;

@@ -8,10 +8,8 @@ import {
   planeSizes,
 } from "./plane_maps.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
 import source from "./group_norm.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/group_norm.wgsl",
@@ -78,7 +76,7 @@ export function groupNormForward(
     forward,
     { moments, weight, bias, coefficients },
     { images, channels, plane, groups, eps },
-    gridFor(images * groups, WORKGROUP_SIZE),
+    images * groups,
   );
   moments.release();
   const output = normalisePlanes(x, { coefficients, relu });
@@ -109,15 +107,13 @@ export function groupNormBackward(
   let gradInput: GpuArray | null = null;
   if (needsInput) {
     const slopes = gpu.empty([images, channels, 2], "group norm slopes");
-    const grid = gridFor(images * groups, WORKGROUP_SIZE);
-    dispatch(backward, { sums, weight, coefficients, slopes }, params, grid);
+    dispatch(backward, { sums, weight, coefficients, slopes }, params, images * groups);
     gradInput = normalisePlanesBackward(gradOutput, x, normalised, slopes);
     slopes.release();
   }
   const gradWeight = gpu.empty([channels], "gradient of a group norm weight");
   const gradBias = gpu.empty([channels], "gradient of a group norm bias");
-  const grid = gridFor(channels, WORKGROUP_SIZE);
-  dispatch(affine, { sums, coefficients, gradWeight, gradBias }, params, grid);
+  dispatch(affine, { sums, coefficients, gradWeight, gradBias }, params, channels);
   sums.release();
   return { gradInput, gradWeight, gradBias };
 }

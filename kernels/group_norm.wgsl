@@ -1,9 +1,9 @@
-// Group normalisation (Wu and He, 2018): the numbers a plane; plane_maps.wgsl and plane_sums.wgsl do
-// the passes over whole tensors.
+// Group normalisation (Wu and He, 2018): the numbers of each plane; plane_maps.wgsl and
+// plane_sums.wgsl do the passes over whole tensors.
 //
-// y = (x - mean) * weight * deviation + bias, deviation = 1 / sqrt(variance + eps), mean and variance
-// (biased) over the channels of one group of one image.
-// backward: with w = weight, M = channels a group * H W and sums over the group,
+// y = (x - mean) * weight * deviation + bias, deviation = 1 / sqrt(variance + eps), mean and
+// variance (biased) over the channels of one group of one image.
+// backward: with w = weight, M = channels per group * H W and sums over the group,
 //           grad_x = deviation (w g - Σ w g / M - (x - mean) deviation² Σ w g (x - mean) / M)
 //           as g * scale + (x - mean) * slope + offset
 // affine:   grad_bias = Σ g, grad_weight = Σ deviation g (x - mean), over images and planes

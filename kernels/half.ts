@@ -7,8 +7,9 @@ import {
   type GpuArray,
   type Shape,
   sliceByImage,
+  wgslConstants,
 } from "./runtime/mod.ts";
-import { spread, strideFor } from "./spread.ts";
+import { strideFor } from "./spread.ts";
 import source from "./half.wgsl" with { type: "text" };
 
 const shared = {
@@ -16,6 +17,7 @@ const shared = {
   source,
   params: { count: "u32", stride: "u32" },
 } as const;
+const { RUN } = wgslConstants(shared, "RUN");
 const pack = defineKernel({
   ...shared,
   name: "half.pack",
@@ -46,8 +48,8 @@ export function packHalf(array: GpuArray): GpuArray {
   const words = array.gpu.empty([count], `half of ${array.label}`);
   using pairs: AnyArray = array.view([count, 2]);
   sliceByImage([pairs], [words], ([values], [words]) => {
-    const params = { count: words.size, stride: strideFor(array.gpu) };
-    dispatch(pack, { values, words }, params, spread(words.size));
+    const params = { count: words.size, stride: strideFor(pack, array.gpu) };
+    dispatch(pack, { values, words }, params, Math.ceil(words.size / RUN));
   });
   return words;
 }
@@ -61,8 +63,8 @@ export function unpackHalf(words: GpuArray, shape: Shape, label: string): GpuArr
   const array = words.gpu.empty(shape, label);
   using pairs: AnyArray = array.view([words.size, 2]);
   sliceByImage([words], [pairs], ([packedWords], [unpacked]) => {
-    const params = { count: packedWords.size, stride: strideFor(array.gpu) };
-    dispatch(unpack, { packedWords, unpacked }, params, spread(packedWords.size));
+    const params = { count: packedWords.size, stride: strideFor(unpack, array.gpu) };
+    dispatch(unpack, { packedWords, unpacked }, params, Math.ceil(packedWords.size / RUN));
   });
   return array;
 }

@@ -1,5 +1,5 @@
-// Half precision as storage: pairs of 32-bit floats packed into words of two 16-bit floats, rounded to
-// nearest, and unpacked. Floats beyond the largest half, 65504, become it.
+// Half precision as storage: pairs of 32-bit floats packed into words of two 16-bit floats, rounded
+// to nearest, and unpacked. Floats beyond the largest half, 65504, become it.
 //
 // values: pairs of floats [count]; words: [count]. An invocation owns RUN pairs that lie `stride`
 // apart, and overwrites.
@@ -19,7 +19,8 @@ const WORKGROUP_SIZE = 64u;
 const RUN = 16u;
 const LARGEST = 65504.0;
 
-// The first of an invocation's elements: runs of one invocation interleave with `stride` − 1 others.
+// The first of an invocation's elements: runs of one invocation interleave with `stride` − 1
+// others.
 fn first_of(invocation: u32) -> u32 {
   return invocation / params.stride * params.stride * RUN + invocation % params.stride;
 }

@@ -6,13 +6,10 @@ import {
   defineKernel,
   dispatch,
   type GpuArray,
-  gridFor,
   sliceByImage,
 } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./kl_divergence.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const kernels = { divergence: kernelsOf(0), softmaxAsLog: kernelsOf(1) } as const;
 
@@ -54,7 +51,9 @@ export interface KlDivergenceOptions {
   readonly scale: number;
   /** What a pixel that counts adds to the divisor of the mean, usually 1. */
   readonly divisor: number;
-  /** `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does. */
+  /**
+   * `softmaxAsLog` puts the softmax in the place of its logarithm, as ProDA's released code does.
+   */
   readonly formula: "divergence" | "softmaxAsLog";
 }
 
@@ -82,7 +81,7 @@ export function klDivergenceForward(
       kernels[formula].forward,
       { logits, targets, mask, terms },
       { images, classes, plane, runs, scale, divisor },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
@@ -105,7 +104,7 @@ export function klDivergenceBackward(
       kernels[formula].backward,
       { logits, targets, mask, gradOutput, weight, gradLogits },
       { images, classes, plane, runs: 0, scale, divisor },
-      gridFor(images * plane, WORKGROUP_SIZE),
+      images * plane,
     );
   });
   return gradLogits;

@@ -1,12 +1,13 @@
-// Kullback-Leibler divergence of q = softmax(scale logits) from constant targets t (equations 9, 12):
+// Kullback-Leibler divergence of q = softmax(scale logits) from constant targets t (equations 9,
+// 12):
 //   loss = Σ_k t_k (log t_k − log q_k),   grad_k = scale (q_k Σ_j t_j − t_k),
 // summed over the pixels whose mask is not zero and divided by their number times `divisor`.
 // A class with t_k = 0 adds nothing to the loss. With SOFTMAX_AS_LOG q_k stands in the place of its
 // logarithm, as in the distillation of ProDA's released code, which then is no divergence:
 //   loss = Σ_k t_k (log t_k − q_k),   grad_k = scale q_k (Σ_j t_j q_j − t_k).
 //
-// logits, targets, grad_logits: [N, K, H, W]; mask: [N, H, W]; plane = H W; weight: divisor times the
-// number of pixels that count.
+// logits, targets, grad_logits: [N, K, H, W]; mask: [N, H, W]; plane = H W; weight: divisor times
+// the number of pixels that count.
 // forward: one invocation owns one pair (Σ loss, weight) of terms [N, runs] and walks every runs-th
 // pixel of its image. backward: one invocation owns one pixel of grad_logits. Both overwrite.
 

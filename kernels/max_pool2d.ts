@@ -43,7 +43,10 @@ export interface PoolWindows {
   readonly stride: number;
   /** Pixels that windows may reach past the input, at most half of `kernel`. */
   readonly padding: number;
-  /** Whether a last window that leaves the padded input counts, if it starts before the right padding. */
+  /**
+   * Whether a last window that leaves the padded input counts, if it starts before the right
+   * padding.
+   */
   readonly ceilMode: boolean;
 }
 
@@ -69,7 +72,7 @@ export function maxPool2dForward(x: GpuArray, windows: PoolWindows): Pooled {
   const output = x.gpu.empty(shape, "max_pool2d.forward");
   const at = x.gpu.empty(shape, "places of maxima", "u32");
   sliceByPlane([x], [output, at], ([x], [y, at]) => {
-    const { grid, run } = spreadPlanes(y);
+    const { grid, run } = spreadPlanes(forward, y);
     dispatch(forward, { x, y, at }, { run, ...sizes(x, y, windows) }, grid);
   });
   return { output, at };
@@ -91,7 +94,7 @@ export function maxPool2dBackward(
   checkShape("max_pool2d.backward", gradOutput, at.shape);
   const gradInput = gradOutput.gpu.empty(inputShape, "max_pool2d.backward");
   sliceByPlane([gradOutput, at], [gradInput], ([gradY, savedAt], [gradX]) => {
-    const { grid, run } = spreadPlanes(gradX);
+    const { grid, run } = spreadPlanes(backward, gradX);
     const params = { run, ...sizes(gradX, gradY, windows) };
     dispatch(backward, { gradY, savedAt, gradX }, params, grid);
   });

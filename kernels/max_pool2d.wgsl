@@ -1,8 +1,8 @@
 // Max pooling over windows of kernel × kernel, `stride` apart, that may reach `padding` past x.
-//   forward:  y[o] = the largest x in window o, and at[o] = its place in its plane of x; of equal ones
-//             the first, and a NaN is larger than any number
-//   backward: grad_x[i] = Σ grad_y[o] over the windows o that have at[o] = i; windows overlap, so each
-//             input gathers from all that touch it, in a fixed order
+//   forward:  y[o] = the largest x in window o, and at[o] = its place in its plane of x; of equal
+//             ones the first, and a NaN is larger than any number
+//   backward: grad_x[i] = Σ grad_y[o] over the windows o that have at[o] = i; windows overlap, so
+//             each input gathers from all that touch it, in a fixed order
 //
 // x, grad_x: [N, C, height, width]; y, at, grad_y: [N, C, output_height, output_width], taken as
 // `planes` = N C planes. One invocation owns one pixel of `run` planes of y and at (forward) or of

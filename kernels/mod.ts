@@ -1,8 +1,9 @@
 /**
- * The kernels: typed launchers of hand-written WGSL, one file an operation, on arrays in GPU memory.
+ * The kernels: typed launchers of hand-written WGSL, one file an operation, on arrays in GPU
+ * memory.
  *
- * Letters in shapes: N images, C channels, H and W rows and columns, K classes. Activations are NCHW
- * floats; labels are `u32`, [N, H, W].
+ * Letters in shapes: N images, C channels, H and W rows and columns, K classes. Activations are
+ * NCHW floats; labels are `u32`, [N, H, W].
  *
  * @module
  */
@@ -30,6 +31,7 @@ export * from "./gan_loss.ts";
 export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
 export * from "./half.ts";
+export * from "./ignore_label.ts";
 export * from "./kl_divergence.ts";
 export * from "./dense/linear.ts";
 export { matmul, type MatmulOptions } from "./dense/matmul.ts";

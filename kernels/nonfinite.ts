@@ -1,7 +1,14 @@
 // Finds NaN and infinities; the test of bits is in the WGSL.
 
-import { defineKernel, dispatch, type Gpu, type GpuArray, sliceByElement } from "./runtime/mod.ts";
-import { spread, strideFor } from "./spread.ts";
+import {
+  defineKernel,
+  dispatch,
+  type Gpu,
+  type GpuArray,
+  sliceByElement,
+  wgslConstants,
+} from "./runtime/mod.ts";
+import { strideFor } from "./spread.ts";
 import source from "./nonfinite.wgsl" with { type: "text" };
 
 const count = defineKernel({
@@ -13,6 +20,7 @@ const count = defineKernel({
   writes: ["total"],
   params: { count: "u32", stride: "u32" },
 });
+const { RUN } = wgslConstants(count, "RUN");
 
 /**
  * How many elements of all the arrays together are NaN or infinite.
@@ -21,10 +29,10 @@ const count = defineKernel({
  */
 export function countNonfinite(gpu: Gpu, arrays: Iterable<GpuArray>): GpuArray<"u32"> {
   const total = gpu.zeros([], "non-finite elements", "u32");
-  const stride = strideFor(gpu);
+  const stride = strideFor(count, gpu);
   for (const array of arrays) {
     sliceByElement([array], [], ([x]) => {
-      dispatch(count, { x, total }, { count: x.size, stride }, spread(x.size));
+      dispatch(count, { x, total }, { count: x.size, stride }, Math.ceil(x.size / RUN));
     });
   }
   return total;

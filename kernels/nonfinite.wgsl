@@ -1,8 +1,9 @@
-// Counts elements that are NaN or infinite, by their bits: compilers may assume that neither occurs,
-// and fold x != x to false.
+// Counts elements that are NaN or infinite, by their bits: compilers may assume that neither
+// occurs, and fold x != x to false.
 //
 // x: any shape, `count` elements. total: one counter, to which every invocation adds what it finds
-// among its RUN elements, `stride` apart as in elementwise.wgsl; integers add up the same in any order.
+// among its RUN elements, `stride` apart as in elementwise.wgsl; integers add up the same in any
+// order.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> total: array<atomic<u32>>;

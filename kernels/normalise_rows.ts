@@ -1,17 +1,9 @@
 // Rows of length 1; the formulas are in the WGSL.
 
 import { checkShape } from "./class_map.ts";
-import {
-  defineKernel,
-  dispatch,
-  formatShape,
-  type GpuArray,
-  gridFor,
-  sliceByImage,
-} from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import source from "./normalise_rows.wgsl" with { type: "text" };
 
-const WORKGROUP_SIZE = 64;
 /** Rows shorter than this are divided by it, as in PyTorch. */
 const LEAST = 1e-12;
 
@@ -46,7 +38,7 @@ export function normaliseRowsForward(x: GpuArray): GpuArray {
   const output = x.gpu.empty(x.shape, "rows of length 1");
   sliceByImage([x], [output], ([x], [y]) => {
     const [rows] = y.shape;
-    dispatch(forward, { x, y }, { rows, columns, least: LEAST }, gridFor(rows, WORKGROUP_SIZE));
+    dispatch(forward, { x, y }, { rows, columns, least: LEAST }, rows);
   });
   return output;
 }
@@ -59,7 +51,7 @@ export function normaliseRowsBackward(gradOutput: GpuArray, x: GpuArray): GpuArr
   sliceByImage([gradOutput, x], [gradInput], ([gradY, x], [gradX]) => {
     const [rows] = gradX.shape;
     const params = { rows, columns, least: LEAST };
-    dispatch(backward, { x, gradY, gradX }, params, gridFor(rows, WORKGROUP_SIZE));
+    dispatch(backward, { x, gradY, gradX }, params, rows);
   });
   return gradInput;
 }

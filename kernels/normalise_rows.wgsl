@@ -1,5 +1,5 @@
 // Rows of length 1: y = x / max(‖x‖₂, least), as PyTorch's normalize.
-//   backward: grad_x = (grad_y − y Σ grad_y y) / ‖x‖₂, and grad_y / least for rows shorter than that
+//   backward: grad_x = (grad_y − y Σ grad_y y) / ‖x‖₂, and grad_y / least for shorter rows
 //
 // All arrays [rows, columns]. One invocation owns one row of the output and overwrites it.
 

@@ -1,17 +1,8 @@
 // The contrastive loss of SimCLR; the formula is in the WGSL.
 
-import {
-  defineKernel,
-  dispatch,
-  formatShape,
-  type GpuArray,
-  gridFor,
-  sliceByImage,
-} from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./nt_xent.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/nt_xent.wgsl",
@@ -58,7 +49,7 @@ export function ntXentForward(similarities: GpuArray, temperature: number): NtXe
     ([similarities], [terms, logSums], first) => {
       const [rows] = logSums.shape;
       const params = { rows, columns, first, scale };
-      dispatch(forward, { similarities, terms, logSums }, params, gridFor(rows, WORKGROUP_SIZE));
+      dispatch(forward, { similarities, terms, logSums }, params, rows);
     },
   );
   return { ...weightedMean(allTerms), logSums: allSums };
@@ -83,7 +74,7 @@ export function ntXentBackward(
         backward,
         { similarities, gradOutput, savedLogSums, weight, gradSimilarities },
         { rows, columns, first, scale },
-        gridFor(rows * columns, WORKGROUP_SIZE),
+        rows * columns,
       );
     },
   );

@@ -6,13 +6,10 @@ import {
   defineKernel,
   dispatch,
   type GpuArray,
-  gridFor,
   sliceByImage,
 } from "./runtime/mod.ts";
 import source from "./pixel_share.wgsl" with { type: "text" };
 import { weightedMean } from "./weighted_mean.ts";
-
-const WORKGROUP_SIZE = 64;
 
 const kernels = { labels: kernelOf(1), mask: kernelOf(0) } as const;
 
@@ -37,12 +34,14 @@ function kernelOf(labels: number) {
   });
 }
 
-/** Which pixels count: labels below `classes` that are not `ignoreLabel`, or those that are not 0. */
+/**
+ * Which pixels count: labels below `classes` that are not `ignoreLabel`, or those that are not 0.
+ */
 export type PixelRule = "not zero" | { readonly classes: number; readonly ignoreLabel: number };
 
 /**
- * The share of all pixels that count which lies in images `first` to `first + count`, of shape []; 0
- * where no pixel counts.
+ * The share of all pixels that count which lies in images `first` to `first + count`, of shape [];
+ * 0 where no pixel counts.
  *
  * @param pixels [N, H, W], labels or a mask.
  */
@@ -64,7 +63,7 @@ export function pixelShare(
       kernel,
       { pixels, terms },
       { images, plane, runs, first: first - start, count, classes, ignoreLabel },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   const { mean, weight } = weightedMean(terms);

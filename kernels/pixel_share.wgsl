@@ -1,9 +1,10 @@
 // Terms of the share of the pixels that count which lie in a range of images: weighted_mean makes
 // Σ (counts and lies in the range) / Σ counts of them.
 //
-// pixels: [N, plane]; terms: [N, runs] pairs (counted in the range, counted). An invocation owns one
-// pair, overwrites it and walks every runs-th pixel of its image.
-// With LABELS a pixel counts where it is below `classes` and not `ignore_label`, else where it is not 0.
+// pixels: [N, plane]; terms: [N, runs] pairs (counted in the range, counted). An invocation owns
+// one pair, overwrites it and walks every runs-th pixel of its image.
+// With LABELS a pixel counts where it is below `classes` and not `ignore_label`, else where it is
+// not 0.
 
 // The pixels may hold floats, of which only zero or not zero counts; the alias says so.
 alias Word = u32;

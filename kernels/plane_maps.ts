@@ -7,10 +7,10 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
-  gridFor,
+  type Kernel,
   sameShape,
 } from "./runtime/mod.ts";
-import { RUN, strideFor, WORKGROUP_SIZE } from "./spread.ts";
+import { strideFor } from "./spread.ts";
 import source from "./plane_maps.wgsl" with { type: "text" };
 
 const shared = {
@@ -70,25 +70,29 @@ export function planeSizes(name: string, { shape, size }: GpuArray): PlaneSizes 
 
 /** What every pass over whole tensors of a normalisation needs. */
 export interface Normalisation {
-  /** (centre, scale, shift, reciprocal deviation) a plane, [N, C, 4], or a channel, [C, 4]. */
+  /** (centre, scale, shift, reciprocal deviation) for each plane, [N, C, 4], or channel, [C, 4]. */
   readonly coefficients: GpuArray;
   /** Whether a ReLU follows. */
   readonly relu: boolean;
 }
 
-/** Elements of one invocation where they are neighbours: its plane's numbers are read once for all. */
+/**
+ * Elements of one invocation where they are neighbours: its plane's numbers are read once for all.
+ */
 const LONGEST_RUN = 64;
+/** Elements of one invocation where they lie apart. */
+const SPREAD_RUN = 16;
 
-/** Params and grid for planes [planes, ...] that start at plane `first` of their tensor. */
-function sharesOf(x: GpuArray, first: number, rows: number, relu = false) {
+/** Params and invocations for planes [planes, ...] that start at plane `first` of their tensor. */
+function workOn(kernel: Kernel, x: GpuArray, first: number, rows: number, relu = false) {
   const [planes = 0] = x.shape;
   const plane = x.size / Math.max(1, planes);
-  const stride = strideFor(x.gpu);
+  const stride = strideFor(kernel, x.gpu);
   const evenRun = Math.ceil(plane / Math.max(1, Math.ceil(plane / LONGEST_RUN)));
-  const run = Math.max(1, stride === 1 ? evenRun : RUN);
+  const run = Math.max(1, stride === 1 ? evenRun : SPREAD_RUN);
   const lanes = Math.ceil(plane / (run * stride)) * stride;
   const params = { planes, plane, lanes, run, stride, first, rows, relu: Number(relu) };
-  return [params, gridFor(planes * lanes, WORKGROUP_SIZE)] as const;
+  return [params, planes * lanes] as const;
 }
 
 /**
@@ -109,7 +113,7 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
   }
   const output = x.gpu.empty(x.shape, "planes.multiply");
   sliceByPlane([x], [output], ([x], [y], first) => {
-    dispatch(multiply, { x, factor, y }, ...sharesOf(x, first, factor.size));
+    dispatch(multiply, { x, factor, y }, ...workOn(multiply, x, first, factor.size));
   });
   return output;
 }
@@ -118,18 +122,19 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
 export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisation): GpuArray {
   const output = x.gpu.empty(x.shape, "planes.normalise");
   sliceByPlane([x], [output], ([x], [y], first) => {
-    dispatch(normalise, { x, coefficients, y }, ...sharesOf(x, first, coefficients.size / 4, relu));
+    const rows = coefficients.size / 4;
+    dispatch(normalise, { x, coefficients, y }, ...workOn(normalise, x, first, rows, relu));
   });
   return output;
 }
 
 /**
- * `g * scale + (x - centre) * slope + offset`, the gradient of a normalisation to its input, where g
- * is `gradOutput` as far as the ReLU let it through.
+ * `g * scale + (x - centre) * slope + offset`, the gradient of a normalisation to its input, where
+ * g is `gradOutput` as far as the ReLU let it through.
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The input of the forward, [N, C, ...].
- * @param slopes (slope, offset) a plane, [N, C, 2], or a channel, [C, 2], as the coefficients.
+ * @param slopes (slope, offset) for each plane, [N, C, 2], or channel, [C, 2], as the coefficients.
  */
 export function normalisePlanesBackward(
   gradOutput: GpuArray,
@@ -140,7 +145,7 @@ export function normalisePlanesBackward(
   const output = x.gpu.empty(x.shape, "planes.gradient");
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [y], first) => {
     const arrays = { gradOutput, x, coefficients, slopes, y };
-    dispatch(gradient, arrays, ...sharesOf(x, first, slopes.size / 2, relu));
+    dispatch(gradient, arrays, ...workOn(gradient, x, first, slopes.size / 2, relu));
   });
   return output;
 }

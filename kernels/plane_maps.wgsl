@@ -2,15 +2,15 @@
 //
 // multiply:  y = x * factor
 // normalise: y = (x - centre) * scale + shift, and 0 where that is negative and `relu` is 1
-// gradient:  y = g * scale + (x - centre) * slope + offset, where g is grad_output, or 0 where `relu`
-//            is 1 and normalise gave 0
+// gradient:  y = g * scale + (x - centre) * slope + offset, where g is grad_output, or 0 where
+//            `relu` is 1 and normalise gave 0
 //
 // x, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it. A row for
 // every plane of the tensor, or for every channel, where images share them: factor; coefficients =
 // (centre, scale, shift, unused); slopes = (slope, offset).
-// An invocation owns `run` elements of a plane, of which there are `lanes` invocations: neighbours in
-// memory where `stride` is 1 (CPU adapters), else `stride` apart, so that neighbouring invocations touch
-// neighbouring elements (GPUs). All entries overwrite y.
+// An invocation owns `run` elements of a plane, of which there are `lanes` invocations: neighbours
+// in memory where `stride` is 1 (CPU adapters), else `stride` apart, so that neighbouring
+// invocations touch neighbouring elements (GPUs). All entries overwrite y.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> factor: array<f32>;

@@ -2,11 +2,13 @@
 
 import { type Normalisation, planeSizes } from "./plane_maps.ts";
 import { sliceByPlane } from "./planes.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor } from "./runtime/mod.ts";
-import { strideFor, WORKGROUP_SIZE } from "./spread.ts";
+import { defineKernel, dispatch, type GpuArray, type Kernel } from "./runtime/mod.ts";
+import { strideFor } from "./spread.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
-/** Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU. */
+/**
+ * Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU.
+ */
 const SHORTEST_CHUNK = 64, SHORTEST_CPU_CHUNK = 512;
 /** Most parts of a plane: few enough for one invocation to add. */
 const MOST_LANES = 64;
@@ -68,20 +70,16 @@ const totalDots = defineKernel({
   writes: ["dotTotals"],
 });
 
-/** Params and the grids of both passes over planes [planes, ...]. */
-function passes(x: GpuArray, first = 0, rows = 1, relu = false) {
+/** Params of both passes over planes [planes, ...]. */
+function paramsFor(kernel: Kernel, x: GpuArray, first = 0, rows = 1, relu = false) {
   const [planes = 0] = x.shape;
   const plane = x.size / Math.max(1, planes);
-  const spread = strideFor(x.gpu);
+  const spread = strideFor(kernel, x.gpu);
   const shortest = spread === 1 ? SHORTEST_CPU_CHUNK : SHORTEST_CHUNK;
   const lanes = Math.ceil(plane / Math.max(shortest, Math.ceil(plane / MOST_LANES)));
   const chunk = Math.ceil(plane / Math.max(1, lanes));
   const stride = Math.min(spread, lanes);
-  return {
-    params: { planes, plane, lanes, chunk, stride, first, rows, relu: Number(relu) },
-    partsGrid: gridFor(planes * lanes, WORKGROUP_SIZE),
-    totalsGrid: gridFor(planes, WORKGROUP_SIZE),
-  };
+  return { planes, plane, lanes, chunk, stride, first, rows, relu: Number(relu) };
 }
 
 /** What the first pass writes: the totals themselves where a plane has but one part. */
@@ -100,10 +98,11 @@ export function planeMoments(x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeMoments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
   sliceByPlane([x], [output], ([x], [totals]) => {
-    const { params, partsGrid, totalsGrid } = passes(x);
-    using parts = partsOf(totals, params.lanes);
-    dispatch(moments, { x, parts }, params, partsGrid);
-    if (params.lanes > 1) dispatch(totalMoments, { parts, totals }, params, totalsGrid);
+    const params = paramsFor(moments, x);
+    const { planes, lanes } = params;
+    using parts = partsOf(totals, lanes);
+    dispatch(moments, { x, parts }, params, planes * lanes);
+    if (lanes > 1) dispatch(totalMoments, { parts, totals }, params, planes);
   });
   return output;
 }
@@ -124,10 +123,11 @@ export function planeSums(
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
   const rows = coefficients.size / 4;
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
-    const { params, partsGrid, totalsGrid } = passes(x, first, rows, relu);
-    using parts = partsOf(totals, params.lanes);
-    dispatch(sums, { gradOutput, x, coefficients, parts }, params, partsGrid);
-    if (params.lanes > 1) dispatch(totalSums, { parts, totals }, params, totalsGrid);
+    const params = paramsFor(sums, x, first, rows, relu);
+    const { planes, lanes } = params;
+    using parts = partsOf(totals, lanes);
+    dispatch(sums, { gradOutput, x, coefficients, parts }, params, planes * lanes);
+    if (lanes > 1) dispatch(totalSums, { parts, totals }, params, planes);
   });
   return output;
 }
@@ -143,10 +143,11 @@ export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planeDots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
-    const { params, partsGrid, totalsGrid } = passes(x);
-    using parts = x.gpu.empty([dotTotals.size, params.lanes, 2], "parts of plane sums");
-    dispatch(dots, { gradOutput, x, parts }, params, partsGrid);
-    dispatch(totalDots, { parts, dotTotals }, params, totalsGrid);
+    const params = paramsFor(dots, x);
+    const { planes, lanes } = params;
+    using parts = x.gpu.empty([planes, lanes, 2], "parts of plane sums");
+    dispatch(dots, { gradOutput, x, parts }, params, planes * lanes);
+    dispatch(totalDots, { parts, dotTotals }, params, planes);
   });
   return output;
 }

@@ -5,12 +5,13 @@
 //          normalisation (x - centre) * scale + shift was not positive
 // dots:    Σ grad_output x
 //
-// x, grad_output: `planes` planes of a tensor [N, C, H, W], from plane `first` of it; coefficients =
-// (centre, scale, shift, unused): a row for every plane of the tensor, or for every channel, where
-// images share them. parts: [planes, lanes] pairs; totals: [planes] pairs; dot_totals: [planes].
+// x, grad_output: `planes` planes of a tensor [N, C, H, W], from plane `first` of it; coefficients
+// = (centre, scale, shift, unused): a row for every plane of the tensor, or for every channel,
+// where images share them. parts: [planes, lanes] pairs; totals: [planes] pairs; dot_totals:
+// [planes].
 // First pass: an invocation owns one pair of parts, over `chunk` neighbouring elements of a plane
-// where `stride` is 1 (CPU adapters), over every `stride`-th (= lanes) one else (GPUs). Second pass: an
-// invocation owns one pair of totals. Both overwrite.
+// where `stride` is 1 (CPU adapters), over every `stride`-th (= lanes) one else (GPUs). Second
+// pass: an invocation owns one pair of totals. Both overwrite.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;

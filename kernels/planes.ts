@@ -6,6 +6,8 @@ import {
   type GpuArray,
   type Grid,
   gridFor,
+  type Kernel,
+  MAX_GROUPS,
   type RunRange,
   sliceByImage,
 } from "./runtime/mod.ts";
@@ -92,8 +94,6 @@ export function sliceByPlane<
   for (const array of [...inputPlanes, ...outputPlanes]) array.release();
 }
 
-/** Invocations of a workgroup of such a kernel; `WORKGROUP_SIZE` in the WGSL. */
-const WORKGROUP_SIZE = 64;
 /** Planes that one invocation goes through, at most. */
 const LONGEST_RUN = 16;
 /** Invocations that keep a GPU busy. */
@@ -101,16 +101,16 @@ const ENOUGH_INVOCATIONS = 65536;
 
 /**
  * Spreads the elements of an array for kernels that work out once where a pixel lies, and then go
- * through several planes there, as that takes longer than what they do in one plane: pixels in x and
- * y of the grid, runs of planes in z.
+ * through several planes there, as that takes longer than what they do in one plane: pixels in x
+ * and y of the grid, runs of planes in z.
  *
  * @param owned The array whose every element has an owner, [planes, H, W].
  * @returns The grid, and how many planes an invocation owns.
  */
-export function spreadPlanes(owned: AnyArray): { grid: Grid; run: number } {
+export function spreadPlanes(kernel: Kernel, owned: AnyArray): { grid: Grid; run: number } {
   const [planes = 0, height = 0, width = 0] = owned.shape;
   const busy = Math.floor(owned.size / ENOUGH_INVOCATIONS);
-  const run = Math.max(1, Math.ceil(planes / 65535), Math.min(busy, LONGEST_RUN));
-  const [x, y] = gridFor(height * width, WORKGROUP_SIZE);
+  const run = Math.max(1, Math.ceil(planes / MAX_GROUPS), Math.min(busy, LONGEST_RUN));
+  const [x, y] = gridFor(height * width, kernel.workgroupSize);
   return { grid: [x, y, Math.ceil(planes / run)], run };
 }

@@ -8,21 +8,24 @@ import {
   type GpuArray,
   type Grid,
   gridFor,
+  type Kernel,
   sliceByImage,
+  wgslConstants,
 } from "./runtime/mod.ts";
 import source from "./prototype_distances.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-/** Tile of an invocation in the forward. */
-const FORWARD_PIXELS = 8, FORWARD_CLASSES = 8;
-/** Tile of an invocation in the backward. */
-const BACKWARD_PIXELS = 4, BACKWARD_CHANNELS = 16;
 
 const shared = {
   file: "kernels/prototype_distances.wgsl",
   source,
   params: { images: "u32", channels: "u32", classes: "u32", plane: "u32", spacing: "u32" },
 } as const;
+const { FORWARD_PIXELS, FORWARD_CLASSES, BACKWARD_PIXELS, BACKWARD_CHANNELS } = wgslConstants(
+  shared,
+  "FORWARD_PIXELS",
+  "FORWARD_CLASSES",
+  "BACKWARD_PIXELS",
+  "BACKWARD_CHANNELS",
+);
 const pack = defineKernel({
   ...shared,
   name: "prototype_distances.pack",
@@ -64,7 +67,7 @@ export function prototypeDistancesForward(features: GpuArray, prototypes: GpuArr
     pack,
     { prototypes, packed: byChannel },
     { rows: channels, columns, used: classes, rowStride: 1, columnStride: channels },
-    gridFor(byChannel.size, WORKGROUP_SIZE),
+    byChannel.size,
   );
   sliceByImage([features], [distances], ([features], [distances]) => {
     const images = features.shape[0];
@@ -73,7 +76,7 @@ export function prototypeDistancesForward(features: GpuArray, prototypes: GpuArr
       forward,
       { features, byChannel, distances },
       { images, channels, classes, plane, spacing },
-      tiles(images * spacing, columns / FORWARD_CLASSES),
+      tiles(forward, images * spacing, columns / FORWARD_CLASSES),
       { flops: 3 * distances.size * channels },
     );
   });
@@ -101,7 +104,7 @@ export function prototypeDistancesBackward(
     pack,
     { prototypes, packed: byClass },
     { rows: classes, columns, used: channels, rowStride: channels, columnStride: 1 },
-    gridFor(byClass.size, WORKGROUP_SIZE),
+    byClass.size,
   );
   sliceByImage(
     [features, distances, gradDistances],
@@ -113,7 +116,7 @@ export function prototypeDistancesBackward(
         backward,
         { features, savedDistances, gradDistances, byClass, gradFeatures },
         { images, channels, classes, plane, spacing },
-        tiles(images * spacing, columns / BACKWARD_CHANNELS),
+        tiles(backward, images * spacing, columns / BACKWARD_CHANNELS),
         { flops: 3 * savedDistances.size * channels },
       );
     },
@@ -139,7 +142,7 @@ function roundUp(count: number, multiple: number): number {
 }
 
 /** Workgroups for tiles of pixels times blocks of classes or channels. */
-function tiles(pixelTiles: number, blocks: number): Grid {
-  const [x, y] = gridFor(pixelTiles, WORKGROUP_SIZE);
+function tiles(kernel: Kernel, pixelTiles: number, blocks: number): Grid {
+  const [x, y] = gridFor(pixelTiles, kernel.workgroupSize);
   return [x, y, blocks];
 }

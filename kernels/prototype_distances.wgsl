@@ -4,12 +4,14 @@
 // The squares are summed as they stand: ‖f‖² − 2 f·η + ‖η‖² would be a plain matrix product, but it
 // loses the digits of a distance that is small beside the features.
 //
-// features, grad_features: [N, C, H, W]; prototypes: [K, C]; distances, grad_distances: [N, K, H, W];
-// by_channel: prototypes as [C, K up to a multiple of 8]; by_class: as [K, C up to a multiple of 16],
-// both padded with zeros by `pack`; plane = H W. All overwrite.
-// forward: one invocation owns 8 pixels × 8 classes, z is the block of classes. backward: one
-// invocation owns 4 pixels × 16 channels, z is the block of channels. The pixels of an invocation lie
-// `spacing` apart, so that neighbouring invocations read neighbouring pixels and any plane fits.
+// features, grad_features: [N, C, H, W]; prototypes: [K, C];
+// distances, grad_distances: [N, K, H, W];
+// by_channel: prototypes as [C, K up to a multiple of FORWARD_CLASSES]; by_class: as [K, C up to a
+// multiple of BACKWARD_CHANNELS], both padded with zeros by `pack`; plane = H W. All overwrite.
+// forward: one invocation owns FORWARD_PIXELS × FORWARD_CLASSES, z is the block of classes.
+// backward: one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels. The
+// pixels of an invocation lie `spacing` apart, so that neighbouring invocations read neighbouring
+// pixels and any plane fits.
 
 @group(0) @binding(0) var<storage, read> prototypes: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<f32>;
@@ -28,6 +30,11 @@ struct Params { images: u32, channels: u32, classes: u32, plane: u32, spacing: u
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
+// What an invocation of forward and of backward owns, written out there.
+const FORWARD_PIXELS = 8u;
+const FORWARD_CLASSES = 8u;
+const BACKWARD_PIXELS = 4u;
+const BACKWARD_CHANNELS = 16u;
 
 // Copies prototypes to [rows, columns] of which the first `used` columns hold numbers.
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -76,8 +83,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   if (tile >= params.images * params.spacing) { return; }
   let image = tile / params.spacing;
   let near = tile % params.spacing + params.spacing * vec4u(0, 1, 2, 3);
-  let far = near + 4 * params.spacing;
-  let class_blocks = (params.classes + 7) / 8 * 2;
+  let far = near + FORWARD_PIXELS / 2 * params.spacing;
+  let class_blocks = (params.classes + FORWARD_CLASSES - 1) / FORWARD_CLASSES * 2;
   var near_a = mat4x4f();
   var near_b = mat4x4f();
   var far_a = mat4x4f();
@@ -147,8 +154,8 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   let image = tile / params.spacing;
   let pixels = tile % params.spacing + params.spacing * vec4u(0, 1, 2, 3);
   let first = image * params.channels * params.plane;
-  let channel = id.z * 16;
-  let channel_blocks = (params.channels + 15) / 16 * 4;
+  let channel = id.z * BACKWARD_CHANNELS;
+  let channel_blocks = (params.channels + BACKWARD_CHANNELS - 1) / BACKWARD_CHANNELS * 4;
   let f_a = load_channels(first, channel, pixels);
   let f_b = load_channels(first, channel + 4, pixels);
   let f_c = load_channels(first, channel + 8, pixels);

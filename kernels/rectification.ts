@@ -1,10 +1,8 @@
 // Rectified soft labels and denoised hard labels; the formula is in the WGSL.
 
 import { checkShape, mapSizes } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import source from "./rectification.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/rectification.wgsl",
@@ -79,7 +77,7 @@ export function denoiseLabels(
         denoise,
         { softLabels, distances, labels, confidence },
         { pixels: labels.size, classes, plane, ...options },
-        gridFor(labels.size, WORKGROUP_SIZE),
+        labels.size,
       ),
   );
   return { labels, confidence };
@@ -109,7 +107,7 @@ export function rectifySoftLabels(
         rectify,
         { softLabels, distances, rectified },
         { pixels, classes, plane, temperature, ignoreLabel: 0, threshold: 0 },
-        gridFor(pixels, WORKGROUP_SIZE),
+        pixels,
       );
     },
   );

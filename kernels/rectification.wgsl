@@ -1,10 +1,10 @@
 // Rectification of soft labels by the distances of features to prototypes (equations 2 and 3):
-//   r_k = softmax_k(−d_k / temperature) p_k / Σ_j (the same), the label is argmax_k r_k, of equal ones
-//   the first.
-// It is computed as exp(log p_k − d_k / temperature) relative to its largest, in which the softmax's
-// own sum cancels, so that no far class is lost to underflow.
-// A pixel without a soft label (all p_k are 0: outside the view) and one whose largest r_k is below the
-// threshold get ignore_label; the former has confidence 0 and r = 0.
+//   r_k = softmax_k(−d_k / temperature) p_k / Σ_j (the same), the label is argmax_k r_k, of equal
+//   ones the first.
+// It is computed as exp(log p_k − d_k / temperature) relative to its largest, in which the
+// softmax's own sum cancels, so that no far class is lost to underflow.
+// A pixel without a soft label (all p_k are 0: outside the view) and one whose largest r_k is below
+// the threshold get ignore_label; the former has confidence 0 and r = 0.
 //
 // soft_labels, distances, rectified: [N, K, H, W]; labels, confidence (the largest r_k): [N, H, W];
 // plane = H W; pixels = N H W. One invocation owns one pixel of the outputs and overwrites it.

@@ -1,11 +1,14 @@
 // Sum of all elements in a fixed order, and its gradient; the formulas are in the WGSL.
 
 import { addInPlace } from "./elementwise.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByElement } from "./runtime/mod.ts";
+import {
+  defineKernel,
+  dispatch,
+  type GpuArray,
+  sliceByElement,
+  wgslConstants,
+} from "./runtime/mod.ts";
 import source from "./reduce.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-const RUN = 64;
 
 const shared = {
   file: "kernels/reduce.wgsl",
@@ -15,6 +18,7 @@ const shared = {
   params: { count: "u32", factor: "f32" },
 } as const;
 const sumRuns = defineKernel({ ...shared, name: "sum.forward", entry: "sum_runs" });
+const { RUN } = wgslConstants(sumRuns, "RUN");
 const broadcast = defineKernel({ ...shared, name: "sum.backward", entry: "broadcast" });
 
 /** Sum of all elements, of shape []; 0 for an empty array. */
@@ -26,8 +30,7 @@ export function sumForward(x: GpuArray): GpuArray {
     while (sums.size > 1) {
       const count = sums.size;
       const next = x.gpu.empty([Math.ceil(count / RUN)], "partial sums");
-      const grid = gridFor(next.size, WORKGROUP_SIZE);
-      dispatch(sumRuns, { x: sums, y: next }, { count, factor: 1 }, grid);
+      dispatch(sumRuns, { x: sums, y: next }, { count, factor: 1 }, next.size);
       sums.release();
       sums = next;
     }
@@ -52,8 +55,7 @@ export function sumBackward(
 ): GpuArray {
   const output = gradOutput.gpu.empty(shape, "sum.backward");
   sliceByElement([], [output], (_, [y]) => {
-    const params = { count: y.size, factor };
-    dispatch(broadcast, { x: gradOutput, y }, params, gridFor(y.size, WORKGROUP_SIZE));
+    dispatch(broadcast, { x: gradOutput, y }, { count: y.size, factor }, y.size);
   });
   return output;
 }

@@ -70,7 +70,7 @@ export function resizeBilinearForward(x: GpuArray, size: Size): GpuArray {
   checkSize("resizeBilinear", size);
   const output = x.gpu.empty([images, channels, size.height, size.width], "resize.forward");
   sliceByPlane([x], [output], ([x], [y]) => {
-    const { grid, run } = spreadPlanes(y);
+    const { grid, run } = spreadPlanes(forward, y);
     dispatch(forward, { x, y }, { run, ...sizes(x, y, step) }, grid);
   });
   return output;
@@ -89,7 +89,7 @@ export function resizeBilinearBackward(gradOutput: GpuArray, inputShape: Shape):
   checkShape("resizeBilinear.backward", gradOutput, [images, channels, height, width]);
   const gradInput = gradOutput.gpu.empty(inputShape, "resize.backward");
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
-    const { grid, run } = spreadPlanes(gradX);
+    const { grid, run } = spreadPlanes(backward, gradX);
     dispatch(backward, { gradY, gradX }, { run, ...sizes(gradX, gradY, step) }, grid);
   });
   return gradInput;
@@ -111,7 +111,7 @@ export function resizeNearest(labels: GpuArray<"u32">, size: Size): GpuArray<"u3
   const resized = labels.gpu.empty([images, size.height, size.width], labels.label, "u32");
   sliceByImage([labels], [resized], ([labels], [resizedLabels]) => {
     const ratio = (length: number, outputLength: number) => length / outputLength;
-    const { grid, run } = spreadPlanes(resizedLabels);
+    const { grid, run } = spreadPlanes(nearest, resizedLabels);
     const params = { run, ...sizes(labels, resizedLabels, ratio) };
     dispatch(nearest, { labels, resizedLabels }, params, grid);
   });

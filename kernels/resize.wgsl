@@ -1,13 +1,13 @@
 // Resizing of planes, the corner pixels' centres on those of the input ("align corners").
-//   forward:  y[o] = bilinear x at o · scale, scale = (length − 1) / (output_length − 1) a side
+//   forward:  y[o] = bilinear x at o · scale, scale = (length − 1) / (output_length − 1) per side
 //   backward: grad_x[i] = Σ_o grad_y[o] hat(o_y · scale_y − i_y) hat(o_x · scale_x − i_x),
-//             hat(d) = max(0, 1 − |d|); each input gathers from the outputs that lie within one pixel
-//   nearest:  resized_labels[o] = labels[⌊o · ratio⌋], ratio = length / output_length, computed in 32
-//             bits as PyTorch's interpolate(mode="nearest") does
+//             hat(d) = max(0, 1 − |d|); each input gathers from the outputs within one pixel
+//   nearest:  resized_labels[o] = labels[⌊o · ratio⌋], ratio = length / output_length, computed in
+//             32 bits as PyTorch's interpolate(mode="nearest") does
 //
-// x, grad_x: [N, C, height, width]; y, grad_y: [N, C, output_height, output_width], taken as `planes` =
-// N C planes; labels, resized_labels: N planes likewise. One invocation owns one pixel of `run` planes of
-// y, grad_x or resized_labels and overwrites them.
+// x, grad_x: [N, C, height, width]; y, grad_y: [N, C, output_height, output_width], taken as
+// `planes` = N C planes; labels, resized_labels: N planes likewise. One invocation owns one pixel
+// of `run` planes of y, grad_x or resized_labels and overwrites them.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -66,8 +66,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   }
 }
 
-// First and last + 1 of the outputs along one axis that may lie within one pixel of input i; the hat
-// is 0 on those that do not. All of them where the scale is 0: then one side is a single pixel.
+// First and last + 1 of the outputs along one axis that may lie within one pixel of input i; the
+// hat is 0 on those that do not. All of them where the scale is 0: then one side is a single pixel.
 fn touching(i: u32, scale: f32, output_length: u32) -> vec2u {
   if (scale == 0) { return vec2u(0, output_length); }
   let first = max(f32(i) - 1, 0) / scale;

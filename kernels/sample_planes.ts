@@ -2,10 +2,8 @@
 
 import { checkShape } from "./class_map.ts";
 import { imageSizes } from "./planes.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import source from "./sample_planes.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/sample_planes.wgsl",
@@ -44,8 +42,7 @@ export function samplePlanesForward(x: GpuArray, places: GpuArray): GpuArray {
   sliceByImage([x, places], [output], ([x, places], [samples]) => {
     const images = samples.shape[0];
     const params = { images, channels, height, width, count };
-    const grid = gridFor(images * count * channels, WORKGROUP_SIZE);
-    dispatch(forward, { x, places, samples }, params, grid);
+    dispatch(forward, { x, places, samples }, params, samples.size);
   });
   return output;
 }
@@ -63,8 +60,7 @@ export function samplePlanesBackward(
   sliceByImage([gradOutput, places], [gradInput], ([gradSamples, places], [gradX]) => {
     const images = gradX.shape[0];
     const params = { images, channels, height, width, count };
-    const grid = gridFor(images * channels, WORKGROUP_SIZE);
-    dispatch(backward, { places, gradSamples, gradX }, params, grid);
+    dispatch(backward, { places, gradSamples, gradX }, params, images * channels);
   });
   return gradInput;
 }

@@ -3,8 +3,8 @@
 //
 // x, grad_x: [N, C, H, W]; places: [N, P] pairs (column, row), counted from the centre of the first
 // pixel and moved to the nearest place inside the map; samples, grad_samples: [N, P, C].
-// forward: one invocation owns one sample. backward: one invocation owns one plane of grad_x and adds
-// the places in their order, so equal inputs give equal bits. Both overwrite.
+// forward: one invocation owns one sample. backward: one invocation owns one plane of grad_x and
+// adds the places in their order, so equal inputs give equal bits. Both overwrite.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> places: array<vec2f>;

@@ -1,7 +1,13 @@
 // SGD with momentum and weight decay; the formula is in the WGSL.
 
-import { defineKernel, dispatch, type GpuArray, sliceByElement } from "./runtime/mod.ts";
-import { spread, strideFor } from "./spread.ts";
+import {
+  defineKernel,
+  dispatch,
+  type GpuArray,
+  sliceByElement,
+  wgslConstants,
+} from "./runtime/mod.ts";
+import { strideFor } from "./spread.ts";
 import source from "./sgd.wgsl" with { type: "text" };
 
 const step = defineKernel({
@@ -13,6 +19,7 @@ const step = defineKernel({
   writes: ["weight", "velocity"],
   params: { count: "u32", stride: "u32", learningRate: "f32", momentum: "f32", weightDecay: "f32" },
 });
+const { RUN } = wgslConstants(step, "RUN");
 
 /** Numbers of one SGD step. */
 export interface SgdOptions {
@@ -25,8 +32,8 @@ export interface SgdOptions {
 }
 
 /**
- * One step of SGD with momentum, in place: `velocity = momentum * velocity + grad + weightDecay * weight`,
- * then `weight -= learningRate * velocity`. All are of one size.
+ * One step of SGD with momentum, in place: `velocity = momentum * velocity + grad +
+ * weightDecay * weight`, then `weight -= learningRate * velocity`. All are of one size.
  */
 export function sgdStep(
   weight: GpuArray,
@@ -34,9 +41,9 @@ export function sgdStep(
   grad: GpuArray,
   options: SgdOptions,
 ): void {
-  const stride = strideFor(weight.gpu);
+  const stride = strideFor(step, weight.gpu);
   sliceByElement([grad], [weight, velocity], ([grad], [weight, velocity]) => {
     const params = { count: grad.size, stride, ...options };
-    dispatch(step, { grad, weight, velocity }, params, spread(grad.size));
+    dispatch(step, { grad, weight, velocity }, params, Math.ceil(grad.size / RUN));
   });
 }

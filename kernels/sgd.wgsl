@@ -1,9 +1,11 @@
 // One step of SGD with momentum and L2 weight decay, as PyTorch's:
-//   velocity = momentum * velocity + grad + weight_decay * weight; weight -= learning_rate * velocity
+//   velocity = momentum * velocity + grad + weight_decay * weight
+//   weight -= learning_rate * velocity
 // (PyTorch's first step sets velocity to the gradient, which is the same from a velocity of 0.)
 //
 // weight, velocity, grad: any shape, all the same, `count` elements.
-// One invocation owns RUN elements, `stride` apart as in elementwise.wgsl, and updates them in place.
+// One invocation owns RUN elements, `stride` apart as in elementwise.wgsl, and updates them in
+// place.
 
 @group(0) @binding(0) var<storage, read> grad: array<f32>;
 @group(0) @binding(1) var<storage, read_write> weight: array<f32>;

@@ -1,11 +1,9 @@
 // Cross entropy with soft labels, plain and symmetric; the formula is in the WGSL.
 
 import { checkPixels, checkShape, emptyTerms, mapSizes } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./soft_cross_entropy.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/soft_cross_entropy.wgsl",
@@ -74,13 +72,15 @@ export function softCrossEntropyForward(
       forward,
       { logits, softLabels, labels, terms },
       { images, classes, plane, runs, ...options },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
 }
 
-/** Gradient of {@link softCrossEntropyForward} to the logits; `weight` is what the forward returned. */
+/**
+ * Gradient of {@link softCrossEntropyForward} to the logits; `weight` is what the forward returned.
+ */
 export function softCrossEntropyBackward(
   gradOutput: GpuArray,
   { logits, softLabels, labels }: SoftCrossEntropyInputs,
@@ -98,7 +98,7 @@ export function softCrossEntropyBackward(
         backward,
         { logits, softLabels, labels, gradOutput, weight, gradLogits },
         { images, classes, plane, runs: 0, ...options },
-        gridFor(images * plane, WORKGROUP_SIZE),
+        images * plane,
       );
     },
   );

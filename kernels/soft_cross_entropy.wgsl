@@ -1,11 +1,12 @@
-// Cross entropy of p = softmax(logits) with constant soft labels y, plain and symmetric (equation 6):
+// Cross entropy of p = softmax(logits) with constant soft labels y, plain and symmetric
+// (equation 6):
 //   loss = alpha Σ_k y_k (−log p_k) + beta Σ_k max(p_k, 1e-7) r_k,   r_k = −log max(y_k, 1e-4)
 //   grad_k = alpha (p_k Σ_j y_j − y_k) + beta p_k (c_k r_k − Σ_j c_j p_j r_j),   c_k = [p_k ≥ 1e-7],
 // the mean over the pixels that count: those whose hard label is not ignore_label. For y that are
 // one-hot it is the loss of cross_entropy.wgsl.
 //
-// logits, soft_labels, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of pixels
-// that count.
+// logits, soft_labels, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of
+// pixels that count.
 // forward: one invocation owns one pair (Σ loss, pixels) of terms [N, runs] and walks every runs-th
 // pixel of its image. backward: one invocation owns one pixel of grad_logits. Both overwrite.
 

@@ -1,17 +1,8 @@
 // Softmax over channels and its logarithm; the formulas are in the WGSL.
 
 import { checkShape, mapSizes } from "./class_map.ts";
-import {
-  defineKernel,
-  dispatch,
-  type GpuArray,
-  gridFor,
-  type Kernel,
-  sliceByImage,
-} from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, type Kernel, sliceByImage } from "./runtime/mod.ts";
 import source from "./softmax.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/softmax.wgsl",
@@ -77,7 +68,7 @@ function runForward(kernel: Kernel<"x" | "y", Params>, input: GpuArray, scale: n
       kernel,
       { x, y },
       { pixels, classes, plane, scale },
-      gridFor(pixels, WORKGROUP_SIZE),
+      pixels,
     );
   });
   return output;
@@ -98,7 +89,7 @@ function runBackward(
       kernel,
       { gradY, savedY, gradX },
       { pixels, classes, plane, scale },
-      gridFor(pixels, WORKGROUP_SIZE),
+      pixels,
     );
   });
   return gradInput;

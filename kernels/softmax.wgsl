@@ -1,4 +1,5 @@
-// Softmax over channels at every pixel, y_k = exp(scale x_k) / Σ_j exp(scale x_j), and its logarithm.
+// Softmax over channels at every pixel, y_k = exp(scale x_k) / Σ_j exp(scale x_j), and its
+// logarithm.
 //   backward:     grad_x_k = scale y_k (grad_y_k − Σ_j grad_y_j y_j)
 //   log_backward: grad_x_k = scale (grad_y_k − exp(log y_k) Σ_j grad_y_j), with log y in saved_y
 //

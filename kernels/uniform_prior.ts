@@ -1,11 +1,9 @@
 // Regulariser towards the uniform distribution; the formula is in the WGSL.
 
 import { emptyTerms, mapSizes } from "./class_map.ts";
-import { defineKernel, dispatch, type GpuArray, gridFor, sliceByImage } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray, sliceByImage } from "./runtime/mod.ts";
 import { type WeightedMean, weightedMean } from "./weighted_mean.ts";
 import source from "./uniform_prior.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
 
 const shared = {
   file: "kernels/uniform_prior.wgsl",
@@ -42,7 +40,7 @@ export function uniformPriorForward(logits: GpuArray, divisor: number): Weighted
       forward,
       { logits, terms },
       { images, classes, plane, runs, divisor },
-      gridFor(images * runs, WORKGROUP_SIZE),
+      images * runs,
     );
   });
   return weightedMean(terms);
@@ -62,7 +60,7 @@ export function uniformPriorBackward(
       backward,
       { logits, gradOutput, weight, gradLogits },
       { images, classes, plane, runs: 0, divisor: 0 },
-      gridFor(images * plane, WORKGROUP_SIZE),
+      images * plane,
     );
   });
   return gradLogits;

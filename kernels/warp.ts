@@ -1,6 +1,7 @@
-// Views of images, labels and maps: crop, resize, flip and affine in one sampling. The formulas are in
-// the WGSL.
+// Views of images, labels and maps: crop, resize, flip and affine in one sampling. The formulas are
+// in the WGSL.
 
+import { IGNORE } from "./ignore_label.ts";
 import { checkSize, imageSizes, labelSizes, type Size } from "./planes.ts";
 import {
   type AnyArray,
@@ -9,15 +10,11 @@ import {
   type DType,
   type Gpu,
   type GpuArray,
-  gridFor,
   type Kernel,
   sliceByImage,
 } from "./runtime/mod.ts";
+import { structFields } from "./runtime/wgsl.ts";
 import source from "./warp.wgsl" with { type: "text" };
-
-const WORKGROUP_SIZE = 64;
-/** Numbers of one `View` in the WGSL. */
-const VIEW_FLOATS = 28;
 
 const shared = {
   file: "kernels/warp.wgsl",
@@ -31,6 +28,8 @@ const shared = {
     ignoreLabel: "u32",
   },
 } as const;
+/** Numbers of one `View`, whose fields are vectors of four. */
+const VIEW_FLOATS = 4 * structFields(shared, "View").length;
 const images = defineKernel({
   ...shared,
   name: "warp.images",
@@ -75,8 +74,8 @@ const mask = defineKernel({
 });
 
 /**
- * An affine map of the plane, [a, b, c, d, e, f]: (x, y) goes to (a x + b y + c, d x + e y + f). Places
- * are in pixels; the centre of the top left one is (0, 0).
+ * An affine map of the plane, [a, b, c, d, e, f]: (x, y) goes to (a x + b y + c, d x + e y + f).
+ * Places are in pixels; the centre of the top left one is (0, 0).
  */
 export type AffineMatrix = readonly [number, number, number, number, number, number];
 
@@ -101,17 +100,17 @@ export interface WarpView {
 
 /** Pixels of any size on the host, row by row. */
 export interface HostPixels extends Size {
-  /** One byte a label, or three (red, green, blue) a pixel. */
+  /** One byte per label, or three (red, green, blue) per pixel. */
   readonly data: Uint8Array;
 }
 
-/** Bytes of differently sized images in one array on the GPU: 3 a pixel (RGB), or 1 (labels). */
+/** Bytes of differently sized images in one array on the GPU: 3 per pixel (RGB), or 1 (labels). */
 export class Packed<BytesPerPixel extends 1 | 3> implements Disposable {
-  /** Four bytes a word; a row an image, as long as the largest image needs. */
+  /** Four bytes in a word; a row for each image, as long as the largest image needs. */
   readonly words: GpuArray<"u32">;
   /** The images' own sizes. */
   readonly sizes: readonly Size[];
-  /** Bytes a pixel. */
+  /** Bytes per pixel. */
   readonly bytesPerPixel: BytesPerPixel;
 
   /** Use {@link packImages} or {@link packLabels}. */
@@ -133,7 +132,7 @@ export class Packed<BytesPerPixel extends 1 | 3> implements Disposable {
 }
 
 /**
- * Uploads RGB images of any sizes, three bytes a pixel.
+ * Uploads RGB images of any sizes, three bytes per pixel.
  *
  * @throws {TypeError} If the number of bytes is not that of the size.
  * @throws {RangeError} If an image is empty.
@@ -143,7 +142,7 @@ export function packImages(gpu: Gpu, images: readonly HostPixels[]): Packed<3> {
 }
 
 /**
- * Uploads label maps of any sizes, one byte a pixel.
+ * Uploads label maps of any sizes, one byte per pixel.
  *
  * @throws {TypeError} If the number of bytes is not that of the size.
  * @throws {RangeError} If a map is empty.
@@ -163,7 +162,7 @@ function pack<B extends 1 | 3>(
       throw new TypeError(
         `Cannot pack an image of ${width}×${height} pixels as it must have ${
           height * width * bytesPerPixel
-        } bytes, ${bytesPerPixel} a pixel: it has ${data.length}`,
+        } bytes, ${bytesPerPixel} per pixel: it has ${data.length}`,
       );
     }
   }
@@ -182,7 +181,7 @@ function pack<B extends 1 | 3>(
 /**
  * Views of packed images, bilinear, [N, 3, height, width] in 0 to 1.
  *
- * @param views One an image.
+ * @param views One for each image.
  * @throws {TypeError} If there is another number of views.
  * @throws {RangeError} If a view holds a number that is not finite, or the size is empty.
  */
@@ -198,7 +197,7 @@ export function warpImages(
 /**
  * Views of packed labels, nearest, [N, height, width].
  *
- * @param views One a label map.
+ * @param views One for each label map.
  * @param ignoreLabel What unseen pixels get.
  * @throws {TypeError} If there is another number of views.
  * @throws {RangeError} If a view holds a number that is not finite, or the size is empty.
@@ -207,7 +206,7 @@ export function warpLabels(
   { words, sizes }: Packed<1>,
   views: readonly WarpView[],
   size: Size,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): GpuArray<"u32"> {
   const numbers = viewNumbers(views, sizes);
   const ids = emptyViews(words.gpu, [sizes.length], size, "u32");
@@ -218,7 +217,7 @@ export function warpLabels(
  * Views of maps or float images, bilinear, [N, C, height, width].
  *
  * @param x [N, C, H, W].
- * @param views One an image; only three channels have colours to change.
+ * @param views One for each image; only three channels have colours to change.
  * @throws {TypeError} If `x` has another number of axes, there is another number of views, or one
  *   changes colours where there are not three channels.
  * @throws {RangeError} If a view holds a number that is not finite, or a size is empty.
@@ -240,16 +239,17 @@ export function warpMaps(x: GpuArray, views: readonly WarpView[], size: Size): G
  * Views of label maps, nearest, [N, height, width].
  *
  * @param labelIds [N, H, W].
- * @param views One a label map.
+ * @param views One for each label map.
  * @param ignoreLabel What unseen pixels get.
- * @throws {TypeError} If `labelIds` has another number of axes, or there is another number of views.
+ * @throws {TypeError} If `labelIds` has another number of axes, or there is another number of
+ *   views.
  * @throws {RangeError} If a view holds a number that is not finite, or a size is empty.
  */
 export function warpLabelMaps(
   labelIds: GpuArray<"u32">,
   views: readonly WarpView[],
   size: Size,
-  ignoreLabel = 255,
+  ignoreLabel = IGNORE,
 ): GpuArray<"u32"> {
   const { images, ...inputSize } = labelSizes("warpLabelMaps", labelIds);
   const numbers = viewNumbers(views, Array<Size>(images).fill(inputSize));
@@ -277,11 +277,11 @@ export function warpMask(
 const NO_COLOUR: ColourMatrix = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]];
 const NO_CUTOUT: AffineMatrix = [0, 0, -1, 0, 0, -1];
 
-/** The `View`s of the WGSL, one an image. */
+/** The `View`s of the WGSL, one for each image. */
 function viewNumbers(views: readonly WarpView[], sizes: readonly Size[]): Float32Array {
   if (views.length !== sizes.length) {
     throw new TypeError(
-      `Cannot warp ${sizes.length} images with ${views.length} views: give one an image`,
+      `Cannot warp ${sizes.length} images with ${views.length} views: give one for each image`,
     );
   }
   const rows = views.map(({ matrix, colour, cutout, fill = 0 }, index) => {
@@ -323,8 +323,8 @@ function run<D extends DType>(
   ignoreLabel = 0,
 ): GpuArray<D> {
   const [outputHeight = 0, outputWidth = 0] = output.shape.slice(-2);
-  const rows = [numbers.length / VIEW_FLOATS, VIEW_FLOATS];
-  using views = output.gpu.upload(numbers, rows, "views");
+  const [count = 0] = output.shape;
+  using views = output.gpu.upload(numbers, [count, VIEW_FLOATS], "views");
   sliceByImage([views, ...pixels], [output], (inputs, [output]) => {
     const bound = [...inputs, output];
     const arrays = Object.fromEntries(kernel.arrays.map(({ name }, i) => [name, bound[i]]));
@@ -337,7 +337,7 @@ function run<D extends DType>(
       rowWords: inputs[1]?.shape[1] ?? 0,
       ignoreLabel,
     };
-    dispatch(kernel, arrays, params, gridFor(params.pixels, WORKGROUP_SIZE));
+    dispatch(kernel, arrays, params, params.pixels);
   });
   return output;
 }

@@ -1,19 +1,21 @@
 // Views: every output pixel (x, y) samples its image at the place that the view's matrix says,
-//   place = (across · (x, y, 1), down · (x, y, 1)), in input pixels, whose centres are whole numbers.
-// Images and maps are sampled bilinearly, labels take the nearest pixel. A pixel is seen if its place
-// is nearest to a pixel of the input and its cut = (cut_across · (x, y, 1), cut_down · (x, y, 1)) lies
-// outside [0, 1)², the part that was cut out. Unseen pixels get `fill`, labels `ignore_label`, the
-// mask 0. The four taps are clamped to the input, so that the half pixel at its border repeats it.
+//   place = (across · (x, y, 1), down · (x, y, 1)), in input pixels, centres at whole numbers.
+// Images and maps are sampled bilinearly, labels take the nearest pixel. A pixel is seen if its
+// place is nearest to a pixel of the input and its cut = (cut_across · (x, y, 1), cut_down · (x, y,
+// 1)) lies outside [0, 1)², the part that was cut out. Unseen pixels get `fill`, labels
+// `ignore_label`, the mask 0. The four taps are clamped to the input, so that the half pixel at its
+// border repeats it.
 // Colours: rgb' = clamp(red · (r, g, b, 1), …), to 0…1.
 //
-//   images:       packed_images, a row of words an image, RGB bytes by height and width → y, [N, 3, …]
-//   labels:       packed_labels, a row of words an image, bytes by height and width → ids, [N, …]
+//   images:       packed_images, RGB bytes by height and width → y, [N, 3, …]
+//   labels:       packed_labels, bytes by height and width → ids, [N, …]
 //   maps:         x [N, C, height, width] → y [N, C, …]
 //   colour_maps:  x [N, 3, height, width] → y [N, 3, …], colours changed
 //   label_maps:   label_ids [N, height, width] → ids [N, …]
 //   mask:         → y [N, …], 1 where seen
-// … is output_height, output_width; `pixels` = N output_height output_width. Packed images have sizes of
-// their own, in the view. One invocation owns one pixel of all channels of the output and overwrites it.
+// … is output_height, output_width; `pixels` = N output_height output_width. Packed images take a
+// row of words each and have sizes of their own, in the view. One invocation owns one pixel of all
+// channels of the output and overwrites it.
 
 struct View {
   across: vec4f, // matrix row, then the input's width

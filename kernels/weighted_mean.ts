@@ -1,9 +1,8 @@
 // Mean of weighted terms, the second pass of every loss; the formula is in the WGSL.
 
-import { defineKernel, dispatch, type GpuArray, gridFor } from "./runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
 import source from "./weighted_mean.wgsl" with { type: "text" };
 
-const WORKGROUP_SIZE = 64;
 /** Terms that one invocation adds when folding. */
 const FOLD = 64;
 /** Few enough terms for the last invocation to add alone. */
@@ -48,7 +47,7 @@ export function weightedMean(terms: GpuArray): WeightedMean {
     const count = terms.size / 2;
     const width = Math.ceil(count / FOLD);
     const folded = gpu.empty([width, 2], "terms of a mean");
-    dispatch(fold, { terms, folded }, { count, width }, gridFor(width, WORKGROUP_SIZE));
+    dispatch(fold, { terms, folded }, { count, width }, width);
     terms.release();
     terms = folded;
   }

@@ -2,6 +2,7 @@
 
 import { packHalf, unpackHalf } from "../kernels/half.ts";
 import type { GpuArray } from "../kernels/runtime/mod.ts";
+import { refusePromise, type Synchronous } from "./synchronous.ts";
 
 /** How activations are kept between forward and backward; arithmetic is in 32-bit floats. */
 export type ActivationStorage = "f32" | "f16";
@@ -11,12 +12,20 @@ const FEWEST_ELEMENTS = 4096;
 
 let storage: ActivationStorage = "f32";
 
-/** Runs `fn`; what its operations keep for the backward is stored as said. */
-export function storeActivations<T>(as: ActivationStorage, fn: () => T): T {
+/**
+ * Runs `fn`; what its operations keep for the backward is stored as said.
+ *
+ * @throws {TypeError} If `fn` returns a promise.
+ */
+export function storeActivations<T>(
+  as: ActivationStorage,
+  fn: () => Synchronous<T>,
+): Synchronous<T> {
   const before = storage;
   storage = as;
   try {
-    return fn();
+    const otherwise = `what follows its first await would not be stored as ${as}`;
+    return refusePromise("storeActivations", otherwise, fn());
   } finally {
     storage = before;
   }

@@ -2,7 +2,7 @@
 
 import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { type ActivationStorage, storeActivations } from "./activation.ts";
-import { ClassicHead, type Head, type Prediction, ProdaHead } from "./heads.ts";
+import { ClassicHead, type Head, type NetworkOutput, ProdaHead } from "./heads.ts";
 import { initialise, type InitScheme } from "./init.ts";
 import { BatchNorm2d, Dropout2d } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -35,16 +35,29 @@ export interface DeepLabOptions {
    */
   readonly recompute?: boolean | undefined;
   /**
-   * How blocks and head keep what the backward needs (default `f32`). `f16` halves it and rounds it to 11
-   * bits: losses stay as they are, gradients are off by about as much as
-   * they are when images are rounded like that.
+   * How blocks and head keep what the backward needs (default `f32`). `f16` halves it and rounds it
+   * to 11 bits: losses stay as they are, gradients are off by about as much as they are when images
+   * are rounded like that.
    */
   readonly activations?: ActivationStorage | undefined;
   /** Seed of the starting weights (default 0). */
   readonly seed?: number | undefined;
-  /** How weights start (default `he`), or `none` where a state dict follows: undefined until then. */
+  /**
+   * How weights start (default `he`), or `none` where a state dict follows: undefined until then.
+   */
   readonly init?: InitScheme | "none" | undefined;
 }
+
+/** The published network: what {@link DeepLabOptions} stand for where they say nothing. */
+export const PUBLISHED = {
+  blocks: [3, 4, 23, 3],
+  width: 64,
+  head: "proda",
+  headChannels: 256,
+  groups: 32,
+  dilations: [6, 12, 18, 24],
+  dropout: 0.1,
+} as const satisfies Omit<DeepLabOptions, "classes">;
 
 /** Parameters that share a learning rate, under their full names; each is in exactly one group. */
 export interface ParameterGroups {
@@ -80,14 +93,14 @@ export class DeepLab extends Module {
   constructor(gpu: Gpu, options: DeepLabOptions) {
     super();
     const {
-      blocks = [3, 4, 23, 3],
-      width = 64,
+      blocks = PUBLISHED.blocks,
+      width = PUBLISHED.width,
       classes,
-      head = "proda",
-      headChannels = 256,
-      groups = 32,
-      dilations = [6, 12, 18, 24],
-      dropout = 0.1,
+      head = PUBLISHED.head,
+      headChannels = PUBLISHED.headChannels,
+      groups = PUBLISHED.groups,
+      dilations = PUBLISHED.dilations,
+      dropout = PUBLISHED.dropout,
       featureNorm = false,
       recompute = false,
       activations = "f32",
@@ -128,12 +141,12 @@ export class DeepLab extends Module {
    *
    * @throws {TypeError} If `x` is not a batch of three-channel images.
    */
-  forward(x: Tensor): Prediction {
+  forward(x: Tensor): NetworkOutput {
     return storeActivations(this.#activations, () => this.#predict(this.extract(x)));
   }
 
   /** Features and logits from those of the backbone, which it takes over. */
-  #predict(backbone: Tensor): Prediction {
+  #predict(backbone: Tensor): NetworkOutput {
     if (this.#featureNorm) {
       const normal = this.#featureNorm.forward(backbone);
       backbone.dispose();
@@ -164,7 +177,9 @@ export class DeepLab extends Module {
       .filter((module) => module instanceof BatchNorm2d);
   }
 
-  /** Parameters and buffers of the backbone, under the names that they have in the whole network. */
+  /**
+   * Parameters and buffers of the backbone, under the names that they have in the whole network.
+   */
   backboneDict(): Map<string, GpuArray> {
     return this.#backbone.stateDict();
   }

@@ -1,10 +1,14 @@
-// DeepLab for inference as an ONNX graph: the same network once more, from its weights' names alone, so
-// that writing it needs no GPU. A test runs the file elsewhere and compares with the network.
+// DeepLab for inference as an ONNX graph: the same network once more, from its weights' names
+// alone, so that writing it needs no GPU. A test runs the file elsewhere and compares with the
+// network.
 
-import type { DeepLabOptions } from "./deeplab.ts";
+import type { Conv2dGeometry } from "../kernels/dense/conv2d_shape.ts";
+import { type DeepLabOptions, PUBLISHED } from "./deeplab.ts";
 import type { HostState } from "./module.ts";
+import { LAYERS } from "./resnet.ts";
 import { Float, type Initializer, OnnxGraph } from "./formats/onnx.ts";
 import { arrayBytes } from "./formats/safetensors.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 
 /** What a DeepLab for ONNX is made of. */
 export interface OnnxOptions {
@@ -17,17 +21,20 @@ export interface OnnxOptions {
 }
 
 const EPS = new Float(1e-5);
-/** Stride and dilation of the four layers. */
-const LAYERS = [[1, 1], [2, 1], [1, 2], [1, 4]] as const;
 
 /**
- * The graph from `image`, [N, 3, H, W] in 0 to 1, to `logits`, [N, classes, H, W]: the network's, resized
- * to the image's size with aligned corners.
+ * The graph from `image`, [N, 3, H, W] in 0 to 1, to `logits`, [N, classes, H, W]: the network's,
+ * resized to the image's size with aligned corners.
  *
- * @throws {RangeError} If a weight is missing.
+ * @throws {WeightsMismatchError} If a weight is missing.
  */
 export function deepLabGraph({ network, state, size }: OnnxOptions): OnnxGraph {
-  const { blocks = [3, 4, 23, 3], head = "proda", dilations = [6, 12, 18, 24] } = network;
+  const {
+    blocks = PUBLISHED.blocks,
+    head = PUBLISHED.head,
+    groups = PUBLISHED.groups,
+    dilations = PUBLISHED.dilations,
+  } = network;
   const graph = new OnnxGraph();
   const writer = new Writer(graph, state);
   const [height, width] = size ? [size.height, size.width] : ["height", "width"];
@@ -37,16 +44,14 @@ export function deepLabGraph({ network, state, size }: OnnxOptions): OnnxGraph {
   x = graph.node("Relu", [x]);
   const pool = { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1], ceil_mode: 1 };
   x = graph.node("MaxPool", [x], pool);
-  LAYERS.forEach(([stride, dilation], index) => {
+  LAYERS.forEach(({ stride, dilation }, index) => {
     for (let block = 0; block < (blocks[index] as number); block++) {
       const first = block === 0;
       x = writer.bottleneck(x, `layer${index + 1}.${block}`, first ? stride : 1, dilation, first);
     }
   });
   if (network.featureNorm) x = writer.batchNorm(x, "bn_pretrain");
-  x = head === "proda"
-    ? writer.prodaHead(x, network.groups ?? 32, dilations)
-    : writer.classicHead(x, dilations);
+  x = head === "proda" ? writer.prodaHead(x, groups, dilations) : writer.classicHead(x, dilations);
 
   // Batch and classes of the logits, height and width of the image.
   const sizes = ["leading", "trailing"].map((which, index) =>
@@ -63,12 +68,7 @@ export function deepLabGraph({ network, state, size }: OnnxOptions): OnnxGraph {
   return graph;
 }
 
-/** Geometry of a convolution, in pixels. */
-interface Geometry {
-  readonly stride?: number;
-  readonly padding?: number;
-  readonly dilation?: number;
-}
+type Geometry = Partial<Conv2dGeometry>;
 
 /** Adds the network's layers to a graph, each by the name of its weights. */
 class Writer {
@@ -171,7 +171,7 @@ class Writer {
     return this.#graph.initializer(name, this.#initializer(name));
   }
 
-  /** A weight a channel, as a factor of planes. */
+  /** A weight for each channel, as a factor of planes. */
   #planeWeight(name: string): string {
     const weight = this.#initializer(name);
     return this.#graph.initializer(name, { ...weight, shape: [...weight.shape, 1, 1] });
@@ -179,7 +179,9 @@ class Writer {
 
   #initializer(name: string): Initializer {
     const values = this.#state.get(name);
-    if (!values) throw new RangeError(`Cannot write the network as ONNX as ${name} is missing`);
+    if (!values) {
+      throw new WeightsMismatchError(`Cannot write the network as ONNX as ${name} is missing`);
+    }
     return { shape: values.shape, bytes: () => arrayBytes(values.floats()), type: "float" };
   }
 }

@@ -1,6 +1,7 @@
 // The shape of a DeepLab that someone else has trained, read off its weights.
 
 import type { Shape } from "../kernels/runtime/mod.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 
 /** What weights tell of the network they belong to. */
 export interface DeepLabShape {
@@ -21,17 +22,17 @@ export interface DeepLabShape {
 }
 
 /**
- * Reads the shape of a network off the shapes of its weights. Dilations and the groups of group norms
- * leave no trace in them.
+ * Reads the shape of a network off the shapes of its weights. Dilations and the groups of group
+ * norms leave no trace in them.
  *
  * @param shapeOf The shape of a weight by the network's name for it; undefined where there is none.
- * @throws {RangeError} If a weight is missing that decides something.
+ * @throws {WeightsMismatchError} If a weight is missing that decides something.
  */
 export function deepLabShape(shapeOf: (name: string) => Shape | undefined): DeepLabShape {
   const channels = (name: string): number => {
     const [outputs] = shapeOf(name) ?? [];
     if (outputs === undefined) {
-      throw new RangeError(`Cannot tell the shape of the network as ${name} is missing`);
+      throw new WeightsMismatchError(`Cannot tell the shape of the network as ${name} is missing`);
     }
     return outputs;
   };

@@ -5,8 +5,9 @@ import { GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import type { Module } from "./module.ts";
 
 /**
- * Moves every parameter of `target` towards that of `source`, `target = decay * target + (1 - decay) *
- * source`, and copies every buffer (ProDA, section 3.2: the momentum encoder).
+ * Moves every parameter of `target` towards that of `source`,
+ * `target = decay * target + (1 - decay) * source`, and copies every buffer (ProDA, section 3.2:
+ * the momentum encoder).
  *
  * @param target Changed in place; of the same structure as `source`.
  * @param decay Weights the old value.

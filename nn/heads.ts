@@ -9,7 +9,7 @@ import { recompute } from "./recompute.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** What a segmentation network returns. */
-export interface Prediction {
+export interface NetworkOutput {
   /** What prototypes live in, [N, channels, h, w]. */
   readonly features: Tensor;
   /** Scores before the softmax, [N, classes, h, w]. */
@@ -38,10 +38,10 @@ export interface ProdaHeadOptions extends HeadOptions {
   readonly dropout: number;
 }
 
-/** A module that maps backbone features to a {@link Prediction}. */
+/** A module that maps backbone features to a {@link NetworkOutput}. */
 export abstract class Head extends Module {
   /** [N, inputs, h, w] → features and logits at the same size. */
-  abstract forward(x: Tensor): Prediction;
+  abstract forward(x: Tensor): NetworkOutput;
 }
 
 /** Scales channels by what their means say of each other (Hu et al., 2018). */
@@ -124,7 +124,7 @@ export class ProdaHead extends Head {
   }
 
   /** [N, inputs, h, w] → features [N, channels, h, w] (after dropout) and logits. */
-  override forward(x: Tensor): Prediction {
+  override forward(x: Tensor): NetworkOutput {
     const features = this.#recompute ? recompute([x], (x) => this.#features(x)) : this.#features(x);
     return { features, logits: this.#classifier.forward(features) };
   }
@@ -141,7 +141,9 @@ export class ProdaHead extends Head {
   }
 }
 
-/** Where contrastive learning compares features: linear → ReLU → linear (SimCLR, Chen et al., 2020). */
+/**
+ * Where contrastive learning compares features: linear → ReLU → linear (SimCLR, Chen et al., 2020).
+ */
 export class ProjectionHead extends Layer {
   readonly #layers: Sequential;
 
@@ -181,7 +183,7 @@ export class ClassicHead extends Head {
   }
 
   /** [N, inputs, h, w] → `x` itself as features, and logits. */
-  override forward(x: Tensor): Prediction {
+  override forward(x: Tensor): NetworkOutput {
     const logits = Array.from(this.#branches, (branch) => branch.forward(x)).reduce((a, b) => {
       const sum = add(a, b);
       a.dispose();

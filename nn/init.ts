@@ -8,11 +8,11 @@ import type { Tensor } from "./tensor.ts";
 /**
  * A way to draw starting weights; norms always start at weight 1 and bias 0.
  *
- * - `he`: normal with variance 2 / fan-in (He et al., 2015), biases 0, and the convolution that makes
- *   the logits normal with deviation 0.01. For training from nothing.
- * - `official`: what ProDA's released code does: every convolution normal with deviation 0.01, linear
- *   layers and biases uniform within 1 / √fan-in, the bias of the head's bottleneck 0. It counts on
- *   a pretrained backbone.
+ * - `he`: normal with variance 2 / fan-in (He et al., 2015), biases 0, and the convolution that
+ *   makes the logits normal with deviation 0.01. For training from nothing.
+ * - `official`: what ProDA's released code does: every convolution normal with deviation 0.01,
+ *   linear layers and biases uniform within 1 / √fan-in, the bias of the head's bottleneck 0. It
+ *   counts on a pretrained backbone.
  * - `pytorch`: PyTorch's default for both, uniform within 1 / √fan-in.
  */
 export type InitScheme = "he" | "official" | "pytorch";
@@ -29,8 +29,8 @@ const normal = (deviation: number): Draw => (random) => deviation * random.norma
 const uniform = (bound: number): Draw => (random) => random.uniform(-bound, bound);
 
 /**
- * Draws the weights of every convolution and linear layer of a tree and resets its norms. Each array
- * has its own stream of (seed, name), so equal parts of different networks start alike.
+ * Draws the weights of every convolution and linear layer of a tree and resets its norms. Each
+ * array has its own stream of (seed, name), so equal parts of different networks start alike.
  */
 export function initialise(
   root: Module,

@@ -187,8 +187,8 @@ export class GroupNorm extends Layer {
 /**
  * Zeroes whole channels of an image at random when training, and scales the others by 1/(1 − rate).
  *
- * The mask is a function of the counters set by {@link Dropout2d.setStep} and of how often the layer
- * ran since, so a resumed run repeats it and two passes of one step differ.
+ * The mask is a function of the counters set by {@link Dropout2d.setStep} and of how often the
+ * layer ran since, so a resumed run repeats it and two passes of one step differ.
  */
 export class Dropout2d extends Layer {
   /** Share of the channels that are zeroed. */

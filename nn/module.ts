@@ -1,6 +1,7 @@
 // Module: a tree of named parameters, buffers and children, with state dicts under official names.
 
 import { formatShape, GpuArray, sameShape, type Shape } from "../kernels/runtime/mod.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Values on the host, read when they are wanted. */
@@ -41,6 +42,25 @@ export interface LoadOptions {
 // PyTorch's batch norm counts its updates; the counter has no effect where momentum is a constant.
 const IGNORED_STATE = /(^|\.)num_batches_tracked$/;
 
+/** Compares the names and shapes of a network's own state with those of another. */
+export function compareStates(
+  own: ReadonlyMap<string, { readonly shape: Shape }>,
+  source: ReadonlyMap<string, { readonly shape: Shape }>,
+): LoadReport {
+  const loaded: string[] = [];
+  const missing: string[] = [];
+  const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
+  for (const [name, { shape: expected }] of own) {
+    const found = source.get(name)?.shape;
+    if (!found) missing.push(name);
+    else if (sameShape(found, expected)) loaded.push(name);
+    else misshaped.push({ name, found, expected });
+  }
+  const unexpected = [...source.keys()]
+    .filter((name) => !own.has(name) && !IGNORED_STATE.test(name));
+  return { loaded, missing, unexpected, misshaped };
+}
+
 /**
  * A part of a network: it owns parameters and buffers under their names and passes names on to its
  * children, so that the whole tree reads like a PyTorch state dict, `layer1.0.conv1.weight`.
@@ -77,8 +97,8 @@ export abstract class Module {
   }
 
   /**
-   * Moves all parameters of the tree into one buffer, in order of registration, so that optimisers pass
-   * over them in one dispatch; they stay where they are where one buffer cannot hold them.
+   * Moves all parameters of the tree into one buffer, in order of registration, so that optimisers
+   * pass over them in one dispatch; they stay where they are where one buffer cannot hold them.
    */
   protected joinParameters(): void {
     const tensors = [...this.namedParameters().values()];
@@ -157,34 +177,18 @@ export abstract class Module {
     return state;
   }
 
-  /** Compares names and shapes with those of `source`, and changes nothing. */
-  compareStateDict(source: StateSource): LoadReport {
-    const own = this.stateDict();
-    const loaded: string[] = [];
-    const missing: string[] = [];
-    const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
-    for (const [name, array] of own) {
-      const found = source.get(name)?.shape;
-      if (!found) missing.push(name);
-      else if (sameShape(found, array.shape)) loaded.push(name);
-      else misshaped.push({ name, found, expected: array.shape });
-    }
-    const unexpected = [...source.keys()]
-      .filter((name) => !own.has(name) && !IGNORED_STATE.test(name));
-    return { loaded, missing, unexpected, misshaped };
-  }
-
   /**
    * Copies values into the parameters and buffers of the same name. `num_batches_tracked`, which
    * PyTorch writes, is passed over.
    *
    * @returns What was loaded and, unless strict, what was not.
-   * @throws {TypeError} If strict and anything does not fit; nothing has been loaded then.
+   * @throws {WeightsMismatchError} If strict and anything does not fit; nothing has been loaded
+   *   then.
    */
   loadStateDict(source: StateSource, options: LoadOptions = {}): LoadReport {
-    const report = this.compareStateDict(source);
-    if (options.strict ?? true) checkReport(report, options.from ?? "the state dict");
     const own = this.stateDict();
+    const report = compareStates(own, source);
+    if (options.strict ?? true) checkReport(report, options.from ?? "the state dict");
     for (const name of report.loaded) {
       const target = own.get(name) as GpuArray;
       const values = source.get(name) as GpuArray | HostState;
@@ -235,7 +239,9 @@ function checkReport(report: LoadReport, from: string): void {
     parts.push(`${count(unexpected, "array")} unexpected: ${list(unexpected, (name) => name)}`);
   }
   if (parts.length > 0) {
-    throw new TypeError(`Cannot load ${from} into the network as it has ${parts.join("; ")}`);
+    throw new WeightsMismatchError(
+      `Cannot load ${from} into the network as it has ${parts.join("; ")}`,
+    );
   }
 }
 

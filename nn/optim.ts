@@ -1,9 +1,8 @@
 // Optimisers: they own what they remember of each parameter, and change parameters in place.
 
 import { adamAdvance, type AdamMoments, adamStep } from "../kernels/adam.ts";
-import { formatShape, GpuArray, sameShape } from "../kernels/runtime/mod.ts";
+import { GpuArray } from "../kernels/runtime/mod.ts";
 import { type SgdOptions, sgdStep } from "../kernels/sgd.ts";
-import type { StateSource } from "./module.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Parameters that share a learning rate. */
@@ -75,32 +74,11 @@ export abstract class Optimiser<Memory> {
     return this.#memories;
   }
 
-  /** Every array that the next step depends on besides the parameters; the optimiser's own. */
-  abstract state(): Map<string, GpuArray>;
-
   /**
-   * Overwrites the state with values saved from {@link Optimiser.state}.
-   *
-   * @throws {TypeError} If an array is missing or has another shape; nothing is overwritten then.
+   * Every array that the next step depends on besides the parameters. They are the optimiser's own,
+   * not copies: read them to save it, overwrite them to resume.
    */
-  loadState(source: StateSource): void {
-    const state = this.state();
-    for (const [name, { shape }] of state) {
-      const found = source.get(name)?.shape;
-      if (!found || !sameShape(found, shape)) {
-        throw new TypeError(
-          `Cannot load the optimiser's state as "${name}" must be ${formatShape(shape)}: ${
-            found ? `it is ${formatShape(found)}` : "it is missing"
-          }`,
-        );
-      }
-    }
-    for (const [name, target] of state) {
-      const values = source.get(name);
-      if (values instanceof GpuArray) target.gpu.copy(values, target);
-      else if (values) target.gpu.write(target, values.floats());
-    }
-  }
+  abstract state(): Map<string, GpuArray>;
 
   /** Frees the state; parameters and gradients are left alone. */
   dispose(): void {
@@ -114,8 +92,8 @@ export abstract class Optimiser<Memory> {
 }
 
 /**
- * SGD with momentum and L2 weight decay, in PyTorch's form: `velocity = momentum * velocity + grad +
- * weightDecay * weight; weight -= learningRate * velocity`.
+ * SGD with momentum and L2 weight decay, in PyTorch's form:
+ * `velocity = momentum * velocity + grad + weightDecay * weight; weight -= learningRate * velocity`.
  */
 export class Sgd extends Optimiser<GpuArray> {
   readonly #momentum: number;
@@ -139,7 +117,9 @@ export class Sgd extends Optimiser<GpuArray> {
     this.#weightDecay = weightDecay;
   }
 
-  /** Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients. */
+  /**
+   * Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients.
+   */
   protected override updateGroup(
     parameters: ReadonlyMap<string, Tensor>,
     learningRate: number,

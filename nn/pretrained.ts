@@ -1,7 +1,8 @@
-// Weights that others have trained: which of a file's names are the network's, and what does not fit.
+// Weights that others have trained: which names of a file are the network's, and what does not fit.
 
-import { formatShape, sameShape, type Shape } from "../kernels/runtime/mod.ts";
-import type { HostState, LoadReport, Module } from "./module.ts";
+import { formatShape } from "../kernels/runtime/mod.ts";
+import { compareStates, type HostState, type LoadReport, type Module } from "./module.ts";
+import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { WeightsFile } from "./formats/weights_file.ts";
 
 /** Names by what the network calls them, as a file calls them. */
@@ -18,15 +19,34 @@ export interface FoundNetwork {
 /** How to find and load weights. */
 export interface PretrainedOptions {
   /**
-   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only, which passes
-   * over what a file has beside them: a classifier, `layer5`, `bn_pretrain`. `available` is the network
-   * where the file has a head, and the backbone where it has none.
+   * What has to fit: the whole network (default), or the stem and `layer1` to `layer4` only, which
+   * passes over what a file has beside them: a classifier, `layer5`, `bn_pretrain`. `available` is
+   * the network where the file has a head, and the backbone where it has none.
    */
   readonly part?: "network" | "backbone" | "available" | undefined;
   /** Where the names begin, for files that hold several networks: `network.`. */
   readonly prefix?: string | undefined;
   /** What the file is, for errors: `weights a.pth`. */
   readonly from?: string | undefined;
+}
+
+/** A file holds several networks, and none is an obvious choice. */
+export class SeveralNetworksError extends WeightsMismatchError {
+  /** What stands before the names of each; one of them is to be the option `prefix`. */
+  readonly prefixes: readonly string[];
+
+  /**
+   * Makes the sentence.
+   *
+   * @param from What the file is: `weights a.pth`.
+   */
+  constructor(from: string, prefixes: readonly string[]) {
+    const shown = prefixes.map(quoted).join(", ");
+    super(
+      `Cannot load ${from} as they hold several networks, under ${shown}: give one as the option prefix`,
+    );
+    this.prefixes = prefixes;
+  }
 }
 
 const FIRST_BLOCK = /^(|.*\.)layer1\.0\.conv1\.weight$/;
@@ -37,10 +57,11 @@ const COUNTER = /(^|\.)num_batches_tracked$/;
 const PREFERRED = ["network.", "ResNet101.model_state.", "state_dict.", ""];
 
 /**
- * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below any
- * prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
+ * Finds a ResNet or DeepLab among the names of a file: the official ones and torchvision's, below
+ * any prefix such as `module.`, or those of the common PyTorch conversion of SimCLRv2.
  *
- * @throws {RangeError} If there is none, or if there are several and none is an obvious choice.
+ * @throws {SeveralNetworksError} If there are several and none is an obvious choice.
+ * @throws {WeightsMismatchError} If there is none.
  */
 export function findNetwork(
   file: WeightsFile,
@@ -54,14 +75,7 @@ export function findNetwork(
     const found = prefixes(pattern);
     if (found.length === 0) continue;
     const chosen = found.length === 1 ? found[0] : PREFERRED.find((name) => found.includes(name));
-    if (chosen === undefined) {
-      throw new RangeError(
-        `Cannot load ${from} as they hold several networks, under ${
-          found.map(quoted).join(", ")
-        }: ` +
-          `name one with --prefix`,
-      );
-    }
+    if (chosen === undefined) throw new SeveralNetworksError(from, found);
     const own = names.filter((name) => name.startsWith(chosen) && !COUNTER.test(name));
     return {
       prefix: chosen,
@@ -71,7 +85,7 @@ export function findNetwork(
   const shown = names.slice(0, 3).map(quoted).join(", ") || "nothing";
   const rest = names.length > 3 ? ` and ${names.length - 3} more` : "";
   const under = prefix === undefined ? "" : ` under ${quoted(prefix)}`;
-  throw new RangeError(
+  throw new WeightsMismatchError(
     `Cannot load ${from} as they hold no ResNet${under}: expected names such as ` +
       `layer1.0.conv1.weight, found ${shown}${rest}`,
   );
@@ -100,8 +114,10 @@ function fromSimclr(name: string): string {
  * Loads weights by name; nothing is loaded unless all names and shapes fit.
  *
  * @returns What was loaded, and what of the file was passed over.
- * @throws {RangeError} If the file holds no such network.
- * @throws {TypeError} If names are missing or unexpected, or shapes differ: a table of them.
+ * @throws {SeveralNetworksError} If the file holds several networks and none is an obvious choice.
+ * @throws {WeightsMismatchError} If it holds none, names are missing or unexpected, or shapes
+ * differ: a table of them.
+ * @throws {WeightsFileError} If an array is damaged.
  */
 export function loadPretrained(
   network: Module,
@@ -115,47 +131,42 @@ export function loadPretrained(
     ? (hasHead ? "network" : "backbone")
     : options.part ?? "network";
   const inPart = (name: string) => part === "network" || BACKBONE.test(name);
-  const own = [...network.stateDict()].filter(([name]) => inPart(name));
-  const loaded: string[] = [];
-  const missing: string[] = [];
-  const misshaped: { name: string; found: Shape; expected: Shape }[] = [];
-  for (const [name, { shape }] of own) {
-    const found = file.entries.get(names.get(name) ?? "")?.shape;
-    if (!found) missing.push(name);
-    else if (sameShape(found, shape)) loaded.push(name);
-    else misshaped.push({ name, found, expected: shape });
-  }
-  const known = new Set(own.map(([name]) => name));
-  const unexpected = [...names.keys()].filter((name) => !known.has(name));
-  const report = { loaded, missing, unexpected, misshaped };
-  const problems = {
-    missing: missing.map((name) => [name, ""] as const),
-    unexpected: unexpected.filter(inPart).map((name) => [name, ""] as const),
-    misshaped: misshaped.map(({ name, found, expected }) =>
-      [name, `${formatShape(found)} in the file, ${formatShape(expected)} here`] as const
-    ),
-  };
-  const rows = Object.entries(problems).flatMap(([what, found]) =>
-    found.map(([name, detail]) => `  ${what.padEnd(10)}  ${name}  ${detail}`.trimEnd())
-  );
-  if (rows.length > 0) {
-    const counts = Object.entries(problems)
-      .flatMap(([what, found]) => found.length > 0 ? `${found.length} ${what}` : []);
-    const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
-    throw new TypeError(
-      [
-        `Cannot load ${from} into the ${part} as names or shapes differ, ${counts.join(", ")}:`,
-        ...rows.slice(0, MAX_ROWS),
-        ...rest,
-      ].join("\n"),
-    );
-  }
+  const own = new Map([...network.stateDict()].filter(([name]) => inPart(name)));
   const state = stateByNames(file, names);
+  const report = compareStates(own, state);
+  checkFit({ ...report, unexpected: report.unexpected.filter(inPart) }, `${from} into the ${part}`);
   network.loadStateDict(
-    new Map(loaded.map((name) => [name, state.get(name) as HostState])),
+    new Map(report.loaded.map((name) => [name, state.get(name) as HostState])),
     { strict: false },
   );
   return report;
+}
+
+/** Lines of the table in an error. */
+const MAX_ROWS = 12;
+
+/** Refuses weights that do not fit, with a table of what does not. */
+function checkFit({ missing, unexpected, misshaped }: LoadReport, what: string): void {
+  const problems = {
+    missing,
+    unexpected,
+    misshaped: misshaped.map(({ name, found, expected }) =>
+      `${name}  ${formatShape(found)} in the file, ${formatShape(expected)} here`
+    ),
+  };
+  const rows = Object.entries(problems)
+    .flatMap(([problem, lines]) => lines.map((line) => `  ${problem.padEnd(10)}  ${line}`));
+  if (rows.length === 0) return;
+  const counts = Object.entries(problems)
+    .flatMap(([problem, { length }]) => length > 0 ? `${length} ${problem}` : []);
+  const rest = rows.length > MAX_ROWS ? [`  and ${rows.length - MAX_ROWS} more`] : [];
+  throw new WeightsMismatchError(
+    [
+      `Cannot load ${what} as names or shapes differ, ${counts.join(", ")}:`,
+      ...rows.slice(0, MAX_ROWS),
+      ...rest,
+    ].join("\n"),
+  );
 }
 
 /** Arrays of a file by the network's names, read one at a time when they are wanted. */
@@ -167,9 +178,6 @@ export function stateByNames(file: WeightsFile, names: NameMap): Map<string, Hos
     }]),
   );
 }
-
-/** Lines of the table in an error. */
-const MAX_ROWS = 12;
 
 function quoted(text: string): string {
   return JSON.stringify(text);

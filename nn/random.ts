@@ -1,17 +1,43 @@
-// Random numbers on the host: xoshiro128**, one stream a (seed, name).
+// Random numbers on the host: xoshiro128**, one stream for each seed and name.
 
-/**
- * A stream of random numbers that depends on nothing but its seed and name, so that drawing from one
- * stream never shifts another. Not for secrets.
- *
- * The generator is xoshiro128** (Blackman and Vigna, 2018), its state filled by SplitMix32 from the
- * seed and the FNV-1a hash of the name.
- */
-export class Random {
+/** The generator xoshiro128** (Blackman and Vigna, 2018). */
+export class Xoshiro128 {
   #a: number;
   #b: number;
   #c: number;
   #d: number;
+
+  /** Starts from four words of 32 bits, not all of them 0: that is its one fixed point. */
+  constructor(a: number, b: number, c: number, d: number) {
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#d = d;
+  }
+
+  /** An integer in [0, 2³²). */
+  next(): number {
+    const scrambled = Math.imul(rotate(Math.imul(this.#b, 5), 7), 9) >>> 0;
+    const shifted = this.#b << 9;
+    this.#c ^= this.#a;
+    this.#d ^= this.#b;
+    this.#b ^= this.#c;
+    this.#a ^= this.#d;
+    this.#c ^= shifted;
+    this.#d = rotate(this.#d, 11);
+    return scrambled;
+  }
+}
+
+/**
+ * A stream of random numbers that depends on nothing but its seed and name, so that drawing from
+ * one stream never shifts another. Not for secrets.
+ *
+ * The generator is xoshiro128**, its state filled by SplitMix32 from the seed and the FNV-1a hash
+ * of the name.
+ */
+export class Random {
+  readonly #generator: Xoshiro128;
   #spare: number | undefined;
 
   /**
@@ -23,30 +49,12 @@ export class Random {
   constructor(seed: number, name = "") {
     let state = (hash(name) ^ mix(seed >>> 0)) >>> 0;
     const next = (): number => mix(state = (state + 0x9e3779b9) >>> 0);
-    this.#a = next();
-    this.#b = next();
-    this.#c = next();
-    this.#d = next() | 1; // the all-zero state is the one fixed point
-  }
-
-  /** A stream from a state of the generator, not all zero. */
-  static fromState(state: readonly [number, number, number, number]): Random {
-    const random = new Random(0);
-    [random.#a, random.#b, random.#c, random.#d] = state;
-    return random;
+    this.#generator = new Xoshiro128(next(), next(), next(), next() | 1);
   }
 
   /** An integer in [0, 2³²). */
   uint32(): number {
-    const scrambled = Math.imul(rotate(Math.imul(this.#b, 5), 7), 9) >>> 0;
-    const shifted = this.#b << 9;
-    this.#c ^= this.#a;
-    this.#d ^= this.#b;
-    this.#b ^= this.#c;
-    this.#a ^= this.#d;
-    this.#c ^= shifted;
-    this.#d = rotate(this.#d, 11);
-    return scrambled;
+    return this.#generator.next();
   }
 
   /** A number in [low, high), uniform in steps of 2⁻³² of the range. */

@@ -1,11 +1,13 @@
 // Recomputation: a block that keeps no activations and runs again in the backward.
 //
-// Chen et al., Training deep nets with sublinear memory cost, 2016. A second run costs a forward and
-// saves everything that the block's operations would have kept. It must give the bits of the first, so
-// what a run changes or counts (running statistics, the passes of a dropout) goes through `once`.
+// Chen et al., Training deep nets with sublinear memory cost, 2016. A second run costs a forward
+// and saves everything that the block's operations would have kept. It must give the bits of the
+// first, so what a run changes or counts (running statistics, the passes of a dropout) goes through
+// `once`.
 
 import { GpuArray } from "../kernels/runtime/mod.ts";
 import { Activation } from "./activation.ts";
+import { refusePromise } from "./synchronous.ts";
 import {
   type Backward,
   backward,
@@ -19,7 +21,7 @@ import { Tensor } from "./tensor.ts";
 
 /** What the first run of a block has kept for the second. */
 class Notes {
-  readonly values: (GpuArray | number)[] = [];
+  readonly #values: (GpuArray | number)[] = [];
   /** The notes around these: those of a block in which the block lies. */
   readonly #parent = current;
   #next: number | undefined;
@@ -36,27 +38,41 @@ class Notes {
     }
   }
 
+  /** What `make` returns, or the next of the values where they are read. */
   take<T extends GpuArray | number>(make: () => T): T {
     if (this.#next !== undefined) {
-      const value = this.values[this.#next++] as T;
+      const value = this.#values[this.#next++] as T;
       if (value instanceof GpuArray) value.retain();
       return value;
     }
     const made = this.#parent ? this.#parent.take(make) : make();
     if (made instanceof GpuArray) made.retain();
-    this.values.push(made);
+    this.#values.push(made);
     return made;
+  }
+
+  /** The arrays among the values. */
+  get arrays(): GpuArray[] {
+    return this.#values.filter((value) => value instanceof GpuArray);
+  }
+
+  /** Lets go of the arrays. */
+  [Symbol.dispose](): void {
+    for (const array of this.arrays) array.release();
   }
 }
 
 let current: Notes | undefined;
 
 /**
- * What `make` returns; when a block runs for the second time, what it returned in the first, so that
- * its side effects happen once. An array is the caller's own reference.
+ * What `make` returns; when a block runs for the second time, what it returned in the first, so
+ * that its side effects happen once. An array is the caller's own reference.
+ *
+ * @throws {TypeError} If `make` returns a promise.
  */
 export function once<T extends GpuArray | number>(make: () => T): T {
-  return current ? current.take(make) : make();
+  const made = () => refusePromise("once", "a second run would not wait for it", make());
+  return current ? current.take(made) : made();
 }
 
 /**
@@ -66,36 +82,34 @@ export function once<T extends GpuArray | number>(make: () => T): T {
  *
  * @param inputs What the block is computed from, besides parameters.
  * @param fn The block: from the inputs to one tensor. It disposes what it makes in between.
+ * @throws {TypeError} If `fn` returns a promise: the backward would not wait for it.
  */
 export function recompute(
   inputs: readonly Tensor[],
   fn: (...inputs: Tensor[]) => Tensor,
 ): Tensor {
+  const run = (inputs: readonly Tensor[]) =>
+    refusePromise("recompute", "the backward would not wait for it", fn(...inputs));
   const before = recordingState();
-  if (!before.recording) return fn(...inputs);
-  const notes = new Notes();
-  const output = notes.open("write", () => noGrad(() => fn(...inputs)));
+  if (!before.recording) return run(inputs);
+  using notes = new Notes(); // the node retains what it keeps of them
+  const output = notes.open("write", () => noGrad(() => run(inputs)));
   const kept = inputs.map(({ array }) => new Activation(array));
-  const noted = notes.values.filter((value) => value instanceof GpuArray);
   const runAgain: Backward = (gradOutput, needs) =>
     scope(() => {
+      using stack = new DisposableStack();
       const copies = kept.map((activation, index) =>
-        new Tensor(activation.open(), { requiresGrad: needs[index] ?? false })
+        stack.use(new Tensor(activation.open(), { requiresGrad: needs[index] ?? false }))
       );
-      const again = notes.open("read", () => withRecording(true, () => fn(...copies)));
+      const again = notes.open("read", () => withRecording(true, () => run(copies)));
       backward(again, gradOutput.retain());
-      return copies.map((copy) => {
-        const gradient = copy.grad?.retain() ?? null;
-        copy.dispose();
-        return gradient;
-      });
+      return copies.map(({ grad }) => grad?.retain() ?? null);
     });
   // Parameters are no inputs: whether a gradient leads to one shows only inside.
   const leads = recordingState().differentiable > before.differentiable;
   const result = leads
-    ? recordNode("recompute", output.array.retain(), inputs, [...kept, ...noted], runAgain)
+    ? recordNode("recompute", output.array.retain(), inputs, [...kept, ...notes.arrays], runAgain)
     : output;
   if (leads && !inputs.includes(output)) output.dispose();
-  for (const array of noted) array.release();
   return result;
 }

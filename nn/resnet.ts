@@ -12,7 +12,7 @@ import type { Tensor } from "./tensor.ts";
 const EXPANSION = 4;
 
 /** Stride and dilation of the four layers: output stride 8, as DeepLab has it. */
-const LAYERS = [
+export const LAYERS = [
   { stride: 1, dilation: 1 },
   { stride: 2, dilation: 1 },
   { stride: 1, dilation: 2 },
@@ -97,8 +97,8 @@ export interface ResNetOptions {
 }
 
 /**
- * ResNet with dilated last layers: stem 7×7 stride 2, max pool 3×3 stride 2 in ceil mode, `layer1` to
- * `layer4` with output stride 8. Every layer's first block has a downsample path.
+ * ResNet with dilated last layers: stem 7×7 stride 2, max pool 3×3 stride 2 in ceil mode, `layer1`
+ * to `layer4` with output stride 8. Every layer's first block has a downsample path.
  */
 export class ResNet extends Layer {
   /** Channels of the output, 32 × width. */

@@ -1,13 +1,14 @@
 // The tape: what was computed from what, and how gradients flow back.
 //
-// Every differentiable operation records a node that holds its inputs, the arrays its backward needs
-// and the backward itself. `backward` walks the nodes from the newest to the oldest and lets each go
-// as soon as it has run, so that activations are freed on the way. Accumulation and the checks of
-// shapes live here, once.
+// Every differentiable operation records a node that holds its inputs, the arrays its backward
+// needs and the backward itself. `backward` walks the nodes from the newest to the oldest and lets
+// each go as soon as it has run, so that activations are freed on the way. Accumulation and the
+// checks of shapes live here, once.
 
 import { addInPlace } from "../kernels/elementwise.ts";
 import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import type { Activation } from "./activation.ts";
+import { refusePromise, type Synchronous } from "./synchronous.ts";
 import { type TapeNode, Tensor } from "./tensor.ts";
 
 /**
@@ -154,13 +155,15 @@ function inScope(tensor: Tensor): Tensor {
  * Runs `fn` and disposes every tensor made inside it, except those that it returns (alone, in an
  * array or as values of an object), which pass to the enclosing scope. What backward still needs
  * stays alive until backward has run, or until the outermost scope ends.
+ *
+ * @throws {TypeError} If `fn` returns a promise: its tensors would be freed while it still runs.
  */
-export function scope<T>(fn: () => T): T {
+export function scope<T>(fn: () => Synchronous<T>): Synchronous<T> {
   const frame: Frame = { tensors: new Set(), nodes: new Set() };
   frames.push(frame);
   let kept = new Set<Tensor>();
   try {
-    const result = fn();
+    const result = refusePromise("scope", "its tensors would be freed while it still runs", fn());
     kept = tensorsIn(result);
     return result;
   } finally {
@@ -195,21 +198,28 @@ export function detach(tensor: Tensor): Tensor {
   return input(tensor.array);
 }
 
-/** Runs `fn` without recording: nothing inside keeps activations for a backward. */
-export function noGrad<T>(fn: () => T): T {
+/**
+ * Runs `fn` without recording: nothing inside keeps activations for a backward.
+ *
+ * @throws {TypeError} If `fn` returns a promise: what follows its first await would be recorded.
+ */
+export function noGrad<T>(fn: () => Synchronous<T>): Synchronous<T> {
   return withRecording(false, fn);
 }
 
 /**
  * Runs `fn` with or without recording.
  *
+ * @throws {TypeError} If `fn` returns a promise.
  * @internal
  */
-export function withRecording<T>(on: boolean, fn: () => T): T {
+export function withRecording<T>(on: boolean, fn: () => Synchronous<T>): Synchronous<T> {
   const before = recording;
   recording = on;
   try {
-    return fn();
+    const name = on ? "withRecording" : "noGrad";
+    const otherwise = `what follows its first await would ${on ? "not " : ""}be recorded`;
+    return refusePromise(name, otherwise, fn());
   } finally {
     recording = before;
   }

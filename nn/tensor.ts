@@ -15,7 +15,11 @@ export interface TapeNode {
   readonly inputs: readonly (Tensor | null)[];
   /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null;
-  /** The gradients of the inputs, each a new array or null. */
+  /**
+   * The gradients of the inputs, each a new array or null.
+   *
+   * @throws {Error} If the node was freed, or its backward returns what does not fit the inputs.
+   */
   run(gradOutput: GpuArray): readonly (GpuArray | null)[];
   /** Lets go of the saved arrays. */
   free(): void;
@@ -52,7 +56,9 @@ export class Tensor {
     return this.#array;
   }
 
-  /** Copies the numbers to `place`, of the same shape, where they lie from now on; takes it over. */
+  /**
+   * Copies the numbers to `place`, of the same shape, where they lie from now on; takes it over.
+   */
   moveTo(place: GpuArray): void {
     place.gpu.copy(this.#array, place);
     this.#array.release();

@@ -1,5 +1,5 @@
-// The house rules that no compiler checks: which way imports point, who sees the command line, and
-// what the library drags in.
+// The house rules that no compiler checks: which way imports point, who knows the stages, who sees the
+// command line, and what the library drags in.
 
 import assert from "node:assert/strict";
 import { dirname, join, normalize } from "node:path/posix";
@@ -7,6 +7,23 @@ import { dirname, join, normalize } from "node:path/posix";
 const ROOT = new URL("../", import.meta.url);
 /** Arrows point from left to right; a room may import itself and every room to its right. */
 const ROOMS = ["cli", "train", "nn", "kernels", "kernels/runtime"] as const;
+/** The same for the rooms within `train/`, what is made from runs and data first. */
+const TRAIN_ROOMS = [
+  "ablation",
+  "report",
+  "plan",
+  "inspect",
+  "run",
+  "networks",
+  "config",
+  "stages",
+  "streets",
+  "evaluation",
+  "data",
+  "views",
+  "images",
+  "base",
+].map((room) => `train/${room}`);
 const FOLDERS = ["cli", "train", "nn", "kernels"];
 
 interface Import {
@@ -49,26 +66,95 @@ function importsOf(path: string): Import[] {
   });
 }
 
-function roomOf(path: string): number {
-  if (path.startsWith("kernels/runtime/")) return ROOMS.indexOf("kernels/runtime");
-  return ROOMS.findIndex((room) => path.startsWith(`${room}/`));
+/** The last room that a path lies in, as rooms may lie within others; -1 for none. */
+function roomOf(path: string, rooms: readonly string[]): number {
+  return rooms.findLastIndex((room) => path.startsWith(`${room}/`));
 }
 
 const files = FOLDERS.flatMap((folder) => [...filesIn(folder, ".ts")]);
+/** The files that each file imports. */
+const imports = new Map(files.map((path) => {
+  const targets = importsOf(path).filter(({ isPackage }) => !isPackage);
+  return [path, [...new Set(targets.map(({ target }) => target))]] as const;
+}));
+
+/** Imports that point to a room further left, each with the rule that it breaks. */
+function upwardImports(rooms: readonly string[], order: string): string[] {
+  return files.flatMap((path) => {
+    const room = roomOf(path, rooms);
+    return (imports.get(path) ?? []).flatMap((target) => {
+      const to = roomOf(target, rooms);
+      if (room < 0 || to < 0 || to >= room) return [];
+      return `${path} imports ${target}, but ${rooms[to]} comes before ${rooms[room]} in ${order}`;
+    });
+  });
+}
+
+/** Circles of files, as chains of imports; each is found once. */
+function circles(): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, chain: string[]) => {
+    const start = chain.indexOf(path);
+    if (start >= 0) {
+      found.push(`${[...chain.slice(start), path].join(" imports ")}: files may not form a circle`);
+    }
+    if (start >= 0 || done.has(path)) return;
+    for (const target of imports.get(path) ?? []) visit(target, [...chain, path]);
+    done.add(path);
+  };
+  for (const path of files) visit(path, []);
+  return found;
+}
 
 Deno.test("there are files in every room to check", () => {
-  for (const room of ROOMS) {
-    const index = ROOMS.indexOf(room);
-    assert.ok(files.some((path) => roomOf(path) === index), `no file in ${room}/ was found`);
+  for (const room of [...ROOMS, ...TRAIN_ROOMS]) {
+    assert.ok(files.some((path) => path.startsWith(`${room}/`)), `no file in ${room}/ was found`);
   }
 });
 
 Deno.test("imports point from cli to train to nn to kernels to kernels/runtime", () => {
-  const wrong = files.flatMap((path) =>
-    importsOf(path)
-      .filter(({ isPackage, target }) => !isPackage && !(roomOf(target) >= roomOf(path)))
-      .map(({ target }) => `${path} imports ${target}`)
+  assert.deepEqual(upwardImports(ROOMS, ROOMS.join(" → ")), []);
+});
+
+Deno.test("imports within train point from what is made of runs down to the base", () => {
+  const order = TRAIN_ROOMS.map((room) => room.replace("train/", "")).join(" → ");
+  assert.deepEqual(upwardImports(TRAIN_ROOMS, order), []);
+});
+
+Deno.test("every file of train but its door lies in a room", () => {
+  const outside = files.filter((path) =>
+    path.startsWith("train/") && roomOf(path, TRAIN_ROOMS) < 0
   );
+  assert.deepEqual(outside, ["train/mod.ts"]);
+});
+
+Deno.test("no files import each other in a circle", () => {
+  assert.deepEqual(circles(), []);
+});
+
+Deno.test("a stage's folder is known to the registry, the presets and the library's door only", () => {
+  const knowing = new Set(["train/stages/kinds.ts", "train/config/presets.ts", "train/mod.ts"]);
+  const wrong = files.flatMap((path) =>
+    (imports.get(path) ?? []).filter((target) => {
+      const folder = /^train\/stages\/(?!common\/)[^/]+\//.exec(target)?.[0];
+      return folder !== undefined && !path.startsWith(folder) && !knowing.has(path);
+    }).map((target) => `${path} imports ${target}: only the registry knows stages`)
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("no code tells stages apart by their names outside their folders", () => {
+  const names = /["'`](warmup|stage1|selfsup|stage2|stage3|oracle)["'`]/;
+  const comparison = new RegExp(
+    `(===|!==|case|includes\\()\\s*${names.source}|${names.source}\\s*(===|!==)`,
+  );
+  const wrong = files.filter((path) => /^(cli|train)\//.test(path))
+    .filter((path) => !path.startsWith("train/stages/"))
+    .flatMap((path) =>
+      withoutComments(read(path)).split("\n").filter((line) => comparison.test(line))
+        .map((line) => `${path}: ${line.trim()}`)
+    );
   assert.deepEqual(wrong, []);
 });
 

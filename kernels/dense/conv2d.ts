@@ -22,17 +22,11 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
-  gridFor,
   type Shape,
   sliceByImage,
+  wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
-
-const LANES = 8;
-/** Positions of one invocation. */
-const POSITIONS = 16;
-/** Output channels of one invocation, of the wide and of the narrow kernel. */
-const CHANNELS = 16, NARROW_CHANNELS = 8;
 
 const shared = {
   file: "kernels/dense/conv2d.wgsl",
@@ -41,6 +35,12 @@ const shared = {
   writes: ["y"],
   params: CORRELATION_PARAMS,
 } as const;
+const { POSITIONS, CHANNELS, NARROW_CHANNELS } = wgslConstants(
+  shared,
+  "POSITIONS",
+  "CHANNELS",
+  "NARROW_CHANNELS",
+);
 const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
 const narrowKernel = defineKernel({
   ...shared,
@@ -277,7 +277,8 @@ function correlate(
   if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
   const params = correlationParams({ ...arrays, bias: null }, places);
   const { outChannels } = params;
-  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles do.
+  // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles
+  // do.
   const isNarrow = outChannels <= 24 && (outChannels - 1) % CHANNELS < NARROW_CHANNELS;
   const width = x.gpu.choices.choose({
     key: `conv2d.correlate ${Object.values(params).join(" ")}`,
@@ -304,7 +305,7 @@ function correlateDirect(
     kernel,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     params,
-    gridFor(blocks * images * Math.ceil(rows * columns / POSITIONS), LANES),
+    blocks * images * Math.ceil(rows * columns / POSITIONS),
     { flops },
   );
 }

@@ -5,15 +5,16 @@
 //
 // for i < rows, j < columns; x counts as zero outside its height and width.
 // Forward: x_step is the stride, tap_step the dilation, x_top = x_left = -padding, y_step 1.
-// Input gradient: x is the gradient of the output, taps are reversed, and every residue of the input's
-// coordinates modulo the stride is a correlation of its own with y_step the stride.
+// Input gradient: x is the gradient of the output, taps are reversed, and every residue of the
+// input's coordinates modulo the stride is a correlation of its own with y_step the stride.
 //
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads], quads of neighbouring output channels.
-// An invocation owns 16 output channels × 16 positions of the plane of one image, and overwrites them
-// (correlate_narrow: 8 × 16, where 16 would mostly lie past the last channel). See matmul.wgsl for the
-// reasons of this shape. Blocks of channels, then images, count fastest: invocations that run together
-// then look at the same positions, and skip a tap together where all of those lie outside.
+// An invocation owns CHANNELS output channels × POSITIONS of the plane of one image, and overwrites
+// them (correlate_narrow: NARROW_CHANNELS, where more would mostly lie past the last channel). See
+// matmul.wgsl for the reasons of this shape. Blocks of channels, then images, count fastest:
+// invocations that run together then look at the same positions, and skip a tap together where all
+// of those lie outside.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -44,6 +45,10 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 const LANES = 8u;
+// What an invocation owns, written out in the entry points.
+const POSITIONS = 16u;
+const CHANNELS = 16u;
+const NARROW_CHANNELS = 8u;
 
 // What one invocation owns: the first channel, the image, the first position.
 struct Share { channel: u32, image: u32, position: u32 }
@@ -51,7 +56,7 @@ struct Share { channel: u32, image: u32, position: u32 }
 fn share_of(id: u32, channels: u32) -> Share {
   let blocks = (params.out_channels + channels - 1) / channels;
   let image = id / blocks % params.images;
-  return Share(id % blocks * channels, image, id / blocks / params.images * 16);
+  return Share(id % blocks * channels, image, id / blocks / params.images * POSITIONS);
 }
 
 // Four positions of an image: the row and column of each.
@@ -107,7 +112,7 @@ fn correlate(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let own = share_of((group.y * groups.x + group.x) * LANES + lane, 16);
+  let own = share_of((group.y * groups.x + group.x) * LANES + lane, CHANNELS);
   if (own.position >= params.rows * params.columns) { return; }
   let p0 = positions_at(own.image, own.position);
   let p1 = positions_at(own.image, own.position + 4);
@@ -147,7 +152,7 @@ fn correlate(
   }
   // A loop over channels: drivers take many times longer to compile 256 stores written out.
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
-  for (var i = 0u; i < min(16, params.out_channels - own.channel); i++) {
+  for (var i = 0u; i < min(CHANNELS, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
     store(own.channel + i, p0, blocks[block][i % 4]);
     store(own.channel + i, p1, blocks[block + 1][i % 4]);
@@ -162,7 +167,7 @@ fn correlate_narrow(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let own = share_of((group.y * groups.x + group.x) * LANES + lane, 8);
+  let own = share_of((group.y * groups.x + group.x) * LANES + lane, NARROW_CHANNELS);
   if (own.position >= params.rows * params.columns) { return; }
   let p0 = positions_at(own.image, own.position);
   let p1 = positions_at(own.image, own.position + 4);
@@ -196,7 +201,7 @@ fn correlate_narrow(
     }
   }
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13);
-  for (var i = 0u; i < min(8, params.out_channels - own.channel); i++) {
+  for (var i = 0u; i < min(NARROW_CHANNELS, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
     store(own.channel + i, p0, blocks[block][i % 4]);
     store(own.channel + i, p1, blocks[block + 1][i % 4]);

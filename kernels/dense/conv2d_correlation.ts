@@ -29,7 +29,9 @@ const PLACES = {
   yLeft: "u32",
 } as const;
 
-/** Which elements of x and y meet: `rows` × `columns` outputs an image, and the steps between them. */
+/**
+ * Which elements of x and y meet: `rows` × `columns` outputs per image, and the steps between them.
+ */
 export type CorrelationPlaces = Readonly<Record<keyof typeof PLACES, number>>;
 
 /** Fields of `Params` in the WGSL. */

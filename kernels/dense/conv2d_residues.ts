@@ -2,7 +2,9 @@
 
 import type { Conv2dGeometry } from "./conv2d_shape.ts";
 
-/** The input coordinates `residue`, `residue + stride`, … along one axis, and the taps they meet. */
+/**
+ * The input coordinates `residue`, `residue + stride`, … along one axis, and the taps they meet.
+ */
 export interface Residue {
   /** The smallest coordinate. */
   readonly residue: number;

@@ -1,4 +1,5 @@
-// Correlation of images with packed weights by tiles in workgroup memory, for GPUs; formulas in the WGSL.
+// Correlation of images with packed weights by tiles in workgroup memory, for GPUs; formulas in the
+// WGSL.
 
 import {
   CORRELATION_PARAMS,
@@ -9,31 +10,27 @@ import {
 } from "./conv2d_correlation.ts";
 import source from "./conv2d_shared.wgsl" with { type: "text" };
 import { mostSplitsOf, withParts } from "./matmul_shared.ts";
-import { defineKernel, dispatch, type GpuArray } from "../runtime/mod.ts";
+import { dispatch, type GpuArray } from "../runtime/mod.ts";
 import {
   byTiles,
+  defineTileKernels,
   type Extent,
   fittingTile,
-  SHARED_TILES,
   type SharedTile,
   TILE_PARAMS,
   TILES_BY_NAME,
   tilingOf,
 } from "./shared_tiles.ts";
 
-const kernels = new Map(SHARED_TILES.map((tile) => [
-  tile,
-  defineKernel({
-    name: `conv2d_shared.correlate ${tile.name}`,
-    file: "kernels/dense/conv2d_shared.wgsl",
-    source,
-    entry: "correlate",
-    reads: ["x", "weight", "bias"],
-    writes: ["y"],
-    params: { ...CORRELATION_PARAMS, ...TILE_PARAMS },
-    constants: tile.constants,
-  }),
-]));
+const kernelOf = defineTileKernels({
+  name: "conv2d_shared.correlate",
+  file: "kernels/dense/conv2d_shared.wgsl",
+  source,
+  entry: "correlate",
+  reads: ["x", "weight", "bias"],
+  writes: ["y"],
+  params: { ...CORRELATION_PARAMS, ...TILE_PARAMS },
+});
 
 /** `correlate` of conv2d.ts in the shared class. */
 export function correlateShared(
@@ -82,7 +79,7 @@ function correlateTiles(
     (y, bias) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
-          kernels.get(tile)!,
+          kernelOf(tile),
           { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
           { ...sizes, hasBias: bias ? 1 : 0, ...params },
           grid,

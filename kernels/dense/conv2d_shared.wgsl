@@ -1,5 +1,5 @@
-// The correlation of conv2d.wgsl for GPUs: the same formula, arrays and parameters, as a matrix product
-// of the weights with columns of x that are gathered on the way to workgroup memory.
+// The correlation of conv2d.wgsl for GPUs: the same formula, arrays and parameters, as a matrix
+// product of the weights with columns of x that are gathered on the way to workgroup memory.
 //
 //   y[n][o][i y_step + y_top][j y_step + y_left] = bias[o] + Σ_{u,v,c}
 //     weight[u][v][c][o] x[n][c][i x_step + u tap_step + x_top][j x_step + v tap_step + x_left]
@@ -8,11 +8,11 @@
 // [tap_rows, tap_columns, in_channels, out_quads]. The sum runs over k = (u, v, c) in order, as in
 // conv2d.wgsl, so both give the same bits where the compiler treats both alike.
 //
-// A workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS quads of positions, counted over
-// the planes of all images, and overwrites them. The four positions of a quad lie RIGHT_QUADS apart, so
-// that neighbouring invocations read and write neighbouring positions. Tiles count channels first, then
-// positions, then splits of the sum: where it is split, y is [splits, N, …], without the bias. The rest is as in
-// matmul_shared.wgsl, which has the reasons.
+// A workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS quads of positions, counted
+// over the planes of all images, and overwrites them. The four positions of a quad lie RIGHT_QUADS
+// apart, so that neighbouring invocations read and write neighbouring positions. Tiles count
+// channels first, then positions, then splits of the sum: where it is split, y is [splits, N, …],
+// without the bias. The rest is as in matmul_shared.wgsl, which has the reasons.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -69,8 +69,8 @@ fn positions_at(first: u32) -> Positions {
   return Positions(position / plane, within / params.columns, within % params.columns, exists);
 }
 
-// Where the first tap lies at four positions: index of channel 0 of the image, row and column in it. A
-// position past the end lies outside of every image.
+// Where the first tap lies at four positions: index of channel 0 of the image, row and column in
+// it. A position past the end lies outside of every image.
 struct Corners { index: vec4u, row: vec4i, column: vec4i }
 
 fn corners_at(first: u32) -> Corners {
@@ -83,8 +83,8 @@ fn corners_at(first: u32) -> Corners {
   );
 }
 
-// A term of the sum: its tap and channel, and where the tap reads channel 0 at four positions. Outside
-// the image `inside` is false and the index is zero, so that reading it is harmless.
+// A term of the sum: its tap and channel, and where the tap reads channel 0 at four positions.
+// Outside the image `inside` is false and the index is zero, so that reading it is harmless.
 struct Term { tap: u32, channel: u32, index: vec4u, inside: vec4<bool> }
 
 fn term_at(corners: Corners, k: u32) -> Term {
@@ -122,8 +122,8 @@ fn misses(u: u32, top: u32, bottom: u32) -> bool {
     i32(top) * params.x_step + offset >= i32(params.in_height);
 }
 
-// The rows of taps that any of the positions from `first` on needs: a dilated one lies outside for whole
-// rows of an image. Those in between are all needed.
+// The rows of taps that any of the positions from `first` on needs: a dilated one lies outside for
+// whole rows of an image. Those in between are all needed.
 fn tap_rows_of(first: u32) -> vec2u {
   var used = vec2u(0, params.tap_rows);
   let plane = params.rows * params.columns;

@@ -16,21 +16,19 @@ import {
   dispatch,
   type Gpu,
   type GpuArray,
-  gridFor,
   type Shape,
   sliceByImage,
+  wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
 
-const LANES = 8;
-const WORKGROUP_SIZE = 64;
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
 const ENOUGH_INVOCATIONS = 256;
 /** The fewest positions that one invocation adds to a bias. */
 const SHORTEST_RUN = 64;
 
 const shared = { file: "kernels/dense/conv2d_weight.wgsl", source } as const;
-
+const { CHANNELS, COLUMNS } = wgslConstants(shared, "CHANNELS", "COLUMNS");
 const productsKernel = defineKernel({
   ...shared,
   name: "conv2d.weight_gradient",
@@ -213,7 +211,7 @@ function weightGradient(
       totalWeightKernel,
       { parts, gradWeight },
       { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
-      gridFor(outChannels * columns, WORKGROUP_SIZE),
+      outChannels * columns,
     );
   };
   const { gradOutput, x, gradWeight } = arrays;
@@ -228,7 +226,7 @@ function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): Gpu
   const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
   const columns = tapRows * tapColumns * inQuads;
-  const tiles = Math.ceil(outChannels / 16) * Math.ceil(columns / 4);
+  const tiles = Math.ceil(outChannels / CHANNELS) * Math.ceil(columns / COLUMNS);
   const rows = images * outHeight;
   const most = Math.max(1, Math.floor(x.gpu.maxBindingBytes / (outChannels * columns * 16)));
   const wanted = Math.min(Math.ceil(ENOUGH_INVOCATIONS / tiles), rows, most);
@@ -239,7 +237,7 @@ function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): Gpu
     productsKernel,
     { x, gradOutput, parts },
     { ...sizes, inQuads, columns, splits, rowsPerSplit },
-    gridFor(tiles * splits, LANES),
+    tiles * splits,
     { flops: conv2dFlops(sizes) },
   );
   return parts;
@@ -253,7 +251,7 @@ function biasGradient(gradOutput: GpuArray, gradBias: GpuArray, accumulate: bool
   const runs = Math.ceil(positions / run);
   const parts = gradOutput.gpu.empty([runs, quads, 4], "parts of a bias gradient");
   const params = { channels, positions, run, runs, accumulate: accumulate ? 1 : 0 };
-  dispatch(biasKernel, { gradOutput, parts }, params, gridFor(runs * quads, WORKGROUP_SIZE));
-  dispatch(totalBiasKernel, { parts, gradBias }, params, [Math.ceil(channels / WORKGROUP_SIZE)]);
+  dispatch(biasKernel, { gradOutput, parts }, params, runs * quads);
+  dispatch(totalBiasKernel, { parts, gradBias }, params, channels);
   parts.release();
 }

@@ -7,10 +7,10 @@
 // Both operands come pixel-major, as quads of neighbouring channels padded with zeros:
 // x: [N, in_height, in_width, in_quads]; grad_output: [N, out_height, out_width, out_quads].
 // A column of the gradient is a tap and a quad of input channels, columns = taps · in_quads.
-// First pass: an invocation owns 16 output channels × 4 columns of one split, a run of neighbouring
-// output rows of all images, and overwrites parts[split][o][column].
-// Second pass: an invocation owns one column of one output channel; it overwrites grad_weight, or adds
-// to it where `accumulate` is 1. See matmul.wgsl for the reasons of this shape.
+// First pass: an invocation owns CHANNELS output channels × COLUMNS of one split, a run of
+// neighbouring output rows of all images, and overwrites parts[split][o][column].
+// Second pass: an invocation owns one column of one output channel; it overwrites grad_weight, or
+// adds to it where `accumulate` is 1. See matmul.wgsl for the reasons of this shape.
 // The bias likewise: first parts[run][quad] over runs of neighbouring positions, then grad_bias.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
@@ -58,6 +58,9 @@ struct BiasParams {
 
 const LANES = 8u;
 const WORKGROUP_SIZE = 64u;
+// What an invocation of the first pass owns, written out there.
+const CHANNELS = 16u;
+const COLUMNS = 4u;
 
 fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
@@ -71,14 +74,14 @@ fn accumulate_products(
 ) {
   let id = (group.y * groups.x + group.x) * LANES + lane;
   let out_quads = (params.out_channels + 3) / 4;
-  let out_tiles = (out_quads + 3) / 4;
-  let column_tiles = (params.columns + 3) / 4;
+  let out_tiles = (params.out_channels + CHANNELS - 1) / CHANNELS;
+  let column_tiles = (params.columns + COLUMNS - 1) / COLUMNS;
   let split = id / (out_tiles * column_tiles);
   if (split >= params.splits) { return; }
-  let first_quad = id % out_tiles * 4;
-  let first_column = id / out_tiles % column_tiles * 4;
+  let first_channel = id % out_tiles * CHANNELS;
+  let first_column = id / out_tiles % column_tiles * COLUMNS;
   // Past the end the last quad or column is computed again.
-  let out_quad = min(first_quad + vec4u(0, 1, 2, 3), vec4u(out_quads - 1));
+  let out_quad = min(first_channel / 4 + vec4u(0, 1, 2, 3), vec4u(out_quads - 1));
   let column = min(first_column + vec4u(0, 1, 2, 3), vec4u(params.columns - 1));
   let tap = column / params.in_quads;
   let top = vec4i(tap / params.tap_columns) * params.dilation - params.padding;
@@ -124,8 +127,7 @@ fn accumulate_products(
   }
   // A loop over channels: drivers take many times longer to compile 64 stores written out.
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
-  let first_channel = first_quad * 4;
-  for (var i = 0u; i < min(16, params.out_channels - first_channel); i++) {
+  for (var i = 0u; i < min(CHANNELS, params.out_channels - first_channel); i++) {
     let at = (split * params.out_channels + first_channel + i) * params.columns + column;
     let block = i / 4 * 4;
     parts[at.x] = blocks[block][i % 4];

@@ -2,45 +2,41 @@
 
 import { conv2dFlops, type Conv2dSizes } from "./conv2d_shape.ts";
 import source from "./conv2d_weight_shared.wgsl" with { type: "text" };
-import { defineKernel, dispatch, type Gpu, type GpuArray } from "../runtime/mod.ts";
+import { dispatch, type Gpu, type GpuArray } from "../runtime/mod.ts";
 import {
   byTiles,
+  defineTileKernels,
   type Extent,
   fittingTile,
-  SHARED_TILES,
   type SharedTile,
   TILE_PARAMS,
   TILES_BY_NAME,
   tilingOf,
 } from "./shared_tiles.ts";
 
-const kernels = new Map(SHARED_TILES.map((tile) => [
-  tile,
-  defineKernel({
-    name: `conv2d_shared.weight_gradient ${tile.name}`,
-    file: "kernels/dense/conv2d_weight_shared.wgsl",
-    source,
-    entry: "accumulate_products",
-    reads: ["x", "gradOutput"],
-    writes: ["parts"],
-    params: {
-      positions: "u32",
-      inHeight: "u32",
-      inWidth: "u32",
-      inQuads: "u32",
-      outChannels: "u32",
-      outHeight: "u32",
-      outWidth: "u32",
-      tapColumns: "u32",
-      columns: "u32",
-      stride: "i32",
-      padding: "i32",
-      dilation: "i32",
-      ...TILE_PARAMS,
-    },
-    constants: tile.constants,
-  }),
-]));
+const kernelOf = defineTileKernels({
+  name: "conv2d_shared.weight_gradient",
+  file: "kernels/dense/conv2d_weight_shared.wgsl",
+  source,
+  entry: "accumulate_products",
+  reads: ["x", "gradOutput"],
+  writes: ["parts"],
+  params: {
+    positions: "u32",
+    inHeight: "u32",
+    inWidth: "u32",
+    inQuads: "u32",
+    outChannels: "u32",
+    outHeight: "u32",
+    outWidth: "u32",
+    tapColumns: "u32",
+    columns: "u32",
+    stride: "i32",
+    padding: "i32",
+    dilation: "i32",
+    ...TILE_PARAMS,
+  },
+});
 
 /** Arrays of a weight gradient. */
 export interface WeightGradientArrays {
@@ -106,7 +102,7 @@ function weightParts(
   const inQuads = Math.ceil(inChannels / 4);
   byTiles(tile, tiling, conv2dFlops(sizes), (params, grid, options) =>
     dispatch(
-      kernels.get(tile)!,
+      kernelOf(tile),
       { x, gradOutput, parts },
       { ...sizes, positions: extent.depth, inQuads, columns, ...params },
       grid,

@@ -1,5 +1,6 @@
-// The first pass of the weight gradient of conv2d_weight.wgsl for GPUs: the same formula and arrays, as
-// a matrix product of two tall matrices whose long sum is split; conv2d_weight.wgsl adds the parts.
+// The first pass of the weight gradient of conv2d_weight.wgsl for GPUs: the same formula and
+// arrays, as a matrix product of two tall matrices whose long sum is split; conv2d_weight.wgsl adds
+// the parts.
 //
 //   parts[s][o][u,v,c] = Σ_{k in split s} grad_output[k][o]
 //     x[n][i stride - padding + u dilation][j stride - padding + v dilation][c]

@@ -1,19 +1,30 @@
-// Matrix products of 16 × 16 sums an invocation, and the packing of operands; formulas in the WGSL.
+// Matrix products by large tiles in registers, and the packing of operands; formulas in the WGSL.
 
-import { defineKernel, dispatch, formatShape, type GpuArray, gridFor } from "../runtime/mod.ts";
+import {
+  defineKernel,
+  dispatch,
+  formatShape,
+  type GpuArray,
+  gridFor,
+  wgslConstants,
+} from "../runtime/mod.ts";
 import source from "./matmul.wgsl" with { type: "text" };
+import type { MultiplyArrays, MultiplySizes } from "./matmul_shape.ts";
 import { multiplyShared } from "./matmul_shared.ts";
 
-const file = "kernels/dense/matmul.wgsl";
-const WORKGROUP_SIZE = 64;
-/** Quads of a row that one invocation packs; `PACK_RUN` in the WGSL. */
-const PACK_RUN = 4;
-const LANES = 8;
+const shared = { file: "kernels/dense/matmul.wgsl", source } as const;
+const { PACK_RUN, TILE_ROWS, TILE_COLUMNS } = wgslConstants(
+  shared,
+  "PACK_RUN",
+  "TILE_ROWS",
+  "TILE_COLUMNS",
+);
+/** Rows and columns that an invocation of {@link multiply} computes. */
+export const MULTIPLY_TILE = { rows: TILE_ROWS, columns: TILE_COLUMNS } as const;
 
 const packKernel = defineKernel({
+  ...shared,
   name: "matmul.pack",
-  file,
-  source,
   entry: "pack",
   reads: ["source"],
   writes: ["packed"],
@@ -31,9 +42,8 @@ const packKernel = defineKernel({
   },
 });
 const multiplyKernel = defineKernel({
+  ...shared,
   name: "matmul.multiply",
-  file,
-  source,
   entry: "multiply",
   reads: ["left", "right", "bias"],
   writes: ["c"],
@@ -47,9 +57,8 @@ const multiplyKernel = defineKernel({
   },
 });
 const trimKernel = defineKernel({
+  ...shared,
   name: "matmul.trim",
-  file,
-  source,
   entry: "trim",
   reads: ["padded"],
   writes: ["trimmed"],
@@ -90,7 +99,7 @@ export function pack(
     rowStep: rows.step,
     columnStep: columns.step,
   }, [
-    Math.ceil(rows.count / WORKGROUP_SIZE),
+    Math.ceil(rows.count / packKernel.workgroupSize),
     Math.ceil(quads / PACK_RUN),
     outer.count * inner.count,
   ]);
@@ -98,32 +107,6 @@ export function pack(
 }
 
 const ONE: Axis = { count: 1, step: 0 };
-
-/** Lengths of the axes of {@link multiply}. */
-export interface MultiplySizes {
-  /** B. */
-  readonly batch: number;
-  /** M. */
-  readonly rows: number;
-  /** K. */
-  readonly depth: number;
-  /** N, a multiple of 4. */
-  readonly columns: number;
-  /** Whether `left` has a matrix for each of the batch; N is then a multiple of 16. */
-  readonly leftPerBatch?: boolean;
-}
-
-/** Operands of {@link multiply}. */
-export interface MultiplyArrays {
-  /** Packed, [K, M up to a multiple of 4], or [B, K, …]. */
-  readonly left: GpuArray;
-  /** [B, K, N]. */
-  readonly right: GpuArray;
-  /** [M], or null. */
-  readonly bias: GpuArray | null;
-  /** Output, [B, M, N]. */
-  readonly c: GpuArray;
-}
 
 /** c[b] = left right[b] (+ bias by row) with packed operands. */
 export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {
@@ -135,7 +118,8 @@ function multiplyDirect(
   { left, right, bias, c }: MultiplyArrays,
   { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
 ): void {
-  const [x, y] = gridFor(Math.ceil((batch * columns) / 16), LANES);
+  const tiles = Math.ceil((batch * columns) / TILE_COLUMNS);
+  const [x, y] = gridFor(tiles, multiplyKernel.workgroupSize);
   dispatch(
     multiplyKernel,
     { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
@@ -147,7 +131,7 @@ function multiplyDirect(
       hasBias: bias ? 1 : 0,
       leftPerBatch: leftPerBatch ? 1 : 0,
     },
-    [x, y, Math.ceil(rows / 16)],
+    [x, y, Math.ceil(rows / TILE_ROWS)],
     { flops: 2 * batch * rows * columns * depth },
   );
 }
@@ -191,8 +175,8 @@ export function matmul(a: GpuArray, b: GpuArray, options: MatmulOptions = {}): G
     : a.gpu.empty([rows, paddedColumns], "matmul");
   multiply({ left, right, bias: null, c }, { batch: 1, rows, depth, columns: paddedColumns });
   if (paddedColumns > columns) {
-    const grid = gridFor(output.size, WORKGROUP_SIZE);
-    dispatch(trimKernel, { padded: c, trimmed: output }, { rows, columns, paddedColumns }, grid);
+    const sizes = { rows, columns, paddedColumns };
+    dispatch(trimKernel, { padded: c, trimmed: output }, sizes, output.size);
   }
   for (const array of [left, right, c]) array.release();
   return output;

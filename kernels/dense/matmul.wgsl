@@ -5,13 +5,16 @@
 //   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
 //   trim:     trimmed[m][n] = padded[m][n], without the padding of its rows
 //
-// left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right: [B, K, column_quads] and c: [B, M, column_quads], quads
-// along n. A quad is a vec4f of neighbours; lengths that are not a multiple of four are padded.
-// pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns 16 rows × 4 column quads of c, counted
-// over all of the batch. trim: an invocation owns one element. All overwrite.
+// left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
+// [B, K, column_quads] and c: [B, M, column_quads], quads along n. A quad is a vec4f of neighbours;
+// lengths that are not a multiple of four are padded.
+// pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns TILE_ROWS ×
+// TILE_COLUMNS of c, columns counted over all of the batch. trim: an invocation owns one element.
+// All overwrite.
 //
-// The shape of `multiply` is what software adapters run fastest: 16 × 16 sums an invocation in named
-// matrices, all loads of a step before its products, no workgroup memory, no unrolling over k.
+// The shape of `multiply` is what software adapters run fastest: 16 × 16 sums per invocation in
+// named matrices, all loads of a step before its products, no workgroup memory, no unrolling over
+// k.
 
 @group(0) @binding(0) var<storage, read> source: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;
@@ -52,6 +55,9 @@ const WORKGROUP_SIZE = 64u;
 // Quads of a row that one invocation packs: those of one line of a CPU's cache.
 const PACK_RUN = 4u;
 const LANES = 8u;
+// What an invocation of multiply owns, written out there.
+const TILE_ROWS = 16u;
+const TILE_COLUMNS = 16u;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn pack(@builtin(global_invocation_id) id: vec3u) {
@@ -84,8 +90,8 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes four rows of four column quads. The loop is for compilers: drivers take many times longer over
-// all the stores written out, and all sixteen rows in one loop slow the products down.
+// Writes four rows of four column quads. The loop is for compilers: drivers take many times longer
+// over all the stores written out, and all sixteen rows in one loop slow the products down.
 fn store(first_row: u32, first_at: vec4u, block: array<mat4x4f, 4>) {
   var blocks = block;
   for (var i = 0u; i < min(4, max(first_row, params.rows) - first_row); i++) {
@@ -106,14 +112,14 @@ fn multiply(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = ((group.y * groups.x + group.x) * LANES + lane) * 4;
+  let first = ((group.y * groups.x + group.x) * LANES + lane) * (TILE_COLUMNS / 4);
   let columns_end = params.batch * params.column_quads;
   if (first >= columns_end) { return; }
   let row_quads = (params.rows + 3) / 4;
   // Past the end the last quad is computed again.
   let columns = min(first + vec4u(0, 1, 2, 3), vec4u(columns_end - 1));
   let batch = columns / params.column_quads;
-  var l = min(group.z * 4 + vec4u(0, 1, 2, 3), vec4u(row_quads - 1)) +
+  var l = min(group.z * (TILE_ROWS / 4) + vec4u(0, 1, 2, 3), vec4u(row_quads - 1)) +
     params.left_per_batch * batch.x * params.depth * row_quads;
   var r = batch * params.depth * params.column_quads + columns % params.column_quads;
   var c00 = mat4x4f(); var c01 = mat4x4f(); var c02 = mat4x4f(); var c03 = mat4x4f();
@@ -130,7 +136,7 @@ fn multiply(
     l += vec4u(row_quads);
     r += vec4u(params.column_quads);
   }
-  let row = group.z * 16;
+  let row = group.z * TILE_ROWS;
   let at = batch * params.rows * params.column_quads + columns % params.column_quads;
   store(row, at, array(c00, c01, c02, c03));
   store(row + 4, at, array(c10, c11, c12, c13));

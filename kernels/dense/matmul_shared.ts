@@ -1,13 +1,13 @@
 // Matrix products by tiles in workgroup memory, for GPUs; formulas in the WGSL.
 
-import type { MultiplyArrays, MultiplySizes } from "./matmul.ts";
+import type { MultiplyArrays, MultiplySizes } from "./matmul_shape.ts";
 import source from "./matmul_shared.wgsl" with { type: "text" };
-import { defineKernel, dispatch, type GpuArray, gridFor } from "../runtime/mod.ts";
+import { defineKernel, dispatch, type GpuArray } from "../runtime/mod.ts";
 import {
   byTiles,
+  defineTileKernels,
   type Extent,
   fittingTile,
-  SHARED_TILES,
   type SharedTile,
   TILE_PARAMS,
   TILES_BY_NAME,
@@ -15,30 +15,24 @@ import {
   tilingOf,
 } from "./shared_tiles.ts";
 
-const WORKGROUP_SIZE = 64;
-
 const shared = { file: "kernels/dense/matmul_shared.wgsl", source } as const;
-const kernels = new Map(SHARED_TILES.map((tile) => [
-  tile,
-  defineKernel({
-    ...shared,
-    name: `matmul_shared.multiply ${tile.name}`,
-    entry: "multiply",
-    reads: ["left", "right", "bias"],
-    writes: ["c"],
-    params: {
-      rows: "u32",
-      depth: "u32",
-      batch: "u32",
-      columnQuads: "u32",
-      spanQuads: "u32",
-      hasBias: "u32",
-      leftPerBatch: "u32",
-      ...TILE_PARAMS,
-    },
-    constants: tile.constants,
-  }),
-]));
+const kernelOf = defineTileKernels({
+  ...shared,
+  name: "matmul_shared.multiply",
+  entry: "multiply",
+  reads: ["left", "right", "bias"],
+  writes: ["c"],
+  params: {
+    rows: "u32",
+    depth: "u32",
+    batch: "u32",
+    columnQuads: "u32",
+    spanQuads: "u32",
+    hasBias: "u32",
+    leftPerBatch: "u32",
+    ...TILE_PARAMS,
+  },
+});
 const totalKernel = defineKernel({
   ...shared,
   name: "matmul_shared.total",
@@ -84,7 +78,7 @@ function multiplyTiles(tile: SharedTile, arrays: MultiplyArrays, sizes: Multiply
     (c, bias) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
-          kernels.get(tile)!,
+          kernelOf(tile),
           { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
           {
             rows,
@@ -131,7 +125,7 @@ export function withParts(
     totalKernel,
     { parts, bias: bias ?? parts, y }, // without a bias the binding is never read
     { count: y.size, rows, columns, splits, hasBias: bias ? 1 : 0 },
-    gridFor(y.size, WORKGROUP_SIZE),
+    y.size,
   );
   parts.release();
 }

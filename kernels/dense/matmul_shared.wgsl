@@ -4,19 +4,20 @@
 //   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
 //   total:    y[i] = bias[m of i] + Σ_s parts[s][i]
 //
-// Where the sum over k is split, c is [splits, B, M, column_quads], without the bias, and total adds up.
+// Where the sum over k is split, c is [splits, B, M, column_quads], without the bias, and total
+// adds up.
 // left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
 // [B, K, column_quads] and c: [B, M, column_quads], quads along n. Sums run over k in order, as in
 // matmul.wgsl, so both give the same bits where the compiler treats both alike.
 //
-// A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites them: a
-// span is one matrix of the batch where left differs, else the columns of the whole batch. Tiles count
-// rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the quads, THREAD_ROWS
-// and THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in memory and in workgroup
-// memory. There a quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight
-// invocations read sixteen bytes each from different banks, and every index but the quad's is a
-// constant, which spares WebGPU's bounds checks. While a tile is multiplied, each invocation already
-// holds its share of the next one.
+// A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites
+// them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
+// Tiles count rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the
+// quads, THREAD_ROWS and THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in
+// memory and in workgroup memory. There a quad's DEPTH terms lie together, with one unused: a
+// stride of 36 words lets eight invocations read sixteen bytes each from different banks, and every
+// index but the quad's is a constant, which spares WebGPU's bounds checks. While a tile is
+// multiplied, each invocation already holds its share of the next one.
 // total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;

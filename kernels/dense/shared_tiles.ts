@@ -1,6 +1,14 @@
 // The tiles of outputs that workgroups of the shared class compute; matmul_shared.wgsl says how.
 
-import { type DispatchOptions, type Grid, gridFor } from "../runtime/mod.ts";
+import {
+  defineKernel,
+  type DispatchOptions,
+  type Grid,
+  gridFor,
+  type Kernel,
+  type KernelDefinition,
+  wgslConstants,
+} from "../runtime/mod.ts";
 
 /** A tile of outputs, and the invocations that share it: each owns 4 · rowQuads × 8 of them. */
 export interface SharedTile {
@@ -18,7 +26,10 @@ export interface SharedTile {
   readonly constants: Readonly<Record<"THREAD_ROWS" | "THREAD_COLUMNS" | "ROW_QUADS", number>>;
 }
 
-/** A larger tile reads memory less often, a smaller one fits small outputs and fills more of an adapter. */
+/**
+ * A larger tile reads memory less often, a smaller one fits small outputs and fills more of an
+ * adapter.
+ */
 export const SHARED_TILES: readonly SharedTile[] = [
   sharedTile(16, 16, 2, 1),
   sharedTile(8, 16, 2, 0.9),
@@ -43,6 +54,46 @@ function sharedTile(
   };
 }
 
+/**
+ * The kernels of a WGSL file that takes tiles, one for each.
+ *
+ * @param definition As for `defineKernel`, but for the tile's constants.
+ * @throws {TypeError} If the WGSL takes other tiles, or sums other than {@link DEPTH} terms at
+ *   once.
+ */
+export function defineTileKernels<
+  const R extends string,
+  const W extends string,
+  const P extends string,
+>(
+  definition: Omit<KernelDefinition<R, W, P>, "constants">,
+): (tile: SharedTile) => Kernel<R | W, P> {
+  const kernels = new Map(SHARED_TILES.map((tile) => {
+    const name = `${definition.name} ${tile.name}`;
+    const kernel = defineKernel({ ...definition, name, constants: tile.constants });
+    checkTile(tile, kernel);
+    return [tile, kernel];
+  }));
+  return (tile) => kernels.get(tile) as Kernel<R | W, P>;
+}
+
+function checkTile({ name, rows, columns, threads }: SharedTile, kernel: Kernel): void {
+  const { LEFT_QUADS, RIGHT_QUADS, DEPTH: depth } = wgslConstants(
+    kernel,
+    "LEFT_QUADS",
+    "RIGHT_QUADS",
+    "DEPTH",
+  );
+  const found = [LEFT_QUADS * 4, RIGHT_QUADS * 4, kernel.workgroupSize, depth].join(", ");
+  const expected = [rows, columns, threads, DEPTH].join(", ");
+  if (found !== expected) {
+    throw new TypeError(
+      `Cannot define ${kernel.name} as ${kernel.file} takes other tiles than ${name}: rows, columns, ` +
+        `invocations and terms at once are ${found}, not ${expected}`,
+    );
+  }
+}
+
 /** The tiles by name, for `gpu.choices`. */
 export const TILES_BY_NAME: ReadonlyMap<string, SharedTile> = new Map(
   SHARED_TILES.map((tile) => [tile.name, tile]),
@@ -54,7 +105,7 @@ const ENOUGH_THREADS = 2 ** 15;
 const SHORTEST_SPLIT = 256;
 /** Terms that the WGSL sums at once. */
 const DEPTH = 8;
-/** Desktops reset a GPU that is busy for long: 0.1 s of one at 10^12 operations a second. */
+/** Desktops reset a GPU that is busy for long: 0.1 s of one at 10^12 operations per second. */
 const MOST_FLOPS = 1e11;
 
 /** The sums that tiles are to cover. */

@@ -1,33 +1,32 @@
 // Convolutions with 3 × 3 kernels at stride 1 by Winograd's F(2 × 2, 3 × 3); formulas in the WGSL.
 
-import { multiply } from "./matmul.ts";
+import { multiply, MULTIPLY_TILE } from "./matmul.ts";
 import { type Conv2dSizes, SCRATCH_BYTES } from "./conv2d_shape.ts";
 import {
   defineKernel,
   dispatch,
   type Gpu,
   type GpuArray,
-  gridFor,
-  type Problem,
+  type Ways,
+  wgslConstants,
 } from "../runtime/mod.ts";
 import source from "./winograd.wgsl" with { type: "text" };
 
-const WORKGROUP_SIZE = 64;
-/** The products that replace the 36 of a tile of 2 × 2 outputs. */
-const PLACES = 16;
-/** `multiply` takes 16 columns at a time, which must share their left operand. */
-const TILE_STEP = 16;
+/** `multiply` takes as many columns at a time, which must share their left operand. */
+const TILE_STEP = MULTIPLY_TILE.columns;
 /** Invocations of the product for a weight gradient worth having. */
 const ENOUGH_PRODUCTS = 256;
 /**
- * Cost of transforming one element at 16 places, in products at one: measured on a software adapter, and for
- * GPUs reckoned from 128 bytes to move an element and some eight products in the time of a byte.
+ * Cost of transforming one element at 16 places, in products at one: measured on a software
+ * adapter, and for GPUs reckoned from 128 bytes to move an element and some eight products in the
+ * time of a byte.
  */
 const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
 /** Cost of a product for a weight gradient, in those of the direct kernel; measured. */
 const WEIGHT_COST = 1.3;
 
 const shared = { file: "kernels/dense/winograd.wgsl", source } as const;
+const { PLACES } = wgslConstants(shared, "PLACES");
 const params = {
   firstImage: "u32",
   images: "u32",
@@ -122,7 +121,7 @@ export function winogradWeight(weight: GpuArray, layout: WinogradWeight): GpuArr
     weightKernel,
     { weight, u },
     { rows, columns, rowStep, columnStep, reversed: reversed ? 1 : 0 },
-    gridFor(rows * quads, WORKGROUP_SIZE),
+    rows * quads,
   );
   return u;
 }
@@ -146,7 +145,7 @@ function winogradFits(gpu: Gpu, sizes: Conv2dSizes): boolean {
   if (tapRows !== 3 || tapColumns !== 3 || stride !== 1 || padding !== dilation) return false;
   const { inChannels, outChannels, inHeight: height, inWidth: width } = sizes;
   const { tileRows, tileColumns } = tileCounts({ height, width, dilation });
-  const channels = Math.ceil(Math.max(inChannels, outChannels) / 16) * 16;
+  const channels = wholeTiles(Math.max(inChannels, outChannels));
   // Of channels × tiles and channels × channels.
   const most = Math.max(tileRows * tileColumns + TILE_STEP, channels);
   return PLACES * channels * most * 4 <= gpu.maxBindingBytes;
@@ -157,7 +156,7 @@ export function winogradChoice(
   gpu: Gpu,
   sizes: Conv2dSizes,
   what: "image" | "weight",
-): Pick<Problem<boolean>, "candidates" | "expected"> {
+): Ways<boolean> {
   return {
     candidates: winogradFits(gpu, sizes) ? BOTH_WAYS : ONE_WAY,
     expected: winogradPays(gpu, sizes, what) ? "winograd" : "direct",
@@ -168,9 +167,10 @@ const ONE_WAY: ReadonlyMap<string, boolean> = new Map([["direct", false]]);
 const BOTH_WAYS: ReadonlyMap<string, boolean> = new Map([["direct", false], ["winograd", true]]);
 
 /**
- * Whether Winograd's algorithm can compute the convolution or one of its gradients, and is expected to
- * be faster than the direct kernels: it saves 20 of 36 products, but transforms every channel, rounds
- * each lattice up to whole tiles, and cannot skip the taps of a large dilation that fall outside.
+ * Whether Winograd's algorithm can compute the convolution or one of its gradients, and is expected
+ * to be faster than the direct kernels: it saves 20 of 36 products, but transforms every channel,
+ * rounds each lattice up to whole tiles, and cannot skip the taps of a large dilation that fall
+ * outside.
  */
 export function winogradPays(gpu: Gpu, sizes: Conv2dSizes, what: "image" | "weight"): boolean {
   if (!winogradFits(gpu, sizes)) return false;
@@ -182,6 +182,11 @@ export function winogradPays(gpu: Gpu, sizes: Conv2dSizes, what: "image" | "weig
   const cost = TRANSFORM_COST[gpu.kernelClass];
   const transforms = cost / inChannels + cost / outChannels;
   return PLACES * tiles * (1 + transforms) < direct;
+}
+
+/** Columns of a product that {@link multiply} takes: a multiple of {@link TILE_STEP}. */
+function wholeTiles(columns: number): number {
+  return Math.ceil(columns / TILE_STEP) * TILE_STEP;
 }
 
 /** Images whose transforms fit one binding and {@link SCRATCH_BYTES}, at least one. */
@@ -204,15 +209,15 @@ function byTiles(
   const step = imagesAtOnce(gpu, channels, tileRows * tileColumns);
   for (let firstImage = 0; firstImage < images; firstImage += step) {
     const part = Math.min(step, images - firstImage);
-    const tileQuads = Math.ceil((part * tileRows * tileColumns) / TILE_STEP) * TILE_STEP / 4;
+    const tileQuads = wholeTiles(part * tileRows * tileColumns) / 4;
     const tiles = { tileRows, tileColumns, tileQuads };
     run({ firstImage, images: part, height, width, dilation, padding, ...tiles });
   }
 }
 
 /**
- * y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v] x[n, c, i − padding + u dilation, …], for arrays of
- * the same height and width.
+ * y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v] x[n, c, i − padding + u dilation, …], for arrays
+ * of the same height and width.
  *
  * @param x [N, C, H, W].
  * @param weight Of {@link winogradWeight}.
@@ -240,7 +245,7 @@ export function winogradCorrelate(
       inputKernel,
       { x, v },
       { ...range, channels: inChannels, channelQuads: 0, hasBias: 0 },
-      gridFor(inChannels * tileQuads, WORKGROUP_SIZE),
+      inChannels * tileQuads,
     );
     const m = gpu.empty([PLACES, outChannels, columns], "transformed output");
     const sizes = { batch: PLACES, rows: outChannels, depth: inChannels, columns };
@@ -250,15 +255,18 @@ export function winogradCorrelate(
       outputKernel,
       { m, bias: bias ?? m, y },
       { ...range, channels: outChannels, channelQuads: 0, hasBias: bias ? 1 : 0 },
-      gridFor(outChannels * tileQuads, WORKGROUP_SIZE),
+      outChannels * tileQuads,
     );
     m.release();
   });
 }
 
-/** Parts of the sum over tiles: a power of two up to the 16 that any number of tiles divides into. */
+/**
+ * Parts of the sum over tiles: a power of two up to the {@link TILE_STEP} that any number of tiles
+ * divides into.
+ */
 function splitsOf(gpu: Gpu, rows: number, columns: number): number {
-  const invocations = PLACES * Math.ceil(rows / 16) * (columns / 16);
+  const invocations = PLACES * Math.ceil(rows / MULTIPLY_TILE.rows) * (columns / TILE_STEP);
   const bytes = PLACES * rows * columns * 4;
   let splits = 1;
   while (
@@ -283,10 +291,9 @@ export function winogradWeightGradient(
   const { gpu } = x;
   const [images, channels, height, width] = x.shape as [number, number, number, number];
   const outChannels = gradOutput.shape[1] as number;
-  // The columns of the product come in sixteens.
-  const columns = Math.ceil(channels / 16) * 16;
+  const columns = wholeTiles(channels);
   const plane = { images, height, width, dilation, padding };
-  byTiles(gpu, plane, Math.ceil(Math.max(channels, outChannels) / 16) * 16, (range) => {
+  byTiles(gpu, plane, wholeTiles(Math.max(channels, outChannels)), (range) => {
     const { tileQuads } = range;
     const byTile = (kernel: typeof tileInputKernel, x: GpuArray, padded: number) => {
       const v = gpu.empty([PLACES, tileQuads * 4, padded], "transformed by tile");
@@ -296,7 +303,7 @@ export function winogradWeightGradient(
         channelQuads: padded / 4,
         hasBias: 0,
       };
-      dispatch(kernel, { x, v }, sizes, gridFor(tileQuads * padded, WORKGROUP_SIZE));
+      dispatch(kernel, { x, v }, sizes, tileQuads * padded);
       return v;
     };
     const left = byTile(tileGradientKernel, gradOutput, Math.ceil(outChannels / 4) * 4);
@@ -315,7 +322,7 @@ export function winogradWeightGradient(
       channelQuads,
       splits,
       accumulate: accumulate || range.firstImage > 0 ? 1 : 0,
-    }, gridFor(outChannels * channelQuads, WORKGROUP_SIZE));
+    }, outChannels * channelQuads);
     m.release();
   });
 }

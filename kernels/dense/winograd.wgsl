@@ -1,5 +1,6 @@
-// Convolution with 3 × 3 taps by Winograd's F(2 × 2, 3 × 3): tiles of 2 × 2 outputs from 4 × 4 inputs by
-// 16 products instead of 36 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
+// Convolution with 3 × 3 taps by Winograd's F(2 × 2, 3 × 3): tiles of 2 × 2 outputs from 4 × 4
+// inputs by 16 products instead of 36 (Lavin and Gray, "Fast Algorithms for Convolutional Neural
+// Networks", 2016).
 //
 //   y_tile = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x_tile B)] A, summed over channels between the brackets
 //   transform_weight: u = G w Gᵀ                                    [16, row, column]
@@ -12,13 +13,14 @@
 //   matmul.wgsl:             m = Σ_tile t v                         [16, split, out channel, channel]
 //   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
 //
-// With dilation d, the pixels of a tile lie d apart: each of the d × d interleaved lattices has tiles of
-// its own. Tiles are numbered (image, row, column); tile row r is row r / d of lattice r % d.
-// x: [N, channels, height, width]; y: [N, out channels, height, width]; weight: a strided view, rows to
-// sum over and columns of the result; grad_weight: [O, C, 3, 3]. The last axis of u, v, m and t is in
-// quads of neighbours, padded with zeros; tiles come in `tile_quads` quads.
-// An invocation owns one quad at all 16 places, or 2 × 2 outputs of four tiles in one channel, or the
-// taps of four input channels; all but total_weight overwrite.
+// With dilation d, the pixels of a tile lie d apart: each of the d × d interleaved lattices has
+// tiles of its own. Tiles are numbered (image, row, column); tile row r is row r / d of lattice r %
+// d.
+// x: [N, channels, height, width]; y: [N, out channels, height, width]; weight: a strided view,
+// rows to sum over and columns of the result; grad_weight: [O, C, 3, 3]. The last axis of u, v, m
+// and t is in quads of neighbours, padded with zeros; tiles come in `tile_quads` quads.
+// An invocation owns one quad at all 16 places, or 2 × 2 outputs of four tiles in one channel, or
+// the taps of four input channels; all but total_weight overwrite.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4f>;
@@ -65,6 +67,8 @@ struct TotalParams {
 
 const WORKGROUP_SIZE = 64u;
 const FOUR = vec4u(0, 1, 2, 3);
+// Products of a tile, 4 × 4, written out below.
+const PLACES = 16u;
 
 // A matrix here holds four places along one axis of a tile; its columns are quads.
 
@@ -107,7 +111,8 @@ fn store_weight(at: u32, step: u32, values: mat4x4f) {
   u[at + 3 * step] = values[3];
 }
 
-// Four tiles, or four channels of one: the plane of each, and its first output row and column there.
+// Four tiles, or four channels of one: the plane of each, and its first output row and column
+// there.
 struct Tiles { plane: vec4u, row: vec4u, column: vec4u, real: vec4<bool> }
 
 fn tiles_at(tile: vec4u, channel: vec4u) -> Tiles {
@@ -129,7 +134,8 @@ fn four_tiles(i: u32) -> Tiles {
   return tiles_at(i % params.tile_quads * 4 + FOUR, vec4u(i / params.tile_quads));
 }
 
-// Element i: quad of channels i / tiles, tile i % tiles, so that neighbours read neighbouring pixels.
+// Element i: quad of channels i / tiles, tile i % tiles, so that neighbours read neighbouring
+// pixels.
 fn four_channels(i: u32) -> Tiles {
   let tiles = params.tile_quads * 4;
   return tiles_at(vec4u(i % tiles), i / tiles * 4 + FOUR);

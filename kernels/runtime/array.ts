@@ -1,14 +1,120 @@
-// GpuArray: a shape and a type over pooled GPU memory, counted by references.
+// The two types that all the rest is written in: Gpu, an open device as everything above the
+// runtime sees it, and GpuArray, a shape and a type over its memory. A device makes arrays and an
+// array knows its device, so they share this file; what is behind the interface is in device.ts.
 
-import type { Gpu } from "./gpu.ts";
-import type { Storage } from "./pool.ts";
-import { elementCount, formatShape, type Shape } from "./shape.ts";
+import type { Choices } from "./choices.ts";
+import type { Kernel, ParamValue } from "./kernel.ts";
+import type { AdapterDescription, KernelClass } from "./options.ts";
+import type { BufferPool, MemoryUse } from "./pool.ts";
+import type { Profiler } from "./profile.ts";
+import type { CommandQueue } from "./queue.ts";
+import { type DType, elementCount, formatShape, type HostArray, type Shape } from "./shape.ts";
+import type { Storage } from "./storage.ts";
 
-/** Element types that the kernels understand, each four bytes. */
-export type DType = "f32" | "u32";
+/** An open device: memory, kernels and errors. Made by `openGpu`, or by `planningGpu`. */
+export interface Gpu extends Disposable {
+  /** The adapter behind the device. */
+  readonly adapter: AdapterDescription;
+  /** The WebGPU device. */
+  readonly device: GPUDevice;
+  /** How convolutions and matrix products are computed. */
+  readonly kernelClass: KernelClass;
+  /** Most bytes of one array that one binding may show to a kernel. */
+  readonly maxBindingBytes: number;
+  /** Alignment of slices that kernels bind, in bytes. */
+  readonly offsetAlignment: number;
+  /** Which of several ways launchers take. */
+  readonly choices: Choices<GpuArray>;
+  /** Times of kernels, when opened with `profile`. */
+  readonly profiler: Profiler | undefined;
+  /** Byte counters of all arrays. */
+  readonly memory: MemoryUse;
+  /**
+   * Buffers by size class.
+   *
+   * @internal
+   */
+  readonly pool: BufferPool;
+  /**
+   * The open encoder.
+   *
+   * @internal
+   */
+  readonly queue: CommandQueue;
 
-/** The host array of an element type. */
-export type HostArray<D extends DType> = { f32: Float32Array; u32: Uint32Array }[D];
+  /** Begins the peaks of {@link Gpu.memory} afresh, from what is held now. */
+  resetPeak(): void;
+  /**
+   * An array of undefined contents: write all of it.
+   *
+   * @throws {MemoryError} If it does not fit the budget, or one buffer of the adapter.
+   */
+  empty(shape: Shape, label: string): GpuArray<"f32">;
+  /** An array of undefined contents of the given element type. */
+  empty<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  /** An array of zeros. */
+  zeros(shape: Shape, label: string): GpuArray<"f32">;
+  /** An array of zeros of the given element type. */
+  zeros<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  /**
+   * Copies host numbers to a new array.
+   *
+   * @throws {TypeError} If the length is not that of the shape.
+   */
+  upload<T extends Float32Array | Uint32Array>(
+    data: T,
+    shape: Shape,
+    label: string,
+  ): GpuArray<T extends Float32Array ? "f32" : "u32">;
+  /** Overwrites an array with host numbers of the same length. */
+  write(array: AnyArray, data: Float32Array | Uint32Array): void;
+  /** Sets every element to zero. */
+  clear(array: AnyArray): void;
+  /** Copies one array over another of the same size. */
+  copy(from: AnyArray, to: AnyArray): void;
+  /**
+   * Copies arrays to the host in one transfer, after everything enqueued before has run.
+   *
+   * @throws {GpuError} The first error that was kept, as errors reach the host late; or if the transfer
+   *   fails.
+   */
+  readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]>;
+  /**
+   * Runs a kernel; use `dispatch`, which checks what it is given.
+   *
+   * @internal
+   */
+  run(
+    kernel: Kernel,
+    arrays: readonly AnyArray[],
+    params: readonly ParamValue[],
+    grid: readonly [number, number, number],
+    flops: number,
+  ): void;
+  /**
+   * Submits everything recorded so far.
+   *
+   * @throws {GpuError} An error that was kept.
+   */
+  flush(): void;
+  /**
+   * Waits until the GPU has run everything recorded so far.
+   *
+   * @throws {GpuError} An error that was kept.
+   */
+  finish(): Promise<void>;
+  /**
+   * Does nothing while the device works.
+   *
+   * @throws {GpuError} The first error that was kept, as errors reach the host late.
+   * @throws {Error} After {@link Gpu.close}.
+   */
+  check(): void;
+  /** Frees everything; arrays of the device are unusable afterwards. */
+  close(): void;
+  /** Same as {@link Gpu.close}, for `using`. */
+  [Symbol.dispose](): void;
+}
 
 /**
  * A contiguous array in GPU memory.
@@ -136,7 +242,7 @@ export class GpuArray<D extends DType = "f32"> {
   derived(key: string, make: () => GpuArray): GpuArray {
     const name = `${key}|${this.byteOffset}|${this.shape.join()}`;
     const kept = this.storage.derived?.get(name);
-    if (kept) return kept.retain();
+    if (kept) return (kept as GpuArray).retain(); // the pool keeps what this method gave it
     const made = make();
     this.gpu.pool.keepDerived(this.storage, name, made);
     return made.retain();
@@ -149,8 +255,9 @@ export class GpuArray<D extends DType = "f32"> {
   }
 
   /**
-   * Zeros of the shapes and names of `arrays`, at least one, one after the other in one buffer, so that
-   * {@link GpuArray.spanning} can show all of them to one kernel. Each starts where a kernel can bind it.
+   * Zeros of the shapes and names of `arrays`, at least one, one after the other in one buffer, so
+   * that {@link GpuArray.spanning} can show all of them to one kernel. Each starts where a kernel
+   * can bind it.
    */
   static together(arrays: readonly GpuArray[]): GpuArray[] {
     const { gpu } = arrays[0] as GpuArray;
@@ -178,7 +285,8 @@ export class GpuArray<D extends DType = "f32"> {
   /**
    * Copies the array to the host, after everything enqueued before has run.
    *
-   * @throws {Error} The first GPU error kept since the last host call.
+   * @throws {GpuError} The first error that was kept, as errors reach the host late; or if the transfer
+   *   fails.
    */
   async read(): Promise<HostArray<D>> {
     const [data] = await this.gpu.readAll([this]);

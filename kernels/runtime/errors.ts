@@ -1,13 +1,42 @@
-// What a caller may want to tell from a mistake in the program: the state of the machine.
+// The failures that a caller may handle, apart from wrong arguments.
 
-/** The GPU cannot be opened or used: no adapter, a driver's error, a lost device. */
-export class GpuError extends Error {
-  /** The class name. */
-  override readonly name = "GpuError";
+/** What an error holds beside its sentence. */
+export interface AdviceOptions extends ErrorOptions {
+  /**
+   * The options that its advice is about, such as `memoryBudget`, by which a program can name its own
+   * switches for them.
+   */
+  readonly options?: readonly string[];
 }
 
-/** An array needs more memory than the budget or the adapter has. */
+/**
+ * The GPU cannot be used, or failed: no adapter or only an OpenGL one, no timestamp queries, a kernel
+ * that does not build, an error that WebGPU reported, a lost device, or a transfer to the host that
+ * failed.
+ */
+export class GpuError extends Error {
+  /** Tells the class apart in messages. */
+  override readonly name = "GpuError";
+  /** The options that its advice is about. */
+  readonly options: readonly string[];
+
+  /** @param message A sentence. */
+  constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
+    super(message, rest);
+    this.options = options;
+  }
+}
+
+/** An array does not fit: the memory budget, one buffer, or one binding of the adapter. */
 export class MemoryError extends RangeError {
-  /** The class name. */
+  /** Tells the class apart in messages. */
   override readonly name = "MemoryError";
+  /** The options that its advice is about. */
+  readonly options: readonly string[];
+
+  /** @param message A sentence. */
+  constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
+    super(message, rest);
+    this.options = options;
+  }
 }

@@ -1,18 +1,25 @@
 // Kernel definitions: which WGSL entry reads and writes what, checked against the WGSL itself.
 
-import type { AnyArray, DType } from "./array.ts";
+import {
+  arrayBindings,
+  checkOverrides,
+  uniformFields,
+  type WgslBinding,
+  type WgslFile,
+  workgroupSize,
+} from "./wgsl.ts";
 
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
 
+/** The value of one parameter. */
+export type ParamValue = { readonly type: ScalarType; readonly value: number };
+
 /** What a launcher states about one WGSL entry point. */
-export interface KernelDefinition<R extends string, W extends string, P extends string> {
+export interface KernelDefinition<R extends string, W extends string, P extends string>
+  extends WgslFile {
   /** Name in profiles and errors, `group_norm.forward`. */
   readonly name: string;
-  /** Path of the WGSL file, for errors. */
-  readonly file: string;
-  /** Text of the WGSL file. */
-  readonly source: string;
   /** The entry point. */
   readonly entry: string;
   /** Arrays that the entry only reads, in camelCase of their WGSL names. */
@@ -23,36 +30,26 @@ export interface KernelDefinition<R extends string, W extends string, P extends 
   readonly params?: Readonly<Record<P, ScalarType>>;
   /** The WGSL uniform variable that holds the parameters; `params` unless said. */
   readonly paramsVariable?: string;
-  /** Values of `override` constants. */
-  readonly constants?: Readonly<Record<string, number>>;
 }
 
-/** One array binding, as the WGSL declares it. */
-export interface ArrayBinding {
+/** One array binding of a kernel. */
+export interface ArrayBinding extends WgslBinding {
   /** Name that launchers use, in camelCase. */
   readonly name: string;
-  /** Binding number in group 0. */
-  readonly binding: number;
-  /** Whether the WGSL declares it `read_write`. */
-  readonly writable: boolean;
   /** Whether this entry writes it; one that another entry writes is only `writable`. */
   readonly written: boolean;
-  /** Element type, where the WGSL names a plain one. */
-  readonly dtype: DType | undefined;
 }
 
 /** A checked kernel; `dispatch` runs it. */
-export interface Kernel<A extends string = string, P extends string = string> {
+export interface Kernel<A extends string = string, P extends string = string> extends WgslFile {
   /** Name in profiles and errors. */
   readonly name: string;
-  /** Path of the WGSL file, for errors. */
-  readonly file: string;
-  /** Text of the WGSL file. */
-  readonly source: string;
   /** The entry point. */
   readonly entry: string;
   /** Values of `override` constants. */
   readonly constants: Readonly<Record<string, number>>;
+  /** Invocations of a workgroup, as the WGSL says. */
+  readonly workgroupSize: number;
   /** Arrays that are read, then those that are written. */
   readonly arrays: readonly ArrayBinding[];
   /** Names and types of the parameters, in the order of the WGSL struct. */
@@ -62,9 +59,9 @@ export interface Kernel<A extends string = string, P extends string = string> {
 }
 
 /**
- * Declares a kernel and checks the declaration against its WGSL: every array must be bound under the
- * snake_case of its name, what is written must be `read_write`, and the parameters must be the fields
- * of the struct in the same order.
+ * Declares a kernel and checks the declaration against its WGSL: every array must be bound under
+ * the snake_case of its name, what is written must be `read_write`, the parameters must be the
+ * fields of the struct in the same order, and what gets a value must be an `override`.
  *
  * @throws {TypeError} Where the two disagree.
  */
@@ -74,7 +71,8 @@ export function defineKernel<
   const P extends string = never,
 >(definition: KernelDefinition<R, W, P>): Kernel<R | W, P> {
   const { name, file, source, entry, reads, writes, constants = {} } = definition;
-  const bindings = arrayBindings(source);
+  checkOverrides(definition);
+  const bindings = arrayBindings(definition);
   const arrays = [...reads, ...writes].map((array, index) => {
     const found = bindings.get(snakeCase(array));
     if (!found) {
@@ -92,7 +90,7 @@ export function defineKernel<
   });
   const params = Object.entries(definition.params ?? {}) as [P, ScalarType][];
   if (params.length > 0) {
-    const expected = structFields(source, definition.paramsVariable ?? "params");
+    const expected = uniformFields(definition, definition.paramsVariable ?? "params");
     const stated = params.map(([field, type]) => `${snakeCase(field)}: ${type}`);
     if (expected.join(", ") !== stated.join(", ")) {
       throw new TypeError(
@@ -102,92 +100,10 @@ export function defineKernel<
       );
     }
   }
-  return { name, file, source, entry, constants, arrays, params };
+  const size = workgroupSize(definition, entry);
+  return { name, file, source, entry, constants, workgroupSize: size, arrays, params };
 }
 
 function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function arrayBindings(source: string): Map<string, Omit<ArrayBinding, "name" | "written">> {
-  const pattern =
-    /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*array<([^;]+)>\s*;/g;
-  const bindings = new Map<string, Omit<ArrayBinding, "name" | "written">>();
-  for (const [, binding, access, name, element] of withoutComments(source).matchAll(pattern)) {
-    bindings.set(name as string, {
-      binding: Number(binding),
-      writable: access === "read_write",
-      dtype: elementType(element as string),
-    });
-  }
-  return bindings;
-}
-
-function elementType(element: string): DType | undefined {
-  if (/^(f32|vec[234]f|vec[234]<f32>|mat\dx\df)$/.test(element)) return "f32";
-  if (/^(u32|vec[234]u|vec[234]<u32>|atomic<u32>)$/.test(element)) return "u32";
-  return undefined;
-}
-
-function structFields(source: string, variable: string): string[] {
-  const text = withoutComments(source);
-  const declared = new RegExp(
-    `@group\\(1\\)\\s*@binding\\(0\\)\\s*var<uniform>\\s*${variable}\\s*:\\s*(\\w+)`,
-  ).exec(text);
-  const body = new RegExp(`struct\\s+${declared?.[1]}\\s*\\{([^}]*)\\}`).exec(text)?.[1] ?? "";
-  return body.split(",").map((field) => field.trim().replace(/\s*:\s*/, ": ")).filter(Boolean);
-}
-
-function withoutComments(source: string): string {
-  return source.replace(/\/\/.*$/gm, "");
-}
-
-/** Options of one dispatch. */
-export interface DispatchOptions {
-  /** Floating-point operations that the dispatch performs, for profiles. */
-  readonly flops?: number;
-}
-
-/** Workgroup counts in x, y and z. */
-export type Grid = readonly [number, number?, number?];
-
-/**
- * Runs a kernel on arrays: records it in the device's open encoder.
- *
- * @param kernel What `defineKernel` returned.
- * @param arrays Every array of the kernel by name, all on one device.
- * @param params Every parameter by name.
- * @param grid Workgroups in x, y and z; a zero runs nothing.
- * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
- *   twice where the kernel writes it.
- * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
- */
-export function dispatch<A extends string, P extends string>(
-  kernel: Kernel<A, P>,
-  arrays: Readonly<Record<A, AnyArray>>,
-  params: Readonly<Record<P, number>>,
-  grid: Grid,
-  options: DispatchOptions = {},
-): void {
-  const list = kernel.arrays.map(({ name }) => arrays[name as A]);
-  const values = kernel.params.map(([name, type]) => ({ type, value: params[name as P] }));
-  const first = list[0];
-  if (!first) throw new TypeError(`Cannot run ${kernel.name} as it has no arrays`);
-  const [x, y = 1, z = 1] = grid;
-  if (x === 0 || y === 0 || z === 0) return;
-  first.gpu.run(kernel, list, values, [x, y, z], options.flops ?? 0);
-}
-
-/** More workgroups a dimension than this are refused by WebGPU. */
-export const MAX_GROUPS = 65535;
-
-/**
- * Workgroups for a flat range of invocations, folded into y past 65,535. In WGSL the flat index is
- * `(group.y * groups.x + group.x) * WORKGROUP_SIZE + local`.
- */
-export function gridFor(invocations: number, workgroupSize: number): [number, number, number] {
-  const groups = Math.ceil(invocations / workgroupSize);
-  if (groups <= MAX_GROUPS) return [groups, 1, 1];
-  const rows = Math.ceil(groups / MAX_GROUPS);
-  return [Math.ceil(groups / rows), rows, 1];
 }

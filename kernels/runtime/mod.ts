@@ -3,23 +3,31 @@
  *
  * @module
  */
-export { type AnyArray, type DType, GpuArray, type HostArray } from "./array.ts";
-export { Choices, type ChoiceTable, type Problem, tune } from "./choices.ts";
-export { GpuError, MemoryError } from "./errors.ts";
-export { type AdapterDescription, Gpu, type GpuOptions, type KernelClass, openGpu } from "./gpu.ts";
+export { type AnyArray, type Gpu, GpuArray } from "./array.ts";
+export { Choices, type ChoiceTable, type Problem, type Ways } from "./choices.ts";
+export { dispatch, type DispatchOptions, type Grid, gridFor, MAX_GROUPS } from "./dispatch.ts";
+export { type AdviceOptions, GpuError, MemoryError } from "./errors.ts";
+export { openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,
   defineKernel,
-  dispatch,
-  type DispatchOptions,
-  type Grid,
-  gridFor,
   type Kernel,
   type KernelDefinition,
   type ScalarType,
 } from "./kernel.ts";
+export type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
 export { planningGpu, type PlanningOptions } from "./plan.ts";
 export type { MemoryUse } from "./pool.ts";
 export type { KernelProfile, Profiler } from "./profile.ts";
-export { elementCount, formatBytes, formatShape, sameShape, type Shape } from "./shape.ts";
+export {
+  type DType,
+  elementCount,
+  formatBytes,
+  formatShape,
+  type HostArray,
+  sameShape,
+  type Shape,
+} from "./shape.ts";
 export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";
+export { tune } from "./tune.ts";
+export { type WgslBinding, wgslConstants, type WgslFile } from "./wgsl.ts";

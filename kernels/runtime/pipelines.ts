@@ -1,10 +1,8 @@
 // Pipelines: built once a kernel, inside a validation scope, with layouts derived from its arrays.
 
-import type { AnyArray } from "./array.ts";
-import type { Gpu } from "./gpu.ts";
-import { type Kernel, MAX_GROUPS } from "./kernel.ts";
+import { GpuError } from "./errors.ts";
+import type { Kernel } from "./kernel.ts";
 import type { Pipeline } from "./queue.ts";
-import { formatBytes } from "./shape.ts";
 
 /** Builds pipelines on first use and keeps them for the life of the device. */
 export class PipelineCache {
@@ -71,59 +69,6 @@ export class PipelineCache {
   }
 }
 
-/**
- * Checks a dispatch before it is recorded: WebGPU would report it late, or drop it.
- *
- * @throws {TypeError} If an array lives elsewhere, has another type, or shares a written buffer.
- * @throws {RangeError} If the grid or a binding exceeds the adapter's limits.
- */
-export function checkDispatch(
-  gpu: Gpu,
-  kernel: Kernel,
-  arrays: readonly AnyArray[],
-  grid: readonly [number, number, number],
-): void {
-  for (const groups of grid) {
-    if (groups > MAX_GROUPS) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
-      );
-    }
-  }
-  arrays.forEach((array, index) => {
-    const { name, dtype, written } = kernel.arrays[index] as Kernel["arrays"][number];
-    if (array.gpu !== gpu) {
-      throw new TypeError(`Cannot run ${kernel.name} as "${name}" lives on another device`);
-    }
-    if (dtype && dtype !== array.dtype) {
-      throw new TypeError(`Cannot run ${kernel.name} as "${name}" is ${array.dtype}, not ${dtype}`);
-    }
-    if (array.byteLength > gpu.maxBindingBytes) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as "${name}" takes ${
-          formatBytes(array.byteLength)
-        } and a binding shows at most ${formatBytes(gpu.maxBindingBytes)}`,
-      );
-    }
-    if (array.byteOffset % gpu.offsetAlignment !== 0) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as "${name}" starts at byte ${array.byteOffset}, not a multiple of ${gpu.offsetAlignment}`,
-      );
-    }
-    if (written) {
-      arrays.forEach((other, otherIndex) => {
-        if (otherIndex !== index && other.storage === array.storage) {
-          throw new TypeError(
-            `Cannot run ${kernel.name} as "${name}" and "${
-              kernel.arrays[otherIndex]?.name
-            }" share a buffer that it writes`,
-          );
-        }
-      });
-    }
-  });
-}
-
 async function compileError(
   kernel: Kernel,
   module: GPUShaderModule,
@@ -134,7 +79,7 @@ async function compileError(
   const details = messages.map(({ lineNum, linePos, message }) =>
     `${kernel.file}:${lineNum}:${linePos}: ${message.trim()}\n    ${lines[lineNum - 1] ?? ""}`
   );
-  return new Error(
+  return new GpuError(
     `Cannot build ${kernel.name}:\n${details.length > 0 ? details.join("\n") : error.message}`,
   );
 }

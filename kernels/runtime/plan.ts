@@ -1,7 +1,8 @@
-// A device that runs nothing: the real code above it, so that plan and run cannot drift apart, on
-// buffers that are only counted.
+// A device that runs nothing: all code above it is that of a run, on buffers that are only counted.
 
-import { type AdapterDescription, Gpu, type GpuOptions } from "./gpu.ts";
+import type { Gpu } from "./array.ts";
+import { Device } from "./device.ts";
+import type { AdapterDescription, GpuOptions } from "./options.ts";
 
 /** What kernels choose their splits and variants by. */
 export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes"> {
@@ -26,9 +27,9 @@ const DEFAULT_LIMITS = {
 };
 
 /**
- * Opens a device that allocates and computes nothing. Everything that runs on it is counted: the bytes
- * of arrays by {@link Gpu.memory}, the work of kernels by {@link Gpu.profiler}. What is read from it is
- * zeros. It needs no adapter.
+ * Opens a device that allocates and computes nothing. Everything that runs on it is counted: the
+ * bytes of arrays by {@link Gpu.memory}, the work of kernels by {@link Gpu.profiler}. What is read
+ * from it is zeros. It needs no adapter.
  *
  * @example How much memory a network's weights take
  * ```ts
@@ -44,7 +45,7 @@ export function planningGpu(options: PlanningOptions = {}): Gpu {
   // One by one, as a device's limits are no properties of their own.
   const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
   const device = new PlanningDevice(Object.fromEntries(given));
-  return new Gpu(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
+  return new Device(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
 }
 
 /** The part of a GPUDevice that the runtime uses, without anything behind it. */

@@ -1,26 +1,14 @@
-// The buffer pool: one GPUBuffer a tensor, reused through free lists of sizes.
+// The buffer pool: a GPUBuffer for every array that is allocated, reused through free lists of
+// sizes.
 //
-// Buffers are never shared between live tensors: WebGPU rejects a dispatch that reads and writes
-// one buffer, even in disjoint ranges. Reuse is safe at once, as the queue runs in order.
+// Two allocations never share a buffer: WebGPU refuses a dispatch that writes a buffer which it
+// binds twice, even in disjoint ranges. Views, slices and `GpuArray.together` do share one, and
+// `dispatch` refuses them where a kernel would write it. Reuse is safe at once, as the queue runs
+// in order.
 
-import type { GpuArray } from "./array.ts";
+import { MemoryError } from "./errors.ts";
 import { formatBytes } from "./shape.ts";
-
-/** One pooled buffer and the references that keep it alive. */
-export interface Storage {
-  /** Unique for the life of the device; part of bind-group cache keys. */
-  readonly id: number;
-  /** The memory. */
-  readonly buffer: GPUBuffer;
-  /** Bytes allocated: the size class of the first tensor in it, not a tensor's own length. */
-  readonly capacity: number;
-  /** Arrays that share the buffer; at 0 it returns to the pool. */
-  references: number;
-  /** The submission that last used the buffer; see `CommandQueue.serial`. */
-  lastSerial: number;
-  /** What was computed from the contents, by `GpuArray.derived`. */
-  derived?: Map<string, GpuArray> | undefined;
-}
+import type { Derived, Storage } from "./storage.ts";
 
 /** Byte counters of a device. */
 export interface MemoryUse {
@@ -44,7 +32,9 @@ const CLASSES = 16;
 /** How many times as large as its class a free buffer may be for an array to take it; measured. */
 const LOOSEST_FIT = 1.5;
 
-/** The size class of a byte length: the next of even steps between powers of two, in steps of 256. */
+/**
+ * The size class of a byte length: the next of even steps between powers of two, in steps of 256.
+ */
 export function sizeClass(bytes: number): number {
   const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
   const wholeStep = Math.max(SMALLEST, step);
@@ -97,7 +87,7 @@ export class BufferPool {
    *
    * @param label Names the array in errors.
    * @param busySerial The submission whose buffers are not to be taken, if any.
-   * @throws {RangeError} If it does not fit the budget, even without the free buffers.
+   * @throws {MemoryError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string, busySerial?: number): Storage {
     // Rounding must not make too large for a buffer what is just small enough.
@@ -112,12 +102,13 @@ export class BufferPool {
     }
     if (this.#live + this.#free + capacity > this.budget) this.trim();
     if (this.#live + capacity > this.budget) {
-      throw new RangeError(
+      throw new MemoryError(
         `Cannot allocate ${formatBytes(bytes)} for "${label}" as the memory budget is ${
           formatBytes(this.budget)
         } and ${
           formatBytes(this.#live)
-        } are in use: lower the batch or crop size, or raise --memory-budget`,
+        } are in use: use smaller batches or crops, or raise \`memoryBudget\``,
+        { options: ["memoryBudget"] },
       );
     }
     const buffer = this.#device.createBuffer({
@@ -170,7 +161,7 @@ export class BufferPool {
   }
 
   /** Keeps what was computed from a buffer's contents until they change. */
-  keepDerived(storage: Storage, key: string, array: GpuArray): void {
+  keepDerived(storage: Storage, key: string, array: Derived): void {
     (storage.derived ??= new Map()).set(key, array);
     this.#derived += array.storage.capacity;
   }

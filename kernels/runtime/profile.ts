@@ -1,4 +1,5 @@
-// Per-kernel times by timestamp queries: one compute pass a dispatch, so only when asked for.
+// Per-kernel times by timestamp queries: they need a compute pass for every dispatch, so only when
+// asked for.
 
 /** What one kernel has cost so far. */
 export interface KernelProfile {
@@ -10,13 +11,16 @@ export interface KernelProfile {
   readonly milliseconds: number;
   /** Share of the time of all kernels, 0 to 1. */
   readonly share: number;
-  /** Floating-point operations of all calls, as the kernels do them; 0 where the launcher states none. */
+  /**
+   * Floating-point operations of all calls, as the kernels do them; 0 where the launcher states
+   * none.
+   */
   readonly flops: number;
   /** Bytes of all bound arrays, of all calls. */
   readonly bytes: number;
-  /** 10^9 floating-point operations a second; 0 where the launcher states no count. */
+  /** 10^9 floating-point operations per second; 0 where the launcher states no count. */
   readonly gigaflops: number;
-  /** 10^9 bytes a second over all bound arrays. */
+  /** 10^9 bytes per second, over all bound arrays. */
   readonly gigabytes: number;
 }
 

@@ -1,15 +1,15 @@
 // The one open command encoder, the parameter slots and the bind-group cache.
 //
-// Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of one
-// uniform buffer, reached by a dynamic offset; the slots are written once, just before the submit.
+// Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of
+// one uniform buffer, reached by a dynamic offset; the slots are written once, just before the
+// submit.
 // Bind groups are cached: creating one costs more than a dispatch, and on Linux drivers every live
 // one is a memory mapping, so that about 65,000 of them end the process.
 
-import type { AnyArray } from "./array.ts";
 import { collectGarbage } from "./garbage.ts";
-import type { ScalarType } from "./kernel.ts";
+import type { ParamValue } from "./kernel.ts";
 import type { Profiler } from "./profile.ts";
-import type { Storage } from "./pool.ts";
+import type { Span, Storage } from "./storage.ts";
 
 /** A pipeline ready to run, with the layout of its arrays. */
 export interface Pipeline {
@@ -23,12 +23,11 @@ export interface Pipeline {
   readonly bindings: readonly number[];
 }
 
-/** Parameter values in the order of the WGSL struct. */
-export type ParamValue = { readonly type: ScalarType; readonly value: number };
-
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 export const SLOT_BYTES = 256;
-/** More than a training step of a small network needs: a submit waits until the one before has run. */
+/**
+ * More than a training step of a small network needs: a submit waits until the one before has run.
+ */
 const SLOTS = 4096;
 /** Enough for the bind groups of the deepest network, far below the number that ends a process. */
 const MAX_BIND_GROUPS = 8192;
@@ -87,7 +86,7 @@ export class CommandQueue {
   /** Records one dispatch; submits first where the parameter slots are used up. */
   dispatch(
     pipeline: Pipeline,
-    arrays: readonly AnyArray[],
+    arrays: readonly Span[],
     params: readonly ParamValue[],
     grid: readonly [number, number, number],
     profile: { label: string; flops: number },
@@ -123,7 +122,7 @@ export class CommandQueue {
   }
 
   /** Records a copy between arrays of one size. */
-  copy(from: AnyArray, to: AnyArray): void {
+  copy(from: Span, to: Span): void {
     this.copyBytes(
       from.storage,
       from.byteOffset,
@@ -209,9 +208,11 @@ export class CommandQueue {
     this.#pass = undefined;
   }
 
-  #bindGroup(pipeline: Pipeline, arrays: readonly AnyArray[]): GPUBindGroup {
+  #bindGroup(pipeline: Pipeline, arrays: readonly Span[]): GPUBindGroup {
     let key = pipeline.layoutKey;
-    for (const array of arrays) key += `|${array.storage.id}:${array.byteOffset}:${array.size}`;
+    for (const array of arrays) {
+      key += `|${array.storage.id}:${array.byteOffset}:${array.byteLength}`;
+    }
     const cached = this.#bindGroups.get(key);
     if (cached) return cached;
     const group = this.#device.createBindGroup({

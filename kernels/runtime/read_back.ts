@@ -1,6 +1,7 @@
 // Arrays on their way to the host: one transfer through a staging buffer that is kept for the next.
 
 import type { AnyArray } from "./array.ts";
+import { GpuError } from "./errors.ts";
 import type { CommandQueue } from "./queue.ts";
 import { formatBytes } from "./shape.ts";
 
@@ -26,7 +27,8 @@ export class ReadBack {
    * Reads arrays after everything enqueued before has run.
    *
    * @param built Waits for the pipelines of what has been enqueued.
-   * @throws {Error} If the transfer fails, or a guard was overwritten.
+   * @throws {GpuError} If the transfer fails.
+   * @throws {Error} If a guard was overwritten.
    */
   async read(
     arrays: readonly AnyArray[],
@@ -51,11 +53,11 @@ export class ReadBack {
       await built();
       await staging.mapAsync(GPUMapMode.READ, 0, mapped);
     } catch (cause) {
-      throw new Error(
+      throw new GpuError(
         `Cannot read back "${arrays[0]?.label}" as the GPU did not give ${formatBytes(total)} to ` +
           `the host (${
             (cause as Error).message
-          }): it may be out of memory; lower the batch or crop size`,
+          }): it may be out of memory; use smaller batches or crops`,
         { cause },
       );
     }

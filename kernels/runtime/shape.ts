@@ -1,4 +1,10 @@
-// Shapes: pure arithmetic shared by every layer.
+// Shapes and element types: pure arithmetic shared by every layer.
+
+/** Element types that the kernels understand, each four bytes. */
+export type DType = "f32" | "u32";
+
+/** The host array of an element type. */
+export type HostArray<D extends DType> = { f32: Float32Array; u32: Uint32Array }[D];
 
 /** The length of each axis, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];

@@ -1,6 +1,7 @@
-// Splitting: no tensor is too large for a kernel, only for one binding of it.
+// Splitting: no array is too large for a kernel, only for one binding of it.
 
 import type { AnyArray } from "./array.ts";
+import { MemoryError } from "./errors.ts";
 import { formatBytes } from "./shape.ts";
 
 /** Runs a launcher's dispatch on arrays, or on the same rows of each. */
@@ -15,7 +16,7 @@ export type RunRange<I extends readonly AnyArray[], O extends readonly AnyArray[
  * first axis, of which all arrays have the same number) that do. Rows that do not start where the
  * adapter can bind are moved through temporary arrays.
  *
- * @throws {RangeError} If one image alone exceeds the adapter's binding limit.
+ * @throws {MemoryError} If one image alone exceeds the adapter's binding limit.
  */
 export function sliceByImage<
   const I extends readonly AnyArray[],
@@ -31,7 +32,7 @@ export function sliceByImage<
   if (largest.byteLength <= gpu.maxBindingBytes) return run(inputs, outputs, 0);
   let step = Math.floor(gpu.maxBindingBytes / (largest.byteLength / images));
   if (step < 1) {
-    throw new RangeError(
+    throw new MemoryError(
       `Cannot split "${largest.label}" as one image of it takes ${
         formatBytes(largest.byteLength / images)
       } and this adapter binds at most ${formatBytes(gpu.maxBindingBytes)}: use a smaller crop`,
@@ -55,17 +56,17 @@ function runRows<const I extends readonly AnyArray[], const O extends readonly A
   run: RunRange<I, O>,
 ): void {
   const temporaries: AnyArray[] = [];
-  const rows = (array: AnyArray, fill: boolean): AnyArray => {
+  const rows = (array: AnyArray): AnyArray => {
     const slice = array.slice(first, count);
     temporaries.push(slice);
     if (slice.byteOffset % array.gpu.offsetAlignment === 0) return slice;
     const moved = array.gpu.empty(slice.shape, array.label, array.dtype);
     temporaries.push(moved);
-    if (fill) array.gpu.copy(slice, moved);
+    array.gpu.copy(slice, moved); // outputs too, as a kernel may update them in place
     return moved;
   };
-  const movedInputs = inputs.map((array) => rows(array, true)) as unknown as I;
-  const movedOutputs = outputs.map((array) => rows(array, true)) as unknown as O;
+  const movedInputs = inputs.map(rows) as unknown as I;
+  const movedOutputs = outputs.map(rows) as unknown as O;
   run(movedInputs, movedOutputs, first);
   outputs.forEach((array, index) => {
     const moved = movedOutputs[index] as AnyArray;

@@ -1,6 +1,7 @@
 // Numbers as files hold them: the bytes of an element type to 32-bit floats.
 
 import type { SafetensorsType } from "./safetensors_header.ts";
+import { WeightsMismatchError } from "./weights_error.ts";
 
 /** Whether this machine stores numbers the other way round than files do. */
 export const BIG_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 0;
@@ -9,7 +10,7 @@ export const BIG_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 0;
  * The numbers of an array of floats of 16, 32 or 64 bits, exact but for the rounding of 64 bits.
  *
  * @param read Gives the bytes, little-endian; they may be overwritten and shared.
- * @throws {TypeError} If the type is none of floats; nothing was read then.
+ * @throws {WeightsMismatchError} If the type is none of floats; nothing was read then.
  */
 export function toFloats(
   name: string,
@@ -17,7 +18,9 @@ export function toFloats(
   read: () => Uint8Array,
 ): Float32Array {
   const convert = FLOATS[dtype];
-  if (!convert) throw new TypeError(`Cannot read "${name}" as floats: it holds ${dtype}`);
+  if (!convert) {
+    throw new WeightsMismatchError(`Cannot read "${name}" as floats: it holds ${dtype}`);
+  }
   return convert(read());
 }
 

@@ -1,5 +1,6 @@
-// ONNX files: a graph of operations with their weights, as protocol buffers. Only the few messages that a
-// network for inference needs; https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto define them.
+// ONNX files: a graph of operations with their weights, as protocol buffers. Only the few messages
+// that a network for inference needs; https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto define
+// them.
 
 import type { Shape } from "../../kernels/runtime/mod.ts";
 import { bytesField, floatField, integerField, lengthField, message, utf8 } from "./protobuf.ts";
@@ -38,6 +39,9 @@ const IR_VERSION = 7;
 const OPSET = 13;
 /** A protocol buffer is shorter than this. */
 const MAX_BYTES = 2 ** 31;
+
+/** A network is too large for the format. */
+export class OnnxSizeError extends RangeError {}
 
 /** A graph in the making: nodes in the order in which they run. */
 export class OnnxGraph {
@@ -99,7 +103,7 @@ export class OnnxGraph {
    * The file, in parts; each must be used before the next is taken.
    *
    * @param metadata Free text by key.
-   * @throws {RangeError} If the file would be longer than the format allows, before any part.
+   * @throws {OnnxSizeError} If the file would be longer than the format allows, before any part.
    */
   *parts(metadata: Readonly<Record<string, string>> = {}): Generator<Uint8Array> {
     const before = message(
@@ -123,7 +127,9 @@ export class OnnxGraph {
       before.length,
     );
     if (graphBytes >= MAX_BYTES) {
-      throw new RangeError(`Cannot write ${graphBytes} bytes of network as ONNX: it ends at 2 GiB`);
+      throw new OnnxSizeError(
+        `Cannot write ${graphBytes} bytes of network as ONNX: it ends at 2 GiB`,
+      );
     }
     yield message(
       integerField(1, IR_VERSION),

@@ -1,6 +1,8 @@
-// Python's pickle format, read and never executed. A pickle is a program for a stack machine that may
-// name any function of Python and call it. This reader knows the few opcodes that build data, asks a table
-// what a name stands for, and refuses every name that is not in it.
+// Python's pickle format, read and never executed. A pickle is a program for a stack machine that
+// may name any function of Python and call it. This reader knows the few opcodes that build data,
+// asks a table what a name stands for, and refuses every name that is not in it.
+
+import { WeightsFileError } from "./weights_error.ts";
 
 /** What a pickle holds: plain values, lists and tuples as arrays, dictionaries as maps. */
 export type PickleValue =
@@ -48,6 +50,14 @@ export interface UnpickleOptions {
   readonly offset?: number;
 }
 
+/** A pickle goes on after the bytes that were given of it. */
+export class TruncatedPickleError extends WeightsFileError {
+  /** Says so. */
+  constructor() {
+    super("the pickle", "it is truncated");
+  }
+}
+
 /** Long integers of Python have any length; files of weights have none above this many bytes. */
 const MAX_INTEGER_BYTES = 64;
 const MARK = Symbol("mark");
@@ -56,8 +66,9 @@ const MARK = Symbol("mark");
  * Reads one pickle of protocol 2 to 5.
  *
  * @returns The value, and the position after the pickle.
- * @throws {RangeError} If the pickle is not sound, uses an opcode that no weights need, or names
- * something that is not in `globals`.
+ * @throws {TruncatedPickleError} If the bytes end before the pickle does.
+ * @throws {WeightsFileError} If the pickle is not sound, uses an opcode that no weights need, or
+ * names something that is not in `globals`.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -104,7 +115,7 @@ class Machine {
 
   take(length: number): Uint8Array {
     if (length < 0 || this.#position + length > this.#bytes.length) {
-      throw this.#broken("it is truncated");
+      throw new TruncatedPickleError();
     }
     this.#position += length;
     return this.#bytes.subarray(this.#position - length, this.#position);
@@ -144,17 +155,17 @@ class Machine {
   }
 
   text(length: number): string {
+    const bytes = this.take(length);
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.take(length));
-    } catch (error) {
-      if (error instanceof RangeError) throw error;
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
       throw this.#broken("it has a string that is not UTF-8");
     }
   }
 
   line(): string {
     const end = this.#bytes.indexOf(0x0a, this.#position);
-    if (end < 0) throw this.#broken("it is truncated");
+    if (end < 0) throw new TruncatedPickleError();
     const text = this.text(end - this.#position);
     this.#position++;
     return text;
@@ -252,12 +263,14 @@ class Machine {
     this.push(this.#options.persistent(this.#pop()));
   }
 
-  #broken(reason: string): RangeError {
-    return new RangeError(`Cannot read the pickle as ${reason}`);
+  #broken(reason: string): WeightsFileError {
+    return new WeightsFileError("the pickle", reason);
   }
 }
 
-/** The opcodes that build data, by number. Those of protocol 0, extensions and buffers are left out. */
+/**
+ * The opcodes that build data, by number. Those of protocol 0, extensions and buffers are left out.
+ */
 const OPCODES: Readonly<Record<number, (machine: Machine) => void>> = {
   0x80: (m) => void m.take(1), // PROTO
   0x95: (m) => void m.take(8), // FRAME: its content follows as it is

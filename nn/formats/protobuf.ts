@@ -1,5 +1,5 @@
-// Protocol buffers: a field is its number and wire type, then an integer of 7 bits a byte, four or
-// eight bytes, or a length and that many bytes.
+// Protocol buffers: a field is its number and wire type, then an integer in 7 bits of each byte,
+// four or eight bytes, or a length and that many bytes.
 
 function varint(value: number): Uint8Array {
   const bytes: number[] = [];

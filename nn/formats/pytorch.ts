@@ -1,16 +1,22 @@
-// PyTorch checkpoints, read without PyTorch: the zip format, and the format before it (a few pickles and
-// then the bare memory). Nothing in a file is ever executed; what it may name is in pytorch_values.ts.
+// PyTorch checkpoints, read without PyTorch: the zip format here, the one before it in
+// pytorch_legacy.ts. Nothing in a file is ever executed; what it may name is in pytorch_values.ts.
 
 import { crc32, inflateRawSync } from "node:zlib";
 import { toFloats } from "./element_types.ts";
 import { type PickleValue, unpickle } from "./pickle.ts";
-import { GLOBALS, storageBytes, storageOf, TensorReference } from "./pytorch_values.ts";
+import { openLegacy } from "./pytorch_legacy.ts";
+import {
+  broken,
+  GLOBALS,
+  MAX_PICKLE_BYTES,
+  storageBytes,
+  storageOf,
+  TensorReference,
+} from "./pytorch_values.ts";
 import { SAFETENSORS_TYPES } from "./safetensors_header.ts";
 import type { ByteSource, WeightsEntry, WeightsFile } from "./weights_file.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
-/** Bytes that the pickles of a file may take; those of real checkpoints take less than one MiB. */
-const MAX_PICKLE_BYTES = 256 * 2 ** 20;
 /** Values that a file may hold, counted as often as they are referred to. */
 const MAX_VALUES = 1_000_000;
 const MAX_DEPTH = 64;
@@ -32,8 +38,8 @@ export class PyTorchFile implements WeightsFile {
   /**
    * Reads the pickles and checks every claim of theirs against the file; reads no tensor yet.
    *
-   * @throws {RangeError} If the file is not sound, is no such file, or names something that is no data:
-   * what is wrong and where.
+   * @throws {WeightsFileError} If the file is not sound, is no such file, or names something that
+   * is no data: what is wrong and where.
    */
   constructor(source: ByteSource) {
     this.#source = source;
@@ -53,14 +59,17 @@ export class PyTorchFile implements WeightsFile {
    * The numbers of a tensor of floats, in the order of its axes.
    *
    * @param reuse Whether the result may live in memory that the next call reuses.
-   * @throws {RangeError} If there is no such tensor, or its bytes are damaged.
-   * @throws {TypeError} If the tensor holds no floats.
+   * @throws {WeightsFileError} If its bytes are damaged.
+   * @throws {WeightsMismatchError} If the tensor holds no floats.
+   * @throws {RangeError} If there is no such tensor.
    */
   floats(name: string, options: { readonly reuse?: boolean } = {}): Float32Array {
     return toFloats(name, this.#tensor(name).storage.dtype, () => this.bytes(name, options));
   }
 
-  /** The bytes of a tensor of any type, little-endian, in the order of its axes; else as `floats`. */
+  /**
+   * The bytes of a tensor of any type, little-endian, in the order of its axes; else as `floats`.
+   */
   bytes(name: string, { reuse = false }: { readonly reuse?: boolean } = {}): Uint8Array {
     const { storage, offset, shape, strides } = this.#tensor(name);
     const width = SAFETENSORS_TYPES[storage.dtype];
@@ -113,7 +122,7 @@ interface Opened {
   readonly places: ReadonlyMap<string, Place>;
 }
 
-/** One folder with `data.pkl` and a file a storage. */
+/** One folder with `data.pkl` and a file for each storage. */
 function openZip(source: ByteSource): Opened {
   const entries = readZip(source);
   const pickle = [...entries.values()].find(({ name }) => /^[^/]*\/data\.pkl$/.test(name));
@@ -146,84 +155,6 @@ function openZip(source: ByteSource): Opened {
       return storage;
     },
   });
-  return { value, places };
-}
-
-const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
-const LEGACY_PROTOCOL = 1001;
-
-/** Pickles of a magic number, a version, the machine, the values and the storages' names; then memory. */
-function openLegacy(source: ByteSource): Opened {
-  for (let bytes = 2 ** 20;; bytes *= 4) {
-    const start = new Uint8Array(Math.min(bytes, source.size, MAX_PICKLE_BYTES));
-    source.read(0, start);
-    try {
-      return readLegacy(source, start);
-    } catch (error) {
-      // The pickles may be longer than what was read of them; only trying tells.
-      const whole = start.length === source.size || start.length === MAX_PICKLE_BYTES;
-      if (whole || !(error instanceof RangeError && /truncated/.test(error.message))) throw error;
-    }
-  }
-}
-
-function readLegacy(source: ByteSource, start: Uint8Array): Opened {
-  const storages = new Map<string, { length: number; width: number }>();
-  const options = {
-    globals: GLOBALS,
-    persistent: (id: PickleValue) => {
-      const storage = storageOf(id);
-      const width = SAFETENSORS_TYPES[storage.dtype];
-      const length = Number((id as PickleValue[])[4]);
-      const known = storages.get(storage.key);
-      if (known && (known.length !== length || known.width !== width)) {
-        throw broken(`its storage "${storage.key}" claims two sizes`);
-      }
-      storages.set(storage.key, { length, width });
-      return storage;
-    },
-  };
-  let end = 0;
-  const next = (): PickleValue => {
-    const read = unpickle(start, { ...options, offset: end });
-    end = read.end;
-    return read.value;
-  };
-  let magic: PickleValue;
-  try {
-    magic = next();
-  } catch {
-    magic = null;
-  }
-  if (magic !== LEGACY_MAGIC) {
-    throw broken("it begins like no PyTorch file");
-  }
-  if (next() !== LEGACY_PROTOCOL) throw broken("it is of an unknown version");
-  const machine = next();
-  if (machine instanceof Map && machine.get("little_endian") === false) {
-    throw broken("its numbers are big-endian: save it again on a little-endian machine");
-  }
-  const value = next();
-  const keys = next();
-  if (!Array.isArray(keys)) throw broken("it does not list its storages");
-  const places = new Map<string, Place>();
-  for (const key of keys) {
-    const storage = storages.get(String(key));
-    if (!storage || places.has(String(key))) throw broken(`it lists a strange storage "${key}"`);
-    const bytes = storage.length * storage.width;
-    if (end + 8 + bytes > source.size) throw broken(`its storage "${key}" is truncated`);
-    const length = new Uint8Array(8);
-    source.read(end, length);
-    const found = new DataView(length.buffer).getBigUint64(0, true);
-    if (found !== BigInt(storage.length)) {
-      throw broken(`its storage "${key}" has ${found} elements and claims ${storage.length}`);
-    }
-    places.set(String(key), { offset: end + 8 });
-    end += 8 + bytes;
-  }
-  const missing = [...storages.keys()].find((key) => !places.has(key));
-  if (missing !== undefined) throw broken(`its storage "${missing}" is missing`);
-  if (end !== source.size) throw broken(`it ends at byte ${end} and the file has ${source.size}`);
   return { value, places };
 }
 
@@ -324,8 +255,4 @@ function inflate(source: ByteSource, entry: ZipEntry): Uint8Array {
 
 function checkCrc(bytes: Uint8Array, { name, crc }: ZipEntry): void {
   if (crc32(bytes) !== crc) throw broken(`its ${name} does not match its checksum: it was damaged`);
-}
-
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the PyTorch file as ${reason}`);
 }

@@ -1,8 +1,13 @@
-// What the pickle of a PyTorch checkpoint may name, and what that becomes here: references to tensors and
-// storages, ordered dictionaries, and the few plain objects that trainings leave beside their weights.
+// What the pickle of a PyTorch checkpoint may name, and what that becomes here: references to
+// tensors and storages, ordered dictionaries, and the few plain objects that trainings leave beside
+// their weights.
 
 import { type Globals, PickleCallable, PickleObject, type PickleValue } from "./pickle.ts";
 import { SAFETENSORS_TYPES, type SafetensorsType } from "./safetensors_header.ts";
+import { WeightsFileError } from "./weights_error.ts";
+
+/** Bytes that the pickles of a file may take; those of real checkpoints take less than one MiB. */
+export const MAX_PICKLE_BYTES = 256 * 2 ** 20;
 
 /** A piece of memory that tensors look into. */
 export class StorageReference extends PickleObject {
@@ -23,7 +28,7 @@ export class StorageReference extends PickleObject {
 
 /** A strided view of a storage. */
 export class TensorReference extends PickleObject {
-  /** Checks that no element lies outside of the storage, and that none is claimed without being there. */
+  /** Checks that no element lies outside of the storage, and none is claimed that is not there. */
   constructor(
     /** The memory. */
     readonly storage: StorageReference,
@@ -85,8 +90,8 @@ class StorageType extends PickleObject {
 const MAX_AXES = 16;
 
 /**
- * Resolves `("storage", type, key, location, length)`, and before the zip format a sixth item: null, or
- * what part of the memory is meant.
+ * Resolves `("storage", type, key, location, length)`, and before the zip format a sixth item:
+ * null, or what part of the memory is meant.
  */
 export function storageOf(id: PickleValue): StorageReference {
   const [kind, type, key, , length, view] = Array.isArray(id) ? id : [];
@@ -203,8 +208,9 @@ function naturalNumber(value: PickleValue | undefined, what: string): number {
   return value as number;
 }
 
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the PyTorch file as ${reason}`);
+/** The error of a file that is not sound; `reason` stands after "as". */
+export function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the PyTorch file", reason);
 }
 
 /** Bytes that a storage claims. */

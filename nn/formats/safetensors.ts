@@ -1,7 +1,8 @@
 // safetensors, read and written: eight bytes of header length, a JSON header, the arrays.
 //
-// A file may come from anywhere, so everything is checked before anything is allocated: the header's
-// length, every key, every range against the file and its neighbours, every shape against its range.
+// A file may come from anywhere, so everything is checked before anything is allocated: the
+// header's length, every key, every range against the file and its neighbours, every shape against
+// its range.
 
 import { BIG_ENDIAN, swapOnBigEndian, toFloats } from "./element_types.ts";
 import {
@@ -10,6 +11,7 @@ import {
   type SafetensorsEntry,
   type SafetensorsType,
 } from "./safetensors_header.ts";
+import { WeightsFileError, WeightsMismatchError } from "./weights_error.ts";
 import type { ByteSource, WeightsFile } from "./weights_file.ts";
 
 export {
@@ -33,7 +35,7 @@ export class Safetensors implements WeightsFile {
   /**
    * Reads and checks the header, and no array yet.
    *
-   * @throws {RangeError} If the file is not sound: what is wrong and where.
+   * @throws {WeightsFileError} If the file is not sound: what is wrong and where.
    */
   constructor(source: ByteSource | Uint8Array) {
     this.#source = source instanceof Uint8Array ? sourceOf(source) : source;
@@ -68,7 +70,8 @@ export class Safetensors implements WeightsFile {
    *
    * @param reuse Whether the result may live in memory that the next call reuses: fresh memory is
    * what makes reading slow.
-   * @throws {TypeError} If the array holds no floats.
+   * @throws {WeightsMismatchError} If the array holds no floats.
+   * @throws {RangeError} If there is no such array.
    */
   floats(name: string, { reuse = false }: { readonly reuse?: boolean } = {}): Float32Array {
     const { dtype } = this.entry(name);
@@ -86,11 +89,14 @@ export class Safetensors implements WeightsFile {
   /**
    * The numbers of an array of U32.
    *
-   * @throws {TypeError} If the array holds something else.
+   * @throws {WeightsMismatchError} If the array holds something else.
+   * @throws {RangeError} If there is no such array.
    */
   integers(name: string): Uint32Array {
     const { dtype, offset, byteLength } = this.entry(name);
-    if (dtype !== "U32") throw new TypeError(`Cannot read "${name}" as U32: it holds ${dtype}`);
+    if (dtype !== "U32") {
+      throw new WeightsMismatchError(`Cannot read "${name}" as U32: it holds ${dtype}`);
+    }
     const bytes = new Uint8Array(byteLength);
     this.#source.read(offset, bytes);
     return new Uint32Array(swapOnBigEndian(bytes, 4).buffer);
@@ -221,6 +227,6 @@ export function writeSafetensors(
   return bytes;
 }
 
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the safetensors file as ${reason}`);
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the safetensors file", reason);
 }

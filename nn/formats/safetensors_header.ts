@@ -1,6 +1,8 @@
 // The JSON header of a safetensors file. JSON.parse would keep the last of two equal keys and round
-// integers above 2⁵³, both of which let a crafted file say two things at once; hence a reader of the
-// small part of JSON that the format uses.
+// integers above 2⁵³, both of which let a crafted file say two things at once; hence a reader of
+// the small part of JSON that the format uses.
+
+import { WeightsFileError } from "./weights_error.ts";
 
 /** Element types of the format, with their size in bytes. */
 export const SAFETENSORS_TYPES = {
@@ -57,8 +59,8 @@ export interface SafetensorsHeader {
 /**
  * Parses a header.
  *
- * @throws {RangeError} If it is not a JSON object of the format's form, says a key twice, or has a
- * number that is not an exact, non-negative integer.
+ * @throws {WeightsFileError} If it is not a JSON object of the format's form, says a key twice, or
+ * has a number that is not an exact, non-negative integer.
  */
 export function parseHeader(bytes: Uint8Array): SafetensorsHeader {
   return new HeaderReader(decode(bytes)).header();
@@ -68,7 +70,7 @@ function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new RangeError("Cannot read the safetensors header as it is not UTF-8");
+    throw broken("it is not UTF-8");
   }
 }
 
@@ -175,8 +177,10 @@ class HeaderReader {
   }
 
   #fail(expected: string): never {
-    throw new RangeError(
-      `Cannot read the safetensors header as ${expected} was expected at character ${this.#position}`,
-    );
+    throw broken(`${expected} was expected at character ${this.#position}`);
   }
+}
+
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the safetensors header", reason);
 }

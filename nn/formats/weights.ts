@@ -6,8 +6,8 @@ import { arrayBytes, safetensorsHeader } from "./safetensors.ts";
 import type { WeightsFile } from "./weights_file.ts";
 
 /**
- * The arrays of a file as something that `loadStateDict` takes. Numbers are read one array at a time
- * through one piece of memory, so a file of any size loads without a second copy.
+ * The arrays of a file as something that `loadStateDict` takes. Numbers are read one array at a
+ * time through one piece of memory, so a file of any size loads without a second copy.
  *
  * @param prefix Only names that begin with it, without it: `student.` of a checkpoint.
  */
@@ -44,7 +44,9 @@ export async function saveState(
   }
 }
 
-/** Most bytes that are read back at once: a read waits for the GPU, a small array is not worth it. */
+/**
+ * Most bytes that are read back at once: a read waits for the GPU, a small array is not worth it.
+ */
 const GROUP_BYTES = 32 * 2 ** 20;
 
 function inGroups(arrays: readonly AnyArray[]): AnyArray[][] {

@@ -7,7 +7,10 @@ import type { SafetensorsType } from "./safetensors_header.ts";
 export interface ByteSource {
   /** Length in bytes. */
   readonly size: number;
-  /** Fills `into` with the bytes from `offset`. */
+  /**
+   * Fills `into` with the bytes from `offset`; a file that has become shorter is a
+   * {@link WeightsFileError}.
+   */
   read(offset: number, into: Uint8Array): void;
 }
 

@@ -1,6 +1,8 @@
-// Zip files, as far as PyTorch's checkpoints need them: the table of contents at the end, ZIP64, and
-// entries that are stored or deflated. Nothing is believed before it was compared with the file.
+// Zip files, as far as PyTorch's checkpoints need them: the table of contents at the end, ZIP64,
+// and entries that are stored or deflated. Nothing is believed before it was compared with the
+// file.
 
+import { WeightsFileError } from "./weights_error.ts";
 import type { ByteSource } from "./weights_file.ts";
 
 /** A file in a zip file. */
@@ -35,8 +37,8 @@ const UNKNOWN32 = 0xffffffff;
 /**
  * Reads the table of contents.
  *
- * @throws {RangeError} If it is not sound: truncated, entries that overlap or leave the file, sizes that
- * cannot be, names that come twice, encryption, or a compression other than deflate.
+ * @throws {WeightsFileError} If it is not sound: truncated, entries that overlap or leave the file,
+ * sizes that cannot be, names that come twice, encryption, or a compression other than deflate.
  */
 export function readZip(source: ByteSource): Map<string, ZipEntry> {
   const { count, offset, bytes } = findDirectory(source);
@@ -135,13 +137,15 @@ function readEntry(
   return { name, offset, storedBytes, byteLength, crc, deflated: method === 8 };
 }
 
-/** Replaces the sizes that do not fit 32 bits by those of the extra field, in the order it has them. */
+/**
+ * Replaces the sizes that do not fit 32 bits by those of the extra field, in the order it has them.
+ */
 function readZip64Sizes(
   directory: DataView,
   at: number,
   bytes: number,
   sizes: Record<"byteLength" | "storedBytes" | "header", number>,
-  fail: (reason: string) => RangeError,
+  fail: (reason: string) => WeightsFileError,
 ): void {
   const wanted = (["byteLength", "storedBytes", "header"] as const)
     .filter((field) => sizes[field] === UNKNOWN32);
@@ -184,6 +188,6 @@ function integer(view: DataView, at: number): number {
   return Number(view.getBigUint64(at, true));
 }
 
-function broken(reason: string): RangeError {
-  return new RangeError(`Cannot read the zip file as ${reason}`);
+function broken(reason: string): WeightsFileError {
+  return new WeightsFileError("the zip file", reason);
 }

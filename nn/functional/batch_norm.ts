@@ -20,7 +20,7 @@ import type { Tensor } from "../tensor.ts";
  * @param options `training`; `momentum` weights the batch in the running statistics (default 0.1);
  *   `eps` is added to the variance (default 1e-5); `relu` applies a ReLU in the same pass.
  * @throws {TypeError} If the parameters are not [C].
- * @throws {RangeError} In training, if the batch has one value a channel.
+ * @throws {RangeError} In training, if the batch has a single value per channel.
  */
 export function batchNorm(
   x: Tensor,
@@ -46,7 +46,7 @@ export function batchNorm(
   const forward = { coefficients, relu };
   const kept = new Activation(x.array);
   const result = record(
-    "batchNorm",
+    "batch_norm",
     normalisePlanes(x.array, forward),
     [x, weight, bias],
     [kept, coefficients],

@@ -1,20 +1,11 @@
 // 2-D convolution.
 
 import { conv2dForward, conv2dInputGradient } from "../../kernels/dense/conv2d.ts";
+import type { Conv2dGeometry } from "../../kernels/dense/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../../kernels/dense/conv2d_weight.ts";
 import { Activation } from "../activation.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-
-/** Geometry of a convolution, in pixels, the same along both axes. */
-export interface Conv2dOptions {
-  /** Step of the kernel (default 1). */
-  readonly stride?: number;
-  /** Zeros around the input (default 0). */
-  readonly padding?: number;
-  /** Distance between taps (default 1). */
-  readonly dilation?: number;
-}
 
 /**
  * 2-D convolution, y[n,o,i,j] = bias[o] + Σ_{c,u,v} weight[o,c,u,v]
@@ -23,6 +14,8 @@ export interface Conv2dOptions {
  * @param x [N, C, H, W].
  * @param weight [O, C, rows, columns].
  * @param bias [O], or null.
+ * @param geometry In pixels, the same along both axes: `stride` (default 1), `padding` (0),
+ *   `dilation` (1).
  * @returns [N, O, H', W'].
  * @throws {TypeError} If the shapes do not fit each other.
  * @throws {RangeError} If the geometry is out of range or leaves no output.
@@ -31,7 +24,7 @@ export function conv2d(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null,
-  { stride = 1, padding = 0, dilation = 1 }: Conv2dOptions = {},
+  { stride = 1, padding = 0, dilation = 1 }: Partial<Conv2dGeometry> = {},
 ): Tensor {
   const geometry = { stride, padding, dilation };
   const output = conv2dForward(x.array, weight.array, bias?.array ?? null, geometry);

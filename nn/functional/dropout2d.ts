@@ -7,8 +7,8 @@ import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * Zeroes whole channels of an image at random and scales the others by 1 / (1 - rate). Which ones is
- * a function of the counters: nothing is saved, and a resumed run repeats them.
+ * Zeroes whole channels of an image at random and scales the others by 1 / (1 - rate). Which ones
+ * is a function of the counters: nothing is saved, and a resumed run repeats them.
  *
  * @param x [N, C, H, W].
  * @throws {RangeError} If the rate is not in [0, 1) or a counter is no 32-bit integer.

@@ -30,12 +30,12 @@ export function relu(x: Tensor): Tensor {
  */
 export function leakyRelu(x: Tensor, slope: number): Tensor {
   if (!(slope >= 0)) {
-    throw new RangeError(`Cannot run leakyRelu as its slope must not be negative: it is ${slope}`);
+    throw new RangeError(`Cannot run leaky_relu as its slope must not be negative: it is ${slope}`);
   }
   // The backward reads the output, which the next operation keeps anyway.
   const output = leakyReluForward(x.array, slope);
   return record(
-    "leakyRelu",
+    "leaky_relu",
     output,
     [x],
     [output],
@@ -73,7 +73,7 @@ export function add(a: Tensor, b: Tensor): Tensor {
 export function addRelu(a: Tensor, b: Tensor): Tensor {
   const output = addReluForward(a.array, b.array);
   const kept = new Activation(output);
-  return record("addRelu", output, [a, b], [kept], (gradOutput, needs) => {
+  return record("add_relu", output, [a, b], [kept], (gradOutput, needs) => {
     using signs = kept.open();
     const gradient = leakyReluBackward(gradOutput, signs, 0);
     const gradients = both(gradient, needs);
@@ -82,7 +82,9 @@ export function addRelu(a: Tensor, b: Tensor): Tensor {
   });
 }
 
-/** One gradient for both inputs of a sum, as views: the tape sums into a copy where it is shared. */
+/**
+ * One gradient for both inputs of a sum, as views: the tape sums into a copy where it is shared.
+ */
 function both(gradient: GpuArray, needs: readonly boolean[]): (GpuArray | null)[] {
   return needs.map((need) => (need ? gradient.view(gradient.shape) : null));
 }
@@ -111,7 +113,7 @@ export function mulChannels(x: Tensor, factor: Tensor): Tensor {
   const output = multiplyPlanes(x.array, factor.array);
   const kept = new Activation(x.array);
   const saved = [kept, factor.array];
-  return record("mulChannels", output, [x, factor], saved, (gradOutput, [needsX, needsFactor]) => {
+  return record("mul_channels", output, [x, factor], saved, (gradOutput, [needsX, needsFactor]) => {
     using input = kept.open();
     return [
       needsX ? multiplyPlanes(gradOutput, factor.array) : null,

@@ -11,8 +11,8 @@ import type { Tensor } from "../tensor.ts";
  * @param x [N, C, H, W].
  * @param weight [C].
  * @param bias [C].
- * @param options `groups` divides C; `eps` is added to the variance (default 1e-5); `relu` applies a
- *   ReLU in the same pass.
+ * @param options `groups` divides C; `eps` is added to the variance (default 1e-5); `relu` applies
+ *   a ReLU in the same pass.
  * @throws {TypeError} If the parameters are not [C].
  * @throws {RangeError} If `groups` does not divide C.
  */
@@ -29,7 +29,7 @@ export function groupNorm(
   const forward = groupNormForward(x.array, weight.array, bias.array, { groups, eps, relu });
   const kept = new Activation(x.array);
   const result = record(
-    "groupNorm",
+    "group_norm",
     forward.output,
     [x, weight, bias],
     [kept, weight.array, forward.coefficients],

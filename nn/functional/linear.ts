@@ -44,7 +44,7 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
 export function dotRows(a: Tensor, b: Tensor): Tensor {
   const output = multiply(a.array, b.array, { transposeB: true });
   const saved = [a.array, b.array] as const;
-  return record("dotRows", output, [a, b], saved, (gradOutput, [needsA, needsB]) => [
+  return record("dot_rows", output, [a, b], saved, (gradOutput, [needsA, needsB]) => [
     needsA ? multiply(gradOutput, saved[1]) : null,
     needsB ? multiply(gradOutput, saved[0], { transposeA: true }) : null,
   ]);
@@ -58,7 +58,7 @@ export function dotRows(a: Tensor, b: Tensor): Tensor {
  */
 export function normaliseRows(x: Tensor): Tensor {
   const output = normaliseRowsForward(x.array);
-  return record("normaliseRows", output, [x], [x.array], (gradOutput) => [
+  return record("normalise_rows", output, [x], [x.array], (gradOutput) => [
     normaliseRowsBackward(gradOutput, x.array),
   ]);
 }

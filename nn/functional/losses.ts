@@ -1,5 +1,6 @@
-// Losses: each returns a scalar tensor. What only the backward needs besides the inputs is the divisor
-// of the mean, which stays on the GPU; probabilities are computed again instead of saved.
+// Losses: each returns a scalar tensor. The backward keeps the inputs and the divisor of the mean,
+// which stays on the GPU (NT-Xent keeps a number for each row too); probabilities are computed
+// again.
 
 import { mapSizes } from "../../kernels/class_map.ts";
 import {
@@ -9,6 +10,7 @@ import {
 } from "../../kernels/cross_entropy.ts";
 import { fill } from "../../kernels/elementwise.ts";
 import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan_loss.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
 import { ntXentBackward, ntXentForward } from "../../kernels/nt_xent.ts";
 import type { AnyArray, GpuArray } from "../../kernels/runtime/mod.ts";
@@ -20,9 +22,6 @@ import { uniformPriorBackward, uniformPriorForward } from "../../kernels/uniform
 import type { WeightedMean } from "../../kernels/weighted_mean.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-
-/** Label of pixels that no loss counts, unless a call says otherwise. */
-const IGNORE_LABEL = 255;
 
 /** Records a loss whose gradient to `input` needs the divisor of its mean. */
 function recordMean(
@@ -54,14 +53,15 @@ function recordMean(
 export function crossEntropy(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  { ignoreLabel = IGNORE_LABEL }: { readonly ignoreLabel?: number } = {},
+  { ignoreLabel = IGNORE }: { readonly ignoreLabel?: number } = {},
 ): Tensor {
-  return labelLoss("crossEntropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
+  return labelLoss("cross_entropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
 }
 
 /**
- * Symmetric cross entropy (ProDA, equation 6): alpha CE(p, y) + beta CE(y, p), the mean over pixels,
- * p clamped to at least 1e-7 and the one-hot y to 1e-4 in the second term; 0 where no pixel counts.
+ * Symmetric cross entropy (ProDA, equation 6): alpha CE(p, y) + beta CE(y, p), the mean over
+ * pixels, p clamped to at least 1e-7 and the one-hot y to 1e-4 in the second term; 0 where no pixel
+ * counts.
  *
  * @param logits [N, K, H, W].
  * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
@@ -76,8 +76,8 @@ export function symmetricCrossEntropy(
     readonly ignoreLabel?: number;
   } = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
-  return labelLoss("symmetricCrossEntropy", logits, labels, { ignoreLabel, alpha, beta });
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
+  return labelLoss("symmetric_cross_entropy", logits, labels, { ignoreLabel, alpha, beta });
 }
 
 function labelLoss(
@@ -96,9 +96,9 @@ function labelLoss(
 }
 
 /**
- * Symmetric cross entropy (ProDA, equation 6) with soft labels y: alpha CE(p, y) + beta CE(y, p), the mean
- * over pixels, p clamped to at least 1e-7 and y to 1e-4 in the second term; 0 where no pixel counts. The
- * gradient goes to the logits only.
+ * Symmetric cross entropy (ProDA, equation 6) with soft labels y: alpha CE(p, y) + beta CE(y, p),
+ * the mean over pixels, p clamped to at least 1e-7 and y to 1e-4 in the second term; 0 where no
+ * pixel counts. The gradient goes to the logits only.
  *
  * @param logits [N, K, H, W].
  * @param softLabels Probabilities [N, K, H, W], constant.
@@ -115,11 +115,11 @@ export function softCrossEntropy(
     readonly ignoreLabel?: number;
   } = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE_LABEL } = options;
+  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
   const inputs = { logits: logits.array, softLabels, labels };
   const constants = { alpha, beta, ignoreLabel };
   return recordMean(
-    "softCrossEntropy",
+    "soft_cross_entropy",
     softCrossEntropyForward(inputs, constants),
     logits,
     [softLabels, labels],
@@ -135,7 +135,9 @@ export interface KlOptions {
   readonly scale?: number;
   /** Whether the mean is over pixels and classes, as in ProDA's released code. */
   readonly divideByClasses?: boolean;
-  /** Whether the softmax stands in the place of its logarithm, as in ProDA's released distillation. */
+  /**
+   * Whether the softmax stands in the place of its logarithm, as in ProDA's released distillation.
+   */
   readonly softmaxAsLog?: boolean;
 }
 
@@ -160,7 +162,7 @@ export function klDivergence(
   } as const;
   using counted = mask?.retain() ?? everyPixel(logits.array);
   return recordMean(
-    "klDivergence",
+    "kl_divergence",
     klDivergenceForward(logits.array, targets, counted, options),
     logits,
     [targets, counted],
@@ -170,19 +172,19 @@ export function klDivergence(
 }
 
 function everyPixel(map: GpuArray): GpuArray {
-  const { images, height, width } = mapSizes("klDivergence", map);
+  const { images, height, width } = mapSizes("kl_divergence", map);
   const mask = map.gpu.empty([images, height, width], "mask of all pixels");
   fill(mask, 1);
   return mask;
 }
 
 /**
- * Regulariser −Σ_k log softmax(logits)_k (ProDA, equation 10), the mean over pixels. It is least where
- * all classes are equally likely.
+ * Regulariser −Σ_k log softmax(logits)_k (ProDA, equation 10), the mean over pixels. It is least
+ * where all classes are equally likely.
  *
  * @param logits [N, K, H, W].
- * @param options.divideByClasses Whether the mean is over pixels and classes, as in ProDA's released
- *   code.
+ * @param options.divideByClasses Whether the mean is over pixels and classes, as in ProDA's
+ *   released code.
  * @throws {TypeError} If the logits have another number of axes.
  */
 export function uniformPrior(
@@ -191,7 +193,7 @@ export function uniformPrior(
 ): Tensor {
   const [, classes] = logits.shape;
   return recordMean(
-    "uniformPrior",
+    "uniform_prior",
     uniformPriorForward(logits.array, divideByClasses ? classes : 1),
     logits,
     [],
@@ -210,7 +212,7 @@ export function leastSquaresLoss(scores: Tensor, label: number): Tensor {
 }
 
 /**
- * Mean binary cross entropy of sigmoid(scores) with one label (the GAN loss of Goodfellow et al., 2014).
+ * Mean binary cross entropy of sigmoid(scores) with one label (GAN loss, Goodfellow et al., 2014).
  *
  * @param scores A discriminator's before the sigmoid, [N, 1, H, W] or any shape.
  * @param label 0 to 1.
@@ -221,7 +223,7 @@ export function bceWithLogitsLoss(scores: Tensor, label: number): Tensor {
 
 function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
   return recordMean(
-    loss,
+    "gan_loss",
     ganLossForward(loss, scores.array, label),
     scores,
     [],
@@ -230,17 +232,18 @@ function ganLoss(loss: GanLoss, scores: Tensor, label: number): Tensor {
 }
 
 /**
- * NT-Xent, the contrastive loss of SimCLR (Chen et al., 2020, equation 1): the mean over rows of −log of
- * the share of their partner in the softmax over all other rows.
+ * NT-Xent, the contrastive loss of SimCLR (Chen et al., 2020, equation 1): the mean over rows of
+ * −log of the share of their partner in the softmax over all other rows.
  *
- * @param similarities [2B, 2B], of rows of length 1; rows i and i + B are two views of the same thing.
+ * @param similarities [2B, 2B], of rows of length 1; rows i and i + B are two views of the same
+ *   thing.
  * @param temperature τ, by which similarities are divided.
  * @throws {TypeError} If the matrix is not square with an even number of rows.
  */
 export function ntXent(similarities: Tensor, temperature: number): Tensor {
   const { logSums, ...mean } = ntXentForward(similarities.array, temperature);
   const loss = recordMean(
-    "ntXent",
+    "nt_xent",
     mean,
     similarities,
     [logSums],

@@ -19,7 +19,7 @@ import type { Tensor } from "../tensor.ts";
 export function prototypeDistances(features: Tensor, prototypes: GpuArray): Tensor {
   const distances = prototypeDistancesForward(features.array, prototypes);
   return record(
-    "prototypeDistances",
+    "prototype_distances",
     distances,
     [features],
     [features.array, prototypes, distances],

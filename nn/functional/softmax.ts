@@ -30,7 +30,7 @@ export function softmax(x: Tensor, scale = 1): Tensor {
  */
 export function logSoftmax(x: Tensor, scale = 1): Tensor {
   const output = logSoftmaxForward(x.array, scale);
-  return record("logSoftmax", output, [x], [output], (gradOutput) => [
+  return record("log_softmax", output, [x], [output], (gradOutput) => [
     logSoftmaxBackward(gradOutput, output, scale),
   ]);
 }

@@ -24,7 +24,7 @@ import type { Tensor } from "../tensor.ts";
 export function maxPool2d(x: Tensor, windows: PoolWindows): Tensor {
   const { shape } = x;
   const { output, at } = maxPool2dForward(x.array, windows);
-  const result = record("maxPool2d", output, [x], [at], (gradOutput) => [
+  const result = record("max_pool2d", output, [x], [at], (gradOutput) => [
     maxPool2dBackward(gradOutput, at, shape, windows),
   ]);
   at.release();
@@ -40,7 +40,7 @@ export function maxPool2d(x: Tensor, windows: PoolWindows): Tensor {
 export function globalAveragePool(x: Tensor): Tensor {
   const { shape } = x;
   const output = globalAveragePoolForward(x.array);
-  return record("globalAveragePool", output, [x], [], (gradOutput) => [
+  return record("global_average_pool", output, [x], [], (gradOutput) => [
     globalAveragePoolBackward(gradOutput, shape),
   ]);
 }
@@ -54,7 +54,7 @@ export function concatChannels(parts: readonly Tensor[]): Tensor {
   const channels = parts.map(({ shape }) => shape[1] ?? 0);
   const output = concatForward(parts.map(({ array }) => array));
   return record(
-    "concatChannels",
+    "concat_channels",
     output,
     parts,
     [],
@@ -71,16 +71,17 @@ export function concatChannels(parts: readonly Tensor[]): Tensor {
 export function resizeBilinear(x: Tensor, size: Size): Tensor {
   const { shape } = x;
   const output = resizeBilinearForward(x.array, size);
-  return record("resizeBilinear", output, [x], [], (gradOutput) => [
+  return record("resize_bilinear", output, [x], [], (gradOutput) => [
     resizeBilinearBackward(gradOutput, shape),
   ]);
 }
 
 /**
- * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N P, C], a row a place.
+ * Bilinear samples of every channel at places of each image: [N, C, H, W] to [N P, C], one row for
+ * each place.
  *
- * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel; one
- *   outside the map gives what is nearest to it.
+ * @param places [N, P, 2], constant: column and row, counted from the centre of the first pixel;
+ *   one outside the map gives what is nearest to it.
  * @throws {TypeError} If the shapes do not fit.
  */
 export function samplePlanes(x: Tensor, places: GpuArray): Tensor {
@@ -88,7 +89,7 @@ export function samplePlanes(x: Tensor, places: GpuArray): Tensor {
   using samples = samplePlanesForward(x.array, places);
   const { shape } = samples;
   const rows = samples.view([shape[0] * shape[1], shape[2]]);
-  return record("samplePlanes", rows, [x], [places], (gradOutput) => {
+  return record("sample_planes", rows, [x], [places], (gradOutput) => {
     using gradSamples = gradOutput.view(shape);
     return [samplePlanesBackward(gradSamples, places, { height, width })];
   });

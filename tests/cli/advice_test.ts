@@ -18,15 +18,8 @@ const FOREIGN = ["--expose-gc"];
  * name flags or commands.
  */
 const PENDING = [
-  "kernels/runtime/gpu.ts",
-  "kernels/runtime/pool.ts",
-  "nn/pretrained.ts",
   "train/ablation/ablation.ts",
   "train/config/config.ts",
-  "train/data/class_set.ts",
-  "train/networks/convert.ts",
-  "train/networks/foreign_network.ts",
-  "train/networks/trained_network.ts",
   "train/run/resume.ts",
   "train/run/run.ts",
 ];
@@ -78,6 +71,7 @@ function readCall(source: string, start: number): ErrorText {
     const character = source[at];
     if (character === "(") open++;
     else if (character === ")") open--;
+    else if (character === ",") text += "\n";
     else if (character === '"' || character === "'" || character === "`") {
       const end = endOfString(source, at);
       text += withoutInsertions(source.slice(at + 1, end));

@@ -100,11 +100,11 @@ Deno.test("what convert cannot do is one sentence, and what was there stays", ()
       ],
       [
         [GOLDEN, output, "--only", "network"],
-        `Cannot convert ${GOLDEN} as no array is under network.: found ResNet101.model_state.0.weight, ResNet101.model_state.0.bias, ResNet101.model_state.1.weight, ResNet101.model_state.1.bias and 28 more; --list shows all of them\n`,
+        `Cannot convert ${GOLDEN} as no array is under network.: found ResNet101.model_state.0.weight, ResNet101.model_state.0.bias, ResNet101.model_state.1.weight, ResNet101.model_state.1.bias and 28 more; list the names to see all of them (--list)\n`,
       ],
       [
         [evil, output],
-        `Cannot convert ${evil} as its w cannot be read: Cannot read the PyTorch file as its a/data/0 does not match its checksum: it was damaged; get the file again\n`,
+        `Cannot convert ${evil} as its w cannot be read: its a/data/0 does not match its checksum: it was damaged; get the file again\n`,
       ],
     ];
     for (const [args, sentence] of cases) {

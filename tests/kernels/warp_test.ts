@@ -197,7 +197,7 @@ Deno.test("warps refuse wrong byte counts, numbers of views, infinite numbers an
   const view: WarpView = { matrix: [1, 0, 0, 0, 1, 0] };
   assert.throws(() => packImages(gpu, [{ data: new Uint8Array(10), width: 2, height: 2 }]), {
     name: "TypeError",
-    message: "Cannot pack an image of 2×2 pixels as it must have 12 bytes, 3 a pixel: it has 10",
+    message: "Cannot pack an image of 2×2 pixels as it must have 12 bytes, 3 per pixel: it has 10",
   });
   assert.throws(() => packLabels(gpu, [{ data: new Uint8Array(0), width: 0, height: 2 }]), {
     name: "RangeError",

@@ -1,4 +1,5 @@
-// Activations in half precision: the same forward to the bit, gradients within a tolerance of their own.
+// Activations in half precision: the same forward to the bit, gradients within a tolerance of their
+// own.
 
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
@@ -13,9 +14,9 @@ import { Fill } from "../goldens/fill.ts";
 const SHAPE = [2, 3, 65, 64];
 const CLASSES = 3;
 /**
- * Of the norm of all gradients. A half is off by a 4096th, but a ReLU whose input is as near to zero
- * passes or stops a whole gradient: a share s of such elements is an error of √s, in every layer. As
- * much as that, 0.014 here, comes of rounding the images to halves.
+ * Of the norm of all gradients. A half is off by a 4096th, but a ReLU whose input is as near to
+ * zero passes or stops a whole gradient: a share s of such elements is an error of √s, in every
+ * layer. As much as that, 0.014 here, comes of rounding the images to halves.
  */
 const TOLERANCE = { kept: 0.005, recomputed: 0.02 };
 
@@ -109,4 +110,18 @@ Deno.test("an activation that two operations keep is packed once, and small ones
     "halves go with the last that keeps them",
   );
   assert.ok(held > before);
+});
+
+Deno.test("storeActivations() refuses an async function and stores as before", async () => {
+  const gpu = await testGpu();
+  using array = gpu.zeros([8192], "array");
+  const held = gpu.memory.live;
+  assert.throws(
+    // @ts-expect-error The compiler refuses it too.
+    () => storeActivations("f16", () => Promise.resolve()),
+    /^TypeError: Cannot run storeActivations on a function that returns a promise as what follows/,
+  );
+  const kept = new Activation(array).retain();
+  assert.equal(gpu.memory.live, held, "it was not packed");
+  kept.release();
 });

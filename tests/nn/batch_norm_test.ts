@@ -137,11 +137,11 @@ Deno.test("batch norm of one value a channel is refused in training", async () =
   using runningVar = gpu.zeros([2], "running variance");
   assert.throws(
     () => batchNorm(x, { weight, bias }, { runningMean, runningVar }, { training: true }),
-    /Cannot run batchNorm in training on \[1, 2, 1, 1\]: one value a channel has no variance/,
+    /Cannot run batchNorm in training on \[1, 2, 1, 1\]: one value per channel has no variance/,
   );
   using wrong = tensor(gpu, [1, 1, 1], [3]);
   assert.throws(
     () => batchNorm(x, { weight: wrong, bias }, { runningMean, runningVar }, { training: false }),
-    /weight must be \[2\], one number a channel: it is \[3\]/,
+    /weight must be \[2\], one number per channel: it is \[3\]/,
   );
 });

@@ -17,8 +17,8 @@ import { assertNear, assertSummary, assertWhole, readGolden } from "../goldens/g
 /** Largest difference of outputs, as a share of the largest magnitude. */
 const OUTPUT = 1e-4;
 /**
- * Norms of gradients to a thousandth, and single values. Of the two million activations of the small
- * network some lie within rounding error of a ReLU's kink, where single gradients jump.
+ * Norms of gradients to a thousandth, and single values. Of the two million activations of the
+ * small network some lie within rounding error of a ReLU's kink, where single gradients jump.
  */
 const GRADIENT = { norm: 1e-3, sample: 1e-3 };
 const GRADIENT_NEAR_KINKS = { norm: 1e-3, sample: 1e-2 };

@@ -119,20 +119,16 @@ for (
     step(optimiser, parameter, 0);
     step(optimiser, parameter, 1);
     gpu.copy(parameter.array, copy.array);
-    resumed.loadState(optimiser.state());
+    const saved = optimiser.state();
+    for (const [name, array] of resumed.state()) gpu.copy(saved.get(name) as GpuArray, array);
     step(optimiser, parameter, 2);
     step(resumed, copy, 2);
     assert.deepEqual(await copy.read(), await parameter.read());
   });
 
-  Deno.test(`${name} refuses a state of another parameter and a parameter given twice`, async () => {
+  Deno.test(`${name} refuses a parameter given twice`, async () => {
     const gpu = await testGpu();
     using parameter = tensor(gpu, start(), [SIZE]);
-    using other = tensor(gpu, [1, 2], [2]);
-    using optimiser = make([{ parameters: new Map([["weight", parameter]]) }]);
-    using small = make([{ parameters: new Map([["weight", other]]) }]);
-    assert.throws(() => optimiser.loadState(small.state()), /must be \[1237\]: it is \[2\]/);
-    assert.throws(() => optimiser.loadState(new Map()), /it is missing/);
     const groups = ["a", "b"].map((name) => ({ parameters: new Map([[name, parameter]]) }));
     assert.throws(() => make(groups), /the parameter "b" occurs in it twice/);
   });

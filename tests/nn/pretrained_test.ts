@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DeepLab } from "../../nn/deeplab.ts";
-import { findNetwork, loadPretrained } from "../../nn/pretrained.ts";
+import { findNetwork, loadPretrained, SeveralNetworksError } from "../../nn/pretrained.ts";
+import { WeightsMismatchError } from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
 import { testGpu } from "../_device.ts";
 
@@ -75,8 +76,10 @@ Deno.test("of several networks in a file the trained one is taken, or the one th
   assert.throws(
     () => findNetwork(under("a.", "b."), { from: "weights x.pth" }),
     {
+      constructor: SeveralNetworksError,
+      prefixes: ["a.", "b."],
       message:
-        'Cannot load weights x.pth as they hold several networks, under "a.", "b.": name one with --prefix',
+        'Cannot load weights x.pth as they hold several networks, under "a.", "b.": give one as the option prefix',
     },
   );
   assert.equal(findNetwork(under("a.", "b."), { prefix: "b." }).prefix, "b.");
@@ -150,8 +153,10 @@ Deno.test("what does not fit is listed in a table, and nothing is loaded", async
   misshaped   conv1.weight  [64, 3, 7, 7] in the file, [4, 3, 7, 7] here`,
   });
   assert.ok((await stem.read()).every((value) => value === 0), "nothing was loaded");
+  assert.throws(() => loadPretrained(network, file), WeightsMismatchError);
   assert.throws(() => loadPretrained(network, file), /5 missing|2 unexpected|fc\.weight/);
   assert.throws(() => loadPretrained(network, fileOf([["encoder.weight", [2]]])), {
+    constructor: WeightsMismatchError,
     message:
       'Cannot load the weights as they hold no ResNet: expected names such as layer1.0.conv1.weight, found "encoder.weight"',
   });

@@ -1,4 +1,5 @@
-// Operations whose PyTorch definition is easily missed, forward and gradients against PyTorch itself.
+// Operations whose PyTorch definition is easily missed, forward and gradients against PyTorch
+// itself.
 
 import { strict as assert } from "node:assert";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";

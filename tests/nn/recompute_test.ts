@@ -23,7 +23,9 @@ const NETWORK = {
 const SHAPE = [2, 3, 37, 50];
 const IMAGES = 2;
 
-/** Bits of everything that two passes and one backward each leave behind, and the bytes they took. */
+/**
+ * Bits of everything that two passes and one backward each leave behind, and the bytes they took.
+ */
 async function passes(gpu: Gpu, options: { recompute: boolean; head?: "proda" | "classic" }) {
   const fill = new Fill("recompute");
   using network = new DeepLab(gpu, { ...NETWORK, ...options });
@@ -146,4 +148,46 @@ Deno.test("activations go one after the other as the backward passes", async () 
   const gone = held.slice(2).map((bytes, index) => (held[index + 1] as number) - bytes);
   assert.ok(gone.every((bytes) => bytes >= size * 4), `each block frees its output: ${gone}`);
   assert.ok((held.at(-1) as number) - before <= 4 * size * 4 * 1.25, "little is left at the end");
+});
+
+for (const pass of ["first", "second"] as const) {
+  Deno.test(`recompute() refuses a block that is async in its ${pass} run, and frees everything`, async () => {
+    const gpu = await testGpu();
+    const before = gpu.memory.live;
+    {
+      using x = tensor(gpu, [2], [], { requiresGrad: true });
+      let runs = 0;
+      const block = (x: Tensor): Tensor => {
+        using noted = once(() => gpu.upload(Float32Array.of(3), [], "noted"));
+        assert.equal(noted.size, 1);
+        const output = scale(x, 2);
+        if (++runs < (pass === "first" ? 1 : 2)) return output;
+        return Promise.resolve(output) as unknown as Tensor;
+      };
+      const expected =
+        "TypeError: Cannot run recompute on a function that returns a promise as the " +
+        "backward would not wait for it";
+      scope(() => {
+        const run = () => backward(recompute([x], block));
+        assert.throws(run, new RegExp(`^${expected}`));
+        assert.equal(once(() => 7), 7, "no notes are open");
+        assert.notEqual(scale(x, 2).node, undefined, "operations are recorded again");
+        assert.throws(
+          () => noGrad(() => recompute([x], () => block(x))),
+          new RegExp(`^${expected}`),
+        );
+      });
+      assert.equal(runs, pass === "first" ? 2 : 3);
+    }
+    await gpu.finish();
+    assert.equal(gpu.memory.live, before, "bytes were left behind");
+  });
+}
+
+Deno.test("once() refuses what is async", () => {
+  const make = (() => Promise.resolve(1)) as unknown as () => number;
+  assert.throws(
+    () => once(make),
+    /^TypeError: Cannot run once on a function that returns a promise as a second run would not wait/,
+  );
 });

@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 import { mulForward, scaleForward } from "../../kernels/elementwise.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import { backward, detach, noGrad, record, scope } from "../../nn/tape.ts";
+import { backward, detach, input, noGrad, record, scope, withRecording } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { testGpu } from "../_device.ts";
 
@@ -103,6 +103,88 @@ Deno.test("a scope frees its tensors when it throws", () =>
       /stop/,
     );
     await gpu.finish();
+  }));
+
+Deno.test("a scope refuses an async function and frees its tensors", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    const later: Tensor[] = [];
+    const run = async (): Promise<Tensor> => {
+      later.push(multiply(times(x, 2), x));
+      await gpu.finish();
+      throw new Error("nobody waits for this");
+    };
+    // @ts-expect-error The compiler refuses it too.
+    assert.throws(() => scope(run), {
+      name: "TypeError",
+      message:
+        "Cannot run scope on a function that returns a promise as its tensors would be freed " +
+        "while it still runs: give it one that is not async, and await before or after it",
+    });
+    assert.equal(later[0]?.disposed, true);
+    assert.throws(() => scope(() => backward(later[0] as Tensor)), /saved arrays were freed/);
+    // An outer scope is the current one again.
+    const outer = scope(() => {
+      // @ts-expect-error As above.
+      assert.throws(() => scope(run), TypeError);
+      return times(x, 5);
+    });
+    assert.deepEqual(await outer.read(), new Float32Array([15]));
+    outer.dispose();
+    await gpu.finish();
+  }));
+
+for (const on of [false, true]) {
+  const name = on ? "withRecording" : "noGrad";
+  Deno.test(`${name}() refuses an async function and records as before`, () =>
+    withoutLeak(async (gpu) => {
+      using x = leaf(gpu, 3);
+      const run = (fn: () => Promise<void>) => {
+        // @ts-expect-error The compiler refuses it too.
+        return on ? withRecording(true, fn) : noGrad(fn);
+      };
+      let before: boolean | undefined;
+      let after: boolean | undefined;
+      const records = () => scope(() => times(x, 2).node !== undefined);
+      withRecording(!on, () => {
+        const expected = `${name} on a function that returns a promise as what follows its first ` +
+          `await would ${on ? "not " : ""}be recorded`;
+        assert.throws(
+          () =>
+            run(async () => {
+              before = records();
+              await gpu.finish();
+              after = records();
+            }),
+          new RegExp(`^TypeError: Cannot run ${expected}`),
+        );
+        assert.equal(records(), !on);
+      });
+      await gpu.finish();
+      assert.deepEqual([before, after], [on, true], "which is why it is refused");
+    }));
+}
+
+Deno.test("whatever has a then is refused, and nothing else", () => {
+  const thenable = { then: () => {} } as unknown as PromiseLike<void>;
+  // @ts-expect-error The compiler refuses it too.
+  assert.throws(() => noGrad(() => thenable), TypeError);
+  for (const value of [null, undefined, 0, "then", { then: 1 }, () => {}]) {
+    assert.equal(scope(() => noGrad(() => value)), value);
+  }
+});
+
+Deno.test("input() leaves the array to the caller and the tensor to the scope", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    using array = gpu.upload(new Float32Array([4]), [], "array");
+    scope(() => {
+      const constant = input(array);
+      assert.equal(constant.requiresGrad, false);
+      backward(multiply(x, constant));
+    });
+    assert.equal(await gradient(x), 4);
+    assert.deepEqual(await array.read(), new Float32Array([4]));
   }));
 
 Deno.test("noGrad() and detach() stop gradients", () =>

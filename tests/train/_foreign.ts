@@ -33,23 +33,25 @@ export async function stateValues(network: DeepLab): Promise<Map<string, Float32
   return new Map([...state.keys()].map((name, index) => [name, values[index] as Float32Array]));
 }
 
-/** Writes weights as torch.save does, under a prefix. */
+/** Writes weights as torch.save does, under a prefix, or once under each of several. */
 export async function writeTorch(
   path: string,
   network: DeepLab,
-  { prefix = "", only = /^/ }: { prefix?: string; only?: RegExp } = {},
+  { prefix = "", only = /^/ }: { prefix?: string | readonly string[]; only?: RegExp } = {},
 ): Promise<void> {
   const tensors: Record<string, Uint8Array> = {};
   const storages: Record<string, Uint8Array> = {};
   const values = await stateValues(network);
   for (const [name, array] of network.stateDict()) {
     if (!only.test(name)) continue;
-    const key = `${Object.keys(tensors).length}`;
+    const key = `${Object.keys(storages).length}`;
     const shape = [...array.shape];
     const strides = shape.map((_, axis) =>
       shape.slice(axis + 1).reduce((size, length) => size * length, 1)
     );
-    tensors[prefix + name] = tensor({ key, elements: array.size, shape, strides });
+    for (const before of [prefix].flat()) {
+      tensors[before + name] = tensor({ key, elements: array.size, shape, strides });
+    }
     storages[key] = new Uint8Array((values.get(name) as Float32Array).slice().buffer);
   }
   Deno.writeFileSync(path, torchFile(dictionary(tensors), storages));

@@ -19,6 +19,19 @@ export function labelPng(id: number, width = 4, height = 2): Uint8Array {
   return encodeLabel({ data: new Uint8Array(width * height).fill(id), width, height });
 }
 
+/** A label whose ids are indices of a palette, 8 bits each. */
+export function palettePng(
+  { data, width, height }: { data: Uint8Array; width: number; height: number },
+  palette: readonly (readonly number[])[],
+): Uint8Array {
+  const rows = Array.from(
+    { length: height },
+    (_, y) => [0, ...data.subarray(y * width, (y + 1) * width)],
+  );
+  const colours = palette.map((colour) => [...colour]);
+  return rawPng({ width, height, depth: 8, colorType: 3, rows: rows.flat(), palette: colours });
+}
+
 export interface RawPng {
   width: number;
   height: number;

@@ -7,7 +7,9 @@
 import { dirname } from "node:path";
 import { DataError, describeFailure } from "./data_error.ts";
 
-/** A file that appears at its path when it is committed; disposed before that, it leaves nothing. */
+/**
+ * A file that appears at its path when it is committed; disposed before that, it leaves nothing.
+ */
 export class AtomicFile implements Disposable {
   readonly #path: string;
   readonly #temporary: string;
@@ -21,7 +23,11 @@ export class AtomicFile implements Disposable {
     this.#file = this.#attempt(() => Deno.openSync(this.#temporary, options));
   }
 
-  /** Writes at the end, or over the bytes at `offset`. @throws {DataError} Such as on a full disk. */
+  /**
+   * Writes at the end, or over the bytes at `offset`.
+   *
+   * @throws {DataError} Such as on a full disk.
+   */
   write(bytes: Uint8Array, offset?: number): void {
     const file = this.#opened();
     this.#attempt(() => {
@@ -86,7 +92,9 @@ export function writeWhole(file: Deno.FsFile, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
 }
 
-/** Removes a file or an empty folder, if it is there: for clearing up after an error that says more. */
+/**
+ * Removes a file or an empty folder, if it is there: for clearing up after an error that says more.
+ */
 export function removeIfPossible(path: string): void {
   try {
     Deno.removeSync(path);

@@ -1,5 +1,6 @@
 // A file as a source of bytes, read where it is asked for.
 
+import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import type { ByteSource } from "../../nn/formats/weights_file.ts";
 
 /** An open file. */
@@ -14,12 +15,14 @@ export class FileSource implements ByteSource, Disposable {
     this.size = this.#file.statSync().size;
   }
 
-  /** Fills `into` with the bytes from `offset`. @throws {RangeError} If the file ends before. */
+  /** Fills `into` with the bytes from `offset`. @throws {WeightsFileError} If the file ends before. */
   read(offset: number, into: Uint8Array): void {
     this.#file.seekSync(offset, Deno.SeekMode.Start);
     for (let at = 0; at < into.length;) {
       const count = this.#file.readSync(into.subarray(at));
-      if (count === null) throw new RangeError(`the file ends at byte ${offset + at}`);
+      if (count === null) {
+        throw new WeightsFileError("the file", `it ends at byte ${offset + at} by now`);
+      }
       at += count;
     }
   }

@@ -1,6 +1,7 @@
 /**
  * The candidate that a mistyped name most likely means, or null if none is near: at most a third of
- * the letters may differ (insertions, deletions, replacements and swaps of neighbours; case is free).
+ * the letters may differ (insertions, deletions, replacements and swaps of neighbours; case is
+ * free).
  */
 export function nearest(name: string, candidates: readonly string[]): string | null {
   const typed = name.toLowerCase();

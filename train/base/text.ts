@@ -1,7 +1,8 @@
 // Tables and durations as plain text.
 
 /**
- * The lines of a table: its head, a rule, its rows; the first column to the left, numbers to the right.
+ * The lines of a table: its head, a rule, its rows; the first column to the left, numbers to the
+ * right.
  *
  * @param rows The head first, all as long.
  */

@@ -2,7 +2,7 @@
 // The settings of a stage stand beside the stage.
 
 import type { SettingsOf } from "../base/settings.ts";
-import { LAYOUTS } from "../data/layouts.ts";
+import { LAYOUT_NAMES } from "../data/layouts.ts";
 import { SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
 
@@ -77,11 +77,11 @@ export const RUN_SETTINGS = {
     /** Folder of the labelled source images; null for the built-in benchmark, streets. */
     sourceDirectory: "optionalPath",
     /** How the source's files lie in it. */
-    sourceLayout: LAYOUTS,
+    sourceLayout: LAYOUT_NAMES,
     /** Folder of the target images; null for the built-in benchmark, streets. */
     targetDirectory: "optionalPath",
     /** How the target's files lie in it. */
-    targetLayout: LAYOUTS,
+    targetLayout: LAYOUT_NAMES,
     /**
      * Names of the classes to train, or one of `19`, `16` and `13` for those that results on Cityscapes are
      * published for; null for those that the data sets have. The built-in benchmark has its own.

@@ -1,5 +1,5 @@
 /**
- * `classes.json`: the classes of a user's own data set in the folder layout.
+ * `classes.json`: the classes of a user's own data set, where its layout has none.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const schema = v.strictObject({
   classes: v.pipe(
     v.array(v.strictObject({ name, colour, ids: v.optional(v.pipe(ids, v.nonEmpty("an id"))) })),
     v.minLength(2, "at least two classes"),
-    v.maxLength(255, "at most 255 classes"),
+    v.maxLength(IGNORE, `at most ${IGNORE} classes`),
   ),
   ignore: v.optional(v.strictObject({
     ids: v.optional(ids, []),
@@ -38,9 +38,9 @@ const schema = v.strictObject({
 }, `an object such as ${EXAMPLE}`);
 
 /**
- * Reads the classes of a data set: each has a name, a colour, and the ids that stand for it in label
- * files (its place in the list, from 0, unless given); `ignore` lists ids and colours that stand for no
- * class (id 255 unless given).
+ * Reads the classes of a data set: each has a name, a colour, and the ids that stand for it in
+ * label files (its place in the list, from 0, unless given); `ignore` lists ids and colours that
+ * stand for no class (id 255 unless given).
  *
  * @param root The folder of the data set.
  * @returns null if there is no such file.
@@ -64,7 +64,8 @@ export function readClassFile(root: string): { classes: ClassSet; code: LabelCod
     repeatedIn([...idsOf.flat(), ...ignored.ids].map((id) => `id ${id}`)) ??
     repeatedIn([...colours, ...ignored.colours].map((colour) => `colour [${colour.join(", ")}]`));
   if (repeated !== undefined) throw failure(path, `${repeated} stands for two things`);
-  // Pixels of ignored colours need an id too; so do those of pseudo labels that are not sure enough.
+  // Pixels of ignored colours need an id too; so do those of pseudo labels that are not sure
+  // enough.
   const free = Array.from({ length: 256 }, (_, id) => 255 - id)
     .find((id) => !idsOf.some((ids) => ids.includes(id)));
   const unlabelled = ignored.ids[0] ?? free ?? 255;

@@ -14,7 +14,9 @@ export interface ClassSet {
   readonly names: readonly string[];
   /** Their colours. */
   readonly palette: readonly Colour[];
-  /** Output index by label id, 255 for ids that are not predicted; holes where there is no such id. */
+  /**
+   * Output index by label id, 255 for ids that are not predicted; holes where there is no such id.
+   */
   readonly trainIds: readonly number[];
   /** The label id that each class is written as. */
   readonly labelIds: readonly number[];
@@ -65,8 +67,8 @@ export function selectClasses(set: ClassSet, names: readonly string[]): ClassSet
 }
 
 /**
- * The names of a run's classes: those wanted, or those of the source. The target must have the same,
- * except that of two data sets with classes of Cityscapes those count that both have.
+ * The names of a run's classes: those wanted, or those of the source. The target must have the
+ * same, except that of two data sets with classes of Cityscapes those count that both have.
  *
  * @param wanted Names, or one of `19`, `16` and `13`; null for all.
  * @throws {DataError} If the data sets have different classes, or not those wanted.
@@ -89,13 +91,15 @@ export function runClasses(
       `Cannot train on the classes ${wanted.join(", ")} as "${missing}" is not in both data sets` +
         `${meant === null ? "" : `, did you mean ${meant}?`}: ${bothLists(source, target)}; ` +
         `choose classes that both have`,
+      { options: ["data.classes"] },
     );
   }
   const same = shared.length === source.names.length && shared.length === target.names.length;
   if (same || (source.isCityscapes && target.isCityscapes)) return shared;
   throw new DataError(
     `Cannot train as source and target have different classes: ${bothLists(source, target)}; ` +
-      `give both the same names in classes.json, or choose those that both have with --classes`,
+      `give both the same names in classes.json, or name those that both have in data.classes`,
+    { options: ["data.classes"] },
   );
 }
 

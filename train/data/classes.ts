@@ -7,7 +7,10 @@
  *
  * @module
  */
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import type { Colour } from "../images/rgb.ts";
+
+export { IGNORE };
 
 /** One class that a network predicts; its train id is its index in {@link CLASSES}. */
 export interface SegmentationClass {
@@ -18,9 +21,6 @@ export interface SegmentationClass {
   /** The number of this class in a Cityscapes or GTA5 label file. */
   readonly labelId: number;
 }
-
-/** The train id of pixels that no loss and no score counts. */
-export const IGNORE = 255;
 
 /** The 19 evaluated classes of Cityscapes in the order of their train ids. */
 export const CLASSES: readonly SegmentationClass[] = [
@@ -55,8 +55,9 @@ export const TRAIN_IDS: readonly number[] = Array.from({ length: 35 }, (_, label
 });
 
 /**
- * Colours of the label ids that are not evaluated, as in the colour files of Cityscapes and GTA5. A file
- * of colours cannot tell those that share one with an evaluated class (pole group, licence plate).
+ * Colours of the label ids that are not evaluated, as in the colour files of Cityscapes and GTA5. A
+ * file of colours cannot tell those that share one with an evaluated class (pole group, licence
+ * plate).
  */
 export const VOID_COLOURS: readonly (readonly [labelId: number, colour: Colour])[] = [
   [0, [0, 0, 0]],
@@ -78,7 +79,10 @@ export const VOID_COLOURS: readonly (readonly [labelId: number, colour: Colour])
   [34, [0, 0, 142]],
 ];
 
-/** Cityscapes label ids by the ids of SYNTHIA (RAND_CITYSCAPES), 0 where Cityscapes has no such class. */
+/**
+ * Cityscapes label ids by the ids of SYNTHIA (RAND_CITYSCAPES), 0 where Cityscapes has no such
+ * class.
+ */
 export const SYNTHIA_LABEL_IDS: readonly number[] = [
   "void",
   "sky",
@@ -109,8 +113,8 @@ const without = (...names: string[]) =>
   CLASSES.map(({ name }) => name).filter((name) => !names.includes(name));
 
 /**
- * Names of the classes that results are published for: all 19; the 16 of SYNTHIA → Cityscapes; and the
- * 13 of these that are left without the thin or rare wall, fence and pole.
+ * Names of the classes that results are published for: all 19; the 16 of SYNTHIA → Cityscapes; and
+ * the 13 of these that are left without the thin or rare wall, fence and pole.
  */
 export const PUBLISHED_SUBSETS: Readonly<Record<"19" | "16" | "13", readonly string[]>> = {
   19: without(),

@@ -1,5 +1,5 @@
 /**
- * Data sets on disk: finds the pairs of image and label in a known layout, and reads one of them.
+ * Data sets on disk: finds the pairs of image and label by a layout, and reads one of them.
  * What can be wrong is looked for when a data set is opened, before hours of training depend on it;
  * only what needs the pixels waits until a file is decoded.
  *
@@ -14,26 +14,16 @@ import {
   describeValue,
   type LabelCode,
   PLAIN_CODE,
-  type RawLabel,
-  readRawLabel,
   trainIdsByValue,
 } from "./label_code.ts";
-import { findFiles, folderOf, labelCodeOf, type Layout, LAYOUTS, type Place } from "./layouts.ts";
-
-export { type Layout, LAYOUTS };
-
-/** What to open. */
-export interface DatasetOptions extends Place {
-  /**
-   * Train ids by label id (see `TRAIN_IDS`): how label files are read. With null labels are neither
-   * read nor looked for, as for the target images that are trained on.
-   */
-  trainIds: readonly number[] | null;
-}
+import { type RawLabel, readRawLabel } from "./label_file.ts";
+import { findFiles, folderOf, labelCodeOf, type Place } from "./place.ts";
 
 /** The files of one image. */
 export interface DatasetItem {
-  /** Unique in the data set, without extension, such as `00001` or `aachen/aachen_000000_000019`. */
+  /**
+   * Unique in the data set, without extension, such as `00001` or `aachen/aachen_000000_000019`.
+   */
   name: string;
   /** Path of the image. */
   image: string;
@@ -41,13 +31,24 @@ export interface DatasetItem {
   label: string | null;
 }
 
-/** An opened data set: at least one item, in the order of their names. */
-export interface Dataset extends DatasetOptions {
+/** Images to load, with their labels where those are read. */
+export interface Dataset {
   /** The images with their labels. */
   items: readonly DatasetItem[];
+  /**
+   * Train ids by label id (see `TRAIN_IDS`): how label files are read. With null labels are neither
+   * read nor looked for, as for the target images that are trained on.
+   */
+  trainIds: readonly number[] | null;
   /** How the label files hold label ids; as such unless given. */
   code?: LabelCode;
 }
+
+/** What to open. */
+export interface DatasetOptions extends Place, Pick<Dataset, "trainIds"> {}
+
+/** A data set of a folder: at least one item, in the order of their names. */
+export interface OpenedDataset extends Dataset, Place {}
 
 /** A decoded image, and its label as train ids where the data set reads labels. */
 export interface DecodedItem {
@@ -93,10 +94,10 @@ export function listDataset(place: Place, withLabels: boolean): Listing {
  * Lists a data set and checks every file's header: that it is an image, and that a label has its
  * image's size.
  *
- * @throws {DataError} If a folder is missing, the split is empty, an image has no label, a file is no
- * PNG or JPEG or is too large, or sizes differ.
+ * @throws {DataError} If a folder is missing, the split is empty, an image has no label, a file is
+ * no PNG or JPEG or is too large, or sizes differ.
  */
-export function openDataset(options: DatasetOptions): Dataset {
+export function openDataset(options: DatasetOptions): OpenedDataset {
   const { root, layout, split, trainIds } = options;
   const { items, labelPath, code } = listDataset(options, trainIds !== null);
   const bare = trainIds ? items.filter(({ label }) => label === null) : [];
@@ -115,8 +116,8 @@ export function openDataset(options: DatasetOptions): Dataset {
  *
  * @param trainIds Train ids by label id; with null the label is not read.
  * @param code How the label file holds label ids.
- * @throws {DataError} If a file cannot be decoded, sizes differ, or a label has an id or a colour that
- * the data set does not know.
+ * @throws {DataError} If a file cannot be decoded, sizes differ, or a label has an id or a colour
+ * that the data set does not know.
  */
 export function decodeItem(
   item: DatasetItem,

@@ -1,5 +1,5 @@
-// Decodes files, and renders views of them, off the main thread, which the GPU blocks while it computes.
-// Started by loader.ts.
+// Decodes files, and renders views of them, off the main thread, which the GPU blocks while it
+// computes. Started by loader.ts.
 
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />

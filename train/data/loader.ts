@@ -10,7 +10,10 @@ import type { Dataset, DecodedItem } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
 import type { TargetPixels, ViewOptions } from "../views/target_views.ts";
 
-/** A decoded image at its place in the stream. The pixels may be shared with later samples: read only. */
+/**
+ * A decoded image at its place in the stream. The pixels may be shared with later samples: read
+ * only.
+ */
 export interface Sample extends DecodedItem {
   /** The item's name in the data set. */
   name: string;
@@ -29,8 +32,8 @@ export interface LoaderOptions {
   /** What to load. */
   dataset: Dataset;
   /**
-   * `shuffled` goes on for ever, each epoch in another order; `sequential` gives every item once, in
-   * the data set's order.
+   * `shuffled` goes on for ever, each epoch in another order; `sequential` gives every item once,
+   * in the data set's order.
    */
   order: "shuffled" | "sequential";
   /** Seed of the order. */
@@ -39,7 +42,10 @@ export interface LoaderOptions {
   stream?: string;
   /** Threads that decode (1). */
   workers?: number;
-  /** Samples that are decoded before they are asked for (8): what bounds the memory beside the cache. */
+  /**
+   * Samples that are decoded before they are asked for (8): what bounds the memory beside the
+   * cache.
+   */
   ahead?: number;
   /** Decoded pixels that are kept for later epochs (256 MiB). */
   cacheBytes?: number;
@@ -76,7 +82,6 @@ export class Loader implements Disposable {
   readonly #queue: Promise<Sample>[] = [];
   #position = 0;
   #order = { epoch: -1, indices: new Uint32Array(0) };
-  #started: number | null = null;
   #waited = 0;
 
   /** Starts nothing yet: workers start with the first sample that is wanted. */
@@ -98,15 +103,9 @@ export class Loader implements Disposable {
   }
 
   /**
-   * The share of the time since the first call of {@link Loader.next} that was spent waiting for
-   * pixels, from 0 to 1. Far above 0 means that decoding holds up the training.
+   * Milliseconds that were spent waiting for pixels so far: many mean that decoding holds up the
+   * training.
    */
-  get waitShare(): number {
-    if (this.#started === null) return 0;
-    return this.#waited / Math.max(performance.now() - this.#started, this.#waited, 1e-9);
-  }
-
-  /** Milliseconds that were spent waiting for pixels so far. */
   get waited(): number {
     return this.#waited;
   }
@@ -119,7 +118,6 @@ export class Loader implements Disposable {
    */
   async next(count: number): Promise<Sample[]> {
     const before = performance.now();
-    this.#started ??= before;
     this.#fill(count);
     const promises = this.#queue.splice(0, count);
     this.#position += promises.length;
@@ -195,7 +193,10 @@ export class Loader implements Disposable {
     return worker;
   }
 
-  /** What came first stays: under whole epochs in random order, evicting the oldest would hit less often. */
+  /**
+   * What came first stays: under whole epochs in random order, evicting the oldest would hit less
+   * often.
+   */
   #keep(index: number, decoded: DecodedItem): void {
     const bytes = decoded.image.data.byteLength + (decoded.label?.data.byteLength ?? 0);
     if (this.#cache.has(index) || this.#cacheBytes + bytes > this.#options.cacheBytes) return;
@@ -216,10 +217,12 @@ class DecodeThread {
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
-      if ("decoded" in data) waiting?.resolve(data);
-      else {waiting?.reject(
-          data.isDataError ? new DataError(data.message) : new Error(data.message),
-        );}
+      if ("decoded" in data) {
+        waiting?.resolve(data);
+      } else {
+        const { isDataError, message } = data;
+        waiting?.reject(isDataError ? new DataError(message) : new Error(message));
+      }
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();

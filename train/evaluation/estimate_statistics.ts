@@ -3,12 +3,12 @@
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { sameSizeBatches, uploadSamples } from "./evaluate.ts";
 import { Loader } from "../data/loader.ts";
+import { forEachImageBatch } from "./image_batches.ts";
 
 /**
- * Sets the running statistics of a network's batch norms to the mean over all images of a data set, whole
- * and as evaluation sees them; no weight changes. Labels are not read.
+ * Sets the running statistics of a network's batch norms to the mean over all images of a data set,
+ * whole and as evaluation sees them; no weight changes. Labels are not read.
  *
  * @throws {DataError} If an image cannot be read.
  * @throws {Error} The signal's reason, if it is aborted.
@@ -19,28 +19,23 @@ export async function estimateStatistics(
   longSide: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { gpu, training } = network;
   const norms = network.batchNorms();
   const momenta = norms.map(({ momentum }) => momentum);
   using loader = new Loader({ dataset, order: "sequential" });
-  // Batch norms alone train: dropout would disturb those that come after it.
-  network.eval();
-  for (const norm of norms) norm.training = true;
   let seen = 0;
   try {
-    for await (const samples of sameSizeBatches(loader)) {
-      signal.throwIfAborted();
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
-      labels?.release();
-      // Weighted so, every image counts the same in the end.
+    await forEachImageBatch(network, loader, { longSide, signal }, ({ samples, images }) => {
       seen += samples.length;
-      for (const norm of norms) norm.momentum = samples.length / seen;
+      for (const norm of norms) {
+        // Batch norms alone train: dropout would disturb those that come after it.
+        norm.training = true;
+        // Weighted so, every image counts the same in the end.
+        norm.momentum = samples.length / seen;
+      }
       noGrad(() => scope(() => void network.forward(input(images))));
-      images.release();
-      gpu.flush();
-    }
+      network.gpu.flush();
+    });
   } finally {
     norms.forEach((norm, index) => norm.momentum = momenta[index] as number);
-    network.train(training);
   }
 }

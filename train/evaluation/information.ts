@@ -11,8 +11,8 @@
  *
  * over the pixels i of the softmax p: high where the network is sure of each pixel and yet predicts
  * many classes (Krause, Perona, Gomes: Discriminative clustering by regularized information
- * maximization, 2010; for domain adaptation Shi and Sha, 2012, and Liang et al., 2020). A network that
- * has collapsed to one class, or is sure of nothing, has none.
+ * maximization, 2010; for domain adaptation Shi and Sha, 2012, and Liang et al., 2020). A network
+ * that has collapsed to one class, or is sure of nothing, has none.
  */
 export class Information {
   readonly #sums: Float64Array;

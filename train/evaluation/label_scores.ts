@@ -4,9 +4,11 @@ import { confusion } from "../../kernels/confusion.ts";
 import { resizeNearest } from "../../kernels/resize.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
+import { spread } from "../base/spread.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { predictLabels, sameSizeBatches, uploadSamples } from "./evaluate.ts";
 import { Loader, type Sample } from "../data/loader.ts";
+import { predictLabels } from "./evaluate.ts";
+import { forEachImageBatch } from "./image_batches.ts";
 import { ConfusionMatrix, type Scores } from "./metrics.ts";
 
 /** Labels of images of one size, as a stage now makes them, [N, h, w]. */
@@ -24,18 +26,12 @@ export interface LabelScores {
 
 /** Images spread evenly over a data set; all of it where it has no more. */
 export function spreadOver(dataset: Dataset, count: number): Dataset {
-  const { items } = dataset;
-  if (count >= items.length) return dataset;
-  const chosen = Array.from(
-    { length: count },
-    (_, i) => Math.floor(i * items.length / count),
-  );
-  return { ...dataset, items: chosen.map((index) => items[index]) };
+  return { ...dataset, items: spread(dataset.items, count) };
 }
 
 /**
- * Scores the labels that a stage makes of target images, and the network's predictions. The network's
- * mode is restored.
+ * Scores the labels that a stage makes of target images, and the network's predictions. The
+ * network's mode is restored.
  *
  * @param dataset Target images with labels.
  * @param longSide What an image's long side is resized to.
@@ -46,26 +42,22 @@ export async function scoreLabels(
   dataset: Dataset,
   longSide: number,
 ): Promise<LabelScores> {
-  const { gpu, classes, training } = network;
+  const { gpu, classes } = network;
   const counts = {
     labels: gpu.zeros([classes, classes], "confusion of labels", "u32"),
     prediction: gpu.zeros([classes, classes], "confusion of predictions", "u32"),
   };
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-  network.eval();
   try {
-    for await (const samples of sameSizeBatches(loader)) {
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
+    await forEachImageBatch(network, loader, { longSide }, ({ samples, size, images, labels }) => {
       if (!labels) throw new TypeError("Cannot score labels on images without labels of their own");
-      const { image } = samples[0] as Sample;
       using made = makeLabels(samples, images);
-      using whole = resizeNearest(made, image);
-      using predicted = predictLabels(network, images, image);
+      using whole = resizeNearest(made, size);
+      using predicted = predictLabels(network, images, size);
       confusion(whole, labels, counts.labels);
       confusion(predicted, labels, counts.prediction);
-      for (const array of [images, labels]) array.release();
       gpu.flush();
-    }
+    });
     const [ofLabels, ofPrediction] = [
       await matrixOf(classes, counts.labels),
       await matrixOf(classes, counts.prediction),
@@ -76,7 +68,6 @@ export async function scoreLabels(
       prediction: ofPrediction.scores(),
     };
   } finally {
-    network.train(training);
     for (const array of Object.values(counts)) array.release();
   }
 }

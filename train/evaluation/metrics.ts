@@ -10,9 +10,9 @@ import { tableLines } from "../base/text.ts";
 
 /** The scores of a set of images. All numbers are percentages. */
 export interface Scores {
-  /** Mean of `classIoU` over the evaluated classes that occur. */
+  /** Mean of `classIoU` over the classes that occur. */
   mIoU: number;
-  /** Intersection over union of each class; null if it is not evaluated, or is in no label and no prediction. */
+  /** Intersection over union of each class; null if it is in no label and no prediction. */
   classIoU: (number | null)[];
   /** Share of labelled pixels that are predicted right. */
   pixelAccuracy: number;
@@ -20,7 +20,9 @@ export interface Scores {
 
 /** The scores of a network, and what can be said of it without labels. */
 export interface Evaluation extends Scores {
-  /** Mutual information of images and predicted classes, in percent of its most; see `Information`. */
+  /**
+   * Mutual information of images and predicted classes, in percent of its most; see `Information`.
+   */
   information?: number;
 }
 
@@ -31,7 +33,8 @@ export function unknownScores(classCount: number): Scores {
 
 /**
  * The means that results on Cityscapes are published as, over 19, 16 and 13 classes: those of whose
- * classes all are known. They follow from one set of IoU, whose unions count the confusions with all classes.
+ * classes all are known. They follow from one set of IoU, whose unions count the confusions with
+ * all classes.
  */
 export function publishedMeans(
   classIoU: Readonly<Record<string, number | null>>,
@@ -75,7 +78,8 @@ export class ConfusionMatrix {
   }
 
   /**
-   * Counts pixels on the host. Pixels whose label is no class (such as the ignore label) are skipped.
+   * Counts pixels on the host. Pixels whose label is no class (such as the ignore label) are
+   * skipped.
    *
    * @param label Train ids.
    * @param prediction Class indices, as many.
@@ -109,13 +113,8 @@ export class ConfusionMatrix {
     );
   }
 
-  /**
-   * The scores so far.
-   *
-   * @param evaluated The classes that the mean is taken over, such as the 16 or 13 of SYNTHIA; all if
-   * left out. False positives of other classes still count against these, as in the benchmark's own script.
-   */
-  scores(evaluated?: readonly number[]): Scores {
+  /** The scores so far. */
+  scores(): Scores {
     const { classCount, counts } = this;
     const classIoU: (number | null)[] = [];
     let [total, right, iouSum, iouCount] = [0, 0, 0, 0];
@@ -129,9 +128,8 @@ export class ConfusionMatrix {
       const union = labelled + predicted - hits;
       total += labelled;
       right += hits;
-      const counted = union > 0 && (evaluated?.includes(k) ?? true);
-      classIoU.push(counted ? 100 * hits / union : null);
-      if (counted) {
+      classIoU.push(union > 0 ? 100 * hits / union : null);
+      if (union > 0) {
         iouSum += 100 * hits / union;
         iouCount++;
       }

@@ -26,7 +26,7 @@ export interface Best {
 }
 
 /** What is compared: information if it is asked for or there are no labels, else mIoU. */
-export function valueOf({ mIoU, information = 0 }: Evaluation, selection: Selection): number {
+function valueOf({ mIoU, information = 0 }: Evaluation, selection: Selection): number {
   return selection === "unsupervised" || Number.isNaN(mIoU) ? information : mIoU;
 }
 

@@ -1,13 +1,15 @@
-// Sample pictures of a stage: the first target images, their labels, and what the network makes of them.
+// Sample pictures of a stage: the first target images, their labels, and what the network makes of
+// them.
 
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Colour } from "../images/rgb.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { predictLabels, uploadSamples } from "./evaluate.ts";
+import { predictLabels } from "./evaluate.ts";
+import { inEvaluation, uploadSamples } from "./image_batches.ts";
 import type { LabelMaker } from "./label_scores.ts";
 import { Loader } from "../data/loader.ts";
-import { type LabelMap, writeSamples } from "../images/pictures.ts";
+import { type LabelMap, type SampleRow, writeSamples } from "../images/pictures.ts";
 
 /** What to draw. */
 export interface TargetSamplesOptions {
@@ -33,19 +35,18 @@ export async function writeTargetSamples(
   { network, dataset, longSide, palette, rows: count = 4, makeLabels }: TargetSamplesOptions,
 ): Promise<void> {
   using loader = new Loader({ dataset, order: "sequential", ahead: count });
-  const { training } = network;
-  network.eval();
-  const rows = [];
-  for (const sample of await loader.next(count)) {
-    const { images, labels } = uploadSamples(network.gpu, [sample], longSide);
-    const maps: LabelMap[] = sample.label ? [sample.label] : [];
-    maps.push(await takeMap(predictLabels(network, images, sample.image)));
-    if (makeLabels) maps.push(await takeMap(makeLabels([sample], images)));
-    rows.push({ image: sample.image, maps });
-    images.release();
-    labels?.release();
-  }
-  network.train(training);
+  const rows: SampleRow[] = [];
+  await inEvaluation(network, async () => {
+    for (const sample of await loader.next(count)) {
+      const { images, labels } = uploadSamples(network.gpu, [sample], longSide);
+      labels?.release();
+      const maps: LabelMap[] = sample.label ? [sample.label] : [];
+      maps.push(await takeMap(predictLabels(network, images, sample.image)));
+      if (makeLabels) maps.push(await takeMap(makeLabels([sample], images)));
+      rows.push({ image: sample.image, maps });
+      images.release();
+    }
+  });
   writeSamples(path, rows, palette);
 }
 

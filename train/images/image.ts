@@ -6,7 +6,7 @@
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
 import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
-import type { Colour, RgbImage } from "./rgb.ts";
+import type { RgbImage } from "./rgb.ts";
 
 /** A label map as the file holds it: one class id a pixel, row by row, not yet mapped. */
 export interface LabelImage {
@@ -79,7 +79,9 @@ export function readPngHeader(path: string): PngHeader {
   return readFile(path, (file) => parsePngHeader(readUpTo(file, HEADER_BYTES), path));
 }
 
-/** Reads the size that an image file declares; throws a {@link DataError} where it cannot be one. */
+/**
+ * Reads the size that an image file declares; throws a {@link DataError} where it cannot be one.
+ */
 export function readImageSize(path: string): { width: number; height: number } {
   if (!isJpegPath(path)) return readPngHeader(path);
   return readFile(path, (file) => jpegHeaderOf(file, path));
@@ -105,27 +107,16 @@ export function encodeImage(image: RgbImage): Uint8Array<ArrayBuffer> {
   return encodePng(image, 3);
 }
 
-/**
- * Encodes one byte a pixel as an 8-bit PNG file: a palette image if colours are given, else grey.
- *
- * @param label Ids from 0 to 255 (`height · width` of them).
- * @param palette The colour of each id from 0 on, at most 256.
- * @throws {RangeError} If an id has no colour in the palette.
- */
+/** Encodes ids from 0 to 255, `height · width` of them, as a grey 8-bit PNG file. */
 export function encodeLabel(
   label: { data: Uint8Array; width: number; height: number },
-  palette?: readonly Colour[],
 ): Uint8Array<ArrayBuffer> {
-  const stray = palette ? label.data.find((id) => id >= palette.length) : undefined;
-  if (stray !== undefined) {
-    throw new RangeError(
-      `Cannot encode label as an id has no colour: id is ${stray}, palette has ${palette?.length}`,
-    );
-  }
-  return encodePng(label, 1, palette);
+  return encodePng(label, 1);
 }
 
-/** A whole PNG file. Its header is judged first, so that a huge file of another kind costs nothing. */
+/**
+ * A whole PNG file. Its header is judged first, so that a huge file of another kind costs nothing.
+ */
 export function readPng(path: string): Uint8Array {
   return readFile(path, (file) => {
     parsePngHeader(readUpTo(file, HEADER_BYTES), path);

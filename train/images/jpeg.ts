@@ -1,7 +1,7 @@
 /**
- * JPEG files: headers by hand, pixels by mozjpeg (a package that is loaded with the first JPEG file).
- * Pixels come as they are stored: an orientation in the metadata is left alone, as label maps of
- * photographs fit the stored pixels.
+ * JPEG files: headers by hand, pixels by mozjpeg (a package that is loaded with the first JPEG
+ * file). Pixels come as they are stored: an orientation in the metadata is left alone, as label
+ * maps of photographs fit the stored pixels.
  *
  * @module
  */
@@ -28,8 +28,9 @@ export function isJpegPath(path: string): boolean {
  *
  * @param read The bytes at an offset, fewer at the end of the file.
  * @param name The file's name, for messages.
- * @throws {DataError} If this is no JPEG, or one of a kind that is not read: more than 8 bits a sample,
- * four channels, lossless or arithmetic coding; or its size is zero or over {@link MAX_PIXELS}.
+ * @throws {DataError} If this is no JPEG, or one of a kind that is not read: more than 8 bits a
+ * sample, four channels, lossless or arithmetic coding; or its size is zero or over {@link
+ * MAX_PIXELS}.
  */
 export function parseJpegHeader(
   read: (offset: number, length: number) => Uint8Array,

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { dirname, join } from "node:path";
 import { writeFileAtomic } from "../base/atomic_file.ts";
+import { makeFolder } from "../base/folders.ts";
 import { encodeImage } from "./image.ts";
 import type { Colour, RgbImage } from "./rgb.ts";
 
@@ -28,7 +30,8 @@ export interface SampleRow {
 /**
  * Paints every class in its colour.
  *
- * @param palette The colour of each class; indices past its end, such as the ignore label, are black.
+ * @param palette The colour of each class; indices past its end, such as the ignore label, are
+ * black.
  */
 export function colourLabel(
   { data, width, height }: LabelMap,
@@ -73,12 +76,33 @@ export function overlay(
   return { data: pixels, width, height };
 }
 
+/**
+ * Path of one of an image's pictures, `KIND/NAME.png` in a folder; the name may have folders of its
+ * own.
+ */
+export function picturePath(folder: string, kind: string, name: string): string {
+  return join(folder, kind, `${name}.png`);
+}
+
+/**
+ * Writes one of an image's pictures, and makes the folders above it.
+ *
+ * @param png The file.
+ * @throws {DataError} If it cannot be written.
+ */
+export function writePicture(folder: string, kind: string, name: string, png: Uint8Array): void {
+  const path = picturePath(folder, kind, name);
+  makeFolder(dirname(path));
+  writeFileAtomic(path, [png]);
+}
+
 /** Wider pictures are shrunk by a whole factor, so that four of them fit on a screen. */
 const MAX_PANEL_WIDTH = 640;
 
 /**
  * Puts rows of pictures into one PNG file: image, then its maps, two white pixels apart. Every
- * picture takes the size of the first image, shrunk where that is wider than 640 pixels.
+ * picture takes the size of the first image, shrunk where that is wider than 640 pixels. Folders
+ * above it are made.
  *
  * @param rows At least one, all with as many maps.
  * @param palette The colour of each class.
@@ -96,9 +120,10 @@ export function writeSamples(
   const size = { width: Math.ceil(width / factor), height: Math.ceil(height / factor) };
   const panels = rows.map(({ image, maps }) =>
     [image, ...maps.map((map) => colourLabel(map, palette))].map((panel) =>
-      resizeNearest(panel, size)
+      resizeImage(panel, size)
     )
   );
+  makeFolder(dirname(path));
   writeFileAtomic(path, [encodeImage(contactSheet(panels))]);
 }
 
@@ -112,11 +137,7 @@ export function contactSheet(rows: readonly (readonly RgbImage[])[]): RgbImage {
   const columns = rows[0]?.length ?? 0;
   if (columns === 0) throw new RangeError("Cannot make a contact sheet without pictures");
   const { width, height } = rows[0][0];
-  const sheet = {
-    width: columns * (width + gap) - gap,
-    height: rows.length * (height + gap) - gap,
-  };
-  const data = new Uint8Array(sheet.width * sheet.height * 3).fill(255);
+  const sheet = whiteImage(columns * (width + gap) - gap, rows.length * (height + gap) - gap);
   rows.forEach((row, at) => {
     if (row.length !== columns) {
       throw new RangeError(
@@ -131,18 +152,32 @@ export function contactSheet(rows: readonly (readonly RgbImage[])[]): RgbImage {
             `${panel.width}×${panel.height} beside ${width}×${height}`,
         );
       }
-      for (let y = 0; y < height; y++) {
-        const line = panel.data.subarray(y * width * 3, (y + 1) * width * 3);
-        const top = at * (height + gap) + y;
-        data.set(line, (top * sheet.width + column * (width + gap)) * 3);
-      }
+      paste(sheet, panel, column * (width + gap), at * (height + gap));
     });
   });
-  return { data, ...sheet };
+  return sheet;
+}
+
+/** A white image. */
+export function whiteImage(width: number, height: number): RgbImage {
+  return { data: new Uint8Array(width * height * 3).fill(255), width, height };
+}
+
+/** Copies an image into a larger one, which it must fit. */
+export function paste(
+  sheet: RgbImage,
+  { data, width, height }: RgbImage,
+  x: number,
+  y: number,
+): void {
+  for (let row = 0; row < height; row++) {
+    const line = data.subarray(row * width * 3, (row + 1) * width * 3);
+    sheet.data.set(line, ((y + row) * sheet.width + x) * 3);
+  }
 }
 
 /** Resizes an image, each pixel that of the nearest place. */
-export function resizeNearest(image: RgbImage, size: { width: number; height: number }): RgbImage {
+export function resizeImage(image: RgbImage, size: { width: number; height: number }): RgbImage {
   const { width, height } = size;
   if (image.width === width && image.height === height) return image;
   const data = new Uint8Array(width * height * 3);

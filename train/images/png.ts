@@ -135,7 +135,10 @@ function checkComplete(bytes: Uint8Array, name: string): void {
   }
 }
 
-/** One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a byte. */
+/**
+ * One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a
+ * byte.
+ */
 function unpackBits(
   packed: ArrayLike<number>,
   width: number,
@@ -158,14 +161,12 @@ function unpackBits(
  * Encodes 8-bit samples as a PNG file, three times faster than fast-png, which writes byte by byte.
  *
  * @param image `height · width · channels` bytes.
- * @param channels 3 for RGB, 1 for grey or, with a palette, for indices.
- * @param palette Red, green and blue by index.
+ * @param channels 3 for RGB, 1 for grey.
  * @throws {RangeError} If the bytes do not fit the size.
  */
 export function encodePng(
   { data, width, height }: { data: Uint8Array; width: number; height: number },
   channels: 1 | 3,
-  palette?: readonly (readonly number[])[],
 ): Uint8Array<ArrayBuffer> {
   if (data.length !== width * height * channels) {
     throw new RangeError(
@@ -187,11 +188,10 @@ export function encodePng(
   view.setUint32(0, width);
   view.setUint32(4, height);
   header[8] = 8;
-  header[9] = channels === 3 ? 2 : palette ? 3 : 0;
+  header[9] = channels === 3 ? 2 : 0;
   return concatenate([
     Uint8Array.from(SIGNATURE),
     pngChunk("IHDR", header),
-    ...(palette ? [pngChunk("PLTE", Uint8Array.from(palette.flat()))] : []),
     pngChunk("IDAT", deflateSync(rows, { level: 3 })),
     pngChunk("IEND", new Uint8Array(0)),
   ]);

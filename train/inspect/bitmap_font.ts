@@ -4,7 +4,10 @@
  * @module
  */
 
-/** Seven rows from the top; each digit in base 32 is a row of five pixels, the left one the highest bit. */
+/**
+ * Seven rows from the top; each digit in base 32 is a row of five pixels, the left one the highest
+ * bit.
+ */
 const GLYPHS: Readonly<Record<string, string>> = {
   A: "ehhvhhh",
   B: "uhhuhhu",
@@ -62,7 +65,10 @@ export const LETTER_WIDTH = 6;
 /** Height of a letter. */
 export const LETTER_HEIGHT = 7;
 
-/** Calls `set` for every pixel of a text, its top left corner at 0, 0. Letters are shown as capitals. */
+/**
+ * Calls `set` for every pixel of a text, its top left corner at 0, 0. Letters are shown as
+ * capitals.
+ */
 export function drawText(text: string, set: (x: number, y: number) => void): void {
   [...text.toUpperCase()].forEach((letter, at) => {
     const rows = GLYPHS[letter] ?? UNKNOWN;

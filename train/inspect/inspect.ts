@@ -1,12 +1,13 @@
 /**
- * Inspection of a data set before a run depends on it: opens every file, counts sizes and classes, and
- * keeps every problem instead of stopping at the first.
+ * Inspection of a data set before a run depends on it: opens every file, counts sizes and classes,
+ * and keeps every problem instead of stopping at the first.
  *
  * @module
  */
 import type { ClassSet } from "../data/class_set.ts";
 import { IGNORE } from "../data/classes.ts";
 import { DataError } from "../base/data_error.ts";
+import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
 import type { InspectReply, InspectRequest } from "./inspect_worker.ts";
 import {
@@ -15,21 +16,15 @@ import {
   type LabelCode,
   trainIdsByValue,
 } from "../data/label_code.ts";
-import {
-  classesOf,
-  findFiles,
-  hasLabels,
-  type Layout,
-  type Place,
-  splitsOf,
-} from "../data/layouts.ts";
+import type { LayoutRecord } from "../data/layouts.ts";
+import { classesOf, findFiles, hasLabels, type Place, splitsOf } from "../data/place.ts";
 
 /** What to inspect. */
 export interface InspectOptions {
   /** The folder of the data set. */
   readonly root: string;
   /** How the files lie in it. */
-  readonly layout: Layout;
+  readonly layout: LayoutRecord;
   /** The only split to look at; all that there are unless given. */
   readonly split?: string | undefined;
   /** Images of a split that are opened, spread evenly over it; all unless given. */
@@ -142,47 +137,17 @@ async function inspectSplit(
 ): Promise<SplitReport> {
   const opened = spread(items, options.limit ?? items.length);
   const sizes = new Map<string, number>();
-  const classPixels = new Array<number>(classes?.names.length ?? 0).fill(0);
-  const classLabels = classPixels.slice();
-  let ignoredPixels = 0;
-  const unknown = new Map<
-    string,
-    { first: string; labels: number; pixels: number; known: string }
-  >();
+  const tally = new LabelTally(code, classes);
   await eachReply(opened, code, options, (item, { size, label, problems: own }) => {
     problems.push(...own);
     if (size) {
       const key = `${size.width}×${size.height}`;
       sizes.set(key, (sizes.get(key) ?? 0) + 1);
     }
-    if (!label || !classes) return;
-    const trainIdOf = trainIdsByValue(label.kind, code, classes.trainIds);
-    const seen = new Set<number>();
-    for (const [value, pixels] of label.counts) {
-      const trainId = trainIdOf(value);
-      if (trainId === undefined) {
-        const key = describeValue(label.kind, value);
-        const known = describeKnown(label.kind, code, classes.trainIds);
-        const entry = unknown.get(key) ?? { first: item.label ?? "", labels: 0, pixels: 0, known };
-        entry.labels++;
-        entry.pixels += pixels;
-        unknown.set(key, entry);
-      } else if (trainId === IGNORE) {
-        ignoredPixels += pixels;
-      } else {
-        classPixels[trainId] += pixels;
-        if (!seen.has(trainId)) classLabels[trainId]++;
-        seen.add(trainId);
-      }
-    }
+    if (item.label !== null && label) tally.add(item.label, label);
   });
-  for (const [value, { first, labels, pixels, known }] of unknown) {
-    const others = labels > 1 ? ` and ${labels - 1} more` : "";
-    problems.push(
-      `Cannot use label ${first}${others} as ${pixels} pixels have ${value}: expected ${known}; ` +
-        `convert them`,
-    );
-  }
+  problems.push(...tally.problems());
+  const { classPixels, classLabels, ignoredPixels } = tally;
   return {
     split,
     images: items.length,
@@ -196,10 +161,61 @@ async function inspectSplit(
   };
 }
 
-/** At most `count` things, spread evenly over all. */
-export function spread<T>(things: readonly T[], count: number): T[] {
-  const kept = Math.min(count, things.length);
-  return Array.from({ length: kept }, (_, i) => things[Math.floor(i * things.length / kept)]);
+/** Counts what the labels of a split hold; nothing where the classes are not known. */
+class LabelTally {
+  readonly classPixels: number[];
+  readonly classLabels: number[];
+  ignoredPixels = 0;
+  readonly #code: LabelCode;
+  readonly #trainIds: readonly number[] | null;
+  /**
+   * By a value that stands for nothing: the first label that has it, and how many labels and pixels
+   * do.
+   */
+  readonly #unknown = new Map<
+    string,
+    { first: string; labels: number; pixels: number; known: string }
+  >();
+
+  constructor(code: LabelCode, classes: ClassSet | null) {
+    this.#code = code;
+    this.#trainIds = classes?.trainIds ?? null;
+    this.classPixels = new Array<number>(classes?.names.length ?? 0).fill(0);
+    this.classLabels = this.classPixels.slice();
+  }
+
+  add(path: string, { kind, counts }: NonNullable<InspectReply["label"]>): void {
+    const trainIds = this.#trainIds;
+    if (!trainIds) return;
+    const trainIdOf = trainIdsByValue(kind, this.#code, trainIds);
+    const seen = new Set<number>();
+    for (const [value, pixels] of counts) {
+      const trainId = trainIdOf(value);
+      if (trainId === undefined) {
+        const key = describeValue(kind, value);
+        const known = describeKnown(kind, this.#code, trainIds);
+        const entry = this.#unknown.get(key) ?? { first: path, labels: 0, pixels: 0, known };
+        entry.labels++;
+        entry.pixels += pixels;
+        this.#unknown.set(key, entry);
+      } else if (trainId === IGNORE) {
+        this.ignoredPixels += pixels;
+      } else {
+        this.classPixels[trainId] += pixels;
+        if (!seen.has(trainId)) this.classLabels[trainId]++;
+        seen.add(trainId);
+      }
+    }
+  }
+
+  /** A sentence for every unknown value. */
+  problems(): string[] {
+    return [...this.#unknown].map(([value, { first, labels, pixels, known }]) => {
+      const others = labels > 1 ? ` and ${labels - 1} more` : "";
+      return `Cannot use label ${first}${others} as ${pixels} pixels have ${value}: expected ` +
+        `${known}; convert them`;
+    });
+  }
 }
 
 /** Hands items to workers, one at a time each, and their replies on in the items' order. */

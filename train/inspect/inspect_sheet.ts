@@ -1,5 +1,6 @@
 /**
- * The contact sheet of an inspection: images under their labels' colours, and what the colours mean.
+ * The contact sheet of an inspection: images under their labels' colours, and what the colours
+ * mean.
  *
  * @module
  */
@@ -8,8 +9,9 @@ import { DataError } from "../base/data_error.ts";
 import { type DatasetItem, decodeItem } from "../data/dataset.ts";
 import { encodeImage } from "../images/image.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
-import { type InspectionReport, type SplitReport, spread } from "./inspect.ts";
-import { overlay, resizeNearest } from "../images/pictures.ts";
+import { spread } from "../base/spread.ts";
+import type { InspectionReport, SplitReport } from "./inspect.ts";
+import { overlay, paste, resizeImage, whiteImage } from "../images/pictures.ts";
 import type { Colour, RgbImage } from "../images/rgb.ts";
 
 /** Pictures of the sheet, and how many stand side by side. */
@@ -23,8 +25,8 @@ const LINE = 2 * LETTER_HEIGHT;
 const INK: Colour = [20, 20, 20];
 
 /**
- * Draws the sheet as a PNG: on top every class with its colour and its share of labelled pixels, below
- * it images spread over all splits. Images that cannot be read are left out.
+ * Draws the sheet as a PNG: on top every class with its colour and its share of labelled pixels,
+ * below it images spread over all splits. Images that cannot be read are left out.
  *
  * @returns null if there is no image to show.
  */
@@ -60,7 +62,7 @@ export async function inspectionSheet(
   pictures.forEach(({ picture, caption }, at) => {
     const x = GAP + at % COLUMNS * step.x;
     const y = top + Math.floor(at / COLUMNS) * step.y;
-    sheet.paste(x, y, fitted(picture, cell));
+    paste(sheet.image, fitted(picture, cell), x, y);
     sheet.text(x, y + cell.height + 3, caption, cell.width);
   });
   return encodeImage(sheet.image);
@@ -98,14 +100,14 @@ function legendOf(names: readonly string[], splits: readonly SplitReport[]): str
 /** An image in a box, its shape kept, on grey. */
 function fitted(image: RgbImage, box: { width: number; height: number }): RgbImage {
   const factor = Math.min(box.width / image.width, box.height / image.height);
-  const inner = resizeNearest(image, {
+  const inner = resizeImage(image, {
     width: Math.max(1, Math.round(image.width * factor)),
     height: Math.max(1, Math.round(image.height * factor)),
   });
   const sheet = new Sheet(box.width, box.height);
   sheet.fill(0, 0, box.width, box.height, [200, 200, 200]);
   const [x, y] = [box.width - inner.width, box.height - inner.height].map((n) => n >> 1);
-  sheet.paste(x, y, inner);
+  paste(sheet.image, inner, x, y);
   return sheet.image;
 }
 
@@ -114,19 +116,12 @@ class Sheet {
   readonly image: RgbImage;
 
   constructor(width: number, height: number) {
-    this.image = { data: new Uint8Array(width * height * 3).fill(255), width, height };
+    this.image = whiteImage(width, height);
   }
 
   fill(x: number, y: number, width: number, height: number, colour: Colour): void {
     for (let row = y; row < y + height; row++) {
       for (let column = x; column < x + width; column++) this.#set(column, row, colour);
-    }
-  }
-
-  paste(x: number, y: number, { data, width, height }: RgbImage): void {
-    for (let row = 0; row < height; row++) {
-      const line = data.subarray(row * width * 3, (row + 1) * width * 3);
-      this.image.data.set(line, ((y + row) * this.image.width + x) * 3);
     }
   }
 

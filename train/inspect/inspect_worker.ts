@@ -7,7 +7,8 @@ import { DataError } from "../base/data_error.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { readImage } from "../images/image.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
-import { type LabelCode, type RawLabel, readRawLabel } from "../data/label_code.ts";
+import type { LabelCode, LabelKind } from "../data/label_code.ts";
+import { type RawLabel, readRawLabel } from "../data/label_file.ts";
 
 /** One image and its label, if it has one. */
 export interface InspectRequest {
@@ -19,7 +20,7 @@ export interface InspectRequest {
 export interface InspectReply {
   readonly size: { readonly width: number; readonly height: number } | null;
   readonly label: {
-    readonly kind: RawLabel["kind"];
+    readonly kind: LabelKind;
     /** Pixels by value in the file. */
     readonly counts: ReadonlyMap<number, number>;
   } | null;

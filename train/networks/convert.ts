@@ -1,6 +1,7 @@
 // Conversion: the arrays of a weights file of any format into a safetensors file.
 
 import { SAFETENSORS_TYPES, safetensorsHeader } from "../../nn/formats/safetensors.ts";
+import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights_file.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, shortList } from "../base/data_error.ts";
@@ -43,6 +44,7 @@ export function selectArrays(
       throw new DataError(
         `Cannot convert ${path} as ${other.source} and ${source} would both be called ${name}; ` +
           `strip another prefix`,
+        { options: ["strip"] },
       );
     }
     selected.set(name, { dtype: entry.dtype, shape: entry.shape, source });
@@ -52,14 +54,15 @@ export function selectArrays(
       `Cannot convert ${path} as no array ${
         only === undefined ? "is in it" : `is under ${under}`
       }: ` +
-        `found ${shortList([...entries.keys()])}; --list shows all of them`,
+        `found ${shortList([...entries.keys()])}; list the names to see all of them`,
+      { options: ["list"] },
     );
   }
   return selected;
 }
 
 /**
- * Writes a safetensors file, one array at a time; the path shows either the old or the whole new file.
+ * Writes a safetensors file, one array at a time; the path shows the old or the whole new file.
  *
  * @returns Bytes of the arrays.
  * @throws {DataError} If the output cannot be written, or the weights are damaged.
@@ -69,7 +72,7 @@ export function convertWeights(
   output: string,
   options: ConvertOptions = {},
 ): { arrays: number; bytes: number } {
-  // Wider types first: then every array lies aligned for its type, which readers that map files need.
+  // Wider types first: every array lies aligned for its type, which readers that map files need.
   const width = ([, { dtype }]: readonly [string, WeightsEntry]) => SAFETENSORS_TYPES[dtype];
   const selected = new Map(
     [...selectArrays(path, weights, options)].sort((a, b) => width(b) - width(a)),
@@ -82,9 +85,9 @@ export function convertWeights(
     try {
       data = weights.bytes(source, { reuse: true });
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      if (!(error instanceof WeightsFileError)) throw error;
       throw new DataError(
-        `Cannot convert ${path} as its ${source} cannot be read: ${error.message}; get the file again`,
+        `Cannot convert ${path} as its ${source} cannot be read: ${error.reason}; get the file again`,
         { cause: error },
       );
     }

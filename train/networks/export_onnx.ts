@@ -1,9 +1,11 @@
 // Export: a trained network as an ONNX file.
 
 import { deepLabGraph } from "../../nn/deeplab_onnx.ts";
+import { OnnxSizeError } from "../../nn/formats/onnx.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
 import { openNetwork } from "./trained_network.ts";
+import { weightsFault } from "./weights_file.ts";
 
 /** How to write the file. */
 export interface ExportOptions {
@@ -14,8 +16,9 @@ export interface ExportOptions {
 }
 
 /**
- * Writes the network of a checkpoint or of weights from elsewhere; the names of the classes and the size it
- * was trained at go into the file's metadata. The path shows either the old or the whole new file.
+ * Writes the network of a checkpoint or of weights from elsewhere; the names of the classes and the
+ * size it was trained at go into the file's metadata. The path shows either the old or the whole
+ * new file.
  *
  * @returns Bytes of the file, and the number of classes.
  * @throws {DataError} If the network cannot be read or the file cannot be written.
@@ -42,10 +45,12 @@ export function writeOnnx(
     }
     file.commit();
   } catch (error) {
-    if (!(error instanceof RangeError || error instanceof TypeError)) throw error;
-    throw new DataError(`${error.message}; give a checkpoint of a whole network, not ${path}`, {
-      cause: error,
-    });
+    if (error instanceof OnnxSizeError) {
+      throw new DataError(`${error.message}; give a smaller network than that of ${path}`, {
+        cause: error,
+      });
+    }
+    throw weightsFault(path, error, `give a checkpoint of a whole network, not ${path}`);
   }
   return { bytes, classes: classes.names.length };
 }

@@ -1,6 +1,6 @@
-// A network that was trained elsewhere: its shape, classes and configuration, from its weights alone.
+// A network trained elsewhere: its shape, classes and configuration, from its weights alone.
 
-import type { DeepLabOptions } from "../../nn/deeplab.ts";
+import { type DeepLabOptions, PUBLISHED } from "../../nn/deeplab.ts";
 import { type DeepLabShape, deepLabShape } from "../../nn/deeplab_shape.ts";
 import type { HostState } from "../../nn/module.ts";
 import { findNetwork, stateByNames } from "../../nn/pretrained.ts";
@@ -9,7 +9,7 @@ import { CLASSES, PUBLISHED_SUBSETS } from "../data/classes.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
-import { openWeights } from "./weights_file.ts";
+import { openWeights, weightsFault } from "./weights_file.ts";
 
 /** What a file says of a trained network, and its weights. */
 export interface NetworkFile extends Disposable {
@@ -29,26 +29,22 @@ export interface NetworkFile extends Disposable {
 
 /** What stands for the stage of a network that was trained elsewhere. */
 export const WEIGHTS = "weights";
-/** Dilations of the head's branches in every published network. */
-const DILATIONS = [6, 12, 18, 24];
-/** Groups of the head's norms in the released code. */
-const GROUPS = 32;
 
 /**
- * Opens a network that was trained elsewhere. What its weights do not tell comes from the full preset, whose
- * network is the published one, and from `configPath`: dilations, groups, `data.longSide`, and the names of
- * the classes where there are not 19, 16 or 13.
+ * Opens a network that was trained elsewhere. What its weights do not tell comes from the full
+ * preset, whose network is the published one, and from `configPath`: dilations, groups,
+ * `data.longSide`, and the names of the classes where there are not 19, 16 or 13.
  *
  * @param configPath A configuration file.
- * @throws {DataError} If the file cannot be read, is damaged, holds no such network, or leaves open what the
- * network is.
+ * @throws {DataError} If the file cannot be read, is damaged, holds no such network, or leaves open
+ * what the network is.
  */
 export function openForeignNetwork(path: string, configPath?: string): NetworkFile {
   const file = openWeights(path);
   try {
     const { names } = findNetwork(file.weights, { from: `weights ${path}` });
     const shape = deepLabShape((name) => file.weights.entries.get(names.get(name) ?? "")?.shape);
-    const config = configOf(path, shape, configPath);
+    const config = configFor(path, shape, configPath);
     const classes = classesOf(path, shape, config);
     return {
       network: {
@@ -65,19 +61,19 @@ export function openForeignNetwork(path: string, configPath?: string): NetworkFi
     };
   } catch (error) {
     file[Symbol.dispose]();
-    if (error instanceof RangeError) throw new DataError(error.message, { cause: error });
-    throw error;
+    throw weightsFault(path, error);
   }
 }
 
 /** The full preset with the network that the weights show, and on top of it the user's file. */
-function configOf(path: string, shape: DeepLabShape, configPath: string | undefined): RunConfig {
-  const { blocks, width, head, headChannels = 256, branches } = shape;
+function configFor(path: string, shape: DeepLabShape, configPath: string | undefined): RunConfig {
+  const { blocks, width, head, headChannels = PUBLISHED.headChannels, branches } = shape;
+  const { groups, dilations } = PUBLISHED;
   const own = configPath === undefined
     ? []
     : [{ values: readConfigFile(configPath), from: `config file ${configPath}` }];
-  const values = { network: { blocks, width, head, headChannels, groups: GROUPS } };
-  const fits = headChannels % GROUPS === 0;
+  const values = { network: { blocks, width, head, headChannels, groups } };
+  const fits = headChannels % groups === 0;
   const derived = fits ? values : { network: { ...values.network, groups: headChannels } };
   const config = mergeConfig(
     presetConfig("full"),
@@ -92,8 +88,9 @@ function configOf(path: string, shape: DeepLabShape, configPath: string | undefi
   if (open !== null) {
     throw new DataError(
       `Cannot use weights ${path} as ${open} cannot be told from them: the head has ${branches} ` +
-        `branches of ${headChannels} channels, where published ones have ${DILATIONS.length} with ` +
-        `dilations ${DILATIONS.join(", ")} and ${GROUPS} groups; say it in a file for --config`,
+        `branches of ${headChannels} channels, where published ones have ${dilations.length} with ` +
+        `dilations ${dilations.join(", ")} and ${groups} groups; say it in a configuration file`,
+      { options: ["configPath"] },
     );
   }
   return config;
@@ -105,7 +102,8 @@ function classesOf(path: string, { classes }: DeepLabShape, { data }: RunConfig)
   if (!names || names.some((name) => !CLASSES.some((known) => known.name === name))) {
     throw new DataError(
       `Cannot use weights ${path} as their ${classes} classes have no names: expected 19, 16 or 13 as ` +
-        `published; name them in data.classes of a file for --config, as Cityscapes does`,
+        `published; name them in data.classes of a configuration file, as Cityscapes does`,
+      { options: ["configPath"] },
     );
   }
   return cityscapesClasses(names);

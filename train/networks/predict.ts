@@ -1,14 +1,16 @@
 // Prediction: a folder of images of any size to label, colour and overlay PNG files.
 
-import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
-import { writeFileAtomic } from "../base/atomic_file.ts";
+import { basename, extname, join, relative, resolve, sep } from "node:path";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { entriesOf, makeFolder } from "../base/folders.ts";
 import type { DatasetItem } from "../data/dataset.ts";
-import { predictLabels, uploadSamples } from "../evaluation/evaluate.ts";
-import { encodeImage, encodeLabel, readImageSize } from "../images/image.ts";
-import { isJpegPath } from "../images/jpeg.ts";
+import { writeLabelPictures } from "../data/label_pictures.ts";
 import { Loader, type Sample } from "../data/loader.ts";
-import { colourLabel, type LabelMap, overlay } from "../images/pictures.ts";
+import { predictLabels } from "../evaluation/evaluate.ts";
+import { uploadSamples } from "../evaluation/image_batches.ts";
+import { encodeImage, readImageSize } from "../images/image.ts";
+import { isJpegPath } from "../images/jpeg.ts";
+import { type LabelMap, overlay, writePicture } from "../images/pictures.ts";
 import type { TrainedNetwork } from "./trained_network.ts";
 
 /** Of the class colours over the image. */
@@ -18,7 +20,10 @@ const OPACITY = 0.5;
 export interface PredictOptions {
   /** A PNG or JPEG file, or a folder that is searched for them, subfolders too. */
   readonly input: string;
-  /** Gets the folders `label` (label ids of the data set that it was trained for), `colour` and `overlay`, each like the input. */
+  /**
+   * Gets the folders `label` (label ids of the data set that it was trained for), `colour` and
+   * `overlay`, each like the input.
+   */
   readonly output: string;
   /** Stops before the next image. */
   readonly signal?: AbortSignal | undefined;
@@ -38,13 +43,7 @@ export async function predictFolder(
   options: PredictOptions,
 ): Promise<number> {
   const items = findImages(options);
-  const dataset = {
-    root: options.input,
-    layout: "gta5" as const,
-    split: "",
-    trainIds: null,
-    items,
-  };
+  const dataset = { items, trainIds: null };
   using loader = new Loader({ dataset, order: "sequential", ahead: 2, cacheBytes: 0 });
   const { pool } = trained.network.gpu;
   let [done, lastSize] = [0, ""];
@@ -76,18 +75,9 @@ function write(
   prediction: LabelMap,
   { classes }: TrainedNetwork,
 ): void {
-  const { width, height } = prediction;
-  const ids = Uint8Array.from(prediction.data, (index) => classes.labelIds[index]);
-  const files = {
-    label: encodeLabel({ data: ids, width, height }),
-    colour: encodeImage(colourLabel(prediction, classes.palette)),
-    overlay: encodeImage(overlay(image, prediction, OPACITY, classes.palette)),
-  };
-  for (const [folder, bytes] of Object.entries(files)) {
-    const path = join(output, folder, `${name}.png`);
-    makeFolder(dirname(path));
-    writeFileAtomic(path, [bytes]);
-  }
+  writeLabelPictures(output, name, prediction, classes);
+  const blended = overlay(image, prediction, OPACITY, classes.palette);
+  writePicture(output, "overlay", name, encodeImage(blended));
 }
 
 /** Finds the images and reads their headers, so that most of what can be wrong is found at once. */
@@ -137,7 +127,7 @@ function findImages({ input, output }: PredictOptions): DatasetItem[] {
 function listFiles(folder: string): string[] {
   let entries;
   try {
-    entries = [...Deno.readDirSync(folder)];
+    entries = entriesOf(folder);
   } catch (error) {
     throw new DataError(
       `Cannot read folder ${folder} as ${describeFailure(error)}; correct its permissions`,
@@ -145,19 +135,7 @@ function listFiles(folder: string): string[] {
     );
   }
   return entries.filter(({ name }) => !name.startsWith("."))
-    .sort((a, b) => a.name < b.name ? -1 : 1)
     .flatMap(({ name, isDirectory }) =>
       isDirectory ? listFiles(join(folder, name)) : [join(folder, name)]
     );
-}
-
-function makeFolder(path: string): void {
-  try {
-    Deno.mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new DataError(
-      `Cannot create folder ${path} as ${describeFailure(error)}; choose another output folder`,
-      { cause: error },
-    );
-  }
 }

@@ -1,4 +1,4 @@
-// A trained network from a checkpoint, with what is needed to use it.
+// A trained network, from a checkpoint or from elsewhere, with what is needed to use it.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
@@ -11,7 +11,7 @@ import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
-import { openWeights } from "./weights_file.ts";
+import { openWeights, weightsFault } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
 export interface TrainedNetwork extends Disposable {
@@ -45,15 +45,17 @@ export function isCheckpoint(path: string): boolean {
 /**
  * Opens the network of a checkpoint, or of weights from elsewhere, without a GPU.
  *
- * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @param configPath A configuration file for weights from elsewhere; see
+ *   {@link openForeignNetwork}.
  * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
  */
 export function openNetwork(path: string, configPath?: string): NetworkFile {
   if (!isCheckpoint(path)) return openForeignNetwork(path, configPath);
   if (configPath !== undefined) {
     throw new DataError(
-      `Cannot use --config with checkpoint ${path} as it holds the configuration of its run: expected ` +
-        `weights from elsewhere; leave --config out`,
+      `Cannot use checkpoint ${path} with a configuration file as it holds the configuration of its ` +
+        `run: expected weights from elsewhere; leave the configuration file out`,
+      { options: ["configPath"] },
     );
   }
   using checkpoint = new Checkpoint(path); // verifies every byte
@@ -72,7 +74,8 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
 /**
  * Loads the network of a checkpoint that a training has written, or of weights from elsewhere.
  *
- * @param configPath A configuration file for weights from elsewhere; see {@link openForeignNetwork}.
+ * @param configPath A configuration file for weights from elsewhere; see
+ *   {@link openForeignNetwork}.
  * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
  */
 export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string): TrainedNetwork {
@@ -83,17 +86,15 @@ export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string):
     network.loadStateDict(file.state, { from: path });
   } catch (error) {
     network.dispose();
-    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
-    throw new DataError(
-      `${error.message}; give the checkpoint or the weights of a whole network`,
-      { cause: error },
-    );
+    throw weightsFault(path, error, "give the checkpoint or the weights of a whole network");
   }
   network.eval();
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };
 }
 
-/** The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need. */
+/**
+ * The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need.
+ */
 export type SavedClasses = Pick<ClassSet, "palette" | "labelIds" | "unlabelled">;
 
 /** What a checkpoint says of classes beside their names. */

@@ -2,11 +2,16 @@
 
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { LoadReport } from "../../nn/module.ts";
-import { loadPretrained, type PretrainedOptions } from "../../nn/pretrained.ts";
+import {
+  loadPretrained,
+  type PretrainedOptions,
+  SeveralNetworksError,
+} from "../../nn/pretrained.ts";
 import { PyTorchFile } from "../../nn/formats/pytorch.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
+import { WeightsFileError, WeightsMismatchError } from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError, describeFailure, shortList } from "../base/data_error.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** An open {@link WeightsFile}. */
@@ -18,8 +23,8 @@ export interface OpenWeights extends Disposable {
 }
 
 /**
- * Opens a safetensors file, or a PyTorch checkpoint of the zip or the older format; its first bytes tell
- * which, not its name.
+ * Opens a safetensors file, or a PyTorch checkpoint of the zip or the older format; its first bytes
+ * tell which, not its name.
  *
  * @throws {DataError} If the file cannot be read, is of no such format or is not sound.
  */
@@ -32,39 +37,59 @@ export function openWeights(path: string): OpenWeights {
     return { path, weights, [Symbol.dispose]: () => opened[Symbol.dispose]() };
   } catch (error) {
     file?.[Symbol.dispose]();
-    const reason = error instanceof RangeError
-      ? error.message.replace(/^Cannot read the (.*?) as /, "")
-      : describeFailure(error);
-    throw new DataError(
-      `Cannot read weights ${path} as ${reason}; give a safetensors file or what torch.save makes of a state dict`,
-      { cause: error },
-    );
+    throw error instanceof WeightsFileError
+      ? weightsFault(path, error)
+      : unreadable(path, describeFailure(error), error);
   }
 }
 
+function unreadable(path: string, reason: string, cause: unknown): DataError {
+  return new DataError(
+    `Cannot read weights ${path} as ${reason}; give a safetensors file or what torch.save makes of a state dict`,
+    { cause },
+  );
+}
+
 /**
- * Loads weights of any format into a network by name; nothing is loaded unless all names and shapes fit.
+ * What is wrong with a user's weights, as a {@link DataError}; any other error as it is.
+ *
+ * @param wayOut Where weights do not fit, for the end of the sentence.
+ */
+export function weightsFault(path: string, error: unknown, wayOut?: string): unknown {
+  if (error instanceof WeightsFileError) return unreadable(path, error.reason, error);
+  if (!(error instanceof WeightsMismatchError)) return error;
+  const sentence = error instanceof SeveralNetworksError
+    ? `Cannot use weights ${path} as they hold several networks, under ${
+      shortList(error.prefixes)
+    }; make a file of one of them: convert takes its name as the option "only"`
+    : wayOut === undefined
+    ? error.message
+    : `${error.message}; ${wayOut}`;
+  return new DataError(sentence, { cause: error });
+}
+
+/**
+ * Loads weights of any format into a network by name; nothing is loaded unless everything fits.
  *
  * @param options `part: "backbone"` for weights that someone pre-trained on another task.
- * @throws {DataError} If the file cannot be read, or does not fit: a table of the names that do not.
+ * @throws {DataError} If the file cannot be read, or does not fit: a table of what does not.
  */
 export function loadWeights(
   network: DeepLab,
   path: string,
-  options: Pick<PretrainedOptions, "part" | "prefix"> = {},
+  options: Pick<PretrainedOptions, "part"> = {},
 ): LoadReport {
   using file = openWeights(path);
   try {
     return loadPretrained(network, file.weights, { ...options, from: `weights ${path}` });
   } catch (error) {
-    if (!(error instanceof RangeError || error instanceof TypeError)) throw error;
-    throw new DataError(error.message, { cause: error });
+    throw weightsFault(path, error);
   }
 }
 
 /**
- * A network that starts from weights from elsewhere: all of them where they have a head, the backbone
- * otherwise; what they do not have stays as it was made.
+ * A network that starts from weights from elsewhere: all of them where they have a head, the
+ * backbone otherwise; what they do not have stays as it was made.
  *
  * @param create Makes the network; `featureNorm` says whether the weights have one.
  * @throws {DataError} As {@link loadWeights}.

@@ -3,7 +3,8 @@
 import { type Gpu, planningGpu, type PlanningOptions } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
-import { evaluationBatch, predictLabels } from "../evaluation/evaluate.ts";
+import { predictLabels } from "../evaluation/evaluate.ts";
+import { evaluationBatch } from "../evaluation/image_batches.ts";
 import { createNetwork, stageContext } from "../run/stage_context.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
 import { PlannedBatches } from "../stages/common/planned_batches.ts";

@@ -1,6 +1,5 @@
 // Watches the labels of a stage while it runs: scores for the metrics, pictures of the same images.
 
-import { dirname } from "node:path";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { ClassSet } from "./run_data.ts";
@@ -47,7 +46,6 @@ export function watchLabels(options: LabelWatchOptions): Inspection {
       );
       if (config.pictures > 0) {
         const path = options.picturePath(`step_${String(updates).padStart(5, "0")}`);
-        Deno.mkdirSync(dirname(path), { recursive: true });
         await writeTargetSamples(path, {
           network,
           dataset: pictured,

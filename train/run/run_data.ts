@@ -9,9 +9,10 @@ import {
   STREETS_CLASSES,
 } from "../data/class_set.ts";
 import type { RunConfig } from "../config/settings.ts";
-import { type Dataset, openDataset } from "../data/dataset.ts";
-import { classesOf, hasLabels } from "../data/layouts.ts";
 import { missingClassFile } from "../data/class_file.ts";
+import { type Dataset, openDataset, type OpenedDataset } from "../data/dataset.ts";
+import { layoutOf } from "../data/layouts.ts";
+import { classesOf, hasLabels } from "../data/place.ts";
 import { writeStreets } from "../streets/mod.ts";
 
 export { type ClassSet, classSet };
@@ -25,7 +26,7 @@ export interface RunData {
   /** Images of the target domain to adapt to; labels are not read. */
   readonly target: Dataset;
   /** Images of the target domain to measure on; with labels where it has a folder for them. */
-  readonly validation: Dataset;
+  readonly validation: OpenedDataset;
   /**
    * The images of `target` with their labels, for the oracle and for pictures only.
    *
@@ -35,7 +36,8 @@ export interface RunData {
 }
 
 /**
- * Opens the data of a configuration; writes the built-in benchmark first where no folders are given.
+ * Opens the data of a configuration; writes the built-in benchmark first where no folders are
+ * given.
  *
  * @throws {DataError} If a data set cannot be used.
  */
@@ -61,11 +63,11 @@ export async function openRunData(
   }
   const source = {
     root: sourceDirectory ?? join(streets.directory, "source"),
-    layout: config.sourceLayout,
+    layout: layoutOf(config.sourceLayout),
   };
   const target = {
     root: targetDirectory ?? join(streets.directory, "target"),
-    layout: config.targetLayout,
+    layout: layoutOf(config.targetLayout),
   };
   const [own, classes] = classesOfRun(config);
   const { trainIds } = classes;
@@ -82,8 +84,8 @@ export async function openRunData(
 }
 
 /**
- * The classes of a run in the numbering of the source's labels, and of the target's. Reads class files,
- * where data sets have some, and nothing else.
+ * The classes of a run in the numbering of the source's labels, and of the target's. Reads class
+ * files, where data sets have some, and nothing else.
  *
  * @throws {DataError} If a class file is missing or the data sets do not agree.
  */
@@ -92,9 +94,10 @@ export function classesOfRun(config: RunConfig["data"]): [source: ClassSet, targ
   if (sourceDirectory === null || targetDirectory === null) {
     return [STREETS_CLASSES, STREETS_CLASSES];
   }
-  const ofSource = classesOf(sourceDirectory, sourceLayout);
+  const ofSource = classesOf(sourceDirectory, layoutOf(sourceLayout));
   if (!ofSource) throw missingClassFile(sourceDirectory);
-  const ofTarget = classesOf(targetDirectory, targetLayout) ?? ofSource; // images alone take any classes
+  // Images alone take any classes.
+  const ofTarget = classesOf(targetDirectory, layoutOf(targetLayout)) ?? ofSource;
   const names = runClasses(ofSource, ofTarget, config.classes);
   return [selectClasses(ofSource, names), selectClasses(ofTarget, names)];
 }

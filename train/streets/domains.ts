@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Random, Range } from "./random.ts";
+import type { Range, StreetRandom } from "./random.ts";
 
 /** Red, green and blue from 0 to 1. */
 export type Rgb = readonly [number, number, number];
@@ -17,7 +17,7 @@ export interface Paint {
 }
 
 /** How streets are laid out. Lengths in metres. */
-export interface Layout {
+export interface SceneLayout {
   /** Height of the camera above the ground. */
   readonly cameraHeight: Range;
   /** Focal length as a share of the image's width. */
@@ -98,7 +98,7 @@ export interface Imaging {
 
 /** One domain. */
 export interface Domain {
-  readonly layout: Layout;
+  readonly layout: SceneLayout;
   readonly materials: Materials;
   readonly imaging: Imaging;
 }
@@ -250,7 +250,7 @@ export const TARGET: Domain = {
 };
 
 /** Draws a colour from a range of hue, saturation and value. */
-export function drawColour(random: Random, paint: Paint): Rgb {
+export function drawColour(random: StreetRandom, paint: Paint): Rgb {
   const hue = random.range(paint.hue) * 6;
   const saturation = random.range(paint.saturation);
   const value = random.range(paint.value);

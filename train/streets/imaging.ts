@@ -5,10 +5,14 @@
  */
 import type { Canvas } from "./canvas.ts";
 import type { Imaging, Rgb } from "./domains.ts";
-import { cellHash, type Random } from "./random.ts";
+import { cellHash, type StreetRandom } from "./random.ts";
 
 /** Turns a painted canvas into RGB bytes (height · width · 3), as the domain's camera sees it. */
-export function develop(random: Random, canvas: Canvas, imaging: Imaging): Uint8Array<ArrayBuffer> {
+export function develop(
+  random: StreetRandom,
+  canvas: Canvas,
+  imaging: Imaging,
+): Uint8Array<ArrayBuffer> {
   const { width, height } = canvas;
   const warmth = random.range(imaging.warmth);
   const exposure = random.range(imaging.exposure);
@@ -60,7 +64,11 @@ function blurAlong(
 }
 
 /** The response curve and the noise of the sensor. */
-function expose(random: Random, pixels: Float32Array, imaging: Imaging): Uint8Array<ArrayBuffer> {
+function expose(
+  random: StreetRandom,
+  pixels: Float32Array,
+  imaging: Imaging,
+): Uint8Array<ArrayBuffer> {
   const saturation = random.range(imaging.saturation);
   const lift = random.range(imaging.lift), contrast = random.range(imaging.contrast);
   const noise = random.range(imaging.noise), seed = random.bits();

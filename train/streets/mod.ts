@@ -4,5 +4,5 @@
  *
  * @module
  */
-export { renderStreet, type Street, type StreetOptions } from "./render.ts";
+export { renderStreet, type StreetImage, type StreetOptions } from "./render.ts";
 export { type StreetCounts, type StreetsOptions, writeStreets } from "./write.ts";

@@ -3,10 +3,20 @@
  *
  * @module
  */
-import { CLASSES, STREETS_TRAIN_IDS } from "../data/classes.ts";
 import { Canvas, type GroundPoint } from "./canvas.ts";
-import type { Imaging, Rgb } from "./domains.ts";
-import { cellNoise, type Random, smoothNoise } from "./random.ts";
+import type { Imaging } from "./domains.ts";
+import {
+  BUILDING,
+  fill,
+  PERSON,
+  POLE_GROUP,
+  ROAD,
+  SIDEWALK,
+  SKY,
+  VEGETATION,
+  WHITE,
+} from "./fill.ts";
+import { cellNoise, smoothNoise, type StreetRandom } from "./random.ts";
 import {
   type Building,
   FAR,
@@ -16,17 +26,7 @@ import {
   type Tree,
   type Vehicle,
 } from "./scene.ts";
-
-const [ROAD, SIDEWALK, BUILDING, VEGETATION, SKY, PERSON, CAR, BUS] = STREETS_TRAIN_IDS.map(
-  (trainId) => CLASSES[trainId].labelId,
-);
-
-/** Lamp posts are too thin to be learnt: id 18, pole group, is one that training ignores. */
-const POLE_GROUP = 18;
-
-const WHITE: Rgb = [0.85, 0.85, 0.82];
-const BLACK: Rgb = [0.06, 0.06, 0.07];
-const TAIL_LIGHT: Rgb = [0.6, 0.08, 0.06];
+import { PROFILES } from "./vehicles.ts";
 
 /** Where the sun stands, and what it leaves in the shade. */
 interface Light {
@@ -38,7 +38,7 @@ interface Light {
 
 /** Paints the scene under a light drawn from the domain's ranges. */
 export function paintScene(
-  random: Random,
+  random: StreetRandom,
   scene: Scene,
   imaging: Imaging,
   width: number,
@@ -240,7 +240,7 @@ class Painter {
     const { canvas } = this;
     const { lateral, depth, length, width, height, across } = vehicle;
     const light = this.#lightAt(lateral, depth);
-    const [side, end] = vehicle.kind === "bus" ? [busSide, busEnd] : [carSide, carEnd];
+    const { side, end } = PROFILES[vehicle.kind];
     if (across) {
       canvas.paintBoard(
         [lateral, depth],
@@ -284,103 +284,4 @@ class Painter {
       return leg < 0.12 ? fill(colour, legs, light, PERSON) : 0;
     });
   }
-}
-
-/** Profile of a car: `along` in metres from the tail. */
-function carSide(
-  car: Vehicle,
-  along: number,
-  up: number,
-  light: number,
-  colour: Float64Array,
-): number {
-  const { length, height } = car;
-  const fromWheel = Math.min(Math.abs(along - 0.18 * length), Math.abs(along - 0.8 * length));
-  if (fromWheel * fromWheel + (up - 0.32) * (up - 0.32) < 0.32 * 0.32) {
-    return fill(colour, BLACK, light, CAR);
-  }
-  if (up < 0.22) return 0;
-  const share = along / length, belt = 0.58 * height;
-  if (up < belt) return fill(colour, car.colour, light * (up < 0.4 ? 0.75 : 1), CAR);
-  // The cabin narrows towards the roof.
-  const slant = (up - belt) / (height - belt);
-  const front = 0.74 - 0.16 * slant, back = car.across ? 0.08 + 0.08 * slant : 0;
-  if (share < back || share > front) return 0;
-  const pillar = share < back + 0.04 || share > front - 0.04 || Math.abs(share - 0.42) < 0.02;
-  const glass = !pillar && up < height - 0.12;
-  return fill(colour, glass ? car.glass : car.colour, light, CAR);
-}
-
-/** Tail or front of a car: `along` in metres from one flank. */
-function carEnd(
-  car: Vehicle,
-  along: number,
-  up: number,
-  light: number,
-  colour: Float64Array,
-): number {
-  const { width, height } = car;
-  const edge = Math.min(along, width - along), belt = 0.58 * height;
-  if (up < 0.24) return edge < 0.26 ? fill(colour, BLACK, light, CAR) : 0;
-  if (up < belt) {
-    if (up > belt - 0.24 && edge > 0.06 && edge < 0.36) {
-      return fill(colour, car.oncoming ? WHITE : TAIL_LIGHT, light, CAR);
-    }
-    if (up < 0.42) return fill(colour, BLACK, light * 2, CAR);
-    return fill(colour, car.colour, light, CAR);
-  }
-  const inset = 0.08 + 0.16 * (up - belt) / (height - belt);
-  if (edge < inset) return 0;
-  const glass = edge > inset + 0.1 && up < height - 0.14;
-  return fill(colour, glass ? car.glass : car.colour, light, CAR);
-}
-
-/** Flank of a bus: a skirt, a band of windows, a roof. */
-function busSide(
-  bus: Vehicle,
-  along: number,
-  up: number,
-  light: number,
-  colour: Float64Array,
-): number {
-  const { length, height } = bus;
-  const fromWheel = Math.min(Math.abs(along - 0.2 * length), Math.abs(along - 0.78 * length));
-  if (fromWheel * fromWheel + (up - 0.45) * (up - 0.45) < 0.45 * 0.45) {
-    return fill(colour, BLACK, light, BUS);
-  }
-  if (up < 0.3) return 0;
-  const pane = along / 1.4 % 1;
-  const glass = up > 0.45 * height && up < 0.82 * height && pane > 0.1 && along > 0.4;
-  if (glass) return fill(colour, bus.glass, light, BUS);
-  return fill(colour, up > 0.36 * height && up < 0.41 * height ? WHITE : bus.colour, light, BUS);
-}
-
-/** Tail or front of a bus: one wide window, a sign above it, lights below. */
-function busEnd(
-  bus: Vehicle,
-  along: number,
-  up: number,
-  light: number,
-  colour: Float64Array,
-): number {
-  const { width, height } = bus;
-  const edge = Math.min(along, width - along);
-  if (up < 0.3) return edge < 0.35 ? fill(colour, BLACK, light, BUS) : 0;
-  if (up > 0.42 * height && up < 0.8 * height && edge > 0.18) {
-    return fill(colour, bus.glass, light, BUS);
-  }
-  if (up > 0.86 * height && up < 0.95 * height && edge > 0.5) {
-    return fill(colour, BLACK, light * 2, BUS);
-  }
-  if (up > 0.6 && up < 0.85 && edge > 0.1 && edge < 0.45) {
-    return fill(colour, bus.oncoming ? WHITE : TAIL_LIGHT, light, BUS);
-  }
-  return fill(colour, bus.colour, light, BUS);
-}
-
-function fill(colour: Float64Array, paint: Rgb, light: number, label: number): number {
-  colour[0] = paint[0] * light;
-  colour[1] = paint[1] * light;
-  colour[2] = paint[2] * light;
-  return label;
 }

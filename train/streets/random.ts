@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Xoshiro128 } from "../../nn/random.ts";
 
 /** An inclusive lower and an exclusive upper end. */
 export type Range = readonly [number, number];
@@ -45,33 +46,19 @@ export function smoothNoise(x: number, y: number, seed: number): number {
   return upper + (lower - upper) * down;
 }
 
-/** A stream of random numbers (xoshiro128**, 128 bits of state). */
-export class Random {
-  #a: number;
-  #b: number;
-  #c: number;
-  #d: number;
+/** A stream of random numbers. */
+export class StreetRandom {
+  readonly #generator: Xoshiro128;
 
   /** Starts the stream that belongs to these integers. */
   constructor(...words: number[]) {
-    this.#a = hash(...words, 1);
-    this.#b = hash(...words, 2);
-    this.#c = hash(...words, 3);
-    this.#d = hash(...words, 4) | 1;
+    const state = [1, 2, 3, 4].map((word) => hash(...words, word));
+    this.#generator = new Xoshiro128(state[0], state[1], state[2], state[3] | 1);
   }
 
   /** 32 random bits. */
   bits(): number {
-    const product = Math.imul(this.#b, 5);
-    const result = Math.imul((product << 7) | (product >>> 25), 9);
-    const shifted = this.#b << 9;
-    this.#c ^= this.#a;
-    this.#d ^= this.#b;
-    this.#b ^= this.#c;
-    this.#a ^= this.#d;
-    this.#c ^= shifted;
-    this.#d = (this.#d << 11) | (this.#d >>> 21);
-    return result >>> 0;
+    return this.#generator.next();
   }
 
   /** A number in [low, high). */

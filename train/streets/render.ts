@@ -6,8 +6,8 @@
 import { SOURCE, TARGET } from "./domains.ts";
 import { develop } from "./imaging.ts";
 import { paintScene } from "./paint.ts";
-import { Random } from "./random.ts";
-import { drawScene } from "./scene.ts";
+import { StreetRandom } from "./random.ts";
+import { drawScene } from "./draw_scene.ts";
 
 /** Which image to draw. */
 export interface StreetOptions {
@@ -26,7 +26,7 @@ export interface StreetOptions {
 }
 
 /** An image with its label. */
-export interface Street {
+export interface StreetImage {
   /** Red, green and blue bytes: `height · width · 3`. */
   image: Uint8Array<ArrayBuffer>;
   /** Cityscapes label ids (road is 7): `height · width`. */
@@ -38,7 +38,7 @@ export interface Street {
  *
  * @throws {RangeError} If the size is no integer or under 16, or seed or index is no integer.
  */
-export function renderStreet(options: StreetOptions): Street {
+export function renderStreet(options: StreetOptions): StreetImage {
   const { seed, index, width, height } = options;
   for (
     const [name, value, least] of [
@@ -55,7 +55,7 @@ export function renderStreet(options: StreetOptions): Street {
   }
   const domain = options.domain === "source" ? SOURCE : TARGET;
   const split = options.split === "train" ? 0 : 1;
-  const random = new Random(seed, domain === SOURCE ? 0 : 1, split, index);
+  const random = new StreetRandom(seed, domain === SOURCE ? 0 : 1, split, index);
   const scene = drawScene(random, domain, width, height);
   const canvas = paintScene(random, scene, domain.imaging, width, height);
   return { image: develop(random, canvas, domain.imaging), label: canvas.label };

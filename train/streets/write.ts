@@ -59,7 +59,7 @@ export async function writeStreets(directory: string, options: StreetsOptions): 
   });
   if (await isReusable(directory, parameters)) return;
 
-  const files = listFiles(counts);
+  const files = filesOf(counts);
   let temporary = "";
   try {
     const parent = dirname(directory);
@@ -127,7 +127,7 @@ async function isReusable(directory: string, parameters: string): Promise<boolea
 
 type Item = Pick<StreetOptions, "domain" | "split" | "index"> & { image: string; label: string };
 
-function listFiles({ sourceTrain, targetTrain, targetVal }: StreetCounts): Item[] {
+function filesOf({ sourceTrain, targetTrain, targetVal }: StreetCounts): Item[] {
   const range = (count: number): number[] => [...Array(count).keys()];
   const targets = (split: "train" | "val", count: number): Item[] =>
     range(count).map((index) => {

@@ -30,7 +30,9 @@ export function saturation(factor: number): ColourMatrix {
   return [row(0), row(1), row(2)];
 }
 
-/** Turns red towards green towards blue about the axis of greys, which stay (Rodrigues' rotation). */
+/**
+ * Turns red towards green towards blue about the axis of greys, which stay (Rodrigues' rotation).
+ */
 export function hue(degrees: number): ColourMatrix {
   const angle = (degrees * Math.PI) / 180;
   const along = (1 - Math.cos(angle)) / 3;

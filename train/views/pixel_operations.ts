@@ -1,12 +1,14 @@
 /**
- * Changes of an 8-bit image's colours, equal to Pillow's `ImageOps` and `ImageEnhance` in every bit:
- * what the published augmentations were made with.
+ * Changes of an 8-bit image's colours, equal to Pillow's `ImageOps` and `ImageEnhance` in every
+ * bit: what the published augmentations were made with.
  *
  * @module
  */
 import type { RgbImage } from "../images/rgb.ts";
 
-/** A change of colours. A `factor` below 1 leaves that share of the image in what it is mixed with. */
+/**
+ * A change of colours. A `factor` below 1 leaves that share of the image in what it is mixed with.
+ */
 export type PixelOperation =
   /** Stretches every channel to the whole range. */
   | { readonly kind: "autoContrast" }
@@ -106,7 +108,10 @@ function equalized(histogram: Uint32Array): Uint8Array {
   });
 }
 
-/** Mixes every byte with what `other` says about it, in single precision and truncated, as Pillow does. */
+/**
+ * Mixes every byte with what `other` says about it, in single precision and truncated, as Pillow
+ * does.
+ */
 function blend(
   { data, width, height }: RgbImage,
   other: (index: number) => number,

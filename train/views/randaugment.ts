@@ -1,6 +1,6 @@
 /**
- * The published strong view: RandAugment (Cubuk et al., 2020) with the pool of FixMatch, two draws out
- * of fourteen operations, then a cutout.
+ * The published strong view: RandAugment (Cubuk et al., 2020) with the pool of FixMatch, two draws
+ * out of fourteen operations, then a cutout.
  *
  * @module
  */
@@ -123,8 +123,8 @@ export function operationsOf(
 
 /**
  * Draws a view: perhaps a flip, then two operations of the pool, which may be the same, each at a
- * strength of one to nine tenths and each done with probability one half; last, a square of a third of
- * the short side is cut out, smaller where it would cross the right or the lower edge.
+ * strength of one to nine tenths and each done with probability one half; last, a square of a third
+ * of the short side is cut out, smaller where it would cross the right or the lower edge.
  *
  * @param size Size of the weak view.
  */

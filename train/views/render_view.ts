@@ -1,6 +1,6 @@
 /**
- * Views of 8-bit images on the host, by the same rules as kernels/warp.wgsl: bilinear, four taps clamped
- * to the image, unseen where the place is nearest to no pixel.
+ * Views of 8-bit images on the host, by the same rules as kernels/warp.wgsl: bilinear, four taps
+ * clamped to the image, unseen where the place is nearest to no pixel.
  *
  * @module
  */

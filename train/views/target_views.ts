@@ -1,7 +1,7 @@
 /**
- * The two views of a target image, drawn and rendered. They depend on nothing but seed, stage and the
- * image's position in the stream, so that the thread which renders them and the one which moves labels
- * along with them each draw them for themselves.
+ * The two views of a target image, drawn and rendered. They depend on nothing but seed, stage and
+ * the image's position in the stream, so that the thread which renders them and the one which moves
+ * labels along with them each draw them for themselves.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * What a view of an image is: a list of operations in the order in which they act. Whatever the list,
- * it is one affine matrix from the pixels of the view back to those of the image, so that image, labels
- * and feature maps are each sampled once, and alike.
+ * What a view of an image is: a list of operations in the order in which they act. Whatever the
+ * list, it is one affine matrix from the pixels of the view back to those of the image, so that
+ * image, labels and feature maps are each sampled once, and alike.
  *
  * @module
  */
@@ -42,7 +42,8 @@ export const FILL: number = 127 / 255;
 const IDENTITY: AffineMatrix = [1, 0, 0, 0, 1, 0];
 
 /**
- * An ordered record of operations on an image of one size, and the affine matrix that it amounts to.
+ * An ordered record of operations on an image of one size, and the affine matrix that it amounts
+ * to.
  *
  * As the image is sampled once, a step can bring back what an earlier one moved out of the frame.
  */
@@ -61,8 +62,8 @@ export class ViewTransform {
   /**
    * A view of images of one size; of everything as it is unless operations are given.
    *
-   * @throws {RangeError} If a size is empty, an operation has no inverse (a scale of 0), or there are two
-   * cutouts.
+   * @throws {RangeError} If a size is empty, an operation has no inverse (a scale of 0), or there
+   * are two cutouts.
    */
   constructor(inputSize: Size, operations: readonly ViewOperation[] = []) {
     let [size, matrix] = [inputSize, IDENTITY];
@@ -107,8 +108,9 @@ export class ViewTransform {
   }
 
   /**
-   * The matrix for maps of another scale than the image's and the view's, such as features or labels:
-   * their corner pixels' centres lie on the image's, x_map = x (width_map − 1) / (width − 1).
+   * The matrix for maps of another scale than the image's and the view's, such as features or
+   * labels: their corner pixels' centres lie on the image's, x_map = x (width_map − 1) / (width −
+   * 1).
    *
    * @param inputSize Size of the map of the whole image.
    * @param outputSize Size of the map of the view.

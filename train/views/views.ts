@@ -29,8 +29,8 @@ export interface WeakViewOptions {
 }
 
 /**
- * A weak view: the image resized at random, a random crop of it (padded where it is smaller), perhaps
- * flipped.
+ * A weak view: the image resized at random, a random crop of it (padded where it is smaller),
+ * perhaps flipped.
  *
  * @param size Size of the image.
  */
@@ -82,9 +82,9 @@ const MOST = {
 };
 
 /**
- * A strong view of a weak one, of the same size: flip, colours (brightness, contrast, saturation, hue),
- * geometry (rotate, shear, translate, scale) and a cutout of a third of the short side, each with
- * probability one half and its strength drawn at random.
+ * A strong view of a weak one, of the same size: flip, colours (brightness, contrast, saturation,
+ * hue), geometry (rotate, shear, translate, scale) and a cutout of a third of the short side, each
+ * with probability one half and its strength drawn at random.
  *
  * @param size Size of the weak view.
  */

@@ -13,7 +13,7 @@ import {
   type Shape,
   tune,
 } from "../../../kernels/runtime/mod.ts";
-import { SHARED_TILES } from "../../../kernels/dense/shared_tiles.ts";
+import { defineTileKernels, SHARED_TILES } from "../../../kernels/dense/shared_tiles.ts";
 import { assertAllClose, randomNd, seededRandom } from "../../_check.ts";
 import { guardedGpu } from "../../_device.ts";
 
@@ -168,6 +168,38 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
     assertAllClose(`gradient of the weight in tiles of ${tile}`, gradWeight!, expected[3]!);
   }
   assert.equal(gpu.memory.live, before);
+});
+
+Deno.test("a WGSL file that takes other tiles than its launcher's is refused", () => {
+  const source = `
+override THREAD_ROWS = 8u;
+override THREAD_COLUMNS = 8u;
+override ROW_QUADS = 2u;
+override LEFT_QUADS = THREAD_ROWS * ROW_QUADS;
+override RIGHT_QUADS = THREAD_COLUMNS * 2u;
+const DEPTH = 8u;
+@group(0) @binding(0) var<storage, read_write> c: array<f32>;
+@compute @workgroup_size(THREAD_ROWS * THREAD_COLUMNS) fn multiply() { c[0] = 1; }
+`;
+  const define = (source: string) =>
+    defineTileKernels({
+      name: "tiles",
+      file: "tiles.wgsl",
+      source,
+      entry: "multiply",
+      reads: [],
+      writes: ["c"],
+    });
+  assert.equal(define(source)(SHARED_TILES[0]).workgroupSize, SHARED_TILES[0].threads);
+  const pattern =
+    /Cannot define tiles 128×128 as tiles.wgsl takes other tiles than 128×128: .* are /;
+  for (
+    const [here, there] of [
+      ["DEPTH = 8u", "DEPTH = 4u"],
+      ["THREAD_COLUMNS * 2u", "THREAD_COLUMNS * 4u"],
+      ["size(THREAD_ROWS * THREAD_COLUMNS)", "size(64)"],
+    ]
+  ) assert.throws(() => define(source.replace(here, there)), pattern);
 });
 
 Deno.test("nothing is tuned on a device that was not opened for it", async () => {

@@ -3,9 +3,12 @@ import {
   defineKernel,
   dispatch,
   type Gpu,
+  GpuError,
   gridFor,
+  MemoryError,
   openGpu,
   sliceByImage,
+  wgslConstants,
 } from "../../../kernels/runtime/mod.ts";
 import { addInPlace, scaleForward } from "../../../kernels/elementwise.ts";
 import { sizeClass } from "../../../kernels/runtime/pool.ts";
@@ -54,7 +57,7 @@ Deno.test("a kernel receives its arrays and every kind of parameter", async () =
   const gpu = await testGpu();
   using x = gpu.upload(new Float32Array([1, 2, 3]), [3], "x");
   using y = gpu.empty([3], "y");
-  dispatch(double, { x, y }, { count: 3, factor: 0.5, shift: -4 }, gridFor(3, 64));
+  dispatch(double, { x, y }, { count: 3, factor: 0.5, shift: -4 }, 3);
   assert.deepEqual(await y.read(), new Float32Array([-3.5, -3, -2.5]));
 });
 
@@ -73,7 +76,8 @@ Deno.test("a grid beyond 65,535 workgroups is folded", async () => {
   const count = 65536 * 8 + 3;
   using x = gpu.upload(new Float32Array(count).fill(2), [count], "x");
   using y = gpu.zeros([count], "y");
-  dispatch(small, { x, y }, { count, factor: 3, shift: 0 }, gridFor(count, 8));
+  assert.deepEqual([double.workgroupSize, small.workgroupSize], [64, 8]);
+  dispatch(small, { x, y }, { count, factor: 3, shift: 0 }, count);
   assert.ok((await y.read()).every((value) => value === 6));
 });
 
@@ -93,6 +97,37 @@ Deno.test("a definition that disagrees with its WGSL is refused", () => {
     define({ params: { count: "u32" } }),
     /stated "count: u32", found "count: u32, factor: f32, shift: i32"/,
   );
+  assert.throws(
+    define({ constants: { TILE: 8 } }),
+    /Cannot give a value to TILE as double.wgsl has no such override: it has WORKGROUP_SIZE/,
+  );
+  assert.throws(define({ entry: "backward" }), /"backward" as double.wgsl has none such/);
+  assert.throws(
+    define({ source: SOURCE.replace("size(WORKGROUP_SIZE)", "size(TILE)") }),
+    /the workgroup size "TILE" in double.wgsl must consist of numbers and of constants/,
+  );
+});
+
+Deno.test("what launchers share with WGSL is read from it, and what it lacks is refused", () => {
+  const source = `
+const ROWS = 4u; // rows, not const ROWS = 5u;
+override COLUMNS: u32 = 2 * ROWS;
+override TILE = ROWS * COLUMNS;
+const SHARE = 0.5;
+fn first() { const ROWS = 6u; }
+  `;
+  const file = "tile.wgsl";
+  assert.deepEqual(wgslConstants({ file, source }, "ROWS", "TILE"), { ROWS: 4, TILE: 32 });
+  const constants = { COLUMNS: 3 };
+  assert.deepEqual(wgslConstants({ file, source, constants }, "TILE"), { TILE: 12 });
+  for (const name of ["SHARE", "DEPTH"]) {
+    assert.throws(
+      () => wgslConstants({ file, source }, name),
+      new RegExp(
+        `Cannot read the constant ${name} as tile.wgsl .* it has ROWS, COLUMNS, TILE`,
+      ),
+    );
+  }
 });
 
 Deno.test("a dispatch refuses wrong types, foreign arrays and shared written buffers", async () => {
@@ -192,6 +227,33 @@ Deno.test("a lost device is an error at the next host call", async () => {
   gpu.device.destroy();
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.throws(() => gpu.flush(), /The GPU device was lost \(destroyed\)/);
+});
+
+Deno.test("failures that a caller may handle have classes of their own", async () => {
+  await withGpu({ memoryBudget: 1 << 20, maxBindingBytes: 1024 }, async (gpu) => {
+    const { maxBufferSize } = gpu.device.limits;
+    using wide = gpu.zeros([2, 300], "wide");
+    const tooMuch = [
+      [() => gpu.empty([1 << 19], "a"), /are in use: use smaller batches .* raise `memoryBudget`$/],
+      [
+        () => gpu.empty([Math.ceil(maxBufferSize / 4) + 1], "b"),
+        /holds at most .*: use smaller batches/,
+      ],
+      [() => sliceByImage([wide], [], () => {}), /binds at most 1 KiB: use a smaller crop/],
+      [
+        () => dispatch(double, { x: wide, y: wide }, { count: 1, factor: 1, shift: 0 }, 1),
+        /a binding shows at most 1 KiB/,
+      ],
+    ] as const;
+    for (const [run, message] of tooMuch) {
+      assert.throws(run, { name: "MemoryError", message });
+      assert.throws(run, MemoryError);
+      assert.throws(run, RangeError);
+    }
+    gpu.device.createBuffer({ size: 16, usage: 0x8000 });
+    await assert.rejects(gpu.finish(), { name: "GpuError" });
+    await assert.rejects(gpu.finish(), GpuError);
+  });
 });
 
 Deno.test("sentinels show a write past the end of an array", async () => {

@@ -21,7 +21,8 @@ const open = (graph: OnnxGraph) =>
     executionProviders: ["wasm"],
   });
 
-// The runtime keeps a message port for good: it starts here, before a test counts what is left open.
+// The runtime keeps a message port for good: it starts here, before a test counts what is left
+// open.
 const identity = new OnnxGraph();
 identity.output(identity.node("Identity", [identity.input("x", [1])]), [1]);
 await open(identity);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { PyTorchFile } from "../../../nn/formats/pytorch.ts";
+import { WeightsFileError, WeightsMismatchError } from "../../../nn/formats/weights_error.ts";
 import {
   dictionary,
   integer,
@@ -65,7 +66,7 @@ for (const format of FORMATS) {
         }
       } else {
         assert.deepEqual(integersOf(file, name), numbers, name);
-        assert.throws(() => file.floats(name), TypeError);
+        assert.throws(() => file.floats(name), WeightsMismatchError);
       }
     }
     assert.throws(() => file.floats("absent"), /holds no such tensor/);
@@ -74,7 +75,7 @@ for (const format of FORMATS) {
   Deno.test(`every truncation of a ${format} file is refused`, () => {
     const bytes = golden(`weights.${format}.pth`);
     for (let length = 0; length < bytes.length; length += 7) {
-      assert.throws(() => open(bytes.subarray(0, length)), RangeError, `${length} bytes`);
+      assert.throws(() => open(bytes.subarray(0, length)), WeightsFileError, `${length} bytes`);
     }
   });
 
@@ -87,7 +88,7 @@ for (const format of FORMATS) {
         const file = open(changed);
         for (const name of file.entries.keys()) file.bytes(name, { reuse: true });
       } catch (error) {
-        assert.ok(error instanceof RangeError, `byte ${at}: ${error}`);
+        assert.ok(error instanceof WeightsFileError, `byte ${at}: ${error}`);
       }
     }
   });
@@ -387,7 +388,7 @@ for (const [why, file, error] of LIES) {
       const opened = open(file());
       for (const name of opened.entries.keys()) opened.bytes(name);
     }, (thrown: unknown) => {
-      assert.ok(thrown instanceof RangeError, String(thrown));
+      assert.ok(thrown instanceof WeightsFileError, String(thrown));
       assert.match(thrown.message, /^Cannot read the (PyTorch file|pickle|zip file) as /);
       assert.match(thrown.message, error);
       return true;
@@ -398,7 +399,7 @@ for (const [why, file, error] of LIES) {
 Deno.test("a file that pretends to be huge gets no huge memory", () => {
   const bytes = torchFile(dictionary({ w: tensor({}) }));
   const source = { size: 2 ** 50, read: (_: number, into: Uint8Array) => into.fill(0x50) };
-  assert.throws(() => new PyTorchFile(source), RangeError);
+  assert.throws(() => new PyTorchFile(source), WeightsFileError);
   // A table of contents that claims more entries than the file could hold.
   const lying = bytes.slice();
   lying.set([0xfe, 0xff], lying.length - 12);
@@ -408,4 +409,13 @@ Deno.test("a file that pretends to be huge gets no huge memory", () => {
 Deno.test("integers of Python of any sign and length up to 64 bytes are read", () => {
   const pickle = dictionary({ a: integer(-5), b: pickleOf(0x8a, 0), c: tensor({}) });
   assert.deepEqual([...open(torchFile(pickle)).entries.keys()], ["c"]);
+});
+
+Deno.test("an error of a file is a RangeError whose reason stands alone", () => {
+  assert.throws(() => open(new Uint8Array()), (error: unknown) => {
+    assert.ok(error instanceof WeightsFileError && error instanceof RangeError);
+    assert.equal(error.message, `Cannot read the PyTorch file as ${error.reason}`);
+    assert.equal(error.reason, "it begins like no PyTorch file");
+    return true;
+  });
 });

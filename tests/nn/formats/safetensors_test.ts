@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
+import { WeightsFileError } from "../../../nn/formats/weights_error.ts";
 import type { ByteSource } from "../../../nn/formats/weights_file.ts";
 
 const THIRDS = Float32Array.from({ length: 9 }, (_, index) => Math.fround(index - 4) / 3);
@@ -184,7 +185,7 @@ const BROKEN: readonly [why: string, header: string, error: RegExp][] = [
 for (const [why, header, error] of BROKEN) {
   Deno.test(`a header is refused where ${why}`, () => {
     assert.throws(() => new Safetensors(fileOf(header, DATA)), (thrown: unknown) => {
-      assert.ok(thrown instanceof RangeError);
+      assert.ok(thrown instanceof WeightsFileError);
       assert.match(thrown.message, /^Cannot read the safetensors (file|header) as /);
       assert.match(thrown.message, error);
       return true;
@@ -207,11 +208,15 @@ Deno.test("spaces between tokens and after the header are allowed", () => {
 Deno.test("every truncation and every changed length of a real file is refused", () => {
   const bytes = fixture();
   for (let length = 0; length < bytes.length; length++) {
-    assert.throws(() => new Safetensors(bytes.subarray(0, length)), RangeError, `${length} bytes`);
+    assert.throws(
+      () => new Safetensors(bytes.subarray(0, length)),
+      WeightsFileError,
+      `${length} bytes`,
+    );
   }
   const longer = new Uint8Array(bytes.length + 1);
   longer.set(bytes);
-  assert.throws(() => new Safetensors(longer), RangeError);
+  assert.throws(() => new Safetensors(longer), WeightsFileError);
 });
 
 Deno.test("names that cannot be written are refused", () => {

@@ -2,19 +2,20 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { IGNORE, TRAIN_IDS } from "../../../train/data/classes.ts";
 import { type DatasetOptions, decodeItem, openDataset } from "../../../train/data/dataset.ts";
+import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { encodeLabel } from "../../../train/images/image.ts";
 import { dataError, withFolder } from "../_folder.ts";
-import { imagePng, labelPng, rawPng, write } from "../_png.ts";
+import { imagePng, labelPng, palettePng, rawPng, write } from "../_png.ts";
 
 const gta5 = (root: string): DatasetOptions => ({
   root,
-  layout: "gta5",
+  layout: GTA5,
   split: "train",
   trainIds: TRAIN_IDS,
 });
 const cityscapes = (root: string, split = "val"): DatasetOptions => ({
   root,
-  layout: "cityscapes",
+  layout: CITYSCAPES,
   split,
   trainIds: TRAIN_IDS,
 });
@@ -93,7 +94,7 @@ Deno.test("label ids become train ids, from grey and palette labels alike", () =
     write(join(root, "images", "grey.png"), imagePng(3, 4, 1));
     write(join(root, "labels", "grey.png"), encodeLabel(ids));
     write(join(root, "images", "palette.png"), imagePng(3, 4, 1));
-    write(join(root, "labels", "palette.png"), encodeLabel(ids, palette));
+    write(join(root, "labels", "palette.png"), palettePng(ids, palette));
     for (const item of openDataset(gta5(root)).items) {
       const { label } = decodeItem(item, TRAIN_IDS);
       assert.deepEqual({ ...label }, {

@@ -13,9 +13,16 @@ import {
 } from "../../../train/data/classes.ts";
 import { decodeItem, openDataset } from "../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
-import { classesOf, type Layout, splitsOf } from "../../../train/data/layouts.ts";
+import {
+  CITYSCAPES,
+  FOLDER,
+  GTA5,
+  type LayoutRecord,
+  SYNTHIA,
+} from "../../../train/data/layouts.ts";
+import { classesOf, splitsOf } from "../../../train/data/place.ts";
 import { dataError, withFolder } from "../_folder.ts";
-import { imagePng, labelPng, rawPng, write } from "../_png.ts";
+import { imagePng, labelPng, palettePng, rawPng, write } from "../_png.ts";
 
 /** A row of colours as an RGB PNG. */
 function colourPng(colours: readonly (readonly number[])[]): Uint8Array {
@@ -23,7 +30,12 @@ function colourPng(colours: readonly (readonly number[])[]): Uint8Array {
 }
 
 /** The train ids of the only label of a data set. */
-function labelsOf(root: string, layout: Layout, trainIds: readonly number[], split = "train") {
+function labelsOf(
+  root: string,
+  layout: LayoutRecord,
+  trainIds: readonly number[],
+  split = "train",
+) {
   const { items, code } = openDataset({ root, layout, split, trainIds });
   return [...decodeItem(items[0], trainIds, code).label?.data ?? []];
 }
@@ -36,10 +48,10 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
     write(join(root, "images", "0.png"), imagePng(1, 4, 1));
     write(path, colourPng([road, car, black, [20, 20, 20]]));
     const expected = [0, 13, IGNORE, IGNORE];
-    assert.deepEqual(labelsOf(root, "gta5", TRAIN_IDS), expected);
+    assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
     const ids = { data: Uint8Array.of(0, 1, 2, 2), width: 4, height: 1 };
-    write(path, encodeLabel(ids, [road, car, black]));
-    assert.deepEqual(labelsOf(root, "gta5", TRAIN_IDS), expected);
+    write(path, palettePng(ids, [road, car, black]));
+    assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
 
     // The palette of the data set itself, in which void ids share colours.
     const palette = Array.from(
@@ -49,11 +61,11 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
           VOID_COLOURS.find(([labelId]) => labelId === id)?.[1] ?? black,
     );
     const official = { data: Uint8Array.of(7, 26, 3, 34), width: 4, height: 1 };
-    write(path, encodeLabel(official, palette));
-    assert.deepEqual(labelsOf(root, "gta5", TRAIN_IDS), expected);
+    write(path, palettePng(official, palette));
+    assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), expected);
     write(path, colourPng([road, car, [1, 2, 3], black]));
     assert.throws(
-      () => labelsOf(root, "gta5", TRAIN_IDS),
+      () => labelsOf(root, GTA5, TRAIN_IDS),
       dataError(path, "column 2, row 0 has colour (1, 2, 3)", "one of 36 colours such as (128, 64"),
     );
   }));
@@ -73,14 +85,14 @@ Deno.test("SYNTHIA labels hold the id in the first of three 16-bit channels", ()
     const png = { width: 8, height: 1, depth: 16, colorType: 2 };
     write(join(root, "RGB", "0000000.png"), imagePng(1, 8, 1));
     write(join(root, "GT", "LABELS", "0000000.png"), rawPng({ ...png, rows }));
-    const set = classesOf(root, "synthia") as ClassSet;
+    const set = classesOf(root, SYNTHIA) as ClassSet;
     assert.deepEqual(set.names, PUBLISHED_SUBSETS[16]);
-    const named = labelsOf(root, "synthia", set.trainIds).map((id) => set.names[id] ?? null);
+    const named = labelsOf(root, SYNTHIA, set.trainIds).map((id) => set.names[id] ?? null);
     assert.deepEqual(named, [null, "sky", "building", "road", "wall", null, null, "bicycle"]);
     const odd = rows.with(2, 23);
     write(join(root, "GT", "LABELS", "0000000.png"), rawPng({ ...png, rows: odd }));
     assert.throws(
-      () => labelsOf(root, "synthia", set.trainIds),
+      () => labelsOf(root, SYNTHIA, set.trainIds),
       dataError("column 0, row 0 has id 23: expected 0 to 22"),
     );
   }));
@@ -93,14 +105,14 @@ Deno.test("Cityscapes labels may hold train ids, and label ids win where both ar
     write(join(root, "leftImg8bit/val/ulm/ulm_1_leftImg8bit.png"), imagePng(1, 3, 1));
     write(label("labelTrainIds"), file([0, 18, 255]));
     const thirteen = selectClasses(
-      classesOf(root, "cityscapes") as ClassSet,
+      classesOf(root, CITYSCAPES) as ClassSet,
       PUBLISHED_SUBSETS[13],
     );
-    assert.deepEqual(labelsOf(root, "cityscapes", TRAIN_IDS, "val"), [0, 18, IGNORE]);
-    assert.deepEqual(labelsOf(root, "cityscapes", thirteen.trainIds, "val"), [0, 12, IGNORE]);
+    assert.deepEqual(labelsOf(root, CITYSCAPES, TRAIN_IDS, "val"), [0, 18, IGNORE]);
+    assert.deepEqual(labelsOf(root, CITYSCAPES, thirteen.trainIds, "val"), [0, 12, IGNORE]);
     write(label("labelIds"), file([8, 0, 0]));
-    assert.deepEqual(labelsOf(root, "cityscapes", TRAIN_IDS, "val"), [1, IGNORE, IGNORE]);
-    assert.deepEqual(splitsOf(root, "cityscapes"), ["val"]);
+    assert.deepEqual(labelsOf(root, CITYSCAPES, TRAIN_IDS, "val"), [1, IGNORE, IGNORE]);
+    assert.deepEqual(splitsOf(root, CITYSCAPES), ["val"]);
   }));
 
 /** A class file with two classes. */
@@ -128,21 +140,21 @@ Deno.test("a folder of images in any nesting takes ids and colours from its clas
         height: 1,
       }),
     );
-    const set = classesOf(root, "folder") as ClassSet;
+    const set = classesOf(root, FOLDER) as ClassSet;
     assert.deepEqual(
       [set.names, set.labelIds, set.unlabelled],
       [["crop", "weed"], [3, 5], 0],
     );
-    assert.deepEqual(labelsOf(root, "folder", set.trainIds), [0, 0, 1, IGNORE]);
-    assert.deepEqual(openDataset({ root, layout: "folder", split: "val", trainIds: null }).items, [
+    assert.deepEqual(labelsOf(root, FOLDER, set.trainIds), [0, 0, 1, IGNORE]);
+    assert.deepEqual(openDataset({ root, layout: FOLDER, split: "val", trainIds: null }).items, [
       { name: "field 1/deep/a", image: join(root, "images/field 1/deep/a.png"), label: null },
     ]);
     const path = join(root, "labels", "field 1", "deep", "a.png");
     write(path, colourPng([[200, 0, 0], [0, 200, 0], [0, 0, 0], [0, 200, 0]]));
-    assert.deepEqual(labelsOf(root, "folder", set.trainIds), [1, 0, IGNORE, 0]);
+    assert.deepEqual(labelsOf(root, FOLDER, set.trainIds), [1, 0, IGNORE, 0]);
     write(path, labelPng(4, 4, 1));
     assert.throws(
-      () => labelsOf(root, "folder", set.trainIds),
+      () => labelsOf(root, FOLDER, set.trainIds),
       dataError(path, "has id 4: expected 0, 3, 5, 9"),
     );
   }));
@@ -154,17 +166,17 @@ Deno.test("a folder has the splits that images/train and images/val make", () =>
       write(join(root, "images", split, "a.png"), imagePng(1));
       write(join(root, "labels", split, "a.png"), labelPng(5));
     }
-    const { trainIds } = classesOf(root, "folder") as ClassSet;
-    const { items } = openDataset({ root, layout: "folder", split: "val", trainIds });
+    const { trainIds } = classesOf(root, FOLDER) as ClassSet;
+    const { items } = openDataset({ root, layout: FOLDER, split: "val", trainIds });
     assert.deepEqual(items, [{
       name: "a",
       image: join(root, "images/val/a.png"),
       label: join(root, "labels/val/a.png"),
     }]);
-    assert.deepEqual(splitsOf(root, "folder"), ["train", "val"]);
+    assert.deepEqual(splitsOf(root, FOLDER), ["train", "val"]);
     write(join(root, "images", "val", "a.jpg"), imagePng(1));
     assert.throws(
-      () => openDataset({ root, layout: "folder", split: "val", trainIds: null }),
+      () => openDataset({ root, layout: FOLDER, split: "val", trainIds: null }),
       dataError("a.jpg and", "a.png have one name"),
     );
   }));
@@ -196,7 +208,7 @@ Deno.test("a class file that says too little, too much or two things at once is 
     write(join(root, "images", "a.png"), imagePng(1));
     write(join(root, "labels", "a.png"), labelPng(1));
     assert.throws(
-      () => openDataset({ root, layout: "folder", split: "train", trainIds: [0] }),
+      () => openDataset({ root, layout: FOLDER, split: "train", trainIds: [0] }),
       dataError("classes.json as it does not exist"),
     );
   }));
@@ -204,8 +216,8 @@ Deno.test("a class file that says too little, too much or two things at once is 
 Deno.test("source and target must have the same classes, but subsets of Cityscapes go together", () =>
   withFolder((root) => {
     writeClasses(root, OWN);
-    const own = classesOf(root, "folder") as ClassSet;
-    const [all, synthia] = [classesOf("", "cityscapes"), classesOf("", "synthia")] as ClassSet[];
+    const own = classesOf(root, FOLDER) as ClassSet;
+    const [all, synthia] = [classesOf("", CITYSCAPES), classesOf("", SYNTHIA)] as ClassSet[];
     assert.deepEqual(runClasses(synthia, all, null), PUBLISHED_SUBSETS[16]);
     assert.deepEqual(runClasses(all, synthia, null), PUBLISHED_SUBSETS[16]);
     assert.deepEqual(runClasses(all, all, ["13"]), PUBLISHED_SUBSETS[13]);

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
+import { GTA5 } from "../../../train/data/layouts.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
-import { uploadSamples } from "../../../train/evaluation/evaluate.ts";
+import { uploadSamples } from "../../../train/evaluation/image_batches.ts";
 import { encodeImage } from "../../../train/images/image.ts";
 import { Loader } from "../../../train/data/loader.ts";
 import { assertAllClose } from "../../_check.ts";
@@ -35,7 +36,7 @@ function makeDataset(root: string, sizes: readonly (readonly [number, number])[]
     );
     write(join(root, "images", `${index}.png`), encodeImage({ data, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "train", trainIds: null });
+  return openDataset({ root, layout: GTA5, split: "train", trainIds: null });
 }
 
 Deno.test("statistics of one batch make evaluation what training is on it", () =>
@@ -85,7 +86,8 @@ Deno.test("every image counts the same, whatever batch it is in, and training go
     const one = await meanOf("one", sizes.slice(0, 1));
     const third = all.map((value, c) => 3 * value - 2 * two[c]);
     const second = two.map((value, c) => 2 * value - one[c]);
-    // The images differ by a constant shade; so do the means of the first, linear layer, by equal steps.
+    // The images differ by a constant shade; so do the means of the first, linear layer, by equal
+    // steps.
     const step = second.map((value, c) => value - one[c]);
     assert.ok(step.some((value) => Math.abs(value) > 1e-3));
     assertAllClose("step", third.map((value, c) => value - second[c]), step, {

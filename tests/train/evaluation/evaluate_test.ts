@@ -6,7 +6,9 @@ import { DeepLab } from "../../../nn/deeplab.ts";
 import { noGrad, scope } from "../../../nn/tape.ts";
 import { tensor } from "../../../nn/tensor.ts";
 import { type Dataset, decodeItem, openDataset } from "../../../train/data/dataset.ts";
-import { evaluate } from "../../../train/evaluation/evaluate.ts";
+import { GTA5 } from "../../../train/data/layouts.ts";
+import { evaluationOf, measure } from "../../../train/evaluation/evaluate.ts";
+import { forEachImageBatch } from "../../../train/evaluation/image_batches.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
 import type { RgbImage } from "../../../train/images/rgb.ts";
 import { Loader } from "../../../train/data/loader.ts";
@@ -36,7 +38,7 @@ function makeDataset(root: string, trainIds: readonly number[] | null = TRAIN_ID
     write(join(root, "images", `${index}.png`), encodeImage(image));
     write(join(root, "labels", `${index}.png`), encodeLabel({ data: label, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "val", trainIds });
+  return openDataset({ root, layout: GTA5, split: "val", trainIds });
 }
 
 async function makeNetwork(): Promise<DeepLab> {
@@ -60,6 +62,10 @@ function planesOf({ data, width, height }: RgbImage): Nd {
     (_, i) => (data[i % plane * 3 + Math.floor(i / plane)] as number) / 255,
   );
   return { data: planes, shape: [1, 3, height, width] };
+}
+
+async function evaluate(network: DeepLab, loader: Loader): Promise<Scores> {
+  return (await measure(network, loader, LONG_SIDE)).confusion.scores();
 }
 
 /** Scores, one image after the other. */
@@ -99,8 +105,8 @@ Deno.test("scores are those of predictions made one by one on the host", () =>
     using loader = new Loader({ dataset, order: "sequential" });
     await loader.next(3); // evaluation starts at the first image all the same
     const before = network.gpu.memory.live;
-    assert.deepEqual(await evaluate(network, loader, LONG_SIDE), expected);
-    assert.deepEqual(await evaluate(network, loader, LONG_SIDE), expected, "a second time");
+    assert.deepEqual(await evaluate(network, loader), expected);
+    assert.deepEqual(await evaluate(network, loader), expected, "a second time");
     assert.equal(network.gpu.memory.live, before, "bytes left behind");
   }));
 
@@ -112,7 +118,7 @@ Deno.test("evaluation uses running statistics and no dropout, and leaves the mod
     const scores = [];
     for (const training of [true, false]) {
       network.train(training);
-      scores.push(await evaluate(network, loader, LONG_SIDE));
+      scores.push(await evaluate(network, loader));
       assert.ok([...network.namedModules()].every(([, module]) => module.training === training));
     }
     assert.deepEqual(scores[0], scores[1]);
@@ -120,19 +126,21 @@ Deno.test("evaluation uses running statistics and no dropout, and leaves the mod
     assert.deepEqual(await mean?.read(), new Float32Array(4), "statistics do not move");
   }));
 
-Deno.test("evaluation needs labels, and can be stopped", () =>
+Deno.test("evaluation without labels has no scores, and can be stopped", () =>
   withFolder(async (root) => {
     using network = await makeNetwork();
-    const before = network.gpu.memory.live;
     const dataset = makeDataset(root);
     using labelled = new Loader({ dataset, order: "sequential" });
     using bare = new Loader({ dataset: makeDataset(root, null), order: "sequential" });
-    await assert.rejects(evaluate(network, bare, LONG_SIDE), {
-      name: "TypeError",
-      message: 'Cannot evaluate on "0" as it has no label',
-    });
-    const stopped = evaluate(network, labelled, LONG_SIDE, AbortSignal.abort());
+    const { mIoU, classIoU } = evaluationOf(await measure(network, bare, LONG_SIDE));
+    assert.deepEqual([mIoU, classIoU], [NaN, Array(CLASSES).fill(null)]);
+    const before = network.gpu.memory.live; // what the network keeps of its weights included
+    const stopped = measure(network, labelled, LONG_SIDE, AbortSignal.abort());
     await assert.rejects(stopped, { name: "AbortError" });
+    const failing = forEachImageBatch(network, labelled, { longSide: LONG_SIDE }, () => {
+      throw new RangeError("this batch is refused");
+    });
+    await assert.rejects(failing, { message: "this batch is refused" });
     assert.ok(network.training, "the mode is restored");
     assert.equal(network.gpu.memory.live, before, "bytes left behind");
   }));

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openDataset } from "../../../train/data/dataset.ts";
+import { FOLDER } from "../../../train/data/layouts.ts";
 import { readImage, readImageSize } from "../../../train/images/image.ts";
 import { decodeJpeg, loadJpegCodec, parseJpegHeader } from "../../../train/images/jpeg.ts";
 import { Loader } from "../../../train/data/loader.ts";
@@ -83,7 +84,7 @@ Deno.test("a worker decodes JPEG files, and a truncated one fails by its name al
     write(join(root, "images", "b.JPEG"), file.subarray(0, file.length - 40));
     write(join(root, "images", "c.jpeg"), take("grey").file);
     assert.deepEqual(readImageSize(join(root, "images", "a.jpg")), { width, height, channels: 3 });
-    const dataset = openDataset({ root, layout: "folder", split: "train", trainIds: null });
+    const dataset = openDataset({ root, layout: FOLDER, split: "train", trainIds: null });
     using loader = new Loader({ dataset, order: "sequential" });
     const [first] = await loader.next(1);
     assert.deepEqual(first.image, { data: pixels, width, height });

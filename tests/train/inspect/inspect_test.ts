@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatInspection } from "../../../cli/inspect.ts";
+import { CITYSCAPES, FOLDER, GTA5 } from "../../../train/data/layouts.ts";
 import { drawText, LETTER_HEIGHT } from "../../../train/inspect/bitmap_font.ts";
 import { decodeImage, encodeLabel } from "../../../train/images/image.ts";
-import { inspectDataset, spread } from "../../../train/inspect/inspect.ts";
+import { spread } from "../../../train/base/spread.ts";
+import { inspectDataset } from "../../../train/inspect/inspect.ts";
 import { inspectionSheet } from "../../../train/inspect/inspect_sheet.ts";
 import { withFolder } from "../_folder.ts";
 import { imagePng, labelPng, write } from "../_png.ts";
@@ -20,7 +22,7 @@ Deno.test("a sound data set has counts of images, sizes and classes, and no prob
     const label = { data: Uint8Array.of(7, 7, 0, 26, 26, 26, 26, 0), width: 4, height: 2 };
     write(join(root, "labels", "a.png"), encodeLabel(label));
     for (const workers of [1, 3]) {
-      const report = await inspectDataset({ root, layout: "gta5", workers });
+      const report = await inspectDataset({ root, layout: GTA5, workers });
       assert.deepEqual(report.problems, []);
       const [split] = report.splits;
       assert.deepEqual([split.images, split.labelled], [3, 3]);
@@ -34,7 +36,7 @@ Deno.test("a sound data set has counts of images, sizes and classes, and no prob
       assert.match(text, /^car +87\.10 % +3$/m);
       assert.match(text, /No problem was found$/);
     }
-    const few = await inspectDataset({ root, layout: "gta5", limit: 2 });
+    const few = await inspectDataset({ root, layout: GTA5, limit: 2 });
     assert.deepEqual(few.splits[0].items.map(({ name }) => name), ["a", "b"]);
     assert.match(formatInspection(few), /^3 images, 3 with labels, 2 of them opened\n/);
   }));
@@ -55,7 +57,7 @@ Deno.test("every problem of a data set is listed at once, in the order of its fi
     write(label("text"), new TextEncoder().encode("no picture"));
     write(join(root, "leftImg8bit/train/ulm/x_leftImg8bit.png"), imagePng(3));
     Deno.mkdirSync(join(root, "leftImg8bit/test"));
-    const report = await inspectDataset({ root, layout: "cityscapes", workers: 2 });
+    const report = await inspectDataset({ root, layout: CITYSCAPES, workers: 2 });
     const expected = [
       "leftImg8bit/test has no *_leftImg8bit.png: found nothing",
       `${image("bare")} as it has no label: expected ${label("bare")}`,
@@ -76,7 +78,7 @@ Deno.test("every problem of a data set is listed at once, in the order of its fi
     );
     assert.match(report.notes.join("\n"), /split train has no labels/);
     assert.match(formatInspection(report), /^8 problems were found:\n- Cannot/m);
-    const val = await inspectDataset({ root, layout: "cityscapes", split: "train" });
+    const val = await inspectDataset({ root, layout: CITYSCAPES, split: "train" });
     assert.deepEqual(val.problems, []);
   }));
 
@@ -89,7 +91,7 @@ Deno.test("the contact sheet shows images under their labels and the classes' co
     write(join(root, "labels", "a.png"), encodeLabel({ data, width: 40, height: 20 }));
     write(join(root, "images", "b.png"), new TextEncoder().encode("no picture"));
     write(join(root, "labels", "b.png"), labelPng(0));
-    const report = await inspectDataset({ root, layout: "folder" });
+    const report = await inspectDataset({ root, layout: FOLDER });
     assert.equal(report.problems.length, 1);
     const bytes = await inspectionSheet(report) ?? assert.fail("there is an image to show");
     const sheet = decodeImage(bytes, "sheet");
@@ -102,7 +104,7 @@ Deno.test("the contact sheet shows images under their labels and the classes' co
     assert.deepEqual(at(50, top), [155, 45, 45], "100 under 55 % of 200, 0, 0");
     assert.deepEqual(at(350, top), [45, 45, 155]);
     Deno.removeSync(join(root, "images", "a.png"));
-    assert.equal(await inspectionSheet(await inspectDataset({ root, layout: "folder" })), null);
+    assert.equal(await inspectionSheet(await inspectDataset({ root, layout: FOLDER })), null);
   }));
 
 Deno.test("a sample is spread over the whole", () => {

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { deepLabShape } from "../../../nn/deeplab_shape.ts";
 import { loadTrainedNetwork, openNetwork } from "../../../train/networks/trained_network.ts";
 import { loadBackbone } from "../../../train/run/starts.ts";
 import { RunFolder } from "../../../train/run/run_folder.ts";
-import { startFromWeights } from "../../../train/networks/weights_file.ts";
+import { convertWeights } from "../../../train/networks/convert.ts";
+import { writeOnnx } from "../../../train/networks/export_onnx.ts";
+import {
+  loadWeights,
+  openWeights,
+  startFromWeights,
+} from "../../../train/networks/weights_file.ts";
 import { DataError } from "../../../train/base/data_error.ts";
 import { presetConfig } from "../../../train/config/config.ts";
 import { DeepLab } from "../../../nn/deeplab.ts";
@@ -46,7 +53,7 @@ Deno.test("what weights do not tell has to be said", () =>
     }
     assert.throws(
       () => openNetwork(path),
-      dataError(path, "their 2 classes have no names", "--config"),
+      dataError(path, "their 2 classes have no names", "configuration file"),
     );
     say({ data: { classes: ["sky", "road"] } });
     {
@@ -79,6 +86,42 @@ Deno.test("weights of a backbone are no network to predict with", () =>
       () => openNetwork(join(folder, "none.pth")),
       dataError("none.pth", "it does not exist"),
     );
+  }));
+
+Deno.test("a file of several networks has to be made one of a single one", () =>
+  withFolder(async (folder) => {
+    const [path, one] = [join(folder, "both.pth"), join(folder, "one.safetensors")];
+    using network = await filledNetwork();
+    await writeTorch(path, network, { prefix: ["student.", "teacher."] });
+    const advice = dataError(
+      `Cannot use weights ${path} as they hold several networks, under student., teacher.; ` +
+        'make a file of one of them: convert takes its name as the option "only"',
+    );
+    assert.throws(() => openNetwork(path), advice);
+    assert.throws(() => loadWeights(network, path), advice);
+    {
+      using file = openWeights(path);
+      convertWeights(file, one, { only: "teacher" });
+    }
+    assert.ok(loadWeights(network, one).loaded.length > 0);
+  }));
+
+Deno.test("an array that is damaged is the fault of the file, which is named", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "w.pth");
+    using network = await filledNetwork();
+    await writeTorch(path, network);
+    const bytes = Deno.readFileSync(path);
+    const value = new Uint8Array((await network.stateDict().get("conv1.weight")!.read()).buffer);
+    const at = Buffer.from(bytes.buffer).indexOf(value.subarray(0, 64));
+    assert.ok(at > 0);
+    bytes[at] ^= 1;
+    Deno.writeFileSync(path, bytes);
+    const damaged = dataError(`Cannot read weights ${path} as its `, "does not match its checksum");
+    assert.throws(() => loadWeights(network, path), damaged);
+    const gpu = await testGpu();
+    assert.throws(() => loadTrainedNetwork(gpu, path), damaged);
+    assert.throws(() => writeOnnx(path, join(folder, "w.onnx")), damaged);
   }));
 
 Deno.test("a run starts from all that weights have", () =>

@@ -7,7 +7,7 @@ import { embed } from "../../../train/report/embedding.ts";
 import { meanFeatures, pairwiseDistances, scoreImages } from "../../../train/report/features.ts";
 import { writeReport } from "../../../train/report/report.ts";
 import { readRunRecord } from "../../../train/report/run_record.ts";
-import { evaluate } from "../../../train/evaluation/evaluate.ts";
+import { measure } from "../../../train/evaluation/evaluate.ts";
 import { Loader } from "../../../train/data/loader.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
@@ -92,8 +92,8 @@ Deno.test("the page's confusions are those of the evaluation", () =>
 
     const { matrix, worst } = await scoreImages(trained, validation, 2);
     using loader = new Loader({ dataset: validation, order: "sequential" });
-    const { mIoU } = await evaluate(trained.network, loader, config.data.longSide);
-    assert.equal(matrix.scores().mIoU, mIoU);
+    const { confusion } = await measure(trained.network, loader, config.data.longSide);
+    assert.equal(matrix.scores().mIoU, confusion.scores().mIoU);
     assert.equal(worst.length, 2);
     assert.ok(worst[0].mIoU <= worst[1].mIoU);
   }));

@@ -146,5 +146,5 @@ Deno.test("a run that begins where another ended gives the bits of one run", () 
     await assert.rejects(run(none, first.out), dataError("no checkpoint of a stage before it"));
     assert.ok(!existsSync(none.out), "nothing is left behind");
     const alone = configOf(folder, "alone", { pipeline: ["source", "stage2"] });
-    await assert.rejects(run(alone), dataError("selfsup.safetensors is missing", "--stages"));
+    await assert.rejects(run(alone), dataError("selfsup.safetensors is missing", "pipeline"));
   }));

@@ -47,7 +47,9 @@ function colourAt({ data }: RgbImage, i: number): number {
     (data[3 * i + 2] as number);
 }
 
-/** Whether a pixel looks so closely at the edge of the image that rounding decides if it is seen. */
+/**
+ * Whether a pixel looks so closely at the edge of the image that rounding decides if it is seen.
+ */
 function isOnEdge(
   i: number,
   { transform: { matrix: [a, b, c, d, e, f] } }: RandAugmentView,
@@ -61,8 +63,8 @@ function isOnEdge(
 }
 
 /**
- * Checks that where the map shows a label, the image shows what has become of that label's colour, and
- * that what the mask hides is grey.
+ * Checks that where the map shows a label, the image shows what has become of that label's colour,
+ * and that what the mask hides is grey.
  *
  * @returns How many colours the labels have become.
  */

@@ -126,7 +126,9 @@ function ramps({ width, height }: Size, step: number): Float32Array {
   ]);
 }
 
-/** What a view shows of a marked image: every pixel and feature tells its own place in the image. */
+/**
+ * What a view shows of a marked image: every pixel and feature tells its own place in the image.
+ */
 async function look(gpu: Gpu, view: ViewTransform, mapSize: Size) {
   const { width, height } = IMAGE;
   const pixels = Array.from(

@@ -12,7 +12,7 @@ import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.t
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
+import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
 import { quarterOf } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
@@ -90,14 +90,9 @@ export async function labelTarget(
   const softLabels = new SoftLabels(folder);
   const bank = bankFor(network, variants);
   using loader = new Loader({ dataset, order: "sequential" });
-  const { gpu, training } = network;
-  network.eval();
   try {
-    for await (const samples of sameSizeBatches(loader)) {
-      signal.throwIfAborted();
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
-      labels?.release();
-      const size = quarterOf((samples[0] as Sample).image);
+    await forEachImageBatch(network, loader, { longSide, signal }, async (batch) => {
+      const { samples, size, images } = batch;
       using probabilities = noGrad(() =>
         scope(() => {
           const { features, logits } = network.forward(input(images));
@@ -105,18 +100,15 @@ export async function labelTarget(
           bank.collect(features.array, predicted.labels);
           predicted.labels.release();
           predicted.confidence.release();
-          return softmaxForward(resizeBilinear(logits, size).array);
+          return softmaxForward(resizeBilinear(logits, quarterOf(size)).array);
         })
       );
-      images.release();
       await softLabels.write(samples, probabilities);
-    }
+    });
     bank.start();
   } catch (error) {
     bank.dispose();
     throw error;
-  } finally {
-    network.train(training);
   }
   return { softLabels, bank };
 }

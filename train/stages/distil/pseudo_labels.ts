@@ -1,7 +1,6 @@
 // Hard pseudo labels: what a network is sure of on the unlabelled target images, as files that can be
 // looked at and that a data set reads like any labels.
 
-import { dirname, join } from "node:path";
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectification.ts";
@@ -11,15 +10,15 @@ import { softmaxForward } from "../../../kernels/softmax.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
-import { writeFileAtomic } from "../../base/atomic_file.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../data/classes.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { sameSizeBatches, uploadSamples } from "../../evaluation/evaluate.ts";
-import { encodeImage, encodeLabel, readLabel } from "../../images/image.ts";
+import { forEachImageBatch } from "../../evaluation/image_batches.ts";
+import { encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
-import { Loader, type Sample } from "../../data/loader.ts";
-import { colourLabel } from "../../images/pictures.ts";
+import { writeLabelPictures } from "../../data/label_pictures.ts";
+import { Loader } from "../../data/loader.ts";
+import { picturePath, writePicture } from "../../images/pictures.ts";
 import { ViewTransform } from "../../views/view_transform.ts";
 
 /** How pseudo labels are made. */
@@ -50,7 +49,10 @@ export function withPseudoLabels(
     ...dataset,
     trainIds: classes.trainIds,
     code: PLAIN_CODE,
-    items: dataset.items.map((item) => ({ ...item, label: pathOf(folder, "label", item.name) })),
+    items: dataset.items.map((item) => ({
+      ...item,
+      label: picturePath(folder, "label", item.name),
+    })),
   };
 }
 
@@ -69,41 +71,27 @@ export async function writePseudoLabels(
   options: PseudoLabelOptions,
 ): Promise<void> {
   const { longSide, signal, threshold, keep = 0, classes } = options;
-  const { gpu, training } = network;
   const found = new Confidences(classes.names.length);
   using loader = new Loader({ dataset, order: "sequential" });
-  network.eval();
-  try {
-    for await (const samples of sameSizeBatches(loader)) {
-      signal.throwIfAborted();
-      const { images, labels } = uploadSamples(gpu, samples, longSide);
-      labels?.release();
-      const hard = hardLabels(
-        network,
-        images,
-        (samples[0] as Sample).image,
-        keep > 0 ? 0 : threshold,
+  await forEachImageBatch(network, loader, { longSide, signal }, async (batch) => {
+    const { samples, size, images } = batch;
+    const hard = hardLabels(network, images, size, keep > 0 ? 0 : threshold);
+    const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
+    for (const array of [hard.labels, hard.confidence]) array.release();
+    const length = ids.length / samples.length;
+    samples.forEach(({ name }, at) => {
+      const [start, end] = [at * length, (at + 1) * length];
+      const bytes = Uint8Array.from(
+        confidence.subarray(start, end),
+        (value) => Math.round(value * 255),
       );
-      images.release();
-      const [ids, confidence] = [await hard.labels.read(), await hard.confidence.read()];
-      for (const array of [hard.labels, hard.confidence]) array.release();
-      const length = ids.length / samples.length;
-      samples.forEach((sample, at) => {
-        const [start, end] = [at * length, (at + 1) * length];
-        const bytes = Uint8Array.from(
-          confidence.subarray(start, end),
-          (value) => Math.round(value * 255),
-        );
-        const trainIds = ids.subarray(start, end);
-        found.add(trainIds, bytes);
-        writeLabel(sample.name, sample.image, trainIds, options);
-        const { name, image: { width, height } } = sample;
-        writeMap(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
-      });
-    }
-  } finally {
-    network.train(training);
-  }
+      const trainIds = ids.subarray(start, end);
+      found.add(trainIds, bytes);
+      writeLabelPictures(options.folder, name, { ...size, data: trainIds }, classes);
+      const { width, height } = size;
+      writePicture(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
+    });
+  });
   if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
 }
 
@@ -146,14 +134,14 @@ function removeUnsure(
   const { folder, classes, signal } = options;
   for (const { name } of dataset.items) {
     signal.throwIfAborted();
-    const { data, ...size } = readLabel(pathOf(folder, "label", name));
-    const confidence = readLabel(pathOf(folder, "confidence", name)).data;
+    const { data, ...size } = readLabel(picturePath(folder, "label", name));
+    const confidence = readLabel(picturePath(folder, "confidence", name)).data;
     const trainIds = Uint32Array.from(data, (id, at) => {
       const trainId = classes.labelIds.indexOf(id);
       const least = thresholds[trainId] ?? Infinity;
       return (confidence[at] as number) >= least ? trainId : IGNORE;
     });
-    writeLabel(name, size, trainIds, options);
+    writeLabelPictures(options.folder, name, { ...size, data: trainIds }, classes);
   }
 }
 
@@ -184,27 +172,4 @@ function mirror(maps: GpuArray): GpuArray {
   const size = { height, width };
   const view = new ViewTransform(size, [{ kind: "flip" }]).mapView(size, size);
   return warpMaps(maps, Array(maps.shape[0]).fill(view), size);
-}
-
-/** Writes labels as ids and as colours. */
-function writeLabel(
-  name: string,
-  { width, height }: Size,
-  trainIds: Uint32Array,
-  { folder, classes }: PseudoLabelOptions,
-): void {
-  const data = Uint8Array.from(trainIds, (id) => classes.labelIds[id] ?? classes.unlabelled);
-  const colours = colourLabel({ data: trainIds, width, height }, classes.palette);
-  writeMap(folder, "label", name, encodeLabel({ data, width, height }));
-  writeMap(folder, "colour", name, encodeImage(colours));
-}
-
-function writeMap(folder: string, kind: string, name: string, bytes: Uint8Array): void {
-  const path = pathOf(folder, kind, name);
-  Deno.mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic(path, [bytes]);
-}
-
-function pathOf(folder: string, kind: string, name: string): string {
-  return join(folder, kind, `${name}.png`);
 }

@@ -4,6 +4,7 @@ import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
 import { warpMaps, warpMask } from "../../../../kernels/warp.ts";
+import { GTA5 } from "../../../../train/data/layouts.ts";
 import { Batches, quarterOf } from "../../../../train/stages/common/batches.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../../train/images/image.ts";
@@ -37,7 +38,7 @@ function makeDataset(root: string, trainIds: readonly number[] | null): Dataset 
     write(join(root, "images", `${index}.png`), encodeImage({ data, width, height }));
     write(join(root, "labels", `${index}.png`), encodeLabel({ data: label, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "train", trainIds });
+  return openDataset({ root, layout: GTA5, split: "train", trainIds });
 }
 
 function edgeOf(index: number): number {

@@ -6,6 +6,7 @@ import { DeepLab } from "../../../../nn/deeplab.ts";
 import { noGrad, scope } from "../../../../nn/tape.ts";
 import { tensor } from "../../../../nn/tensor.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
+import { GTA5 } from "../../../../train/data/layouts.ts";
 import { encodeImage, readImage } from "../../../../train/images/image.ts";
 import { quarterOf } from "../../../../train/stages/common/batches.ts";
 import { labelTarget } from "../../../../train/stages/denoise/soft_labels.ts";
@@ -32,7 +33,7 @@ function makeDataset(root: string): Dataset {
     );
     write(join(root, "images", `${index}.png`), encodeImage({ data, width, height }));
   }
-  return openDataset({ root, layout: "gta5", split: "train", trainIds: null });
+  return openDataset({ root, layout: GTA5, split: "train", trainIds: null });
 }
 
 async function makeNetwork(): Promise<DeepLab> {

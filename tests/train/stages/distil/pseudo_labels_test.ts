@@ -7,6 +7,7 @@ import { DeepLab } from "../../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../../nn/functional/spatial.ts";
 import { input, noGrad, scope } from "../../../../nn/tape.ts";
 import { CLASSES, STREETS_TRAIN_IDS } from "../../../../train/data/classes.ts";
+import { GTA5 } from "../../../../train/data/layouts.ts";
 import { classSet } from "../../../../train/run/run_data.ts";
 import { openDataset } from "../../../../train/data/dataset.ts";
 import { encodeImage, readImage, readLabel } from "../../../../train/images/image.ts";
@@ -50,7 +51,7 @@ Deno.test("pseudo labels are the mean of an image and its mirror image, above th
   withFolder(async (folder) => {
     const gpu = await testGpu();
     writeImages(folder);
-    const dataset = openDataset({ root: folder, layout: "gta5", split: "train", trainIds: null });
+    const dataset = openDataset({ root: folder, layout: GTA5, split: "train", trainIds: null });
     using network = new DeepLab(gpu, { ...TINY, seed: 5 });
     const before = gpu.memory.live - gpu.memory.derived;
     const { signal } = new AbortController();
@@ -122,7 +123,7 @@ Deno.test("every class keeps its surest pixels, whatever the threshold", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
     writeImages(folder);
-    const dataset = openDataset({ root: folder, layout: "gta5", split: "train", trainIds: null });
+    const dataset = openDataset({ root: folder, layout: GTA5, split: "train", trainIds: null });
     using network = new DeepLab(gpu, { ...TINY, seed: 5 });
     const { signal } = new AbortController();
     /** Label ids and confidences of both images, as the threshold and the share leave them. */

@@ -1,0 +1,218 @@
+// What is behind an open device: memory, the queue, pipelines, and errors that arrive late.
+
+import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
+import { Choices } from "./choices.ts";
+import { GpuError, MemoryError } from "./errors.ts";
+import type { Kernel, ParamValue } from "./kernel.ts";
+import type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { BufferPool, type MemoryUse } from "./pool.ts";
+import { Profiler } from "./profile.ts";
+import { CommandQueue } from "./queue.ts";
+import { ReadBack, SENTINEL } from "./read_back.ts";
+import { type DType, elementCount, formatBytes, type Shape } from "./shape.ts";
+
+/** An open device; members are documented where {@link Gpu} declares them. */
+export class Device implements Gpu {
+  readonly adapter: AdapterDescription;
+  readonly device: GPUDevice;
+  readonly kernelClass: KernelClass;
+  readonly maxBindingBytes: number;
+  readonly offsetAlignment: number;
+  readonly choices: Choices<GpuArray>;
+  readonly profiler: Profiler | undefined;
+  readonly pool: BufferPool;
+  readonly queue: CommandQueue;
+  readonly #guardBytes: number;
+  readonly #pipelines: PipelineCache;
+  readonly #readBack: ReadBack;
+  #failure: Error | undefined;
+  #closed = false;
+
+  constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
+    this.device = device;
+    this.adapter = adapter;
+    const { kernels = "auto" } = options;
+    this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
+    this.maxBindingBytes = Math.min(
+      device.limits.maxStorageBufferBindingSize,
+      options.maxBindingBytes ?? Infinity,
+    );
+    this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
+    this.#guardBytes = options.guardBytes ?? 0;
+    this.profiler = options.profile ? new Profiler(device) : undefined;
+    this.choices = new Choices(options.autotune ? new Profiler(device) : undefined);
+    this.queue = new CommandQueue(device, {
+      profiler: this.profiler,
+      guardBytes: this.#guardBytes,
+    });
+    this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
+    this.#pipelines = new PipelineCache(
+      device,
+      this.queue.paramsLayout,
+      (error) => this.#fail(error),
+    );
+    this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
+      beforeDestroy: () => this.queue.flush(),
+      onDestroy: (storage) => this.queue.forget(storage),
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#fail(
+        new GpuError(
+          `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`,
+        ),
+      );
+    });
+    device.lost.then(({ reason, message }) => {
+      if (!this.#closed) {
+        this.#fail(
+          new GpuError(
+            `The GPU device was lost (${reason}): ${message}; open it anew and go on from what was saved`,
+          ),
+        );
+      }
+    });
+  }
+
+  get memory(): MemoryUse {
+    return this.pool.use;
+  }
+
+  resetPeak(): void {
+    this.pool.resetPeak();
+  }
+
+  empty(shape: Shape, label: string): GpuArray<"f32">;
+  empty<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  empty(shape: Shape, label: string, dtype: DType = "f32"): AnyArray {
+    return this.#allocate(shape, label, dtype);
+  }
+
+  /** A new array; where `idle`, of memory that the open encoder does not use. */
+  #allocate<D extends DType>(shape: Shape, label: string, dtype: D, idle = false): GpuArray<D> {
+    this.check();
+    const bytes = Math.max(4, elementCount(shape) * 4);
+    if (bytes > this.device.limits.maxBufferSize) {
+      throw new MemoryError(
+        `Cannot allocate "${label}" as one buffer holds at most ${
+          formatBytes(this.device.limits.maxBufferSize)
+        } on this adapter and it needs ${formatBytes(bytes)}: use smaller batches or crops`,
+      );
+    }
+    const busy = idle ? this.queue.serial : undefined;
+    const storage = this.pool.acquire(bytes + this.#guardBytes, label, busy);
+    if (this.#guardBytes > 0) {
+      this.queue.write(storage, bytes, new Uint32Array(this.#guardBytes / 4).fill(SENTINEL));
+    }
+    return new GpuArray(this, storage, { shape, dtype, label });
+  }
+
+  zeros(shape: Shape, label: string): GpuArray<"f32">;
+  zeros<D extends DType>(shape: Shape, label: string, dtype: D): GpuArray<D>;
+  zeros(shape: Shape, label: string, dtype: DType = "f32"): AnyArray {
+    const array = this.empty(shape, label, dtype);
+    this.clear(array);
+    return array;
+  }
+
+  upload<T extends Float32Array | Uint32Array>(
+    data: T,
+    shape: Shape,
+    label: string,
+  ): GpuArray<T extends Float32Array ? "f32" : "u32"> {
+    const dtype = (data instanceof Float32Array ? "f32" : "u32") as T extends Float32Array ? "f32"
+      : "u32";
+    if (data.length !== elementCount(shape)) {
+      throw new TypeError(
+        `Cannot upload "${label}" as its shape [${shape.join(", ")}] holds ${
+          elementCount(shape)
+        } elements and the data ${data.length}`,
+      );
+    }
+    // Memory in use would force a submit, which waits until the one before has run.
+    const array = this.#allocate(shape, label, dtype, true);
+    this.write(array, data);
+    return array;
+  }
+
+  write(array: AnyArray, data: Float32Array | Uint32Array): void {
+    if (data.length !== array.size) {
+      throw new TypeError(
+        `Cannot write ${data.length} elements to "${array.label}" as it has ${array.size}`,
+      );
+    }
+    this.check();
+    this.queue.write(array.storage, array.byteOffset, data);
+    this.pool.dropDerived(array.storage);
+  }
+
+  clear(array: AnyArray): void {
+    this.queue.clear(array.storage, array.byteOffset, array.byteLength);
+    this.pool.dropDerived(array.storage);
+  }
+
+  copy(from: AnyArray, to: AnyArray): void {
+    if (from.size !== to.size) {
+      throw new TypeError(
+        `Cannot copy "${from.label}" to "${to.label}" as they have ${from.size} and ${to.size} elements`,
+      );
+    }
+    this.queue.copy(from, to);
+    this.pool.dropDerived(to.storage);
+  }
+
+  async readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]> {
+    this.check();
+    // An error of the GPU says more than that of the transfer which it made fail.
+    return await this.#readBack.read(arrays, () => this.#pipelines.built())
+      .finally(() => this.check());
+  }
+
+  run(
+    kernel: Kernel,
+    arrays: readonly AnyArray[],
+    params: readonly ParamValue[],
+    grid: readonly [number, number, number],
+    flops: number,
+  ): void {
+    this.check();
+    const pipeline = this.#pipelines.get(kernel);
+    this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
+    kernel.arrays.forEach(({ written }, index) => {
+      if (written) this.pool.dropDerived((arrays[index] as AnyArray).storage);
+    });
+  }
+
+  flush(): void {
+    this.check();
+    this.queue.flush();
+  }
+
+  async finish(): Promise<void> {
+    this.flush();
+    await this.#pipelines.built();
+    await this.device.queue.onSubmittedWorkDone();
+    this.check();
+  }
+
+  check(): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#closed) throw new Error("Cannot use the GPU after close()");
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#readBack.close();
+    this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,115 @@
+// Running a kernel: what is checked before it is recorded, and how invocations become workgroups.
+
+import type { AnyArray } from "./array.ts";
+import { MemoryError } from "./errors.ts";
+import type { Kernel } from "./kernel.ts";
+import { formatBytes } from "./shape.ts";
+
+/** Options of one dispatch. */
+export interface DispatchOptions {
+  /** Floating-point operations that the dispatch performs, for profiles. */
+  readonly flops?: number;
+}
+
+/** Workgroup counts in x, y and z. */
+export type Grid = readonly [number, number?, number?];
+
+/**
+ * Runs a kernel on arrays: records it in the device's open encoder.
+ *
+ * @param kernel What `defineKernel` returned.
+ * @param arrays Every array of the kernel by name, all on one device.
+ * @param params Every parameter by name.
+ * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded
+ *   as by {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
+ * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
+ *   twice where the kernel writes it.
+ * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
+ * @throws {MemoryError} If an array exceeds what one binding shows.
+ */
+export function dispatch<A extends string, P extends string>(
+  kernel: Kernel<A, P>,
+  arrays: Readonly<Record<A, AnyArray>>,
+  params: Readonly<Record<P, number>>,
+  work: number | Grid,
+  options: DispatchOptions = {},
+): void {
+  const list = kernel.arrays.map(({ name }) => arrays[name as A]);
+  const values = kernel.params.map(([name, type]) => ({ type, value: params[name as P] }));
+  const first = list[0];
+  if (!first) throw new TypeError(`Cannot run ${kernel.name} as it has no arrays`);
+  const [x, y = 1, z = 1] = typeof work === "number" ? gridFor(work, kernel.workgroupSize) : work;
+  if (x === 0 || y === 0 || z === 0) return;
+  checkDispatch(kernel, list, [x, y, z]);
+  first.gpu.run(kernel, list, values, [x, y, z], options.flops ?? 0);
+}
+
+/**
+ * Checks a dispatch before it is recorded: WebGPU would report it late, or drop it.
+ *
+ * @throws {TypeError} If an array lives elsewhere, has another type, or shares a written buffer.
+ * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
+ * @throws {MemoryError} If an array exceeds what one binding shows.
+ */
+function checkDispatch(
+  kernel: Kernel,
+  arrays: readonly AnyArray[],
+  grid: readonly [number, number, number],
+): void {
+  const { gpu } = arrays[0] as AnyArray;
+  for (const groups of grid) {
+    if (groups > MAX_GROUPS) {
+      throw new RangeError(
+        `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
+      );
+    }
+  }
+  arrays.forEach((array, index) => {
+    const { name, dtype, written } = kernel.arrays[index] as Kernel["arrays"][number];
+    if (array.gpu !== gpu) {
+      throw new TypeError(`Cannot run ${kernel.name} as "${name}" lives on another device`);
+    }
+    if (dtype && dtype !== array.dtype) {
+      throw new TypeError(`Cannot run ${kernel.name} as "${name}" is ${array.dtype}, not ${dtype}`);
+    }
+    if (array.byteLength > gpu.maxBindingBytes) {
+      throw new MemoryError(
+        `Cannot run ${kernel.name} as "${name}" takes ${
+          formatBytes(array.byteLength)
+        } and a binding shows at most ${
+          formatBytes(gpu.maxBindingBytes)
+        }: use smaller batches or crops`,
+      );
+    }
+    if (array.byteOffset % gpu.offsetAlignment !== 0) {
+      throw new RangeError(
+        `Cannot run ${kernel.name} as "${name}" starts at byte ${array.byteOffset}, not a multiple of ${gpu.offsetAlignment}`,
+      );
+    }
+    if (written) {
+      arrays.forEach((other, otherIndex) => {
+        if (otherIndex !== index && other.storage === array.storage) {
+          throw new TypeError(
+            `Cannot run ${kernel.name} as "${name}" and "${
+              kernel.arrays[otherIndex]?.name
+            }" share a buffer that it writes`,
+          );
+        }
+      });
+    }
+  });
+}
+
+/** WebGPU refuses more workgroups than this along one axis of a grid. */
+export const MAX_GROUPS = 65535;
+
+/**
+ * Workgroups for a flat range of invocations, folded into y past 65,535. In WGSL the flat index is
+ * `(group.y * groups.x + group.x) * WORKGROUP_SIZE + local`.
+ */
+export function gridFor(invocations: number, workgroupSize: number): [number, number, number] {
+  const groups = Math.ceil(invocations / workgroupSize);
+  if (groups <= MAX_GROUPS) return [groups, 1, 1];
+  const rows = Math.ceil(groups / MAX_GROUPS);
+  return [Math.ceil(groups / rows), rows, 1];
+}

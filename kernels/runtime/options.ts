@@ -1,0 +1,38 @@
+// What a device is opened with, and on which adapter.
+
+/**
+ * How convolutions and matrix products are computed: `direct`, by large tiles in registers, as
+ * software adapters run fastest; `shared`, by tiles in workgroup memory, for GPUs.
+ */
+export type KernelClass = "direct" | "shared";
+
+/** How to open a device. */
+export interface GpuOptions {
+  /** The class of kernels; unless said, the one made for the adapter. */
+  readonly kernels?: KernelClass | "auto" | undefined;
+  /** The most bytes that arrays may take together; unlimited unless said. */
+  readonly memoryBudget?: number | undefined;
+  /** Whether to time every kernel by timestamp queries; slower. */
+  readonly profile?: boolean | undefined;
+  /**
+   * Whether `tune` may time the ways of computing what is run, and choose; without it, results keep
+   * their bits from run to run.
+   */
+  readonly autotune?: boolean | undefined;
+  /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
+  readonly maxBindingBytes?: number | undefined;
+  /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */
+  readonly guardBytes?: number | undefined;
+}
+
+/** The adapter, as WebGPU names it. */
+export interface AdapterDescription {
+  /** Driver or device name, `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly description: string;
+  /** Vendor, for Vulkan the PCI id as a decimal string. */
+  readonly vendor: string;
+  /** Whether the adapter is a CPU behind a graphics interface. */
+  readonly isFallback: boolean;
+  /** Features that the adapter offers. */
+  readonly features: readonly string[];
+}
