@@ -20,7 +20,7 @@ export class GpuError extends Error {
   /** The options that its advice is about. */
   readonly options: readonly string[];
 
-  /** @param message A sentence. */
+  /** Takes the sentence, and the options that it is about. */
   constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
     super(message, rest);
     this.options = options;
@@ -34,7 +34,7 @@ export class MemoryError extends RangeError {
   /** The options that its advice is about. */
   readonly options: readonly string[];
 
-  /** @param message A sentence. */
+  /** Takes the sentence, and the options that it is about. */
   constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
     super(message, rest);
     this.options = options;

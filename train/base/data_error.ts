@@ -11,7 +11,7 @@ export class DataError extends Error {
   /** The options that its advice is about: keys of the configuration, or options of a function. */
   readonly options: readonly string[];
 
-  /** @param message The sentence; it speaks of options, never of flags. */
+  /** Takes the sentence, which speaks of options and never of flags, and these options. */
   constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
     super(message, rest);
     this.options = options;
