@@ -11,7 +11,7 @@ export interface ConvolutionShape {
   readonly geometry: Conv2dGeometry;
 }
 
-/** S1 to S4, which DEV.md and the results speak of, come first. */
+/** S1 to S4, which the results speak of, come first. */
 export const SHAPES: readonly ConvolutionShape[] = [
   {
     name: "S1 3×3 64→64 [4, 64, 32, 64]",

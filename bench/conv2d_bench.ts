@@ -1,5 +1,5 @@
 // Throughput of convolutions and their gradients, each checked first: `deno task bench` or
-// `deno bench bench/conv2d_bench.ts`. S1 to S4 are the shapes that DEV.md and the results speak of.
+// `deno bench bench/conv2d_bench.ts`. S1 to S4 are the shapes that the results speak of.
 
 import { strict as assert } from "node:assert";
 import { conv2dForward, conv2dInputGradient } from "../kernels/dense/conv2d.ts";

@@ -1,6 +1,6 @@
 /**
  * Streets: the built-in benchmark, a pair of procedural domains of small driving scenes. Its
- * specification is in DEV.md.
+ * specification is in docs/streets.md.
  *
  * @module
  */
