@@ -3,9 +3,10 @@
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { DataError } from "../train/base/data_error.ts";
-import type { TrainingPlan } from "../train/plan/plan.ts";
+import { planTraining, type TrainingPlan } from "../train/plan/plan.ts";
 import { formatDuration, tableLines } from "../train/base/text.ts";
-import type { Throughput } from "../train/plan/throughput.ts";
+import { estimateSeconds, measureThroughput, type Throughput } from "../train/plan/throughput.ts";
+import { classesOfRun } from "../train/run/run_data.ts";
 
 /** What `--dry-run` finds out. */
 export interface DryRun {
@@ -23,9 +24,6 @@ export interface DryRun {
  * @throws {DataError} If a class file is missing, or a stage does not fit the memory budget.
  */
 export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
-  const { classesOfRun } = await import("../train/run/run_data.ts");
-  const { planTraining } = await import("../train/plan/plan.ts");
-  const { estimateSeconds, measureThroughput } = await import("../train/plan/throughput.ts");
   const classes = classesOfRun(config.data)[1].names.length;
   const { adapter, device: { limits }, kernelClass: kernels } = gpu;
   const plan = await planTraining(config, classes, { adapter, limits, kernels });

@@ -3,6 +3,9 @@
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig } from "../train/config/settings.ts";
+import { together } from "../train/run/observer.ts";
+import { resumeTraining, runTraining } from "../train/run/run.ts";
+import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { STAGES } from "../train/stages/kinds.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
@@ -10,7 +13,7 @@ import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import type { TrainFlags } from "./train_config.ts";
+import { resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -164,7 +167,6 @@ async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number>
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
-  const { resolveConfig, resumedConfig } = await import("./train_config.ts");
   const config = flags.resume === undefined
     ? await resolveConfig(flags, new Date())
     : resumedConfig(flags, flags.resume);
@@ -172,9 +174,6 @@ async function train(flags: TrainFlags): Promise<number> {
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;
-  const { resumeTraining, runTraining } = await import("../train/run/run.ts");
-  const { together } = await import("../train/run/observer.ts");
-  const { TensorBoardLog } = await import("../train/run/tensorboard.ts");
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
   const observer = log ? together(progress, log) : progress;

@@ -42,9 +42,11 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
   const timestamps = options.profile || options.autotune;
   if (timestamps && !adapter.features.has("timestamp-query")) {
+    const option = options.profile ? "profile" : "autotune";
     throw new GpuError(
-      `Cannot ${options.profile ? "profile" : "autotune"} on "${adapter.info.description}" as it ` +
-        `has no timestamp queries: open it without \`${options.profile ? "profile" : "autotune"}\``,
+      `Cannot ${option} on "${adapter.info.description}" as it has no timestamp queries: open it ` +
+        `without \`${option}\``,
+      { options: [option] },
     );
   }
   const requiredLimits: Record<string, number> = {};

@@ -91,6 +91,7 @@ export function runClasses(
       `Cannot train on the classes ${wanted.join(", ")} as "${missing}" is not in both data sets` +
         `${meant === null ? "" : `, did you mean ${meant}?`}: ${bothLists(source, target)}; ` +
         `choose classes that both have`,
+      { options: ["data.classes"] },
     );
   }
   const same = shared.length === source.names.length && shared.length === target.names.length;
@@ -98,6 +99,7 @@ export function runClasses(
   throw new DataError(
     `Cannot train as source and target have different classes: ${bothLists(source, target)}; ` +
       `give both the same names in classes.json, or name those that both have in data.classes`,
+    { options: ["data.classes"] },
   );
 }
 
