@@ -13,12 +13,6 @@ const ROOT = join(import.meta.dirname as string, "../..");
 const FLAG = /(?<![\w.)\]-])--[a-z][a-z-]*[a-z](?!\w|\.\w|[([])/g;
 /** Flags of other programs: V8's. */
 const FOREIGN = ["--expose-gc"];
-/**
- * TEMPORARY, to be emptied and removed when the branches that mend them are merged: files that still
- * name flags or commands.
- */
-const PENDING: readonly string[] = [];
-
 const { commands } = createProgram(() => {});
 
 /** The TypeScript and WGSL files of folders. */
@@ -111,7 +105,6 @@ function withoutInsertions(template: string): string {
 
 Deno.test("no room below the command line names a flag or a command", () => {
   const wrong = sources("kernels", "nn", "train")
-    .filter(({ path }) => !PENDING.includes(path))
     .flatMap(({ path, text }) =>
       [...text.matchAll(FLAG), ...text.matchAll(/--\$\{|\.\/run \w+|\bdeno task \w+/g)]
         .filter(([found]) => !FOREIGN.includes(found))

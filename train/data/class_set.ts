@@ -6,7 +6,8 @@
 import { DataError } from "../base/data_error.ts";
 import { nearest } from "../base/nearest.ts";
 import type { Colour } from "../images/rgb.ts";
-import { CLASSES, IGNORE, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
+import { CLASSES, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
 
 /** Classes in an order, such as that of a network's outputs, and their numbers in label files. */
 export interface ClassSet {
@@ -15,7 +16,7 @@ export interface ClassSet {
   /** Their colours. */
   readonly palette: readonly Colour[];
   /**
-   * Output index by label id, 255 for ids that are not predicted; holes where there is no such id.
+   * Output index by label id, `IGNORE` for ids that are not predicted; holes where there is no such id.
    */
   readonly trainIds: readonly number[];
   /** The label id that each class is written as. */

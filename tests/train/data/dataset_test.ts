@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { IGNORE, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { TRAIN_IDS } from "../../../train/data/classes.ts";
 import { type DatasetOptions, decodeItem, openDataset } from "../../../train/data/dataset.ts";
 import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { encodeLabel } from "../../../train/images/image.ts";

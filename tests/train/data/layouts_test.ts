@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readClassFile } from "../../../train/data/class_file.ts";
 import { type ClassSet, runClasses, selectClasses } from "../../../train/data/class_set.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import {
   CLASSES,
-  IGNORE,
   PUBLISHED_SUBSETS,
   TRAIN_IDS,
   VOID_COLOURS,

@@ -5,7 +5,7 @@ import { fill, mulForward, scaleForward } from "../../../kernels/elementwise.ts"
 import { denoiseLabels, rectifySoftLabels } from "../../../kernels/rectification.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { AS_IN_THE_PAPER, type DenoiseSettings } from "./settings.ts";
 
 /** How target pixels are labelled; as in the paper unless given. */
@@ -25,7 +25,7 @@ export interface TargetEvidence {
 
 /** Labels of target pixels; the caller's to release. */
 export interface TargetLabels {
-  /** The most likely class, [N, H, W]; 255 outside the image and below the threshold. */
+  /** The most likely class, [N, H, W]; `IGNORE` outside the image and below the threshold. */
   readonly labels: GpuArray<"u32">;
   /** Its probability, [N, H, W]; 0 outside the image. */
   readonly confidence: GpuArray;

@@ -11,7 +11,7 @@ import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import type { ClassSet } from "../../data/class_set.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { encodeLabel, readLabel } from "../../images/image.ts";
