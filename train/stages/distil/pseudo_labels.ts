@@ -158,9 +158,8 @@ function hardLabels(
   using back = mirror(ofMirrored);
   addInPlace(sum, back);
   using whole = resizeBilinearForward(sum, size);
-  // Labels are divided by their sum and weighed by prototypes: without the latter, it is the mean.
-  using noDistances = network.gpu.zeros(whole.shape, "no distances");
-  return denoiseLabels(whole, noDistances, { temperature: 1, threshold, ignoreLabel: IGNORE });
+  // Labels are divided by their sum: without prototypes to weigh them, that is the mean.
+  return denoiseLabels(whole, null, { temperature: 1, threshold, ignoreLabel: IGNORE });
 }
 
 function probabilitiesOf(network: DeepLab, images: GpuArray): GpuArray {
