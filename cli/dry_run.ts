@@ -2,8 +2,7 @@
 
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
 import type { RunConfig } from "../train/config/settings.ts";
-import { DataError } from "../train/base/data_error.ts";
-import { planTraining, type TrainingPlan } from "../train/plan/plan.ts";
+import { checkBudget, planTraining, type TrainingPlan } from "../train/plan/plan.ts";
 import { formatDuration, tableLines } from "../train/base/text.ts";
 import { estimateSeconds, measureThroughput, type Throughput } from "../train/plan/throughput.ts";
 import { classesOfRun } from "../train/run/run_data.ts";
@@ -21,22 +20,14 @@ export interface DryRun {
 /**
  * Plans a run for an adapter and measures how fast that is; nothing is trained or written.
  *
- * @throws {DataError} If a class file is missing, or a stage does not fit the memory budget.
+ * @throws {DataError} If a class file is missing.
+ * @throws {MemoryError} If a stage does not fit the memory budget.
  */
 export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
   const classes = classesOfRun(config.data)[1].names.length;
   const { adapter, device: { limits }, kernelClass: kernels } = gpu;
   const plan = await planTraining(config, classes, { adapter, limits, kernels });
-  const largest = plan.stages.reduce((a, b) => (b.peak > a.peak ? b : a));
-  const { budget } = gpu.memory;
-  if (largest.peak > budget) {
-    throw new DataError(
-      `Cannot train ${largest.name} in ${formatBytes(budget)} as a step holds ${
-        formatBytes(largest.peak)
-      }: expected at least as much; raise --memory-budget, or give --recompute, --accumulate or a ` +
-        "smaller crop",
-    );
-  }
+  checkBudget(plan, gpu.memory.budget);
   const throughput = await measureThroughput(gpu, config);
   const secondsPerStep = Object.fromEntries(
     plan.stages.map(({ name, step }) => [name, estimateSeconds(step, throughput)]),
