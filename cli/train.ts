@@ -135,7 +135,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .addHelpText(
       "after",
       `
-The run folder holds config.json, metrics.jsonl (one line a step), result.json, checkpoints/ and
+The run folder holds config.json, metrics.jsonl (one line per step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
 SIGUSR2, which schedulers can send before they end a job, does as the first one does.
 
