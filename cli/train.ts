@@ -31,8 +31,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .description(
       "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
         "source-only training, adversarial warm-up, ProDA's stage 1 (denoised pseudo labels and " +
-        "target structure), self-supervised pre-training, and stages 2 and 3 (distillation into " +
-        "students that start from it). Without flags it runs on the built-in benchmark, streets.",
+        "target structure), and stages 2 and 3 (distillation into students, which start from their " +
+        "teachers or, as with --preset full, from self-supervised pre-training). Without flags it " +
+        "runs on the built-in benchmark, streets.",
     )
     .optionsGroup("Data:")
     .option("--source <dir>", "labelled source images (default: streets)")
