@@ -52,7 +52,7 @@ function convert(
   console.log(`${output} holds ${arrays} arrays, ${formatBytes(bytes)}`);
 }
 
-/** Name, type and shape a line, and what they come to. */
+/** A line of name, type and shape for each, and what they come to. */
 function weightsTable(
   arrays: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>,
 ): string {

@@ -121,7 +121,7 @@ function formatDiagnosis(diagnosis: Diagnosis): string {
     lines.push(
       ["largest buffer", formatBytes(limits.maxBufferSize)],
       ["largest binding", formatBytes(limits.maxStorageBufferBindingSize)],
-      ["bindings a kernel", String(limits.maxStorageBuffersPerShaderStage)],
+      ["bindings per kernel", String(limits.maxStorageBuffersPerShaderStage)],
       ["workgroup memory", formatBytes(limits.maxComputeWorkgroupStorageSize)],
       ["workgroup size", String(limits.maxComputeInvocationsPerWorkgroup)],
       ["half precision", features.includes("shader-f16") ? "yes" : "no"],

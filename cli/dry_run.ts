@@ -63,7 +63,7 @@ export function formatDryRun(
     `recomputation ${memory.recompute ? "on" : "off"}`,
     `${adapter}: ${rate(throughput.flops)} GFLOP/s in convolutions, ${
       rate(throughput.bytes)
-    } GB/s, ${threeDigits(throughput.dispatch * 1e6)} µs a kernel`,
+    } GB/s, ${threeDigits(throughput.dispatch * 1e6)} µs per kernel`,
     "",
     ...lines,
     "",

@@ -1,7 +1,6 @@
 // What a training prints while it runs: one live line for a person at a terminal, plain lines for a
 // pipe or a file.
 
-import { CLASSES } from "../train/data/classes.ts";
 import { formatScores } from "../train/evaluation/metrics.ts";
 import { formatDuration } from "../train/base/text.ts";
 import type {
@@ -180,13 +179,15 @@ export class LiveProgress implements Progress {
   }
 }
 
-/** The IoU of every class, one column a stage; empty where no stage has been scored. */
+/**
+ * The IoU of every class, in the order that the scores have them in, which is that of the data set,
+ * with a column per stage; empty where no stage has been scored.
+ */
 export function classTable(
   stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
 ): string {
   if (stages.every(({ mIoU }) => Number.isNaN(mIoU))) return "";
-  const found = stages.flatMap(({ classIoU }) => Object.keys(classIoU));
-  const names = [...new Set([...CLASSES.map(({ name }) => name), ...found])];
+  const names = [...new Set(stages.flatMap(({ classIoU }) => Object.keys(classIoU)))];
   return formatScores(
     names,
     stages.map(({ name, mIoU, pixelAccuracy, classIoU }) => ({

@@ -34,8 +34,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .description(
       "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
         "source-only training, adversarial warm-up, ProDA's stage 1 (denoised pseudo labels and " +
-        "target structure), self-supervised pre-training, and stages 2 and 3 (distillation into " +
-        "students that start from it). Without flags it runs on the built-in benchmark, streets.",
+        "target structure), and stages 2 and 3 (distillation into students, which start from their " +
+        "teachers or, as with --preset full, from self-supervised pre-training). Without flags it " +
+        "runs on the built-in benchmark, streets.",
     )
     .optionsGroup("Data:")
     .option("--source <dir>", "labelled source images (default: streets)")
@@ -138,7 +139,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .addHelpText(
       "after",
       `
-The run folder holds config.json, metrics.jsonl (one line a step), result.json, checkpoints/ and
+The run folder holds config.json, metrics.jsonl (one line per step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
 SIGUSR2, which schedulers can send before they end a job, does as the first one does.
 

@@ -32,7 +32,7 @@ Deno.test("a dry run shows parameters, arithmetic, memory and time of every stag
     lines[0] as string,
     /^0\.\d+ million parameters, 8 classes; 4 images of 96×64 .* in 1 part/,
   );
-  assert.match(lines[1] as string, /: \S+ GFLOP\/s in convolutions, \S+ GB\/s, \S+ µs a kernel$/);
+  assert.match(lines[1] as string, /: \S+ GFLOP\/s in convolutions, \S+ GB\/s, \S+ µs per kernel$/);
   assert.match(lines[3] as string, /^stage +steps +GFLOP\/step +peak +kept +s\/step +time$/);
   for (const [index, name] of ["source", "warmup", "stage1"].entries()) {
     const row = new RegExp(`^${name} +\\d+ +0\\.\\d+ +\\S+ MiB +\\S+ MiB +\\S+ +\\S+$`);

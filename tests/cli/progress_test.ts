@@ -134,6 +134,13 @@ Deno.test("the table has a row for every class scored and a column for every sta
   assert.equal(classTable([]), "");
 });
 
+Deno.test("the table keeps the order of the data set's own classes, also of those that Cityscapes has", () => {
+  const classIoU = { kerb: 10, sky: 20, "tram rail": 30, road: 40 };
+  const table = classTable([{ ...RESULT, classIoU }, { ...RESULT, name: "stage1", classIoU }]);
+  const names = table.split("\n").map((line) => line.split(/\s{2,}/)[0]);
+  assert.deepEqual(names.slice(2, -3), Object.keys(classIoU));
+});
+
 Deno.test("durations read as a clock", () => {
   assert.equal(formatDuration(7), "0:07");
   assert.equal(formatDuration(754), "12:34");

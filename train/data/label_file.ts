@@ -10,11 +10,11 @@ import { type LabelCode, type LabelKind, packColour } from "./label_code.ts";
 
 /** A decoded label file, its pixels as they stand in it. */
 export interface RawLabel {
-  /** One a pixel, row by row. */
+  /** One per pixel, row by row. */
   values: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
   /** What the values are. */
   kind: LabelKind;
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;

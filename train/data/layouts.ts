@@ -75,7 +75,7 @@ export const GTA5 = {
   classes: cityscapesClasses(PUBLISHED_SUBSETS[19]),
 } as const satisfies LayoutRecord;
 
-/** Cityscapes as it is published: a folder a split, in it a folder a city. */
+/** Cityscapes as it is published: a folder per split, in it a folder per city. */
 export const CITYSCAPES = {
   name: "cityscapes",
   help: "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png,\n" +

@@ -58,7 +58,7 @@ export function findFiles(place: Place, kind: FileKind): FoundFiles {
     if (other !== undefined) {
       throw new DataError(
         `Cannot use data set ${place.root} as ${other} and ${path} have one name: expected one file ` +
-          `an ${kind}; remove one of them`,
+          `per ${kind}; remove one of them`,
       );
     }
     paths.set(stem, path);

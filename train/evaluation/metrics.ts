@@ -104,7 +104,7 @@ export class ConfusionMatrix {
     }
   }
 
-  /** The counts as rows, one a label, for JSON. */
+  /** The counts as rows, one per label, for JSON. */
   toRows(): number[][] {
     const { classCount, counts } = this;
     return Array.from(
@@ -148,7 +148,7 @@ export function byName<T>(classNames: readonly string[], values: readonly T[]): 
 }
 
 /**
- * A plain-text table of class IoU: one row a class that was scored, one column a stage or network.
+ * A plain-text table of class IoU: one row per class that was scored, one column per stage or network.
  *
  * @param classNames The names of the K classes.
  * @param columns Titles and scores, from left to right.

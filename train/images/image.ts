@@ -8,11 +8,11 @@ import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
 import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
 import type { RgbImage } from "./rgb.ts";
 
-/** A label map as the file holds it: one class id a pixel, row by row, not yet mapped. */
+/** A label map as the file holds it: one class id per pixel, row by row, not yet mapped. */
 export interface LabelImage {
   /** `height · width` ids. */
   data: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;

@@ -10,7 +10,7 @@ import { MAX_PIXELS } from "./png.ts";
 
 /** What a JPEG file declares before its first pixel. */
 export interface JpegHeader {
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;
@@ -28,7 +28,7 @@ export function isJpegPath(path: string): boolean {
  *
  * @param read The bytes at an offset, fewer at the end of the file.
  * @param name The file's name, for messages.
- * @throws {DataError} If this is no JPEG, or one of a kind that is not read: more than 8 bits a
+ * @throws {DataError} If this is no JPEG, or one of a kind that is not read: more than 8 bits per
  * sample, four channels, lossless or arithmetic coding; or its size is zero or over {@link
  * MAX_PIXELS}.
  */
@@ -65,7 +65,7 @@ function checkFrame(head: Uint8Array, name: string): JpegHeader {
   const [, marker, , , bits, heightHigh, heightLow, widthHigh, widthLow, channels] = head;
   const [width, height] = [widthHigh * 256 + widthLow, heightHigh * 256 + heightLow];
   const coding = marker > 0xc2 ? "a lossless, hierarchical or arithmetic coding" : null;
-  const odd = coding ?? (bits !== 8 ? `${bits} bits a sample` : null) ??
+  const odd = coding ?? (bits !== 8 ? `${bits} bits per sample` : null) ??
     (channels !== 1 && channels !== 3 ? `${channels} channels` : null);
   if (odd !== null) {
     throw new DataError(

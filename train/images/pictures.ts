@@ -9,11 +9,11 @@ import { makeFolder } from "../base/folders.ts";
 import { encodeImage } from "./image.ts";
 import type { Colour, RgbImage } from "./rgb.ts";
 
-/** Class indices, one a pixel, row by row. */
+/** Class indices, one per pixel, row by row. */
 export interface LabelMap {
   /** `height · width` class indices. */
   data: ArrayLike<number>;
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;

@@ -10,11 +10,11 @@ import { DataError } from "../base/data_error.ts";
 
 /** What the first 33 bytes of a PNG file declare. */
 export interface PngHeader {
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;
-  /** Bits a sample: 1, 2, 4, 8 or 16. */
+  /** Bits per sample: 1, 2, 4, 8 or 16. */
   depth: number;
   /** 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA. */
   colorType: number;
@@ -70,13 +70,13 @@ export function parsePngHeader(bytes: Uint8Array, name: string): PngHeader {
 
 /** A decoded PNG, its samples as the file means them. */
 export interface Decoded {
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;
-  /** Bits a sample. */
+  /** Bits per sample. */
   depth: number;
-  /** Samples a pixel: 1 grey or palette index, 2 grey and alpha, 3 RGB, 4 RGBA. */
+  /** Samples per pixel: 1 grey or palette index, 2 grey and alpha, 3 RGB, 4 RGBA. */
   channels: number;
   /** `height · width · channels` numbers below 2^depth, one array element each. */
   samples: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
@@ -95,7 +95,7 @@ export function decodePng(bytes: Uint8Array, name: string): Decoded {
   const { width, height, depth, colorType, interlaced } = parsePngHeader(bytes, name);
   if (interlaced && depth < 8) {
     throw new DataError(
-      `Cannot read ${name} as it is interlaced with ${depth} bits a pixel: expected 8 or 16 bits ` +
+      `Cannot read ${name} as it is interlaced with ${depth} bits per pixel: expected 8 or 16 bits ` +
         `or no interlacing; save it without interlacing`,
     );
   }
@@ -136,7 +136,7 @@ function checkComplete(bytes: Uint8Array, name: string): void {
 }
 
 /**
- * One array element a sample, from rows that hold `8 / depth` samples a byte, each row padded to a
+ * One array element per sample, from rows that hold `8 / depth` samples per byte, each row padded to a
  * byte.
  */
 function unpackBits(

@@ -29,7 +29,7 @@ export interface InspectOptions {
   readonly split?: string | undefined;
   /** Images of a split that are opened, spread evenly over it; all unless given. */
   readonly limit?: number | undefined;
-  /** Threads that decode; one a processor, 8 at most, unless given. */
+  /** Threads that decode; one per processor, 8 at most, unless given. */
   readonly workers?: number | undefined;
   /** Called after every image. */
   readonly onImage?: ((done: number, total: number) => void) | undefined;

@@ -9,9 +9,9 @@ import type { Work } from "./plan.ts";
 
 /** Rates of an adapter. */
 export interface Throughput {
-  /** Floating-point operations a second in convolutions, forward and both gradients. */
+  /** Floating-point operations per second in convolutions, forward and both gradients. */
   readonly flops: number;
-  /** Bytes a second through kernels that are bound by memory. */
+  /** Bytes per second through kernels that are bound by memory. */
   readonly bytes: number;
   /** Seconds that a kernel takes at least. */
   readonly dispatch: number;

@@ -22,7 +22,7 @@ export interface ChartOptions {
 
 const SIZE = { width: 720, height: 300 };
 
-/** Lines over a common axis, one a series, each series named at its end. */
+/** Lines over a common axis, one per series, each named at its end. */
 export function curves(points: readonly CurvePoint[], options: ChartOptions = {}): string {
   const names = [...new Set(points.map(({ series }) => series))];
   const common = { x: "x", y: "y", z: "series" };

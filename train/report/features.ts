@@ -57,7 +57,7 @@ export async function scoreImages(
 
 /** Features of single pixels with their classes. */
 export interface FeatureSample {
-  /** Row by row, `channels` numbers a pixel. */
+  /** Row by row, `channels` numbers per pixel. */
   readonly rows: readonly Float32Array[];
   /** The label of each row. */
   readonly labels: readonly number[];

@@ -39,7 +39,7 @@ export interface LoopOptions<B> {
   readonly evalEvery: number;
   /** Steps between read-backs of losses: each waits for the GPU. */
   readonly logEvery: number;
-  /** Takes one record a step. */
+  /** Takes one record per step. */
   readonly record: (record: Record<string, unknown>) => void;
   /** Saves everything that a resume needs, after `step` updates. */
   readonly checkpoint: (step: number) => Promise<void>;

@@ -26,7 +26,7 @@ export interface StepReport {
   readonly losses: Readonly<Record<string, number>>;
   /** The backbone's learning rate. */
   readonly learningRate: number;
-  /** Updates a second of late, evaluation and checkpoints not counted. */
+  /** Updates per second of late, evaluation and checkpoints not counted. */
   readonly stepsPerSecond: number;
   /** Share of that time that was spent waiting for pixels, 0 to 1, where that is known. */
   readonly waitShare?: number | undefined;

@@ -21,7 +21,7 @@ const NEAR = 1.2;
 
 /** Colours, label ids and depths of the pixels of one image. */
 export class Canvas {
-  /** Linear red, green, blue, three values a pixel. */
+  /** Linear red, green, blue, three values per pixel. */
   readonly colour: Float32Array;
   /** Cityscapes label ids. */
   readonly label: Uint8Array<ArrayBuffer>;

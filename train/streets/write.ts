@@ -22,9 +22,9 @@ export interface StreetCounts {
 export interface StreetsOptions {
   /** The seed of the benchmark; it names the data, not a training run. */
   seed: number;
-  /** Images a split. */
+  /** Images by split. */
   counts: StreetCounts;
-  /** Pixels a row. */
+  /** Pixels per row. */
   width: number;
   /** Rows. */
   height: number;

@@ -33,7 +33,7 @@ export type ViewOperation =
   | { readonly kind: "translate"; readonly x: number; readonly y: number }
   /** Enlarges about the centre, in a frame that stays. */
   | { readonly kind: "scale"; readonly factor: number }
-  /** Hides a rectangle; at most once a view. */
+  /** Hides a rectangle; at most once per view. */
   | { readonly kind: "cutout" } & Rectangle;
 
 /** What unseen pixels of images hold: middle grey, as in the official code. */

@@ -1,4 +1,4 @@
-// The prototype bank: one feature centroid a class, and what follows from distances to them.
+// The prototype bank: one feature centroid per class, and what follows from distances to them.
 
 import { accumulateCentroids, meanCentroids, updateCentroids } from "../../../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../../../kernels/class_sums.ts";
@@ -24,7 +24,7 @@ export interface PrototypeBankOptions {
   readonly minimumPixels?: number;
   /** The start: the mean over pixels (paper) or over the class means of images (official). */
   readonly startVariant?: Variant;
-  /** The update: once from a batch's means (paper) or once an image, in turn (official). */
+  /** The update: once from a batch's means (paper) or once per image, in turn (official). */
   readonly updateVariant?: Variant;
 }
 

@@ -1,6 +1,6 @@
 // Soft labels p_{t,0}: the warm-up model's probabilities, fixed for the whole of stage 1.
 //
-// One file an image, so that a data set of any size fits and a resumed run reads the same bits.
+// One file per image, so that a data set of any size fits and a resumed run reads the same bits.
 
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
@@ -26,7 +26,7 @@ export class SoftLabels {
     this.#folder = folder;
   }
 
-  /** Writes the probabilities of samples, [N, K, height, width], a file each. */
+  /** Writes the probabilities of samples, [N, K, height, width], one file per sample. */
   async write(samples: readonly Sample[], probabilities: GpuArray): Promise<void> {
     const [, ...rest] = probabilities.shape;
     const values = await probabilities.read();

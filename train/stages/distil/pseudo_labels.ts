@@ -97,7 +97,7 @@ export async function writePseudoLabels(
 
 /** How sure a network is of the pixels of every class. */
 class Confidences {
-  /** Pixels by class and confidence, 256 a class. */
+  /** Pixels by class and confidence, 256 per class. */
   readonly #counts: Uint32Array[];
 
   constructor(classes: number) {

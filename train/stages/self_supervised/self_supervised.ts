@@ -114,7 +114,7 @@ export class SelfSupervised implements Stage<ContrastBatch> {
   }
 }
 
-/** Features at the places, a row each, [2N P, C]. */
+/** Features at the places, one per row, [2N P, C]. */
 function sampled(features: Tensor, { images, places }: ContrastViews): Tensor {
   const [count = 0, , height = 0, width = 0] = images.shape;
   const [, , rows = 0, columns = 0] = features.shape;
