@@ -2,7 +2,6 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { RunConfig } from "../train/config/settings.ts";
 import { together } from "../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
@@ -13,7 +12,12 @@ import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import { resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
+import {
+  type ResolvedConfig,
+  resolveLayers,
+  resumedConfig,
+  type TrainFlags,
+} from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -159,19 +163,24 @@ Examples:
 }
 
 /** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
+async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(device, (text) => console.error(text), (gpu) => dryRun(gpu, config));
-  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
+  const found = await withGpu(
+    device,
+    (text) => console.error(text),
+    (gpu) => dryRun(gpu, resolved),
+  );
+  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
   return 0;
 }
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
-  const config = flags.resume === undefined
-    ? await resolveConfig(flags, new Date())
+  const resolved = flags.resume === undefined
+    ? await resolveLayers(flags, new Date())
     : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, config);
+  if (flags.dryRun) return await showDryRun(flags, resolved);
+  const { config } = resolved;
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;
