@@ -5,6 +5,7 @@ import type { Command } from "@commander-js/extra-typings";
 import { together } from "../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
+import { PRESETS } from "../train/config/presets.ts";
 import { STAGES } from "../train/stages/kinds.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
@@ -78,9 +79,8 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--stages <names>",
-      `stages to run, of ${
-        STAGES.join(",")
-      } (default: all but selfsup and oracle; all but oracle with --preset full)`,
+      `stages to run, of ${STAGES.join(",")} (default: ${PRESETS.default.pipeline.join(",")}; ` +
+        `with --preset full: ${PRESETS.full.pipeline.join(",")})`,
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))

@@ -1,7 +1,7 @@
 // What a run is told, each setting once: what it takes here, its meaning beside it, its value in the presets.
 // The settings of a stage stand beside the stage.
 
-import type { SettingsOf } from "../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../base/settings.ts";
 import { LAYOUT_NAMES } from "../data/layouts.ts";
 import { SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
@@ -122,7 +122,7 @@ export const RUN_SETTINGS = {
       targetVal: "count",
     },
   },
-} as const;
+} as const satisfies SettingTable;
 
 /** Everything that decides what a run computes. */
 export type RunConfig = SettingsOf<typeof RUN_SETTINGS> & {

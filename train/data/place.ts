@@ -177,7 +177,9 @@ function wayOut({ root, layout }: Place): string {
     }
   };
   if (isThere(layout.image.top)) return "complete the data set or choose another split";
-  const other = LAYOUTS.findLast(({ classes, image }) => isThere(classes ? image.top : CLASS_FILE));
+  const other = LAYOUTS.findLast(({ classes, image }) =>
+    isThere(image.top) && (classes !== null || isThere(CLASS_FILE))
+  );
   return other
     ? `choose the ${other.name} layout`
     : `give the root of a data set in the ${layout.name} layout`;

@@ -46,6 +46,11 @@ export async function runStage(
   using source = load(isReference ? data.openLabelledTarget() : data.source, "source");
   const prepared = await kind.prepare(contextOf(run, name, point !== null));
   using stage = prepared.stage;
+  if (stage.name !== name) {
+    throw new TypeError(
+      `Cannot run stage ${name} as it calls itself ${stage.name}: give it the name of its context`,
+    );
+  }
   const isPretraining = kind.role === "pretraining";
   if (!isPretraining) run.network = stage.network;
   try {

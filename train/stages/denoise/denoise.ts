@@ -73,7 +73,7 @@ interface Look {
  */
 export class Denoise implements Stage<DenoiseBatch> {
   /** Name in logs and results. */
-  readonly name = "stage1";
+  readonly name: string;
   /** The network that is trained. */
   readonly network: DeepLab;
   readonly #encoder: DeepLab;
@@ -93,7 +93,9 @@ export class Denoise implements Stage<DenoiseBatch> {
     encoder: DeepLab,
     bank: PrototypeBank,
     options: DenoiseOptions,
+    name = "stage1",
   ) {
+    this.name = name;
     this.network = network;
     this.#encoder = encoder;
     this.#bank = bank;

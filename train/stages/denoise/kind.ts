@@ -54,12 +54,12 @@ export const denoise = {
 
 /** The stage, its momentum encoder a copy of the network; the prototypes pass to it. */
 function makeDenoise(
-  { network, options, createNetwork }: StageContext<DenoiseSettings>,
+  { name, network, options, createNetwork }: StageContext<DenoiseSettings>,
   bank: PrototypeBank,
 ): Denoise {
   const encoder = createNetwork({ init: "none" });
   encoder.loadStateDict(network.stateDict());
-  return new Denoise(network, encoder, bank, options);
+  return new Denoise(network, encoder, bank, options, name);
 }
 
 /** The soft labels of the target images, and prototypes: as the warm-up model has them, or a checkpoint. */

@@ -3,15 +3,9 @@
 import { accumulateCentroids, meanCentroids, updateCentroids } from "../../../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../../../kernels/class_sums.ts";
 import { prototypeDistancesForward } from "../../../kernels/prototype_distances.ts";
-import {
-  type DenoisedLabels,
-  denoiseLabels,
-  rectifySoftLabels,
-} from "../../../kernels/rectification.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Variant } from "../common/settings.ts";
 
 /** What a bank holds, and how it follows the features. */
@@ -31,9 +25,10 @@ export interface PrototypeBankOptions {
 /**
  * Prototypes η^(k), the centroids of the classes in feature space (paper, section 3.2).
  *
- * `collect` and `start` set them from a data set (equation 4), `update` moves them (equation 5), and
- * `rectify` turns soft labels into denoised labels (equations 2 and 3). A class that the data set
- * does not have keeps the prototype 0, as in the official code.
+ * `collect` and `start` set them from a data set (equation 4), `update` moves them (equation 5). What
+ * follows from the distances of features is labels in `target_labels.ts` (equations 2 and 3), and the
+ * structure loss (equations 7 to 9). A class that the data set does not have keeps the prototype 0, as
+ * in the official code.
  */
 export class PrototypeBank {
   /** [K, C]. */
@@ -130,31 +125,6 @@ export class PrototypeBank {
   /** {@link PrototypeBank.distances} with a gradient to the features. */
   distancesOf(features: Tensor): Tensor {
     return prototypeDistances(features, this.prototypes);
-  }
-
-  /**
-   * Denoised labels ŷ (equations 2 and 3) and how sure they are, each [N, H, W].
-   *
-   * @param softLabels p_{t,0}, [N, K, H, W]; where it is all zero, as outside a view, the pixel is
-   *   ignored and its confidence 0.
-   * @param distances [N, K, H, W], of the momentum encoder's features.
-   * @param temperature τ.
-   * @param threshold Pixels whose largest rectified probability is below it are ignored.
-   * @throws {TypeError} If the shapes do not fit.
-   * @throws {RangeError} If the temperature is not positive.
-   */
-  rectify(
-    softLabels: GpuArray,
-    distances: GpuArray,
-    temperature: number,
-    threshold = 0,
-  ): DenoisedLabels {
-    return denoiseLabels(softLabels, distances, { temperature, threshold, ignoreLabel: IGNORE });
-  }
-
-  /** Rectified soft labels ω p_{t,0} (equations 2 and 3), summing to 1 over classes, [N, K, H, W]. */
-  rectifySoft(softLabels: GpuArray, distances: GpuArray, temperature: number): GpuArray {
-    return rectifySoftLabels(softLabels, distances, temperature);
   }
 
   /** The arrays to save and to restore in place. */

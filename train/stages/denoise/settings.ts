@@ -1,6 +1,6 @@
 // The settings of stage 1. Equations are the paper's.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 import { type StageSettings, VARIANTS } from "../common/settings.ts";
 
 /** What stage 1 sets beside what every stage does. */
@@ -49,7 +49,7 @@ export const DENOISE_SETTINGS = {
   prototypeStart: VARIANTS,
   /** Prototypes move once per step (paper), or once per image, in turn. */
   prototypeUpdate: VARIANTS,
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings of stage 1. */
 export type DenoiseSettings = StageSettings & SettingsOf<typeof DENOISE_SETTINGS>;
