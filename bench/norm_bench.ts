@@ -1,10 +1,10 @@
 // Throughput of the kernels that memory bounds: element-wise maps, sums, normalisations and SGD, on
 // planes of even and of odd size: `deno task bench` or `deno bench bench/norm_bench.ts`.
 
-import { batchNormBackward, batchNormForward } from "../kernels/batch_norm.ts";
+import { batchNormBackward, batchNormCoefficients } from "../kernels/batch_norm.ts";
 import { addForward, addReluForward, leakyReluForward } from "../kernels/elementwise.ts";
 import { groupNormBackward, groupNormForward } from "../kernels/group_norm.ts";
-import { multiplyPlanes } from "../kernels/plane_maps.ts";
+import { multiplyPlanes, normalisePlanes } from "../kernels/plane_maps.ts";
 import { sumForward } from "../kernels/reduce.ts";
 import { type Gpu, type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import { sgdStep } from "../kernels/sgd.ts";
@@ -50,10 +50,11 @@ function casesOf(gpu: Gpu, shape: Shape): KernelCase[] {
       name: "batch norm and relu",
       run: () => {
         const arrays = { weight, bias, runningMean, runningVariance };
-        const options = { training: true, momentum: 0.1, eps: 1e-5, relu: true };
-        const forward = batchNormForward(x, arrays, options);
+        const options = { training: true, momentum: 0.1, eps: 1e-5 };
+        const forward = { coefficients: batchNormCoefficients(x, arrays, options), relu: true };
+        const output = normalisePlanes(x, forward);
         const gradients = batchNormBackward(grad, x, forward, { training: true, needsInput: true });
-        return [forward.output, forward.coefficients, ...Object.values(gradients)];
+        return [output, forward.coefficients, ...Object.values(gradients)];
       },
       expected: () => relu(batchNorm(xs, weights, biases, 1e-5)),
     },

@@ -1,13 +1,14 @@
 // `ablate`: the paper's comparisons, each a table over several seeds.
 
 import type { Command } from "@commander-js/extra-typings";
+import { runAblation, tablePaths } from "../train/ablation/ablation.ts";
 import { GRIDS } from "../train/ablation/grids.ts";
 import { formatTable } from "../train/ablation/table.ts";
 import { withGpu } from "./device.ts";
 import { kernelsOption, memoryBudgetOption } from "./options.ts";
 import { openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import type { TrainFlags } from "./train_config.ts";
+import { resolveConfig, type TrainFlags } from "./train_config.ts";
 import {
   parseAnother,
   parseCount,
@@ -82,8 +83,6 @@ Examples:
 async function ablate(
   { grid: name, seeds = [0, 1, 2], out, json, ...flags }: AblateFlags,
 ): Promise<number> {
-  const { resolveConfig } = await import("./train_config.ts");
-  const { runAblation, tablePaths } = await import("../train/ablation/ablation.ts");
   const grid = GRIDS.find((grid) => grid.name === name) as typeof GRIDS[number];
   const folder = out ?? `runs/ablation-${flags.preset ?? "default"}`;
   const base = await resolveConfig({ ...flags, out: folder }, new Date());

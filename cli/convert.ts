@@ -4,6 +4,7 @@ import type { Command } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
 import { type ConvertOptions, convertWeights, selectArrays } from "../train/networks/convert.ts";
+import { openWeights } from "../train/networks/weights_file.ts";
 
 /** Adds the command to the program. */
 export function addConvert(program: Command): void {
@@ -31,12 +32,11 @@ Examples:
     .action(convert);
 }
 
-async function convert(
+function convert(
   input: string,
   output: string | undefined,
   { list, ...names }: ConvertOptions & { list?: true | undefined },
-): Promise<void> {
-  const { openWeights } = await import("../train/networks/weights_file.ts");
+): void {
   using file = openWeights(input);
   if (list) {
     console.log(weightsTable(selectArrays(input, file.weights, names)));

@@ -1,6 +1,7 @@
 // Options and endings that every command with a GPU shares.
 
 import { type Gpu, type GpuOptions, openGpu } from "../kernels/runtime/mod.ts";
+import { loadChoices, saveChoices } from "./autotune.ts";
 import { formatProfile } from "./profile.ts";
 
 /** What the commands' device options stand for. */
@@ -26,7 +27,6 @@ export async function withGpu<T>(
   });
   try {
     if (autotune !== undefined) {
-      const { loadChoices, saveChoices } = await import("./autotune.ts");
       loadChoices(gpu, autotune);
       gpu.choices.onTuned = () => saveChoices(gpu, autotune);
     }

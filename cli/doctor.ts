@@ -1,6 +1,7 @@
 // `doctor`: what the machine offers, and whether training can run on it.
 
 import type { Command } from "@commander-js/extra-typings";
+import { scaleForward } from "../kernels/elementwise.ts";
 import { formatBytes, type Gpu, openGpu } from "../kernels/runtime/mod.ts";
 
 /** What `doctor --json` prints. */
@@ -94,7 +95,6 @@ async function diagnose(): Promise<Diagnosis> {
 
 /** Doubles more numbers than one row of workgroups holds, and compares. */
 async function checkArithmetic(gpu: Gpu): Promise<void> {
-  const { scaleForward } = await import("../kernels/elementwise.ts");
   const numbers = Float32Array.from({ length: 100_003 }, (_, index) => index - 50_000.5);
   using x = gpu.upload(numbers, [numbers.length], "doctor input");
   using y = scaleForward(x, 2);

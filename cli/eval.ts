@@ -3,10 +3,17 @@
 import type { Command } from "@commander-js/extra-typings";
 import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
-import type { OpenedDataset } from "../train/data/dataset.ts";
+import { missingClassFile } from "../train/data/class_file.ts";
+import { selectClasses } from "../train/data/class_set.ts";
+import { openDataset, type OpenedDataset } from "../train/data/dataset.ts";
 import { type Layout, layoutOf } from "../train/data/layouts.ts";
+import { Loader } from "../train/data/loader.ts";
+import { classesOf } from "../train/data/place.ts";
+import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
-import type { TrainedNetwork } from "../train/networks/trained_network.ts";
+import { WEIGHTS } from "../train/networks/foreign_network.ts";
+import { loadTrainedNetwork, type TrainedNetwork } from "../train/networks/trained_network.ts";
+import { openRunData } from "../train/run/run_data.ts";
 import { type DeviceOptions, withGpu } from "./device.ts";
 import {
   checkpointOption,
@@ -79,9 +86,6 @@ async function evaluate(flags: EvalFlags): Promise<number> {
 
 /** What `--json` prints. */
 async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
-  const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
-  const { evaluationOf, measure } = await import("../train/evaluation/evaluate.ts");
-  const { Loader } = await import("../train/data/loader.ts");
   using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
   const { network, classes, config, stage, step } = trained;
   const dataset = await openDataOf(trained, flags);
@@ -111,11 +115,6 @@ async function openDataOf(
   { classes, config, stage }: TrainedNetwork,
   { target, targetLayout, split }: EvalFlags,
 ): Promise<OpenedDataset> {
-  const { openDataset } = await import("../train/data/dataset.ts");
-  const { classesOf } = await import("../train/data/place.ts");
-  const { missingClassFile } = await import("../train/data/class_file.ts");
-  const { WEIGHTS } = await import("../train/networks/foreign_network.ts");
-  const { selectClasses } = await import("../train/data/class_set.ts");
   if (target !== undefined) {
     const layout = layoutOf(targetLayout);
     const own = classesOf(target, layout);
@@ -139,7 +138,6 @@ async function openDataOf(
         "images; give --target",
     );
   }
-  const { openRunData } = await import("../train/run/run_data.ts");
   const { validation } = await openRunData(config.data, (text) => console.error(text));
   return split === validation.split ? validation : openDataset({ ...validation, split });
 }

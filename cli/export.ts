@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
+import { writeOnnx } from "../train/networks/export_onnx.ts";
 import { checkpointOption, networkConfigOption } from "./options.ts";
 
 /** Adds the command to the program. */
@@ -23,8 +24,7 @@ Examples:
   ./run export --checkpoint runs/first/checkpoints/stage1.safetensors --onnx streets.onnx
   ./run export --checkpoint gta5.pth --onnx gta5.onnx --size 1024x2048`,
     )
-    .action(async ({ checkpoint, onnx, size, config }) => {
-      const { writeOnnx } = await import("../train/networks/export_onnx.ts");
+    .action(({ checkpoint, onnx, size, config }) => {
       const { bytes, classes } = writeOnnx(checkpoint, onnx, { size, configPath: config });
       const images = size ? `${size.height}×${size.width}` : "any size";
       console.log(`${onnx} takes images of ${images} to ${classes} classes, ${formatBytes(bytes)}`);

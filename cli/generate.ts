@@ -1,6 +1,7 @@
 // `generate`: writes the built-in benchmark.
 
 import type { Command } from "@commander-js/extra-typings";
+import { writeStreets } from "../train/streets/mod.ts";
 import { parseAtLeast, parseCount, parseSeed } from "./values.ts";
 
 /** Width or height of an image, as small as streets can be drawn. */
@@ -31,7 +32,6 @@ Examples:
   ./run train --source data/streets/source --target data/streets/target`,
     )
     .action(async ({ out, seed, width, height, sourceImages, targetImages, valImages }) => {
-      const { writeStreets } = await import("../train/streets/mod.ts");
       const live = Deno.stderr.isTerminal();
       const encoder = new TextEncoder();
       await writeStreets(out, {

@@ -1,6 +1,8 @@
 // `predict`: a folder of images to pictures of their classes.
 
 import type { Command } from "@commander-js/extra-typings";
+import { predictFolder } from "../train/networks/predict.ts";
+import { loadTrainedNetwork } from "../train/networks/trained_network.ts";
 import { withGpu } from "./device.ts";
 import {
   checkpointOption,
@@ -38,8 +40,6 @@ Example:
     --input data/streets/target/leftImg8bit/val --output predictions`,
     )
     .action(async (flags) => {
-      const { loadTrainedNetwork } = await import("../train/networks/trained_network.ts");
-      const { predictFolder } = await import("../train/networks/predict.ts");
       using stop = new StopSignals((text) => console.error(text), "image");
       const done = await withGpu(flags, (text) => console.error(text), async (gpu) => {
         using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);

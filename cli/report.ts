@@ -31,6 +31,7 @@ Examples:
   ./run report runs/denoise --compare runs/selftraining --out compared.html`,
     )
     .action(async (run, { out, compare, memoryBudget }) => {
+      // Its packages for charts take longer to load than all the rest; no other command needs them.
       const { writeReport } = await import("../train/report/report.ts");
       const output = out ?? join(run, "report.html");
       const onMessage = (text: string) => console.log(text);

@@ -2,7 +2,9 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { RunConfig } from "../train/config/settings.ts";
+import { together } from "../train/run/observer.ts";
+import { resumeTraining, runTraining } from "../train/run/run.ts";
+import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { STAGES } from "../train/stages/kinds.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
@@ -10,7 +12,12 @@ import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import type { TrainFlags } from "./train_config.ts";
+import {
+  type ResolvedConfig,
+  resolveLayers,
+  resumedConfig,
+  type TrainFlags,
+} from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -156,26 +163,27 @@ Examples:
 }
 
 /** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
+async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(device, (text) => console.error(text), (gpu) => dryRun(gpu, config));
-  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
+  const found = await withGpu(
+    device,
+    (text) => console.error(text),
+    (gpu) => dryRun(gpu, resolved),
+  );
+  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
   return 0;
 }
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
-  const { resolveConfig, resumedConfig } = await import("./train_config.ts");
-  const config = flags.resume === undefined
-    ? await resolveConfig(flags, new Date())
+  const resolved = flags.resume === undefined
+    ? await resolveLayers(flags, new Date())
     : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, config);
+  if (flags.dryRun) return await showDryRun(flags, resolved);
+  const { config } = resolved;
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;
-  const { resumeTraining, runTraining } = await import("../train/run/run.ts");
-  const { together } = await import("../train/run/observer.ts");
-  const { TensorBoardLog } = await import("../train/run/tensorboard.ts");
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
   const observer = log ? together(progress, log) : progress;

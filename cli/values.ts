@@ -3,8 +3,8 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
 import { nearest } from "../train/base/nearest.ts";
-import { type Layout, LAYOUT_NAMES } from "../train/data/layouts.ts";
 import { type PresetName, PRESETS } from "../train/config/presets.ts";
+import { type Layout, LAYOUT_NAMES } from "../train/data/layouts.ts";
 import { type Variant, VARIANTS } from "../train/stages/common/settings.ts";
 
 const UNITS: Readonly<Record<string, number>> = {

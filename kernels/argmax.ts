@@ -54,8 +54,8 @@ export function argmax(logits: GpuArray): Prediction {
  * @throws {RangeError} If there are no classes, or a side is empty.
  */
 export function argmaxResized(logits: GpuArray, size: Size): Prediction {
-  checkSize("argmaxResized from these logits", imageSizes("argmaxResized", logits));
-  checkSize("argmaxResized", size);
+  checkSize("argmax.resized from these logits", imageSizes("argmax.resized", logits));
+  checkSize("argmax.resized", size);
   return run(resized, logits, size);
 }
 

@@ -1,11 +1,6 @@
 // Batch normalisation of [N, C, ...] over everything but the channels; formulas are in the WGSL.
 
-import {
-  type Normalisation,
-  normalisePlanes,
-  normalisePlanesBackward,
-  planeSizes,
-} from "./plane_maps.ts";
+import { type Normalisation, normalisePlanesBackward, planeSizes } from "./plane_maps.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
 import { defineKernel, dispatch, formatShape, type GpuArray } from "./runtime/mod.ts";
 import source from "./batch_norm.wgsl" with { type: "text" };
@@ -64,14 +59,6 @@ export interface BatchNormOptions {
   readonly momentum: number;
   /** Added to the variance. */
   readonly eps: number;
-  /** Whether a ReLU follows in the same pass. */
-  readonly relu: boolean;
-}
-
-/** Output and what the backward needs besides the input. */
-export interface NormForward extends Normalisation {
-  /** Of the input's shape. */
-  readonly output: GpuArray;
 }
 
 /** Gradients of a normalisation; null where not asked for. */
@@ -85,37 +72,23 @@ export interface NormGradients {
 }
 
 /**
- * Normalises every channel, multiplies by its weight and adds its bias.
+ * The coefficients with which `normalisePlanes` normalises every channel, multiplies by its weight and
+ * adds its bias, [C, 4]; moves the running statistics in training.
  *
  * @param x [N, C, ...].
  * @throws {TypeError} If the parameters are not [C].
  * @throws {RangeError} If the batch has one value per channel, which has no variance.
  */
-export function batchNormForward(
-  x: GpuArray,
-  arrays: BatchNormArrays,
-  options: BatchNormOptions,
-): NormForward {
-  const { relu } = options;
-  const coefficients = batchNormCoefficients(x, arrays, options);
-  return { output: normalisePlanes(x, { coefficients, relu }), coefficients, relu };
-}
-
-/**
- * The coefficients of {@link batchNormForward}, [C, 4]; moves the running statistics in training.
- *
- * @throws As {@link batchNormForward} does.
- */
 export function batchNormCoefficients(
   x: GpuArray,
   arrays: BatchNormArrays,
-  { training, momentum, eps }: Omit<BatchNormOptions, "relu">,
+  { training, momentum, eps }: BatchNormOptions,
 ): GpuArray {
-  const { images, channels, plane } = planeSizes("batchNorm", x);
-  checkChannels("batchNorm", channels, { ...arrays });
+  const { images, channels, plane } = planeSizes("batch_norm", x);
+  checkChannels("batch_norm", channels, { ...arrays });
   if (training && images * plane < 2) {
     throw new RangeError(
-      `Cannot run batchNorm in training on ${
+      `Cannot run batch_norm in training on ${
         formatShape(x.shape)
       }: one value per channel has no variance`,
     );
@@ -133,12 +106,12 @@ export function batchNormCoefficients(
 }
 
 /**
- * Gradients of {@link batchNormForward}.
+ * Gradients of a batch normalisation.
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The forward's input.
- * @param forward What the forward returned; its output is not read.
- * @param options `training` as in the forward; `needsInput`: whether the gradient to `x` is wanted.
+ * @param forward The coefficients, and whether a ReLU followed.
+ * @param options `training` as for the coefficients; `needsInput`: whether the gradient to `x` is wanted.
  */
 export function batchNormBackward(
   gradOutput: GpuArray,
@@ -146,7 +119,7 @@ export function batchNormBackward(
   forward: Normalisation,
   { training, needsInput }: { readonly training: boolean; readonly needsInput: boolean },
 ): NormGradients {
-  const { images, channels, plane } = planeSizes("batchNormBackward", x);
+  const { images, channels, plane } = planeSizes("batch_norm.backward", x);
   const { gpu } = x;
   const { coefficients } = forward;
   const slopes = gpu.empty([channels, 2], "batch norm slopes");

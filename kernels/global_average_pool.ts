@@ -44,9 +44,9 @@ const backward = defineKernel({
  * @throws {RangeError} If the planes are empty.
  */
 export function globalAveragePoolForward(x: GpuArray): GpuArray {
-  const { images, channels, height, width } = imageSizes("globalAveragePool", x);
+  const { images, channels, height, width } = imageSizes("global_average_pool", x);
   const plane = height * width;
-  if (plane === 0) throw new RangeError("Cannot run globalAveragePool as the planes are empty");
+  if (plane === 0) throw new RangeError("Cannot run global_average_pool as the planes are empty");
   const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   const output = x.gpu.empty([images, channels], "global_average_pool.forward");
   sliceByPlane([x], [output], ([x], [y]) => {

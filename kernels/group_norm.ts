@@ -1,6 +1,6 @@
 // Group normalisation of [N, C, ...] over groups of channels; formulas are in the WGSL.
 
-import { checkChannels, type NormForward, type NormGradients } from "./batch_norm.ts";
+import { checkChannels, type NormGradients } from "./batch_norm.ts";
 import {
   type Normalisation,
   normalisePlanes,
@@ -48,6 +48,12 @@ export interface GroupNormOptions {
   readonly relu: boolean;
 }
 
+/** Output and what the backward needs besides the input. */
+export interface NormForward extends Normalisation {
+  /** Of the input's shape. */
+  readonly output: GpuArray;
+}
+
 /**
  * Normalises every group of every image, then multiplies by weight and adds bias.
  *
@@ -63,11 +69,11 @@ export function groupNormForward(
   bias: GpuArray,
   { groups, eps, relu }: GroupNormOptions,
 ): NormForward {
-  const { images, channels, plane } = planeSizes("groupNorm", x);
-  checkChannels("groupNorm", channels, { weight, bias });
+  const { images, channels, plane } = planeSizes("group_norm", x);
+  checkChannels("group_norm", channels, { weight, bias });
   if (!(groups >= 1 && channels % groups === 0)) {
     throw new RangeError(
-      `Cannot run groupNorm as groups must divide channels: there are ${groups} groups and ${channels} channels`,
+      `Cannot run group_norm as groups must divide channels: there are ${groups} groups and ${channels} channels`,
     );
   }
   const coefficients = x.gpu.empty([images, channels, 4], "group norm coefficients");
@@ -99,7 +105,7 @@ export function groupNormBackward(
   normalised: Normalisation,
   { groups, needsInput }: { readonly groups: number; readonly needsInput: boolean },
 ): NormGradients {
-  const { images, channels, plane } = planeSizes("groupNormBackward", x);
+  const { images, channels, plane } = planeSizes("group_norm.backward", x);
   const { gpu } = x;
   const { coefficients } = normalised;
   const params = { images, channels, plane, groups, eps: 0 };

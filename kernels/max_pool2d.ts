@@ -66,7 +66,7 @@ export interface Pooled {
  * @throws {RangeError} If there are no such windows, or the input is smaller than one.
  */
 export function maxPool2dForward(x: GpuArray, windows: PoolWindows): Pooled {
-  const { images, channels, height, width } = imageSizes("maxPool2d", x);
+  const { images, channels, height, width } = imageSizes("max_pool2d", x);
   checkWindows(windows);
   const shape = [images, channels, windowCount(height, windows), windowCount(width, windows)];
   const output = x.gpu.empty(shape, "max_pool2d.forward");
@@ -113,7 +113,7 @@ function checkWindows({ kernel, stride, padding }: PoolWindows): void {
   const whole = [kernel, stride, padding].every(Number.isSafeInteger);
   if (!whole || kernel < 1 || stride < 1 || padding < 0 || padding > kernel / 2) {
     throw new RangeError(
-      `Cannot run maxPool2d with kernel ${kernel}, stride ${stride} and padding ${padding}: kernel ` +
+      `Cannot run max_pool2d with kernel ${kernel}, stride ${stride} and padding ${padding}: kernel ` +
         "and stride must be at least 1 and padding at most half of the kernel",
     );
   }
@@ -124,7 +124,7 @@ function windowCount(length: number, { kernel, stride, padding, ceilMode }: Pool
   const steps = (length + 2 * padding - kernel) / stride;
   if (length < 1 || steps < 0) {
     throw new RangeError(
-      `Cannot run maxPool2d as a window of ${kernel} must fit the padded input: its side is ${length} + 2 · ${padding}`,
+      `Cannot run max_pool2d as a window of ${kernel} must fit the padded input: its side is ${length} + 2 · ${padding}`,
     );
   }
   if (!ceilMode) return Math.floor(steps) + 1;

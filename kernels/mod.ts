@@ -12,9 +12,8 @@ export * from "./argmax.ts";
 export {
   type BatchNormArrays,
   batchNormBackward,
-  batchNormForward,
+  batchNormCoefficients,
   type BatchNormOptions,
-  type NormForward,
   type NormGradients,
 } from "./batch_norm.ts";
 export * from "./centroids.ts";
@@ -40,12 +39,12 @@ export * from "./nonfinite.ts";
 export * from "./normalise_rows.ts";
 export * from "./nt_xent.ts";
 export * from "./pixel_share.ts";
-export type { Normalisation } from "./plane_maps.ts";
+export { type Normalisation, normalisePlanes } from "./plane_maps.ts";
 export type { Size } from "./planes.ts";
 export * from "./prototype_distances.ts";
 export * from "./rectification.ts";
 export * from "./reduce.ts";
-export { resizeBilinearBackward, resizeBilinearForward, resizeNearest } from "./resize.ts";
+export { resizeBilinearBackward, resizeBilinearForward, resizeLabels } from "./resize.ts";
 export * from "./sample_planes.ts";
 export * from "./sgd.ts";
 export * from "./soft_cross_entropy.ts";

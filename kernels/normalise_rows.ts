@@ -46,7 +46,7 @@ export function normaliseRowsForward(x: GpuArray): GpuArray {
 /** Gradient of {@link normaliseRowsForward} from its input. */
 export function normaliseRowsBackward(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const columns = columnsOf(x);
-  checkShape("normaliseRows", gradOutput, x.shape);
+  checkShape("normalise_rows", gradOutput, x.shape);
   const gradInput = x.gpu.empty(x.shape, "gradient of rows");
   sliceByImage([gradOutput, x], [gradInput], ([gradY, x], [gradX]) => {
     const [rows] = gradX.shape;
@@ -60,7 +60,7 @@ function columnsOf({ shape, label }: GpuArray): number {
   const [, columns] = shape;
   if (shape.length !== 2 || columns === undefined) {
     throw new TypeError(
-      `Cannot run normaliseRows as it takes a matrix: "${label}" is ${formatShape(shape)}`,
+      `Cannot run normalise_rows as it takes a matrix: "${label}" is ${formatShape(shape)}`,
     );
   }
   return columns;

@@ -85,7 +85,7 @@ function sideOf({ shape, label }: GpuArray): number {
   const [rows = 0, columns] = shape;
   if (shape.length !== 2 || rows !== columns || rows === 0 || rows % 2 === 1) {
     throw new TypeError(
-      `Cannot run ntXent as it takes the similarities of pairs, [2B, 2B]: "${label}" is ${
+      `Cannot run nt_xent as it takes the similarities of pairs, [2B, 2B]: "${label}" is ${
         formatShape(shape)
       }`,
     );

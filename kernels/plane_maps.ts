@@ -103,10 +103,10 @@ function workOn(kernel: Kernel, x: GpuArray, first: number, rows: number, relu =
  * @throws {TypeError} If the shapes do not fit.
  */
 export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
-  const { images, channels } = planeSizes("multiplyPlanes", x);
+  const { images, channels } = planeSizes("planes.multiply", x);
   if (!sameShape(factor.shape, [images, channels])) {
     throw new TypeError(
-      `Cannot run multiplyPlanes as the factors must be [${images}, ${channels}]: they are ${
+      `Cannot run planes.multiply as the factors must be [${images}, ${channels}]: they are ${
         formatShape(factor.shape)
       }`,
     );

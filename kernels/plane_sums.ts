@@ -95,7 +95,7 @@ function partsOf(totals: GpuArray, lanes: number): GpuArray {
  * @returns [N, C, 2]: (mean, Σ (x - mean)²).
  */
 export function planeMoments(x: GpuArray): GpuArray {
-  const { images, channels } = planeSizes("planeMoments", x);
+  const { images, channels } = planeSizes("planes.moments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
   sliceByPlane([x], [output], ([x], [totals]) => {
     const params = paramsFor(moments, x);
@@ -119,7 +119,7 @@ export function planeSums(
   x: GpuArray,
   { coefficients, relu }: Normalisation,
 ): GpuArray {
-  const { images, channels } = planeSizes("planeSums", x);
+  const { images, channels } = planeSizes("planes.sums", x);
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
   const rows = coefficients.size / 4;
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
@@ -140,7 +140,7 @@ export function planeSums(
  * @returns [N, C].
  */
 export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
-  const { images, channels } = planeSizes("planeDots", x);
+  const { images, channels } = planeSizes("planes.dots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
     const params = paramsFor(dots, x);

@@ -7,7 +7,6 @@ import source from "./rectification.wgsl" with { type: "text" };
 const shared = {
   file: "kernels/rectification.wgsl",
   source,
-  reads: ["softLabels", "distances"],
   params: {
     pixels: "u32",
     classes: "u32",
@@ -21,17 +20,29 @@ const denoise = defineKernel({
   ...shared,
   name: "rectification.denoise",
   entry: "denoise",
+  reads: ["softLabels", "distances"],
   writes: ["labels", "confidence"],
 });
 const rectify = defineKernel({
   ...shared,
   name: "rectification.rectify",
   entry: "rectify",
+  reads: ["softLabels", "distances"],
   writes: ["rectified"],
 });
+const masking = defineKernel({
+  ...shared,
+  name: "rectification.where_labelled",
+  entry: "where_labelled",
+  reads: ["softLabels", "probabilities"],
+  writes: ["masked"],
+});
+
+/** So high a temperature that no cost of a class counts, as is every number that it divides. */
+const EQUAL_WEIGHTS = 2 ** 120;
 
 /** Options of {@link denoiseLabels}. */
-export interface DenoiseOptions {
+export interface RectificationOptions {
   /** τ of equation 3. */
   readonly temperature: number;
   /** Pixels whose largest rectified probability is below this get `ignoreLabel`. */
@@ -52,31 +63,28 @@ export interface DenoisedLabels {
  * Denoised hard labels argmax_k(ω_k p_k), ω = softmax(−d / τ) (equations 2 and 3).
  *
  * @param softLabels [N, K, H, W]; all zero outside the view, and not negative.
- * @param distances [N, K, H, W].
+ * @param distances [N, K, H, W]; null where all classes weigh the same.
  * @throws {TypeError} If the shapes do not fit.
  * @throws {RangeError} If the temperature is not positive.
  */
 export function denoiseLabels(
   softLabels: GpuArray,
-  distances: GpuArray,
-  options: DenoiseOptions,
+  distances: GpuArray | null,
+  options: RectificationOptions,
 ): DenoisedLabels {
-  const { images, classes, height, width, plane } = sizesOf(
-    softLabels,
-    distances,
-    options.temperature,
-  );
-  const { gpu } = distances;
+  const { costs, temperature } = costsOf(softLabels, distances, options.temperature);
+  const { images, classes, height, width, plane } = mapSizes("rectification", softLabels);
+  const { gpu } = softLabels;
   const labels = gpu.empty([images, height, width], "denoised labels", "u32");
   const confidence = gpu.empty([images, height, width], "confidence of denoised labels");
   sliceByImage(
-    [softLabels, distances],
+    [softLabels, costs],
     [labels, confidence],
     ([softLabels, distances], [labels, confidence]) =>
       dispatch(
         denoise,
         { softLabels, distances, labels, confidence },
-        { pixels: labels.size, classes, plane, ...options },
+        { pixels: labels.size, classes, plane, ...options, temperature },
         labels.size,
       ),
   );
@@ -87,26 +95,27 @@ export function denoiseLabels(
  * Rectified soft labels ω_k p_k / Σ_j ω_j p_j, [N, K, H, W]; all zero where the soft label is.
  *
  * @param softLabels [N, K, H, W], not negative.
- * @param distances [N, K, H, W].
+ * @param distances [N, K, H, W]; null where all classes weigh the same.
  * @throws {TypeError} If the shapes do not fit.
  * @throws {RangeError} If the temperature is not positive.
  */
 export function rectifySoftLabels(
   softLabels: GpuArray,
-  distances: GpuArray,
+  distances: GpuArray | null,
   temperature: number,
 ): GpuArray {
-  const { classes, plane } = sizesOf(softLabels, distances, temperature);
-  const rectified = distances.gpu.empty(distances.shape, "rectified soft labels");
+  const costs = costsOf(softLabels, distances, temperature);
+  const { classes, plane } = mapSizes("rectification", softLabels);
+  const rectified = softLabels.gpu.empty(softLabels.shape, "rectified soft labels");
   sliceByImage(
-    [softLabels, distances],
+    [softLabels, costs.costs],
     [rectified],
     ([softLabels, distances], [rectified]) => {
       const pixels = rectified.shape[0] * plane;
       dispatch(
         rectify,
         { softLabels, distances, rectified },
-        { pixels, classes, plane, temperature, ignoreLabel: 0, threshold: 0 },
+        { pixels, classes, plane, temperature: costs.temperature, ignoreLabel: 0, threshold: 0 },
         pixels,
       );
     },
@@ -114,12 +123,41 @@ export function rectifySoftLabels(
   return rectified;
 }
 
-function sizesOf(softLabels: GpuArray, distances: GpuArray, temperature: number) {
+/**
+ * Probabilities where there is a soft label, and 0 where there is none, [N, K, H, W].
+ *
+ * @param probabilities [N, K, H, W].
+ * @param softLabels [N, K, H, W], each summing to 1 over classes, or all zero.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function whereLabelled(probabilities: GpuArray, softLabels: GpuArray): GpuArray {
+  checkShape("rectification", softLabels, probabilities.shape);
+  const { classes, plane } = mapSizes("rectification", probabilities);
+  const masked = probabilities.gpu.empty(probabilities.shape, probabilities.label);
+  sliceByImage(
+    [softLabels, probabilities],
+    [masked],
+    ([softLabels, probabilities], [masked]) => {
+      const pixels = masked.shape[0] * plane;
+      dispatch(
+        masking,
+        { softLabels, probabilities, masked },
+        { pixels, classes, plane, temperature: 1, ignoreLabel: 0, threshold: 0 },
+        pixels,
+      );
+    },
+  );
+  return masked;
+}
+
+/** What weighs the classes: distances, or where there are none, anything at an endless temperature. */
+function costsOf(softLabels: GpuArray, distances: GpuArray | null, temperature: number) {
   if (!(temperature > 0)) {
     throw new RangeError(
       `Cannot rectify labels as the temperature must be positive: it is ${temperature}`,
     );
   }
+  if (!distances) return { costs: softLabels, temperature: EQUAL_WEIGHTS };
   checkShape("rectification", softLabels, distances.shape);
-  return mapSizes("rectification", distances);
+  return { costs: distances, temperature };
 }

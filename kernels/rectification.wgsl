@@ -5,8 +5,11 @@
 // softmax's own sum cancels, so that no far class is lost to underflow.
 // A pixel without a soft label (all p_k are 0: outside the view) and one whose largest r_k is below
 // the threshold get ignore_label; the former has confidence 0 and r = 0.
+// where_labelled: masked_k = probabilities_k Σ_j p_j, the probabilities where there is a soft label,
+// whose sum is 1, and 0 where there is none.
 //
-// soft_labels, distances, rectified: [N, K, H, W]; labels, confidence (the largest r_k): [N, H, W];
+// soft_labels, distances, rectified, probabilities, masked: [N, K, H, W];
+// labels, confidence (the largest r_k): [N, H, W];
 // plane = H W; pixels = N H W. One invocation owns one pixel of the outputs and overwrites it.
 
 @group(0) @binding(0) var<storage, read> soft_labels: array<f32>;
@@ -14,6 +17,8 @@
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> confidence: array<f32>;
 @group(0) @binding(4) var<storage, read_write> rectified: array<f32>;
+@group(0) @binding(5) var<storage, read> probabilities: array<f32>;
+@group(0) @binding(6) var<storage, read_write> masked: array<f32>;
 
 struct Params {
   pixels: u32,
@@ -78,5 +83,21 @@ fn rectify(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let i = first + k * params.plane;
     rectified[i] = 0;
     if (soft_labels[i] > 0) { rectified[i] = exp(score_of(i) - best.score) / best.sum; }
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn where_labelled(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.pixels) { return; }
+  let first = first_of(pixel);
+  var sum = 0f;
+  for (var k = 0u; k < params.classes; k++) { sum += soft_labels[first + k * params.plane]; }
+  for (var k = 0u; k < params.classes; k++) {
+    let i = first + k * params.plane;
+    masked[i] = probabilities[i] * sum;
   }
 }

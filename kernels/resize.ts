@@ -65,9 +65,9 @@ const nearest = defineKernel({
  * @throws {RangeError} If a side of either is empty.
  */
 export function resizeBilinearForward(x: GpuArray, size: Size): GpuArray {
-  const { images, channels, ...inputSize } = imageSizes("resizeBilinear", x);
-  checkSize("resizeBilinear from this input", inputSize);
-  checkSize("resizeBilinear", size);
+  const { images, channels, ...inputSize } = imageSizes("resize", x);
+  checkSize("resize from this input", inputSize);
+  checkSize("resize", size);
   const output = x.gpu.empty([images, channels, size.height, size.width], "resize.forward");
   sliceByPlane([x], [output], ([x], [y]) => {
     const { grid, run } = spreadPlanes(forward, y);
@@ -84,9 +84,9 @@ export function resizeBilinearForward(x: GpuArray, size: Size): GpuArray {
  * @throws {TypeError} If the two differ in images or channels.
  */
 export function resizeBilinearBackward(gradOutput: GpuArray, inputShape: Shape): GpuArray {
-  const { height, width } = imageSizes("resizeBilinear.backward", gradOutput);
+  const { height, width } = imageSizes("resize.backward", gradOutput);
   const [images = 0, channels = 0] = inputShape;
-  checkShape("resizeBilinear.backward", gradOutput, [images, channels, height, width]);
+  checkShape("resize.backward", gradOutput, [images, channels, height, width]);
   const gradInput = gradOutput.gpu.empty(inputShape, "resize.backward");
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
     const { grid, run } = spreadPlanes(backward, gradX);
@@ -104,10 +104,10 @@ export function resizeBilinearBackward(gradOutput: GpuArray, inputShape: Shape):
  * @throws {TypeError} If `labels` has another number of axes.
  * @throws {RangeError} If a side of either is empty.
  */
-export function resizeNearest(labels: GpuArray<"u32">, size: Size): GpuArray<"u32"> {
-  const { images, ...inputSize } = labelSizes("resizeNearest", labels);
-  checkSize("resizeNearest from this input", inputSize);
-  checkSize("resizeNearest", size);
+export function resizeLabels(labels: GpuArray<"u32">, size: Size): GpuArray<"u32"> {
+  const { images, ...inputSize } = labelSizes("resize.nearest", labels);
+  checkSize("resize.nearest from this input", inputSize);
+  checkSize("resize.nearest", size);
   const resized = labels.gpu.empty([images, size.height, size.width], labels.label, "u32");
   sliceByImage([labels], [resized], ([labels], [resizedLabels]) => {
     const ratio = (length: number, outputLength: number) => length / outputLength;

@@ -223,7 +223,7 @@ export function warpLabels(
  * @throws {RangeError} If a view holds a number that is not finite, or a size is empty.
  */
 export function warpMaps(x: GpuArray, views: readonly WarpView[], size: Size): GpuArray {
-  const { images, channels, ...inputSize } = imageSizes("warpMaps", x);
+  const { images, channels, ...inputSize } = imageSizes("warp.maps", x);
   const coloured = views.some(({ colour }) => colour);
   if (coloured && channels !== 3) {
     throw new TypeError(
@@ -251,7 +251,7 @@ export function warpLabelMaps(
   size: Size,
   ignoreLabel = IGNORE,
 ): GpuArray<"u32"> {
-  const { images, ...inputSize } = labelSizes("warpLabelMaps", labelIds);
+  const { images, ...inputSize } = labelSizes("warp.label_maps", labelIds);
   const numbers = viewNumbers(views, Array<Size>(images).fill(inputSize));
   const ids = emptyViews(labelIds.gpu, [images], size, "u32");
   return run(labelMaps, numbers, [labelIds], ids, ignoreLabel);

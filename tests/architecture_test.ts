@@ -224,6 +224,39 @@ Deno.test("nothing imports tests/, bench/ or examples/", () => {
   assert.deepEqual(wrong, []);
 });
 
+/** Words that others have named, in American spelling: in formats, packages and titles. */
+const FOREIGN = new RegExp(
+  [
+    '"optimizer[^"]*"', // the name in checkpoints, and in PyTorch's
+    "discriminatorOptimizer",
+    "optimizer\\.(velocity|state)",
+    "BatchNormalization|InstanceNormalization|[Ii]nitializer", // ONNX
+    "NO_COLOR|FORCE_COLOR|noColor|OutHasColors|ErrHasColors",
+    "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
+    "gtFine_color",
+    "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|normalize\\(join",
+    "regularized information|maximization, 2010",
+  ].join("|"),
+  "g",
+);
+
+Deno.test("identifiers and prose are in British spelling", () => {
+  const american =
+    /\w*(optimiz|normaliz|initializ|regulariz|minimiz|maximiz|summariz|serializ|color|\bgray|center|neighbor|behavior|labeled)\w*/gi;
+  const folders = [...FOLDERS, "tests", "bench", "examples"];
+  const paths = [
+    "mod.ts",
+    ...folders.flatMap((folder) => [
+      ...filesIn(folder, ".ts"),
+      ...filesIn(folder, ".wgsl"),
+    ]),
+  ].filter((path) => path !== "tests/architecture_test.ts");
+  const wrong = paths.flatMap((path) =>
+    [...read(path).replace(FOREIGN, "").matchAll(american)].map(([word]) => `${path}: ${word}`)
+  );
+  assert.deepEqual(wrong, []);
+});
+
 Deno.test("every version in deno.json is pinned", () => {
   const { imports } = JSON.parse(read("deno.json")) as { imports: Record<string, string> };
   for (const [name, specifier] of Object.entries(imports)) {

@@ -163,11 +163,6 @@ export class GpuArray<D extends DType = "f32"> {
     return this.size * 4;
   }
 
-  /** Whether the array has been given back. */
-  get released(): boolean {
-    return this.#references === 0;
-  }
-
   /**
    * The pooled memory.
    *

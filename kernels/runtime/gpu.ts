@@ -42,9 +42,11 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
   const timestamps = options.profile || options.autotune;
   if (timestamps && !adapter.features.has("timestamp-query")) {
+    const option = options.profile ? "profile" : "autotune";
     throw new GpuError(
-      `Cannot ${options.profile ? "profile" : "autotune"} on "${adapter.info.description}" as it ` +
-        `has no timestamp queries: open it without \`${options.profile ? "profile" : "autotune"}\``,
+      `Cannot ${option} on "${adapter.info.description}" as it has no timestamp queries: open it ` +
+        `without \`${option}\``,
+      { options: [option] },
     );
   }
   const requiredLimits: Record<string, number> = {};
@@ -52,6 +54,12 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   const device = await adapter.requestDevice({
     requiredLimits,
     requiredFeatures: timestamps ? ["timestamp-query"] : [],
+  }).catch((cause: Error) => {
+    throw new GpuError(
+      `Cannot open "${adapter.info.description}" as it gives no device (${cause.message}): close ` +
+        "other programs that use it, or update its driver",
+      { cause },
+    );
   });
   return new Device(device, {
     description: adapter.info.description,

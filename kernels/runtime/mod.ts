@@ -6,7 +6,7 @@
 export { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 export { Choices, type ChoiceTable, type Problem, type Ways } from "./choices.ts";
 export { dispatch, type DispatchOptions, type Grid, gridFor, MAX_GROUPS } from "./dispatch.ts";
-export { GpuError, MemoryError } from "./errors.ts";
+export { type AdviceOptions, GpuError, MemoryError } from "./errors.ts";
 export { openGpu } from "./gpu.ts";
 export {
   type ArrayBinding,

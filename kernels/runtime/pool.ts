@@ -108,6 +108,7 @@ export class BufferPool {
         } and ${
           formatBytes(this.#live)
         } are in use: use smaller batches or crops, or raise \`memoryBudget\``,
+        { options: ["memoryBudget"] },
       );
     }
     const buffer = this.#device.createBuffer({

@@ -24,7 +24,7 @@ export interface Pipeline {
 }
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
-export const SLOT_BYTES = 256;
+const SLOT_BYTES = 256;
 /**
  * More than a training step of a small network needs: a submit waits until the one before has run.
  */

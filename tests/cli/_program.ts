@@ -1,5 +1,7 @@
 // Runs the program as a task does: in a process of its own, with the task's permissions.
 
+import { fileURLToPath } from "node:url";
+
 const ROOT = new URL("../../", import.meta.url);
 
 /** What a process left behind. */
@@ -9,14 +11,26 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Where a program runs that is not this checkout's, in its root. */
+export interface Place {
+  /** The folder that holds the code; this checkout's unless given. */
+  readonly root?: URL;
+  /** The folder it runs in; the code's unless given. */
+  readonly cwd?: string | URL;
+}
+
 /** Starts `deno run … cli/main.ts` with the permissions of the task of the same name. */
-export function startProgram(args: readonly string[]): Deno.ChildProcess {
-  const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("deno.json", ROOT)));
+export function startProgram(
+  args: readonly string[],
+  { root = ROOT, cwd = root }: Place = {},
+): Deno.ChildProcess {
+  const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
   const task = tasks[args[0]] ?? tasks.train;
   const [, ...flags] = String(task.command).split(" ").slice(0, -2);
+  const path = (name: string) => fileURLToPath(new URL(name, root));
   return new Deno.Command("deno", {
-    args: [...flags, "cli/main.ts", ...args],
-    cwd: ROOT,
+    args: [...flags, "--config", path("deno.json"), path("cli/main.ts"), ...args],
+    cwd,
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
@@ -24,8 +38,13 @@ export function startProgram(args: readonly string[]): Deno.ChildProcess {
 }
 
 /** Runs the program to its end. */
-export async function runProgram(...args: string[]): Promise<Outcome> {
-  const { code, stdout, stderr } = await startProgram(args).output();
+export function runProgram(...args: string[]): Promise<Outcome> {
+  return runProgramIn({}, ...args);
+}
+
+/** Runs the program of some place to its end. */
+export async function runProgramIn(place: Place, ...args: string[]): Promise<Outcome> {
+  const { code, stdout, stderr } = await startProgram(args, place).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }

@@ -136,7 +136,7 @@ Deno.test("a value of another kind or out of range is refused with what was expe
 
 Deno.test("values that do not go together are refused", () => {
   refuses({ network: { groups: 7 } }, /network\.groups is 7: expected a divisor of/);
-  refuses({ data: { targetDirectory: "t" } }, /give --source too$/);
+  refuses({ data: { targetDirectory: "t" } }, /set data.sourceDirectory too$/);
   refuses({ pipeline: ["source", "oracle"] }, /expected it alone/);
 });
 

@@ -100,7 +100,7 @@ Deno.test("what convert cannot do is one sentence, and what was there stays", ()
       ],
       [
         [GOLDEN, output, "--only", "network"],
-        `Cannot convert ${GOLDEN} as no array is under network.: found ResNet101.model_state.0.weight, ResNet101.model_state.0.bias, ResNet101.model_state.1.weight, ResNet101.model_state.1.bias and 28 more; list the names to see all of them\n`,
+        `Cannot convert ${GOLDEN} as no array is under network.: found ResNet101.model_state.0.weight, ResNet101.model_state.0.bias, ResNet101.model_state.1.weight, ResNet101.model_state.1.bias and 28 more; list the names to see all of them (--list)\n`,
       ],
       [
         [evil, output],

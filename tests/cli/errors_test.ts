@@ -31,29 +31,49 @@ Deno.test("any other error is a bug, whatever its words: its stack and exit code
   assert.deepEqual(describeFailure("text"), { exitCode: 1, shown: "text" });
 });
 
-Deno.test("a training that diverges ends with a sentence", () =>
-  withFolder(async (folder) => {
-    const config = join(folder, "wild.json");
-    const streets = { directory: join(folder, "streets"), sourceTrain: 1, targetTrain: 1 };
-    Deno.writeTextFileSync(
-      config,
-      JSON.stringify({
-        pipeline: ["source"],
-        out: join(folder, "run"),
-        network: { blocks: [1, 1, 1, 1], width: 4, headChannels: 8, groups: 2, dilations: [1] },
-        data: {
-          batch: 1,
-          cropHeight: 16,
-          cropWidth: 16,
-          streets: { ...streets, targetVal: 1, width: 32, height: 16 },
-        },
-        stages: { source: { learningRate: 1e30 } },
-      }),
-    );
-    const { code, stderr } = await runProgram("train", "--config", config, "--steps", "3");
-    assert.match(stderr, /^Training diverged in stage source at step 1 as the loss [^\n]+\n$/);
-    assert.equal(code, 2);
-  }));
+/** A training of one tiny network, with some keys and flags changed. */
+async function train(values: Record<string, unknown>, ...flags: string[]) {
+  let outcome: Awaited<ReturnType<typeof runProgram>> | undefined;
+  await withFolder(async (folder) => {
+    const config = join(folder, "tiny.json");
+    const streets = {
+      directory: join(folder, "streets"),
+      ...{ sourceTrain: 1, targetTrain: 1, targetVal: 1, width: 32, height: 16 },
+    };
+    const content = {
+      pipeline: ["source"],
+      out: join(folder, "run"),
+      network: { blocks: [1, 1, 1, 1], width: 4, headChannels: 8, groups: 2, dilations: [1] },
+      data: { batch: 1, cropHeight: 16, cropWidth: 16, streets },
+      ...values,
+    };
+    Deno.writeTextFileSync(config, JSON.stringify(content));
+    outcome = await runProgram("train", "--config", config, "--steps", "3", ...flags);
+  });
+  assert.ok(outcome);
+  return outcome;
+}
+
+Deno.test("a training that diverges ends with a sentence", async () => {
+  const { code, stderr } = await train({ stages: { source: { learningRate: 1e30 } } });
+  assert.match(stderr, /^Training diverged in stage source at step 1 as the loss [^\n]+\n$/);
+  assert.equal(code, 2);
+});
+
+Deno.test("a training that does not fit its memory ends with a sentence and the flag", async () => {
+  const { code, stderr } = await train({}, "--memory-budget", "100k");
+  assert.match(stderr, /^Cannot allocate [^\n]+ raise `memoryBudget` \(--memory-budget\)\n$/);
+  assert.equal(code, 2);
+});
+
+Deno.test("a checkpoint beside a configuration file is refused with the flag", async () => {
+  const { code, stderr } = await runProgram(
+    "export",
+    ...["--checkpoint", "no.safetensors", "--onnx", "no.onnx", "--config", "no.json"],
+  );
+  assert.match(stderr, /^Cannot use checkpoint no\.safetensors [^\n]+ out \(--config\)\n$/);
+  assert.equal(code, 2);
+});
 
 Deno.test("an error's options get the flags that the failed command has for them", () => {
   const error = new DataError("Choose other classes", { options: ["data.classes", "configPath"] });

@@ -47,7 +47,7 @@ const MISUSES: readonly (readonly [string[], string])[] = [
   ],
   [
     ["train", "--source", "here"],
-    "Cannot use this configuration as only one domain has a folder: expected folders of both, or of neither for the built-in benchmark; give --target too",
+    "Cannot use this configuration as only one domain has a folder: expected folders of both, or of neither for the built-in benchmark; set data.targetDirectory too (--target)",
   ],
 ];
 

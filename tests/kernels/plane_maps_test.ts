@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
-import { batchNormBackward, batchNormForward } from "../../kernels/batch_norm.ts";
+import { batchNormBackward, batchNormCoefficients } from "../../kernels/batch_norm.ts";
 import { groupNormBackward, groupNormForward } from "../../kernels/group_norm.ts";
-import { multiplyPlanes } from "../../kernels/plane_maps.ts";
+import { multiplyPlanes, normalisePlanes } from "../../kernels/plane_maps.ts";
 import { planeDots } from "../../kernels/plane_sums.ts";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../_check.ts";
@@ -24,9 +24,9 @@ async function everything(gpu: Gpu): Promise<unknown[]> {
   const [weight, bias, runningMean, runningVariance] = [0, 1, 2, 3].map(() => upload([7]));
 
   const arrays = { weight, bias, runningMean, runningVariance };
-  const batchOptions = { training: true, momentum: 0.1, eps: 1e-5, relu: true };
-  const batch = batchNormForward(x, arrays, batchOptions);
-  keep(batch.output, batch.coefficients);
+  const batchOptions = { training: true, momentum: 0.1, eps: 1e-5 };
+  const batch = { coefficients: batchNormCoefficients(x, arrays, batchOptions), relu: true };
+  keep(normalisePlanes(x, batch), batch.coefficients);
   keep(...Object.values(batchNormBackward(grad, x, batch, { training: true, needsInput: true })));
 
   const group = groupNormForward(x, weight, bias, { groups: 7, eps: 1e-5, relu: true });

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import { denoiseLabels, rectifySoftLabels } from "../../kernels/rectification.ts";
+import { denoiseLabels, rectifySoftLabels, whereLabelled } from "../../kernels/rectification.ts";
 import { assertAllClose, type Nd, randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
 import { softmax } from "../_reference/losses.ts";
@@ -85,6 +85,42 @@ Deno.test("a class far beyond the reach of exp still rectifies, and the first of
   confidence.release();
 });
 
+Deno.test("without distances all classes weigh the same, to the bit as with equal ones", async () => {
+  const { softLabels } = randomCase(13);
+  for (const gpu of [await guardedGpu(), await narrowGpu(4 * 13 * 35 + 256)]) {
+    using soft = upload(gpu, softLabels, "soft labels");
+    using equal = gpu.zeros(soft.shape, "equal distances");
+    for (const temperature of [1, 0.25]) {
+      using expected = rectifySoftLabels(soft, equal, temperature);
+      using found = rectifySoftLabels(soft, null, temperature);
+      assert.deepEqual(await found.read(), await expected.read());
+      const [none, zeros] = [null, equal].map((distances) =>
+        denoiseLabels(soft, distances, { ...OPTIONS, temperature })
+      );
+      assert.deepEqual(await none.labels.read(), await zeros.labels.read());
+      assert.deepEqual(await none.confidence.read(), await zeros.confidence.read());
+      for (const array of [none, zeros].flatMap((found) => Object.values(found))) array.release();
+    }
+  }
+});
+
+Deno.test("probabilities are kept where there is a soft label, and are 0 elsewhere", async () => {
+  const { softLabels, distances } = randomCase(8);
+  const probabilities = softmax(distances);
+  const isLabelled = largest(softLabels).map(({ value }) => value > 0);
+  const plane = 35;
+  const expected = Array.from(probabilities.data, (value, i) => {
+    const pixel = Math.floor(i / (8 * plane)) * plane + i % plane;
+    return isLabelled[pixel] ? value : 0;
+  });
+  for (const gpu of [await guardedGpu(), await narrowGpu(4 * 8 * plane + 256)]) {
+    using soft = upload(gpu, softLabels, "soft labels");
+    using predicted = upload(gpu, probabilities, "probabilities");
+    using masked = whereLabelled(predicted, soft);
+    assertAllClose("masked", await masked.read(), expected);
+  }
+});
+
 Deno.test("rectification refuses a temperature of zero and distances of another shape", async () => {
   const gpu = await testGpu();
   using soft = gpu.upload(new Float32Array(12), [1, 3, 2, 2], "soft");
@@ -97,4 +133,5 @@ Deno.test("rectification refuses a temperature of zero and distances of another 
     name: "TypeError",
     message: /"soft" must be \[1, 2, 2, 3\]: it is \[1, 3, 2, 2\]/,
   });
+  assert.throws(() => whereLabelled(far, soft), { name: "TypeError" });
 });

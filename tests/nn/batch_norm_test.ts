@@ -137,7 +137,7 @@ Deno.test("batch norm of one value a channel is refused in training", async () =
   using runningVar = gpu.zeros([2], "running variance");
   assert.throws(
     () => batchNorm(x, { weight, bias }, { runningMean, runningVar }, { training: true }),
-    /Cannot run batchNorm in training on \[1, 2, 1, 1\]: one value per channel has no variance/,
+    /Cannot run batch_norm in training on \[1, 2, 1, 1\]: one value per channel has no variance/,
   );
   using wrong = tensor(gpu, [1, 1, 1], [3]);
   assert.throws(

@@ -51,7 +51,7 @@ Deno.test("NT-Xent says what it takes", async () => {
   assert.throws(() => ntXent(odd, 1), {
     name: "TypeError",
     message:
-      /^Cannot run ntXent as it takes the similarities of pairs, \[2B, 2B\]: .* is \[3, 3\]$/,
+      /^Cannot run nt_xent as it takes the similarities of pairs, \[2B, 2B\]: .* is \[3, 3\]$/,
   });
 });
 

@@ -173,6 +173,7 @@ Deno.test("dropout repeats with its counters and differs between steps, seeds an
   assert.deepEqual(await logitsOf(network, images), second);
   assert.notDeepEqual(await at(1, 2), first);
   assert.notDeepEqual(await at(2, 1), first);
+  assert.deepEqual(await at(1 + 2 ** 32, 1), first, "the low 32 bits of a seed count");
   network.eval();
   assert.deepEqual(await at(1, 1), await at(2, 2), "evaluation drops nothing");
 });

@@ -119,7 +119,7 @@ Deno.test("operands of different shapes are refused with both shapes", async () 
   using a = tensor(gpu, [1, 2], [2]);
   using b = tensor(gpu, [1, 2, 3], [3]);
   assert.throws(() => add(a, b), /Cannot run add as all arrays must have one shape.*\[2\].*\[3\]/);
-  assert.throws(() => mulChannels(a, b), /Cannot run multiplyPlanes/);
+  assert.throws(() => mulChannels(a, b), /Cannot run planes.multiply/);
   assert.throws(() => leakyRelu(a, -1), RangeError);
 });
 

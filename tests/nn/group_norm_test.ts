@@ -60,6 +60,6 @@ Deno.test("group norm whose groups do not divide the channels is refused", async
   using ones = tensor(gpu, new Float32Array(6), [6]);
   assert.throws(
     () => groupNorm(x, ones, ones, { groups: 4 }),
-    /Cannot run groupNorm as groups must divide channels: there are 4 groups and 6 channels/,
+    /Cannot run group_norm as groups must divide channels: there are 4 groups and 6 channels/,
   );
 });

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { resizeNearest } from "../../kernels/resize.ts";
+import { resizeLabels } from "../../kernels/resize.ts";
 import {
   concatChannels,
   globalAveragePool,
@@ -91,7 +91,7 @@ Deno.test("max pooling refuses impossible windows and inputs smaller than one", 
   assert.throws(() => maxPool2d(x, { ...STEM, kernel: 5 }), /a window of 5 must fit .* 2 \+ 2 · 1/);
   assert.throws(() => maxPool2d(flat, STEM), {
     name: "TypeError",
-    message: 'Cannot run maxPool2d as it takes [N, C, H, W]: "tensor" is [2, 3]',
+    message: 'Cannot run max_pool2d as it takes [N, C, H, W]: "tensor" is [2, 3]',
   });
 });
 
@@ -182,11 +182,11 @@ Deno.test("nearest resizing of labels takes the pixels that PyTorch takes", asyn
       const places = pixels.split(" ").map(Number);
       const rows = Uint32Array.from({ length: 3 * length }, (_, i) => i + 7);
       using labels = gpu.upload(rows, [3, 1, length], "labels");
-      using wide = resizeNearest(labels, { height: 1, width: outputLength });
+      using wide = resizeLabels(labels, { height: 1, width: outputLength });
       const expected = [0, 1, 2].flatMap((n) => places.map((at) => n * length + at + 7));
       assert.deepEqual([...await wide.read()], expected, `across, ${length} to ${outputLength}`);
       using column = labels.view([3, length, 1]);
-      using tall = resizeNearest(column, { height: outputLength, width: 1 });
+      using tall = resizeLabels(column, { height: outputLength, width: 1 });
       assert.deepEqual([...await tall.read()], expected, `down, ${length} to ${outputLength}`);
     }
   }
@@ -228,7 +228,7 @@ Deno.test("tensors so large that an invocation owns several planes give the bits
     }
   }
   using labels = gpu.upload(Uint32Array.from(data.keys()), [planes, side, side], "labels");
-  using resized = resizeNearest(labels, { height: 72, width: 72 });
+  using resized = resizeLabels(labels, { height: 72, width: 72 });
   const expected = Uint32Array.from({ length: planes * 72 * 72 }, (_, i) => {
     const [n, row, column] = [Math.floor(i / 5184), Math.floor(i / 72) % 72, i % 72];
     return n * plane + 2 * row * side + 2 * column;

@@ -29,14 +29,14 @@ export function palettePng(
     (_, y) => [0, ...data.subarray(y * width, (y + 1) * width)],
   );
   const colours = palette.map((colour) => [...colour]);
-  return rawPng({ width, height, depth: 8, colorType: 3, rows: rows.flat(), palette: colours });
+  return rawPng({ width, height, depth: 8, colourType: 3, rows: rows.flat(), palette: colours });
 }
 
 export interface RawPng {
   width: number;
   height: number;
   depth: number;
-  colorType: number;
+  colourType: number;
   /** Filter byte and packed samples of each row. */
   rows: ArrayLike<number>;
   palette?: number[][];
@@ -48,7 +48,7 @@ export function rawPng(png: RawPng): Uint8Array<ArrayBuffer> {
   const view = new DataView(header.buffer);
   view.setUint32(0, png.width);
   view.setUint32(4, png.height);
-  header.set([png.depth, png.colorType, 0, 0, png.interlaced ? 1 : 0], 8);
+  header.set([png.depth, png.colourType, 0, 0, png.interlaced ? 1 : 0], 8);
   const parts = [
     Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10),
     chunk("IHDR", header),

@@ -171,7 +171,8 @@ function resultOf(config: RunConfig): readonly StageResult[] | null {
   if (!isSameTraining(found, config)) {
     throw new DataError(
       `Cannot use run folder ${config.out} as its config.json is another training's: expected the ` +
-        `settings of this ablation; choose another --out`,
+        `settings of this ablation; choose another folder`,
+      { options: ["out"] },
     );
   }
   const result = readRunResult(config.out);

@@ -1,11 +1,4 @@
-/** What a {@link DataError} holds beside its sentence. */
-export interface DataErrorOptions extends ErrorOptions {
-  /**
-   * The options that its advice is about, so that a command can name its flags for them: keys of the
-   * configuration, such as `data.classes`, or options of the function that was called.
-   */
-  readonly options?: readonly string[];
-}
+import type { AdviceOptions } from "../../kernels/runtime/mod.ts";
 
 /**
  * Something that the user gave is wrong: a data set, an image, a run folder, a checkpoint. The
@@ -15,11 +8,11 @@ export interface DataErrorOptions extends ErrorOptions {
 export class DataError extends Error {
   /** The class name. */
   override readonly name = "DataError";
-  /** The options that its advice is about. */
+  /** The options that its advice is about: keys of the configuration, or options of a function. */
   readonly options: readonly string[];
 
-  /** @param message The sentence; it speaks of options, never of flags. */
-  constructor(message: string, { options = [], ...rest }: DataErrorOptions = {}) {
+  /** Takes the sentence, which speaks of options and never of flags, and these options. */
+  constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
     super(message, rest);
     this.options = options;
   }

@@ -142,8 +142,8 @@ function unknownKey(key: string, known: string[], path: string[], from: string):
 }
 
 function checkTogether({ network, memory, data, pipeline }: RunConfig): void {
-  const fail = (reason: string) => {
-    throw new DataError(`Cannot use this configuration as ${reason}`);
+  const fail = (reason: string, options: readonly string[] = []) => {
+    throw new DataError(`Cannot use this configuration as ${reason}`, { options });
   };
   if (network.head === "proda" && network.headChannels % network.groups !== 0) {
     fail(
@@ -155,13 +155,15 @@ function checkTogether({ network, memory, data, pipeline }: RunConfig): void {
     fail(
       `memory.accumulate is ${memory.accumulate}: expected a divisor of data.batch, ${data.batch}; ` +
         "change one of them",
+      ["memory.accumulate"],
     );
   }
   if ((data.sourceDirectory === null) !== (data.targetDirectory === null)) {
-    const missing = data.sourceDirectory === null ? "source" : "target";
+    const missing = data.sourceDirectory === null ? "sourceDirectory" : "targetDirectory";
     fail(
       `only one domain has a folder: expected folders of both, or of neither for the built-in ` +
-        `benchmark; give --${missing} too`,
+        `benchmark; set data.${missing} too`,
+      [`data.${missing}`],
     );
   }
   const reference = pipeline.find((name) => kindOf(name).role === "reference");

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import * as v from "valibot";
 import type { ClassSet } from "./class_set.ts";
-import { IGNORE } from "./classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { type LabelCode, PLAIN_CODE } from "./label_code.ts";
 

@@ -6,7 +6,8 @@
 import { DataError } from "../base/data_error.ts";
 import { nearest } from "../base/nearest.ts";
 import type { Colour } from "../images/rgb.ts";
-import { CLASSES, IGNORE, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
+import { CLASSES, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
 
 /** Classes in an order, such as that of a network's outputs, and their numbers in label files. */
 export interface ClassSet {
@@ -15,7 +16,7 @@ export interface ClassSet {
   /** Their colours. */
   readonly palette: readonly Colour[];
   /**
-   * Output index by label id, 255 for ids that are not predicted; holes where there is no such id.
+   * Output index by label id, `IGNORE` for ids that are not predicted; holes where there is no such id.
    */
   readonly trainIds: readonly number[];
   /** The label id that each class is written as. */
@@ -91,6 +92,7 @@ export function runClasses(
       `Cannot train on the classes ${wanted.join(", ")} as "${missing}" is not in both data sets` +
         `${meant === null ? "" : `, did you mean ${meant}?`}: ${bothLists(source, target)}; ` +
         `choose classes that both have`,
+      { options: ["data.classes"] },
     );
   }
   const same = shared.length === source.names.length && shared.length === target.names.length;
@@ -98,6 +100,7 @@ export function runClasses(
   throw new DataError(
     `Cannot train as source and target have different classes: ${bothLists(source, target)}; ` +
       `give both the same names in classes.json, or name those that both have in data.classes`,
+    { options: ["data.classes"] },
   );
 }
 

@@ -10,8 +10,6 @@
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import type { Colour } from "../images/rgb.ts";
 
-export { IGNORE };
-
 /** One class that a network predicts; its train id is its index in {@link CLASSES}. */
 export interface SegmentationClass {
   /** The Cityscapes name. */

@@ -54,7 +54,7 @@ export interface OpenedDataset extends Dataset, Place {}
 export interface DecodedItem {
   /** 8-bit RGB. */
   image: RgbImage;
-  /** One train id (or 255) per pixel, of the image's size. */
+  /** One train id, or `IGNORE`, per pixel, of the image's size. */
   label: { data: Uint8Array<ArrayBuffer>; width: number; height: number } | null;
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Colour } from "../images/rgb.ts";
-import { IGNORE } from "./classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
 
 /** How a data set writes label ids into its files. */
 export interface LabelCode {

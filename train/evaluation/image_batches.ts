@@ -17,6 +17,13 @@ export interface FullImages {
   readonly labels: GpuArray<"u32"> | null;
 }
 
+/** The size in which a network sees an image whose long side is resized; at least a pixel each way. */
+export function networkSize({ height, width }: Size, longSide: number): Size {
+  const factor = longSide / Math.max(width, height);
+  const resized = (side: number) => Math.max(1, Math.round(side * factor));
+  return { height: resized(height), width: resized(width) };
+}
+
 /**
  * Uploads samples of one size without random views. Release both arrays.
  *
@@ -26,11 +33,7 @@ export interface FullImages {
 export function uploadSamples(gpu: Gpu, samples: readonly Sample[], longSide: number): FullImages {
   const { width, height } = (samples[0] as Sample).image;
   const whole = fullView({ width, height });
-  const factor = longSide / Math.max(width, height);
-  const size = {
-    height: Math.max(1, Math.round(height * factor)),
-    width: Math.max(1, Math.round(width * factor)),
-  };
+  const size = networkSize({ width, height }, longSide);
   const resized = whole.append({ kind: "resize", ...size }).imageView();
   using packed = packImages(gpu, samples.map(({ image }) => image));
   const images = warpImages(packed, samples.map(() => resized), size);

@@ -1,7 +1,7 @@
 // How good the labels are that a stage makes: against the target's own, which training never reads.
 
 import { confusion } from "../../kernels/confusion.ts";
-import { resizeNearest } from "../../kernels/resize.ts";
+import { resizeLabels } from "../../kernels/resize.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { spread } from "../base/spread.ts";
@@ -52,7 +52,7 @@ export async function scoreLabels(
     await forEachImageBatch(network, loader, { longSide }, ({ samples, size, images, labels }) => {
       if (!labels) throw new TypeError("Cannot score labels on images without labels of their own");
       using made = makeLabels(samples, images);
-      using whole = resizeNearest(made, size);
+      using whole = resizeLabels(made, size);
       using predicted = predictLabels(network, images, size);
       confusion(whole, labels, counts.labels);
       confusion(predicted, labels, counts.prediction);

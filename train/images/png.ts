@@ -17,7 +17,7 @@ export interface PngHeader {
   /** Bits per sample: 1, 2, 4, 8 or 16. */
   depth: number;
   /** 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA. */
-  colorType: number;
+  colourType: number;
   /** Whether the rows are interlaced (Adam7). */
   interlaced: boolean;
 }
@@ -52,10 +52,10 @@ export function parsePngHeader(bytes: Uint8Array, name: string): PngHeader {
   if (bytes.length < HEADER_BYTES) throw truncated(name, bytes.length);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
-  const [depth, colorType, interlaced] = [bytes[24], bytes[25], bytes[28] === 1];
-  if (view.getUint32(12) !== 0x49484452 || !DEPTHS[colorType]?.includes(depth)) {
+  const [depth, colourType, interlaced] = [bytes[24], bytes[25], bytes[28] === 1];
+  if (view.getUint32(12) !== 0x49484452 || !DEPTHS[colourType]?.includes(depth)) {
     throw new DataError(
-      `Cannot read ${name} as its PNG header is damaged: found colour type ${colorType} with ` +
+      `Cannot read ${name} as its PNG header is damaged: found colour type ${colourType} with ` +
         `${depth} bits; restore the file`,
     );
   }
@@ -65,7 +65,7 @@ export function parsePngHeader(bytes: Uint8Array, name: string): PngHeader {
         `${MAX_PIXELS} pixels; cut it into tiles or restore the file`,
     );
   }
-  return { width, height, depth, colorType, interlaced };
+  return { width, height, depth, colourType, interlaced };
 }
 
 /** A decoded PNG, its samples as the file means them. */
@@ -92,7 +92,7 @@ export interface Decoded {
  * @throws {DataError} If the file is no PNG, is truncated or damaged, or is too large.
  */
 export function decodePng(bytes: Uint8Array, name: string): Decoded {
-  const { width, height, depth, colorType, interlaced } = parsePngHeader(bytes, name);
+  const { width, height, depth, colourType, interlaced } = parsePngHeader(bytes, name);
   if (interlaced && depth < 8) {
     throw new DataError(
       `Cannot read ${name} as it is interlaced with ${depth} bits per pixel: expected 8 or 16 bits ` +
@@ -112,14 +112,14 @@ export function decodePng(bytes: Uint8Array, name: string): Decoded {
     );
   }
   // True colour may come with a palette too, as advice to old screens.
-  const palette = colorType === 3 ? decoded.palette : null;
+  const palette = colourType === 3 ? decoded.palette : null;
   if (palette === undefined) {
     throw new DataError(`Cannot read ${name} as its palette is missing; restore the file`);
   }
   const samples = depth < 8
     ? unpackBits(decoded.data, width, height, depth)
     : decoded.data as Decoded["samples"];
-  const channels = CHANNELS[colorType];
+  const channels = CHANNELS[colourType];
   return { width, height, depth, channels, samples, palette };
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ClassSet } from "../data/class_set.ts";
-import { IGNORE } from "../data/classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError } from "../base/data_error.ts";
 import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";

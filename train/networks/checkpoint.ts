@@ -89,6 +89,11 @@ export class Checkpoint implements Disposable {
     return this.#arrays.entries.has(name);
   }
 
+  /** The numbers of an array of floats. */
+  floats(name: string): Float32Array {
+    return this.#arrays.floats(name);
+  }
+
   /**
    * Overwrites arrays with those of the checkpoint, all or none.
    *

@@ -44,6 +44,7 @@ export function selectArrays(
       throw new DataError(
         `Cannot convert ${path} as ${other.source} and ${source} would both be called ${name}; ` +
           `strip another prefix`,
+        { options: ["strip"] },
       );
     }
     selected.set(name, { dtype: entry.dtype, shape: entry.shape, source });
@@ -54,6 +55,7 @@ export function selectArrays(
         only === undefined ? "is in it" : `is under ${under}`
       }: ` +
         `found ${shortList([...entries.keys()])}; list the names to see all of them`,
+      { options: ["list"] },
     );
   }
   return selected;

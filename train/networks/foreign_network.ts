@@ -90,6 +90,7 @@ function configFor(path: string, shape: DeepLabShape, configPath: string | undef
       `Cannot use weights ${path} as ${open} cannot be told from them: the head has ${branches} ` +
         `branches of ${headChannels} channels, where published ones have ${dilations.length} with ` +
         `dilations ${dilations.join(", ")} and ${groups} groups; say it in a configuration file`,
+      { options: ["configPath"] },
     );
   }
   return config;
@@ -102,6 +103,7 @@ function classesOf(path: string, { classes }: DeepLabShape, { data }: RunConfig)
     throw new DataError(
       `Cannot use weights ${path} as their ${classes} classes have no names: expected 19, 16 or 13 as ` +
         `published; name them in data.classes of a configuration file, as Cityscapes does`,
+      { options: ["configPath"] },
     );
   }
   return cityscapesClasses(names);

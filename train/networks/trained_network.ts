@@ -6,7 +6,8 @@ import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { stateOf } from "../../nn/formats/weights.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
-import { CLASSES, IGNORE } from "../data/classes.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
+import { CLASSES } from "../data/classes.ts";
 import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
@@ -55,6 +56,7 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
     throw new DataError(
       `Cannot use checkpoint ${path} with a configuration file as it holds the configuration of its ` +
         `run: expected weights from elsewhere; leave the configuration file out`,
+      { options: ["configPath"] },
     );
   }
   using checkpoint = new Checkpoint(path); // verifies every byte

@@ -1,10 +1,16 @@
 // What a run would take, without running it: every stage's own step on a device that only counts.
 
-import { type Gpu, planningGpu, type PlanningOptions } from "../../kernels/runtime/mod.ts";
+import {
+  formatBytes,
+  type Gpu,
+  MemoryError,
+  planningGpu,
+  type PlanningOptions,
+} from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
-import { evaluationBatch } from "../evaluation/image_batches.ts";
+import { evaluationBatch, networkSize } from "../evaluation/image_batches.ts";
 import { createNetwork, stageContext } from "../run/stage_context.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
 import { PlannedBatches } from "../stages/common/planned_batches.ts";
@@ -54,7 +60,7 @@ export interface TrainingPlan {
  *
  * @param classes Number of classes.
  * @param device The adapter and its limits.
- * @throws {RangeError} If a step cannot run on such a device at all.
+ * @throws {MemoryError} If a step cannot run on such a device at all.
  */
 export async function planTraining(
   config: RunConfig,
@@ -70,6 +76,22 @@ export async function planTraining(
     stages,
     evaluation: planEvaluation(config, network),
   };
+}
+
+/**
+ * Checks that a run will not be stopped by its memory budget.
+ *
+ * @throws {MemoryError} If a step of some stage holds more bytes at once.
+ */
+export function checkBudget({ stages }: TrainingPlan, budget: number): void {
+  const largest = stages.reduce((a, b) => (b.peak > a.peak ? b : a));
+  if (largest.peak <= budget) return;
+  throw new MemoryError(
+    `Cannot train ${largest.name} in ${formatBytes(budget)} as a step holds ` +
+      `${formatBytes(largest.peak)}: expected at least as much; raise memoryBudget, or set ` +
+      "memory.recompute, memory.accumulate or a smaller crop",
+    { options: ["memoryBudget", "memory.recompute", "memory.accumulate"] },
+  );
 }
 
 /** Plans one stage: its third step, when what is kept from step to step is there and buffers have settled. */
@@ -116,15 +138,14 @@ function planEvaluation({ data }: RunConfig, network: DeepLab): TrainingPlan["ev
   const isBuiltIn = sourceDirectory === null;
   const own = isBuiltIn ? streets : { height: longSide / 2, width: longSide };
   const count = Math.min(evaluationBatch(own), isBuiltIn ? streets.targetVal : Infinity);
-  const factor = longSide / Math.max(own.height, own.width);
-  const size = { height: Math.round(own.height * factor), width: Math.round(own.width * factor) };
+  const size = networkSize(own, longSide);
   network.eval();
   let problem: string | null = null;
   try {
     const images = gpu.empty([count, 3, size.height, size.width], "images");
     predictLabels(network, images, own).release();
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+    if (!(error instanceof MemoryError)) throw error;
     problem = error.message;
   }
   return { peak: gpu.memory.peak, problem };

@@ -9,7 +9,6 @@ import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../networks/trained_network.ts";
 import { type ClassSet, openRunData } from "../run/run_data.ts";
 import { checkpointPathIn, type StageResult } from "../run/run_folder.ts";
-import { bankFor } from "../stages/denoise/soft_labels.ts";
 import { featureMap, heatMap } from "./charts.ts";
 import { embed } from "./embedding.ts";
 import {
@@ -119,22 +118,21 @@ async function featureFigure(
 ): Promise<FeatureFigure> {
   using trained = loadTrainedNetwork(gpu, path);
   const sample = await sampleFeatures(trained, dataset, { perClass: PIXELS_A_CLASS, seed });
-  const prototypes = await prototypesOf(trained, path, sample);
+  const prototypes = prototypesOf(trained, path, sample);
   const map = featureMap(embed(sample, prototypes, seed), classes.palette);
   return { map: figure(map, `after ${name}`), prototypes, name };
 }
 
 /** The stage's own prototypes where the checkpoint has some, else means of what was sampled (eq. 4). */
-async function prototypesOf(
-  { network, classes }: TrainedNetwork,
+function prototypesOf(
+  { classes }: TrainedNetwork,
   path: string,
   sample: FeatureSample,
-): Promise<(Float32Array | null)[]> {
+): (Float32Array | null)[] {
   using checkpoint = new Checkpoint(path);
-  if (!checkpoint.has("prototypes.centroids")) return meanFeatures(sample, classes.names.length);
-  using bank = bankFor(network);
-  checkpoint.restore(bank.state(), "prototypes.");
-  const values = await bank.prototypes.read();
+  const name = "prototypes.centroids";
+  if (!checkpoint.has(name)) return meanFeatures(sample, classes.names.length);
+  const values = checkpoint.floats(name);
   const channels = values.length / classes.names.length;
   return classes.names.map((_, k) => {
     const own = values.slice(k * channels, (k + 1) * channels);

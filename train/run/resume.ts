@@ -54,7 +54,7 @@ export function findResumePoint(
       if (!isDeepStrictEqual(made, config)) {
         throw new DataError(
           `Cannot resume ${folder.path} as checkpoint ${path} was made with another configuration: ` +
-            `expected that of config.json; undo the change of config.json, or start a new run with --config`,
+            `expected that of config.json; undo the change of config.json, or start a new run from it`,
         );
       }
       const { step, seconds, best = null } = state;

@@ -74,7 +74,8 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
   if (select !== "labels" || validation.trainIds !== null) return;
   throw new DataError(
     `Cannot select networks by labels as ${validation.root} has none of its val images: expected ` +
-      `labels to measure on; add them, or choose --select unsupervised`,
+      `labels to measure on; add them, or set select to "unsupervised"`,
+    { options: ["select"] },
   );
 }
 

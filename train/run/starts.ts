@@ -54,6 +54,7 @@ export function checkBackbones(config: RunConfig, folder: RunFolder): void {
       `Cannot run ${name} as it starts from the backbone of ${needed} and ${path} is missing: expected ` +
         `the stage ${needed} before it; add ${needed} to the pipeline, or set ` +
         `stages.${name}.${setting} to "${value}"`,
+      { options: ["pipeline"] },
     );
   }
 }

@@ -143,7 +143,7 @@ Deno.test("an ablation that is killed and stopped ends in the scores of one that
     const other = { ...whole, out, base: { ...whole.base, logEvery: 7 } };
     await assert.rejects(
       runAblation(other, gpu, listener([]), signal),
-      dataError("seed-0", "another training", "--out"),
+      dataError("seed-0", "another training", "another folder"),
     );
   }));
 

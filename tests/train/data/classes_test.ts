@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { CLASSES, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { CLASSES, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
 
 Deno.test("label ids map to the train ids of the published GTA5 and Cityscapes tables", () => {
   // The table as the data sets' own tools print it, written out once more on purpose.

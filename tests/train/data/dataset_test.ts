@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { IGNORE, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { TRAIN_IDS } from "../../../train/data/classes.ts";
 import { type DatasetOptions, decodeItem, openDataset } from "../../../train/data/dataset.ts";
 import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { encodeLabel } from "../../../train/images/image.ts";
@@ -185,7 +186,7 @@ Deno.test("a file that is no PNG, or declares a gigapixel, is found when the dat
     const options = { ...gta5(root), trainIds: null };
     write(path, Uint8Array.of(0xff, 0xd8, 0xff, 0xe0));
     assert.throws(() => openDataset(options), dataError(path, "convert it to PNG"));
-    write(path, rawPng({ width: 50000, height: 50000, depth: 8, colorType: 2, rows: [0] }));
+    write(path, rawPng({ width: 50000, height: 50000, depth: 8, colourType: 2, rows: [0] }));
     assert.throws(() => openDataset(options), dataError(path, "50000×50000"));
     Deno.removeSync(path);
     Deno.symlinkSync(join(root, "gone.png"), path);

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readClassFile } from "../../../train/data/class_file.ts";
 import { type ClassSet, runClasses, selectClasses } from "../../../train/data/class_set.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import {
   CLASSES,
-  IGNORE,
   PUBLISHED_SUBSETS,
   TRAIN_IDS,
   VOID_COLOURS,
@@ -82,7 +82,7 @@ Deno.test("SYNTHIA labels hold the id in the first of three 16-bit channels", ()
     // void, sky, building, road, wall, lane marking, terrain, bicycle
     const ids = [0, 1, 2, 3, 21, 22, 16, 11];
     const rows = [0, ...ids.flatMap((id) => [0, id, 1, 200, 0, 9])];
-    const png = { width: 8, height: 1, depth: 16, colorType: 2 };
+    const png = { width: 8, height: 1, depth: 16, colourType: 2 };
     write(join(root, "RGB", "0000000.png"), imagePng(1, 8, 1));
     write(join(root, "GT", "LABELS", "0000000.png"), rawPng({ ...png, rows }));
     const set = classesOf(root, SYNTHIA) as ClassSet;

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { classSet } from "../../../train/data/class_set.ts";
-import { CLASSES, IGNORE } from "../../../train/data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { CLASSES } from "../../../train/data/classes.ts";
 import { openDataset } from "../../../train/data/dataset.ts";
 import { PLAIN_CODE } from "../../../train/data/label_code.ts";
 import type { LayoutRecord } from "../../../train/data/layouts.ts";

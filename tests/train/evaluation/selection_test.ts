@@ -196,7 +196,7 @@ Deno.test("labels that are not there cannot select", () =>
       });
     await assert.rejects(
       runTraining(own("labels"), gpu, SILENT, signal),
-      dataError("Cannot select networks by labels", "choose --select unsupervised"),
+      dataError("Cannot select networks by labels", 'set select to "unsupervised"'),
     );
     const { stages } = await runTraining(own("unsupervised"), gpu, SILENT, signal);
     const [stage] = stages;

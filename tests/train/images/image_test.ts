@@ -60,7 +60,7 @@ Deno.test("a palette image is looked up, also with 2 bits a pixel and padded row
     width: 5,
     height: 2,
     depth: 2,
-    colorType: 3,
+    colourType: 3,
     rows: [0, 0b00011000, 0b01000000, 0, 0b10100000, 0b10000000],
     palette,
   });
@@ -70,7 +70,7 @@ Deno.test("a palette image is looked up, also with 2 bits a pixel and padded row
 });
 
 Deno.test("a grey label gives its values at 1, 8 and 16 bits", () => {
-  const one = rawPng({ width: 3, height: 1, depth: 1, colorType: 0, rows: [0, 0b10100000] });
+  const one = rawPng({ width: 3, height: 1, depth: 1, colourType: 0, rows: [0, 0b10100000] });
   assert.deepEqual([...decodeLabel(one, "l.png").data], [1, 0, 1]);
   const eight = encodeLabel({ width: 3, height: 1, data: Uint8Array.of(0, 18, 255) });
   assert.deepEqual([...decodeLabel(eight, "l.png").data], [0, 18, 255]);
@@ -100,12 +100,12 @@ Deno.test("a palette that only advises is not looked up, one that is missing is 
     width: 1,
     height: 1,
     depth: 8,
-    colorType: 6,
+    colourType: 6,
     rows: [0, 7, 8, 9, 255],
     palette: [[1, 2, 3]],
   });
   assert.deepEqual([...decodeImage(advised, "a.png").data], [7, 8, 9]);
-  const bare = rawPng({ width: 1, height: 1, depth: 8, colorType: 3, rows: [0, 0] });
+  const bare = rawPng({ width: 1, height: 1, depth: 8, colourType: 3, rows: [0, 0] });
   assert.throws(
     () => decodeLabel(bare, "bare.png"),
     dataError("bare.png as its palette is missing"),
@@ -117,7 +117,7 @@ Deno.test("a palette index without a colour is refused", () => {
     width: 2,
     height: 1,
     depth: 8,
-    colorType: 3,
+    colourType: 3,
     rows: [0, 0, 9],
     palette: [[1, 2, 3]],
   });
@@ -125,11 +125,11 @@ Deno.test("a palette index without a colour is refused", () => {
 });
 
 Deno.test("a gigapixel header is refused from 33 bytes, before anything is decoded", () => {
-  const bytes = rawPng({ width: 40000, height: 40000, depth: 8, colorType: 2, rows: [0] });
+  const bytes = rawPng({ width: 40000, height: 40000, depth: 8, colourType: 2, rows: [0] });
   const message = dataError("big.png as its header declares 40000×40000 pixels");
   assert.throws(() => parsePngHeader(bytes.subarray(0, 33), "big.png"), message);
   assert.throws(() => decodeImage(bytes, "big.png"), message);
-  const empty = rawPng({ width: 0, height: 4, depth: 8, colorType: 2, rows: [] });
+  const empty = rawPng({ width: 0, height: 4, depth: 8, colourType: 2, rows: [] });
   assert.throws(() => decodeImage(empty, "zero.png"), dataError("declares 0×4 pixels"));
 });
 
@@ -152,7 +152,7 @@ Deno.test("a flipped bit in the pixel data is refused by name", () => {
 });
 
 Deno.test("rows missing from intact pixel data are refused", () => {
-  const bytes = rawPng({ width: 2, height: 3, depth: 8, colorType: 0, rows: [0, 1, 2, 0, 3, 4] });
+  const bytes = rawPng({ width: 2, height: 3, depth: 8, colourType: 0, rows: [0, 1, 2, 0, 3, 4] });
   assert.throws(() => decodeLabel(bytes, "short.png"), dataError("short.png"));
 });
 
@@ -164,7 +164,7 @@ Deno.test("what is no PNG, what is empty and what cannot be decoded rightly is r
     width: 9,
     height: 9,
     depth: 4,
-    colorType: 0,
+    colourType: 0,
     rows: [],
     interlaced: true,
   });
@@ -179,7 +179,7 @@ Deno.test("files are read by path, and an unreadable one is named", () =>
       width: 5,
       height: 3,
       depth: 8,
-      colorType: 2,
+      colourType: 2,
       interlaced: false,
     });
     assert.throws(() => readImage(`${folder}/no.png`), dataError("no.png as it does not exist"));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CLASSES, IGNORE, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { CLASSES, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
 import { DataError } from "../../../train/base/data_error.ts";
 import { decodeImage, decodeLabel } from "../../../train/images/image.ts";
 import { renderStreet, type StreetOptions, writeStreets } from "../../../train/streets/mod.ts";

@@ -7,7 +7,7 @@ import type { ViewTransform } from "../../views/views.ts";
 export interface SourceBatch {
   /** [N, 3, H, W], RGB in 0 to 1. */
   readonly images: GpuArray;
-  /** Train ids, [N, H, W]; 255 is ignored. */
+  /** Train ids, [N, H, W]; `IGNORE` for none. */
   readonly labels: GpuArray<"u32">;
 }
 

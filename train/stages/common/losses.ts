@@ -11,7 +11,7 @@ import {
 } from "../../../nn/functional/losses.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Variant } from "./settings.ts";
 
 /**

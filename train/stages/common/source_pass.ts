@@ -3,7 +3,7 @@
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { backward, input, scope } from "../../../nn/tape.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { type Counted, type Pass, type Share, weighed } from "./accumulate.ts";
 import type { SourceBatch } from "./batch.ts";
 import { sourceLoss } from "./losses.ts";

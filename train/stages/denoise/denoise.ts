@@ -23,27 +23,17 @@ import {
   type Stage,
 } from "../common/stage.ts";
 import type { PrototypeBank } from "./prototypes.ts";
-import { AS_IN_THE_PAPER, type DenoiseSettings } from "./settings.ts";
-import { labelTargetPixels, type TargetLabelOptions, type TargetLabels } from "./target_labels.ts";
+import { AS_IN_THE_PAPER, type DenoiseChoices, type DenoiseSettings } from "./settings.ts";
+import { labelTargetPixels, type TargetLabels } from "./target_labels.ts";
 
-/** How stage 1 is done: its settings, some as in the paper unless given, and what every stage takes. */
+/**
+ * How stage 1 is done: what every stage takes, and its settings, of which the choices of the paper need
+ * not be given. How prototypes start and move is the bank's affair.
+ */
 export type DenoiseOptions =
   & OptimiserOptions
-  & TargetLabelOptions
-  & Readonly<
-    Pick<
-      DenoiseSettings,
-      | "alpha"
-      | "beta"
-      | "gamma1"
-      | "gamma2"
-      | "prototypeDecay"
-      | "emaDecay"
-      | "encoderStatistics"
-      | "normalisation"
-    >
-  >
-  & Readonly<Partial<Pick<DenoiseSettings, "studentView" | "statistics">>>;
+  & Readonly<Omit<DenoiseSettings, "steps" | keyof typeof AS_IN_THE_PAPER>>
+  & Readonly<Partial<Omit<DenoiseChoices, "prototypeStart" | "prototypeUpdate">>>;
 
 /** What a step takes. */
 export interface DenoiseBatch {
@@ -89,7 +79,7 @@ export class Denoise implements Stage<DenoiseBatch> {
   readonly #encoder: DeepLab;
   readonly #bank: PrototypeBank;
   readonly #trainer: NetworkTrainer;
-  readonly #options: DenoiseOptions;
+  readonly #options: DenoiseOptions & DenoiseChoices;
 
   /**
    * Starts a fresh optimiser.

@@ -11,7 +11,7 @@ import {
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Variant } from "../common/settings.ts";
 
 /** What a bank holds, and how it follows the features. */

@@ -66,3 +66,6 @@ export const AS_IN_THE_PAPER = {
   prototypeStart: "paper",
   prototypeUpdate: "paper",
 } as const satisfies Partial<DenoiseSettings>;
+
+/** The settings that {@link AS_IN_THE_PAPER} has values for. */
+export type DenoiseChoices = Pick<DenoiseSettings, keyof typeof AS_IN_THE_PAPER>;

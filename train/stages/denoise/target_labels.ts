@@ -1,11 +1,10 @@
 // Labels of target pixels in stage 1: the paper's (equations 2 and 3), and those it is compared with.
 
-import { conv2dForward } from "../../../kernels/dense/conv2d.ts";
-import { fill, mulForward, scaleForward } from "../../../kernels/elementwise.ts";
-import { denoiseLabels, rectifySoftLabels } from "../../../kernels/rectification.ts";
+import { scaleForward } from "../../../kernels/elementwise.ts";
+import { denoiseLabels, rectifySoftLabels, whereLabelled } from "../../../kernels/rectification.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { AS_IN_THE_PAPER, type DenoiseSettings } from "./settings.ts";
 
 /** How target pixels are labelled; as in the paper unless given. */
@@ -25,7 +24,7 @@ export interface TargetEvidence {
 
 /** Labels of target pixels; the caller's to release. */
 export interface TargetLabels {
-  /** The most likely class, [N, H, W]; 255 outside the image and below the threshold. */
+  /** The most likely class, [N, H, W]; `IGNORE` outside the image and below the threshold. */
   readonly labels: GpuArray<"u32">;
   /** Its probability, [N, H, W]; 0 outside the image. */
   readonly confidence: GpuArray;
@@ -48,15 +47,15 @@ export function labelTargetPixels(
   const { costs, temperature } = costsOf(evidence, options);
   const hard = denoiseLabels(weighed, costs, { temperature, threshold, ignoreLabel: IGNORE });
   const soft = labels === "soft" ? rectifySoftLabels(weighed, costs, temperature) : null;
-  costs.release();
+  costs?.release();
   return { ...hard, soft };
 }
 
-/** The costs d of classes, [N, K, H, W], for which ω = softmax(−d / temperature). */
+/** The costs d of classes, [N, K, H, W], for which ω = softmax(−d / temperature); null for equal ones. */
 function costsOf(
   { logits, distances }: TargetEvidence,
   options: TargetLabelOptions,
-): { costs: GpuArray; temperature: number } {
+): { costs: GpuArray | null; temperature: number } {
   const { reweighting, temperature } = { ...AS_IN_THE_PAPER, ...options };
   switch (reweighting) {
     case "prototypes":
@@ -64,17 +63,12 @@ function costsOf(
     case "prediction":
       return { costs: scaleForward(logits, -1), temperature: 1 };
     case "none":
-      return { costs: logits.gpu.zeros(logits.shape, "equal costs"), temperature: 1 };
+      return { costs: null, temperature };
   }
 }
 
 /** The momentum encoder's probabilities where there is an image, elsewhere 0 as in the soft labels. */
 function predicted({ softLabels, logits }: TargetEvidence): GpuArray {
-  const [, classes = 0] = logits.shape;
-  // A 1×1 convolution with ones gives every class the sum of all: 1 inside the image, 0 outside.
-  using ones = logits.gpu.empty([classes, classes, 1, 1], "ones");
-  fill(ones, 1);
-  using inside = conv2dForward(softLabels, ones, null, { stride: 1, padding: 0, dilation: 1 });
   using probabilities = softmaxForward(logits);
-  return mulForward(probabilities, inside);
+  return whereLabelled(probabilities, softLabels);
 }

@@ -32,7 +32,7 @@ export interface DistilBatch {
   readonly source: SourceBatch;
   /** Two views of target images and their pseudo labels. */
   readonly target: TargetViews & {
-    /** Hard pseudo labels ξ(p_t) in the frame of the strong view, [N, H/4, W/4]; 255 is ignored. */
+    /** Hard pseudo labels ξ(p_t) in the frame of the strong view, [N, H/4, W/4]; `IGNORE` for none. */
     readonly labels: GpuArray<"u32">;
   };
 }

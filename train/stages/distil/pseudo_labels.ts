@@ -11,7 +11,7 @@ import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import type { ClassSet } from "../../data/class_set.ts";
-import { IGNORE } from "../../data/classes.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { encodeLabel, readLabel } from "../../images/image.ts";
@@ -158,9 +158,8 @@ function hardLabels(
   using back = mirror(ofMirrored);
   addInPlace(sum, back);
   using whole = resizeBilinearForward(sum, size);
-  // Labels are divided by their sum and weighed by prototypes: without the latter, it is the mean.
-  using noDistances = network.gpu.zeros(whole.shape, "no distances");
-  return denoiseLabels(whole, noDistances, { temperature: 1, threshold, ignoreLabel: IGNORE });
+  // Labels are divided by their sum: without prototypes to weigh them, that is the mean.
+  return denoiseLabels(whole, null, { temperature: 1, threshold, ignoreLabel: IGNORE });
 }
 
 function probabilitiesOf(network: DeepLab, images: GpuArray): GpuArray {

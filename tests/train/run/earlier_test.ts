@@ -1,0 +1,51 @@
+// What commit 287d48d wrote is read as before: a configuration, an interrupted run and its checkpoints
+// (`tests/goldens/make_earlier.sh`).
+
+import assert from "node:assert/strict";
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { mergeConfig, presetConfig, readConfigFile } from "../../../train/config/config.ts";
+import type { RunResult } from "../../../train/run/run_folder.ts";
+import { runProgramIn } from "../../cli/_program.ts";
+import { withFolder } from "../_folder.ts";
+
+const EARLIER = fileURLToPath(new URL("../../goldens/earlier/", import.meta.url));
+/** Points of mIoU by which another processor may score the same network. */
+const TOLERANCE = 1;
+
+Deno.test("a configuration of an earlier version means what it meant, key by key", () => {
+  const written = readConfigFile(join(EARLIER, "run", "config.json"));
+  const fromFile = { values: readConfigFile(join(EARLIER, "config.json")), from: "the file" };
+  const read = mergeConfig(presetConfig("full"), { values: written, from: "the run" });
+  assert.deepEqual(read, written);
+  assert.deepEqual({ ...mergeConfig(presetConfig("default"), fromFile), out: "run" }, written);
+});
+
+Deno.test("a run that an earlier version was stopped in goes on, and its checkpoint scores the same", () =>
+  withFolder(async (cwd) => {
+    cpSync(join(EARLIER, "run"), join(cwd, "run"), { recursive: true });
+    const metrics = () => Deno.readTextFileSync(join(cwd, "run", "metrics.jsonl"));
+    const before = metrics();
+    const earlier: RunResult = JSON.parse(
+      Deno.readTextFileSync(join(cwd, "run", "result.json")),
+    );
+    const resumed = await runProgramIn({ cwd }, "train", "--resume", "run", "--json");
+    assert.equal(resumed.code, 0, resumed.stderr);
+    const result: RunResult = JSON.parse(resumed.stdout);
+    const names = result.stages.map(({ name }) => name);
+    assert.deepEqual(names, ["source", "warmup", "stage1", "stage2"]);
+    assert.deepEqual(result.stages.slice(0, 2), earlier.stages, "what was done stays");
+    assert.deepEqual([result.pretraining?.name, result.pretraining?.steps], ["selfsup", 2]);
+    assert.ok(metrics().startsWith(before), "records before the stop stay");
+    const steps = metrics().trim().split("\n").map((line) => JSON.parse(line))
+      .filter(({ stage }) => stage === "stage1").map(({ step }) => step);
+    assert.deepEqual(steps, Array.from({ length: 40 }, (_, step) => step));
+
+    const checkpoint = join("run", "checkpoints", "warmup.safetensors");
+    const scored = await runProgramIn({ cwd }, "eval", "--checkpoint", checkpoint, "--json");
+    assert.equal(scored.code, 0, scored.stderr);
+    const { mIoU } = JSON.parse(scored.stdout);
+    const expected = earlier.stages[1].mIoU;
+    assert.ok(Math.abs(mIoU - expected) < TOLERANCE, `mIoU is ${mIoU}, was ${expected}`);
+  }));
