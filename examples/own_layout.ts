@@ -10,7 +10,7 @@
  * Commands know a layout by its name once its record is in LAYOUTS of train/data/layouts.ts.
  */
 import { dirname, join } from "node:path";
-import { IGNORE } from "../train/data/classes.ts";
+import { IGNORE } from "../kernels/ignore_label.ts";
 import { openDataset } from "../train/data/dataset.ts";
 import { PLAIN_CODE } from "../train/data/label_code.ts";
 import type { LayoutRecord } from "../train/data/layouts.ts";

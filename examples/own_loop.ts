@@ -77,7 +77,6 @@ async function adaptToTarget(): Promise<void> {
   const weights = { alpha: 1, beta: 1, gamma1: 10, gamma2: 0.0125 }; // equations 6 and 11
   const decays = { prototypeDecay: 0.99, emaDecay: 0.99 };
   using stage = new proda.Denoise(network, encoder, prototypes, {
-    ...proda.AS_IN_THE_PAPER,
     ...sgd,
     ...weights,
     ...decays,
