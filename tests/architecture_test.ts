@@ -217,9 +217,9 @@ Deno.test("mod.ts only re-exports", () => {
   assert.equal(rest.trim(), "");
 });
 
-Deno.test("nothing imports tests/ or bench/", () => {
+Deno.test("nothing imports tests/, bench/ or examples/", () => {
   const wrong = files.filter((path) =>
-    importsOf(path).some(({ target }) => /^(tests|bench)\//.test(target))
+    importsOf(path).some(({ target }) => /^(tests|bench|examples)\//.test(target))
   );
   assert.deepEqual(wrong, []);
 });
