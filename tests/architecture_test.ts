@@ -234,6 +234,7 @@ const FOREIGN = new RegExp(
     "NO_COLOR|FORCE_COLOR|noColor|OutHasColors|ErrHasColors",
     "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
     "gtFine_color",
+    "Lavin and Gray",
     "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|normalize\\(join",
     "regularized information|maximization, 2010",
   ].join("|"),
