@@ -12,7 +12,11 @@ import type { RunConfig } from "./settings.ts";
  * stepped twice.
  */
 export function recipe(variant: Variant): Partially<RunConfig> {
-  return { stages: ofStages((name) => kindOf(name).recipe?.(variant)) };
+  return {
+    // The paper says nothing of first weights: they are this project's own.
+    network: { initialisation: variant === "official" ? "official" : "he" },
+    stages: ofStages((name) => kindOf(name).recipe?.(variant)),
+  };
 }
 
 /**

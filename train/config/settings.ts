@@ -58,6 +58,11 @@ export const RUN_SETTINGS = {
     dilations: "counts",
     /** Share of feature channels that dropout zeroes. */
     dropout: "belowOne",
+    /**
+     * How first weights are drawn where no file or earlier stage gives them: `he` (He et al., 2015), for
+     * training from nothing, or as in the released code, which counts on a pre-trained backbone.
+     */
+    initialisation: ["he", "official"],
   },
   /** What is given up for less GPU memory. */
   memory: {

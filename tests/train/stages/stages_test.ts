@@ -78,9 +78,11 @@ for (const name of ["warmup", "warmupBce"] as const) {
   });
 }
 
-for (const name of ["stage1", "stage1Batch"] as const) {
+for (const name of ["stage1", "stage1Batch", "stage1Weak", "stage1Whole"] as const) {
   const { salt, options } = golden[name];
-  const title = `two steps of stage 1 with ${options.encoderStatistics} statistics of the encoder`;
+  const title =
+    `two steps of stage 1 with ${options.encoderStatistics} statistics of the encoder ` +
+    `on ${options.encoderView} views, labels on the ${options.studentView} view`;
   Deno.test(`${title} agree with PyTorch`, async () => {
     const gpu = await testGpu();
     const fill = new Fill(salt);

@@ -8,7 +8,7 @@ import { tensor } from "../../../../nn/tensor.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
 import { encodeImage, readImage } from "../../../../train/images/image.ts";
-import { quarterOf } from "../../../../train/stages/common/batches.ts";
+import { quarterOf } from "../../../../train/stages/common/batch.ts";
 import { labelTarget } from "../../../../train/stages/denoise/soft_labels.ts";
 import { assertAllClose, type Nd, seededRandom } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
