@@ -298,7 +298,8 @@ Deno.test("pseudo labels lie where the strong view shows what they are of", () =
 
 /** What a part of an image shows, where it shows one thing. */
 function shadeAround(pixels: Float32Array, image: number, { x, y }: { x: number; y: number }) {
-  nst shadeAt = (x: number, y: number) =>
+  const { height, width } = CROP;
+  const shadeAt = (x: number, y: number) =>
     pixels[(3 * image * height + clamp(y, height)) * width + clamp(x, width)];
   const around = [-9, -4, 0, 4, 9].flatMap((dx) => [-9, 0, 9].map((dy) => shadeAt(x + dx, y + dy)));
   const shades = [["dark", DARK], ["bright", BRIGHT], ["outside", 127]] as const;
