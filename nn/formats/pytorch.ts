@@ -14,7 +14,7 @@ import {
   storageOf,
   TensorReference,
 } from "./pytorch_values.ts";
-import { MAX_NAME_LENGTH, SAFETENSORS_TYPES } from "./safetensors_header.ts";
+import { MAX_ENTRIES, MAX_NAME_LENGTH, SAFETENSORS_TYPES } from "./safetensors_header.ts";
 import type { ByteSource, WeightsEntry, WeightsFile } from "./weights_file.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
@@ -183,6 +183,7 @@ function namedTensors(root: PickleValue): Map<string, TensorReference> {
             `characters each and ${MAX_NAMES_LENGTH} together`,
         );
       }
+      if (tensors.size === MAX_ENTRIES) throw broken(`it has more than ${MAX_ENTRIES} tensors`);
       if (tensors.has(path)) throw broken(`two of its tensors are called ${describeValue(path)}`);
       tensors.set(path, value);
     } else if (value instanceof Map || Array.isArray(value)) {

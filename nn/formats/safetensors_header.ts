@@ -40,8 +40,8 @@ export interface SafetensorsEntry {
 
 /** Names of arrays are paths of modules, and short. */
 export const MAX_NAME_LENGTH = 1024;
-/** Arrays, or texts, that a header may list. */
-const MAX_ENTRIES = 200_000;
+/** Arrays that a file may have, and texts of a header. */
+export const MAX_ENTRIES = 200_000;
 /** Axes that an array may have. */
 const MAX_AXES = 16;
 

@@ -161,9 +161,9 @@ function readChunks(
   return { pixels: parts.length === 1 ? parts[0] : concatenate(parts), palette };
 }
 
-/** Numbers of 16 bits, the high byte first. */
-function fromBigEndian(bytes: Uint8Array): Uint16Array<ArrayBuffer> {
-  const numbers = new Uint16Array(bytes.length / 2);
+/** Numbers of 16 bits, the high byte first, in the same memory. */
+function fromBigEndian(bytes: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+  const numbers = new Uint16Array(bytes.buffer);
   for (let i = 0; i < numbers.length; i++) numbers[i] = bytes[2 * i] << 8 | bytes[2 * i + 1];
   return numbers;
 }

@@ -130,6 +130,14 @@ const FILES: readonly (readonly [why: string, file: () => Uint8Array, error: Reg
     /longer names than weights: expected at most 1024 characters each/,
   ],
   [
+    "one tensor stands for a million",
+    () => {
+      const again = "h\0".repeat(300_000);
+      return of("](", tensor({ shape: [0] }), "q", 0, again, "e.");
+    },
+    /more than 200000 tensors/,
+  ],
+  [
     "an entry's name is long",
     () => zipOf([{ name: "a".repeat(60_000), data: new Uint8Array(3), method: 12 }]),
     /^.{1,300}$/,
