@@ -9,7 +9,7 @@ import { DataError } from "../base/data_error.ts";
 import { MAX_PIXELS } from "./png.ts";
 
 /** Fill bytes that are looked at together. */
-const RUN_BYTES = 4096;
+const RUN_BYTES = 64;
 /** Scans of a progressive file; encoders write a dozen, and each goes over the whole image. */
 const MAX_SCANS = 100;
 /**

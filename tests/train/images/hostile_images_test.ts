@@ -250,6 +250,16 @@ const SLOW: readonly (readonly [why: string, file: () => Uint8Array, part: strin
     "is truncated",
   ],
   [
+    "a million segments follow, a fill byte before each",
+    () => {
+      const bytes = new Uint8Array(5e6 + 2);
+      for (let i = 2; i < bytes.length; i += 5) bytes.set([0xff, 0xff, 0xe0, 0, 2], i);
+      bytes.set([0xff, 0xd8]);
+      return bytes;
+    },
+    "is truncated",
+  ],
+  [
     "its pixels are gone over thousands of times",
     () => {
       const file = jpeg("progressive");
