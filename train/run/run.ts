@@ -21,8 +21,8 @@ import { runStage } from "./stage_run.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
 import { checkBackbones, checkpointsBefore, networkBefore } from "./starts.ts";
-import { FEATURE_NORM, isCheckpoint } from "../networks/trained_network.ts";
-import { startFromWeights } from "../networks/weights_file.ts";
+import { FEATURE_NORM } from "../networks/trained_network.ts";
+import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 
 /**
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
@@ -142,7 +142,7 @@ function startingNetwork(
   using checkpoint = new Checkpoint(path);
   const network = create(checkpoint.has(FEATURE_NORM));
   try {
-    checkpoint.restore(network.stateDict(), "network.");
+    checkpoint.restore(network.stateDict(), "network.", { finite: true });
   } catch (error) {
     network.dispose();
     throw error;

@@ -16,6 +16,7 @@ import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
 import { prefixed } from "../stages/common/stage.ts";
 import type { StageName } from "../stages/kinds.ts";
+import { checkFinite } from "./divergence_error.ts";
 import { watchLabels } from "./label_watch.ts";
 import { type Inspection, runLoop } from "./loop.ts";
 import type { CheckpointState, ResumePoint } from "./resume.ts";
@@ -50,7 +51,7 @@ export async function loopStage<B>(
   const firstStep = point?.step ?? 0;
   if (point) {
     using checkpoint = new Checkpoint(point.path);
-    checkpoint.restore(stage.state());
+    checkpoint.restore(stage.state(), "", { finite: true });
   }
   observer.stageStart({ name, steps, firstStep });
   let measured = null as Measurement | null;
@@ -170,10 +171,12 @@ class StageSaves<B> {
   async checkpoint(step: number): Promise<void> {
     const { folder } = this.#run;
     const { name } = this.#stage;
+    const arrays = this.#stage.state();
+    await checkFinite(arrays, name, step);
     folder.syncMetrics();
     folder.keepPreviousCheckpoint(name);
     const state = this.#stateAt(step, this.best.best);
-    await writeCheckpoint(folder.checkpointPath(name), this.#stage.state(), state);
+    await writeCheckpoint(folder.checkpointPath(name), arrays, state);
   }
 
   #stateAt(step: number, best: Best | null): CheckpointState {
@@ -193,7 +196,7 @@ class StageSaves<B> {
 /** Gives a network the weights of a checkpoint. */
 function restoreNetwork(network: DeepLab, path: string): void {
   using checkpoint = new Checkpoint(path);
-  checkpoint.restore(network.stateDict(), "network.");
+  checkpoint.restore(network.stateDict(), "network.", { finite: true });
 }
 
 /** Measures the labels that a stage makes, where that is wanted and the target has labels to compare with. */
