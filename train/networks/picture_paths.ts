@@ -2,6 +2,7 @@
 
 import { dirname } from "node:path";
 import { DataError } from "../base/data_error.ts";
+import { realPath } from "../base/real_path.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { picturePath } from "../images/pictures.ts";
 
@@ -56,13 +57,4 @@ export function checkPictures(items: readonly DatasetItem[], output: string): vo
 
 function failure({ image }: DatasetItem, reason: string): DataError {
   return new DataError(`Cannot predict ${image} as ${reason}`);
-}
-
-/** Where a file lies once links are followed; undefined where there is none. */
-function realPath(path: string): string | undefined {
-  try {
-    return Deno.realPathSync(path);
-  } catch {
-    return undefined;
-  }
 }

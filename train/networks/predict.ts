@@ -57,7 +57,8 @@ export async function predictFolder(
     if (size !== lastSize) pool.trim();
     lastSize = size;
     write(options.output, sample, await predict(trained, sample), trained);
-    options.onImage?.(++done, items.length, sample.name);
+    done++;
+    options.onImage?.(done, items.length, sample.name);
   }
   return done;
 }
