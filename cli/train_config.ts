@@ -16,6 +16,7 @@ import { fromPretrained, recipe } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
+import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
 import type { DeviceOptions } from "./device.ts";
@@ -101,7 +102,9 @@ function layersBelow({ base, recipe: variant }: TrainFlags): ConfigLayer[] {
 /** The configuration of the run in a folder. */
 function layerOfRun(folder: string): ConfigLayer {
   const path = join(folder, "config.json");
-  return { values: readConfigFile(path), from: path };
+  const values = readConfigFile(path);
+  runConfigOf(values, path); // all of it, or presets would stand in
+  return { values, from: path };
 }
 
 async function layerOfFile(path: string): Promise<ConfigLayer> {
@@ -155,5 +158,5 @@ export function resumedConfig(flags: TrainFlags, out: string): RunConfig {
         `alone; leave ${flag} out, or start a new run`,
     );
   }
-  return { ...mergeConfig(presetConfig("default"), layerOfRun(out)), out };
+  return { ...readRunConfig(out), out };
 }

@@ -2,10 +2,10 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { Checkpoint } from "../networks/checkpoint.ts";
-import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
+import { runConfigOf } from "./run_config.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Best } from "../evaluation/selection.ts";
 import type { SavedClasses } from "../networks/trained_network.ts";
@@ -70,7 +70,7 @@ export function configOf(folder: RunFolder): RunConfig {
 }
 
 function checkedConfig(values: unknown, from: string, out: string): RunConfig {
-  return { ...mergeConfig(presetConfig("default"), { values, from }), out };
+  return { ...runConfigOf(values, from), out };
 }
 
 function readState(path: string, warn: (text: string) => void): CheckpointState | null {

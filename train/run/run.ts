@@ -8,6 +8,7 @@ import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { RunState } from "./run_state.ts";
 import { Loader } from "../data/loader.ts";
+import type { MetricLine } from "./metrics_file.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { configOf, findResumePoint, type ResumePoint } from "./resume.ts";
 import {
@@ -88,10 +89,14 @@ async function trainStages(
   checkBackbones(config, folder);
   using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
   const { done, result } = resultSoFar(given, point);
-  folder.rewindMetrics(({ stage, step }) =>
-    done.some((name) => name === stage) ||
-    (point !== null && stage === point.stage && Number(step) < point.step)
+  const warn = (text: string) => given.observer.message(text);
+  const stepsDone = new Map<string, number>(done.map((name) => [name, config.stages[name].steps]));
+  if (point) stepsDone.set(point.stage, point.step);
+  const records = folder.rewindMetrics(
+    ({ stage, step }) => step < (stepsDone.get(stage) ?? 0),
+    warn,
   );
+  warnOfGaps(folder, records, stepsDone, warn);
   folder.writeResult(result); // also where the first stage is stopped
   const run: RunState = { ...given, network: startingNetwork(given, done.length), validation };
   try {
@@ -108,9 +113,34 @@ async function trainStages(
   return result;
 }
 
+/** Tells of steps that were made and have no record. */
+function warnOfGaps(
+  folder: RunFolder,
+  records: readonly MetricLine[],
+  stepsDone: ReadonlyMap<string, number>,
+  warn: (text: string) => void,
+): void {
+  for (const [stage, steps] of stepsDone) {
+    const found = new Set(
+      records.filter((record) => record.stage === stage).map(({ step }) => step),
+    );
+    if (found.size === steps) continue;
+    const first = Array.from({ length: steps }, (_, step) => step).find((step) => !found.has(step));
+    warn(
+      `WARNING: ${folder.path}/metrics.jsonl has no record of ${
+        steps - found.size
+      } of the ${steps} ` +
+        `steps that ${stage} has made, step ${first} first: curves will have a gap`,
+    );
+  }
+}
+
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder }: Omit<RunState, "network" | "validation">,
+  { config: { pipeline, stages, seed }, gpu, folder, observer }: Omit<
+    RunState,
+    "network" | "validation"
+  >,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
@@ -119,7 +149,15 @@ function resultSoFar(
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
   const result: RunResult = { adapter: gpu.adapter.description, seed, stages: [] };
-  for (const name of done) addResult(result, resultOfStage(found, name));
+  for (const name of done) {
+    const stage = resultOfStage(found, name);
+    addResult(result, stage);
+    if (stage) continue;
+    observer.message(
+      `WARNING: ${folder.path}/result.json says nothing of ${name}, which has run to its end: its scores ` +
+        `are left out, and its checkpoint can be evaluated`,
+    );
+  }
   return { done, result };
 }
 
