@@ -76,8 +76,8 @@ const stage = v.looseObject({
   ...cost,
   mIoU: score,
   classIoU: v.pipe(
+    v.custom<object>((scores) => !Array.isArray(scores), "percentages by class"),
     v.record(text, v.nullable(percentage), "percentages by class"),
-    v.check((scores) => !Array.isArray(scores), "percentages by class"),
   ),
   pixelAccuracy: score,
   selected: v.optional(selected),
