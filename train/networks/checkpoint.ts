@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
@@ -15,11 +14,11 @@ import { checkFinite, saveState } from "../../nn/formats/weights.ts";
 import { WeightsValueError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { indexOfDigest, NO_DIGEST } from "../base/digest.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** The version of the names and of the state; a reader refuses others. */
 const VERSION = "1";
-const NO_DIGEST = "0".repeat(64);
 
 /**
  * Writes a checkpoint. The path shows either the old or the whole new one at any time.
@@ -181,12 +180,6 @@ export class Checkpoint implements Disposable {
       throw failure(this.path, `its content does not match its digest: found ${found}`);
     }
   }
-}
-
-function indexOfDigest(bytes: Uint8Array, digest: string): number {
-  const key = '"sha256":"';
-  const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(key + digest);
-  return at < 0 ? -1 : at + key.length;
 }
 
 function failure(path: string, reason: string, cause?: unknown): DataError {

@@ -20,6 +20,8 @@ export interface ResumePoint {
   readonly seconds: number;
   /** The best evaluation of the stage so far. */
   readonly best: Best | null;
+  /** Digests by name of the files that the stage had made; null in checkpoints of earlier versions. */
+  readonly made: Readonly<Record<string, string>> | null;
   /** The checkpoint's path. */
   readonly path: string;
 }
@@ -50,15 +52,15 @@ export function findResumePoint(
     for (const path of folder.checkpoints(stage)) {
       const state = readState(path, warn);
       if (!state) continue;
-      const made = checkedConfig(state.config, `checkpoint ${path}`, config.out);
-      if (!isDeepStrictEqual(made, config)) {
+      const then = checkedConfig(state.config, `checkpoint ${path}`, config.out);
+      if (!isDeepStrictEqual(then, config)) {
         throw new DataError(
           `Cannot resume ${folder.path} as checkpoint ${path} was made with another configuration: ` +
             `expected that of config.json; undo the change of config.json, or start a new run from it`,
         );
       }
-      const { step, seconds, best = null } = state;
-      return { stage, step, seconds, best, path };
+      const { step, seconds, best = null, made = null } = state;
+      return { stage, step, seconds, best, made, path };
     }
   }
   return null;

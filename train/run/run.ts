@@ -80,9 +80,12 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
   );
 }
 
+/** What a run has before its first stage. */
+type RunBase = Omit<RunState, "network" | "networkBefore" | "validation">;
+
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
 async function trainStages(
-  given: Omit<RunState, "network" | "validation">,
+  given: RunBase,
   point: ResumePoint | null,
 ): Promise<RunResult> {
   const { config, gpu, folder } = given;
@@ -98,7 +101,12 @@ async function trainStages(
   );
   warnOfGaps(folder, records, stepsDone, warn);
   folder.writeResult(result); // also where the first stage is stopped
-  const run: RunState = { ...given, network: startingNetwork(given, done.length), validation };
+  const run: RunState = {
+    ...given,
+    network: startingNetwork(given, done.length),
+    networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name)),
+    validation,
+  };
   try {
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, point?.stage === name ? point : null);
@@ -137,10 +145,7 @@ function warnOfGaps(
 
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder, observer }: Omit<
-    RunState,
-    "network" | "validation"
-  >,
+  { config: { pipeline, stages, seed }, gpu, folder, observer }: RunBase,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
@@ -169,7 +174,7 @@ function addResult(result: RunResult, stage: StageResult | PretrainingResult | u
 
 /** The network that the stage after the first `done` of the pipeline starts from. */
 function startingNetwork(
-  { config, gpu, data, folder }: Omit<RunState, "network" | "validation">,
+  { config, gpu, data, folder }: RunBase,
   done: number,
 ): DeepLab {
   const classes = data.classes.names.length;

@@ -4,6 +4,7 @@ import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { Loader } from "../data/loader.ts";
+import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
 import type { RunFolder } from "./run_folder.ts";
@@ -19,6 +20,8 @@ export interface RunState {
   readonly signal: AbortSignal;
   /** What the next stage starts from. A stage takes it, and `runStage` puts the stage's own in its place. */
   network: DeepLab;
+  /** Makes the network that a stage starts from. */
+  networkBefore(name: StageName): DeepLab;
   /** The target's val split. */
   readonly validation: Loader;
 }

@@ -25,7 +25,8 @@ import type { RunData } from "./run_data.ts";
 import type { RunState } from "./run_state.ts";
 
 /** A stage ready to run, and where its batches come from. */
-export interface StageInput<B> extends Pick<Prepared<B>, "stage" | "nextBatch" | "makeLabels"> {
+export interface StageInput<B>
+  extends Pick<Prepared<B>, "stage" | "made" | "nextBatch" | "makeLabels"> {
   /** Cuts its batches. */
   readonly batches: Batches;
   /** Whether the stage trains no network that could be scored. */
@@ -143,16 +144,18 @@ class StageSaves<B> {
   readonly best: BestNetwork;
   readonly #run: RunState;
   readonly #stage: StageInput<B>["stage"];
+  readonly #made: StageInput<B>["made"];
   readonly #cost: StageCost;
 
   constructor(
     run: RunState,
-    { stage }: StageInput<B>,
+    { stage, made }: StageInput<B>,
     cost: StageCost,
     point: ResumePoint | null,
   ) {
     this.#run = run;
     this.#stage = stage;
+    this.#made = made;
     this.#cost = cost;
     const path = run.folder.bestPath(stage.name);
     this.best = new BestNetwork({
@@ -189,6 +192,7 @@ class StageSaves<B> {
       step,
       seconds: this.#cost.soFar.seconds,
       best,
+      made: this.#made ?? null,
     };
   }
 }

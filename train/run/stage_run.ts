@@ -44,7 +44,7 @@ export async function runStage(
     });
   const isReference = kind.role === "reference";
   using source = load(isReference ? data.openLabelledTarget() : data.source, "source");
-  const prepared = await kind.prepare(contextOf(run, name, point !== null));
+  const prepared = await kind.prepare(contextOf(run, name, point));
   using stage = prepared.stage;
   const isPretraining = kind.role === "pretraining";
   if (!isPretraining) run.network = stage.network;
@@ -63,7 +63,7 @@ export async function runStage(
 function contextOf(
   run: RunState,
   name: StageName,
-  isResumed: boolean,
+  point: ResumePoint | null,
 ): RunContext<AnySettings> {
   const { config, data, folder, observer, signal } = run;
   return {
@@ -71,11 +71,16 @@ function contextOf(
     target: data.target,
     classes: data.classes,
     longSide: config.data.longSide,
-    isResumed,
+    isResumed: point !== null,
+    made: point?.made ?? null,
     signal,
     message: (text) => observer.message(`${name}: ${text}`),
     pathOf: (...names) => join(folder.path, ...names),
     adaptStatistics: () => adaptStatistics(run, name),
+    returnToStart: () => {
+      using start = run.networkBefore(name);
+      run.network.loadStateDict(start.stateDict());
+    },
     loadBackbone: (network, stage) => loadBackbone(run, network, stage as StageName),
   };
 }
