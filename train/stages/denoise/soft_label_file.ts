@@ -90,6 +90,7 @@ function checkHeader(
   expected: ExpectedSoftLabel,
 ): SoftLabelHeader {
   const [name, digest] = [metadata.get("image"), metadata.get("sha256")];
+  if (name !== undefined && digest === undefined) throw softLabelFault(path, "it has no digest");
   const entry = entries.get(ARRAY);
   if (!entry) throw softLabelFault(path, `it holds no ${ARRAY}`);
   if (name !== undefined && expected.name !== undefined && name !== expected.name) {
