@@ -37,6 +37,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   from?: StageName | undefined;
   base?: string | undefined;
   resume?: string | undefined;
+  acceptChangedData?: boolean | undefined;
   select?: Selection | undefined;
   init?: string | undefined;
   studentInit?: string | undefined;
@@ -51,9 +52,10 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   json?: boolean | undefined;
 }
 
-/** Flags that go with --resume: they change nothing of what is trained. */
+/** Flags that go with --resume: they change nothing of what is trained, but for data that have changed. */
 const FREE_WITH_RESUME: readonly string[] = [
   "resume",
+  "acceptChangedData",
   "json",
   "tensorboard",
   "profile",
@@ -69,6 +71,12 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     throw new DataError(
       "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
         "with, and the folder of the run that has done those before it; give both",
+    );
+  }
+  if (flags.acceptChangedData) {
+    throw new DataError(
+      "Cannot accept changed data as no run goes on: expected --accept-changed-data beside --resume; " +
+        "leave it out",
     );
   }
   const name = flags.preset ?? "default";

@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { Checkpoint } from "../networks/checkpoint.ts";
+import type { KnownData } from "../data/fingerprint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
@@ -20,6 +21,8 @@ export interface ResumePoint {
   readonly seconds: number;
   /** The best evaluation of the stage so far. */
   readonly best: Best | null;
+  /** The files of the data sets; null in checkpoints of earlier versions. */
+  readonly data: KnownData | null;
   /** Digests by name of the files that the stage had made; null in checkpoints of earlier versions. */
   readonly made: Readonly<Record<string, string>> | null;
   /** The checkpoint's path. */
@@ -59,8 +62,8 @@ export function findResumePoint(
             `expected that of config.json; undo the change of config.json, or start a new run from it`,
         );
       }
-      const { step, seconds, best = null, made = null } = state;
-      return { stage, step, seconds, best, made, path };
+      const { step, seconds, best = null, data = null, made = null } = state;
+      return { stage, step, seconds, best, data, made, path };
     }
   }
   return null;

@@ -7,6 +7,7 @@ import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { RunState } from "./run_state.ts";
+import { Fingerprint } from "../data/fingerprint.ts";
 import { Loader } from "../data/loader.ts";
 import type { MetricLine } from "./metrics_file.ts";
 import type { TrainingObserver } from "./observer.ts";
@@ -19,7 +20,7 @@ import {
   type StageResult,
 } from "./run_folder.ts";
 import { runStage } from "./stage_run.ts";
-import type { StageName } from "../stages/kinds.ts";
+import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
 import { checkBackbones, checkpointsBefore, networkBefore } from "./starts.ts";
 import { FEATURE_NORM } from "../networks/trained_network.ts";
@@ -42,9 +43,11 @@ export async function runTraining(
   const data = await openRunData(config.data, (text) => observer.message(text));
   checkSelection(config, data);
   const taken = checkpointsBefore(config); // before there is a folder
+  using fingerprint = fingerprintOf(config, data);
+  fingerprint.start();
   using folder = RunFolder.create(config.out, config);
   folder.adopt(taken);
-  return await trainStages({ config, gpu, data, folder, observer, signal }, null);
+  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
 }
 
 /**
@@ -52,8 +55,9 @@ export async function runTraining(
  * the same bits as a run that was not.
  *
  * @param path The run folder.
+ * @param options.acceptChangedData Whether it also goes on where its data have changed.
  * @returns What `result.json` holds.
- * @throws {DataError} If data or run folder cannot be used, or `config.json` was changed.
+ * @throws {DataError} If data or run folder cannot be used, or `config.json` or the data were changed.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function resumeTraining(
@@ -61,13 +65,50 @@ export async function resumeTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
+  { acceptChangedData = false }: { readonly acceptChangedData?: boolean | undefined } = {},
 ): Promise<RunResult> {
   using folder = RunFolder.open(path);
   const config = configOf(folder);
   const point = findResumePoint(folder, config, (text) => observer.message(text));
   const data = await openRunData(config.data, (text) => observer.message(text));
-  if (!point) folder.adopt(checkpointsBefore(config));
-  return await trainStages({ config, gpu, data, folder, observer, signal }, point);
+  using fingerprint = fingerprintOf(config, data);
+  const message = (text: string) => observer.message(text);
+  if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
+  else folder.adopt(checkpointsBefore(config));
+  fingerprint.start();
+  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, point);
+}
+
+/** The files that a run trains and measures on. */
+function fingerprintOf({ pipeline }: RunConfig, data: RunData): Fingerprint {
+  const isReference = pipeline.some((name) => kindOf(name).role === "reference");
+  const target = isReference ? data.openLabelledTarget() : data.target;
+  return new Fingerprint({ source: data.source, target, val: data.validation });
+}
+
+/** Refuses to go on with other data than a checkpoint has seen, unless that is wanted. */
+function checkData(
+  folder: RunFolder,
+  { data, path }: ResumePoint,
+  fingerprint: Fingerprint,
+  isAccepted: boolean,
+  message: (text: string) => void,
+): void {
+  const difference = data &&
+    fingerprint.differenceFrom(
+      data,
+      (files) => message(`${files} files of the data have other times than before: reading them`),
+    );
+  if (difference === null) return;
+  const changed = `the data have changed since checkpoint ${path} was written: ${difference}`;
+  if (!isAccepted) {
+    throw new DataError(
+      `Cannot resume ${folder.path} as ${changed}; put the data back, start a new run, or accept the ` +
+        `changed data`,
+      { options: ["acceptChangedData"] },
+    );
+  }
+  message(`WARNING: the run goes on with changed data, as is wanted; ${changed}`);
 }
 
 /** Refuses to select by labels where there are none. */

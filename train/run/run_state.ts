@@ -3,6 +3,7 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
+import type { Fingerprint } from "../data/fingerprint.ts";
 import type { Loader } from "../data/loader.ts";
 import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
@@ -14,6 +15,8 @@ export interface RunState {
   readonly config: RunConfig;
   readonly gpu: Gpu;
   readonly data: RunData;
+  /** What the data are. */
+  readonly fingerprint: Fingerprint;
   readonly folder: RunFolder;
   readonly observer: TrainingObserver;
   /** Asks for a stop after the current step. */

@@ -24,6 +24,9 @@ import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunData } from "./run_data.ts";
 import type { RunState } from "./run_state.ts";
 
+/** Milliseconds that a checkpoint waits for digests of the data; what is not read by then, the next one has. */
+const LONGEST_WAIT = 10_000;
+
 /** A stage ready to run, and where its batches come from. */
 export interface StageInput<B>
   extends Pick<Prepared<B>, "stage" | "made" | "nextBatch" | "makeLabels"> {
@@ -172,8 +175,9 @@ class StageSaves<B> {
 
   /** Saves all that the next step depends on. The checkpoint before stays until this one stands. */
   async checkpoint(step: number): Promise<void> {
-    const { folder } = this.#run;
+    const { folder, fingerprint } = this.#run;
     const { name } = this.#stage;
+    await fingerprint.settle(LONGEST_WAIT);
     const arrays = this.#stage.state();
     await checkFinite(arrays, name, step);
     folder.syncMetrics();
@@ -183,7 +187,7 @@ class StageSaves<B> {
   }
 
   #stateAt(step: number, best: Best | null): CheckpointState {
-    const { config, data: { classes } } = this.#run;
+    const { config, data: { classes }, fingerprint } = this.#run;
     return {
       config,
       classes: classes.names,
@@ -192,6 +196,7 @@ class StageSaves<B> {
       step,
       seconds: this.#cost.soFar.seconds,
       best,
+      data: fingerprint.known,
       made: this.#made ?? null,
     };
   }
