@@ -2,6 +2,7 @@
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
+import { FileSource } from "./file_source.ts";
 
 /** What stands in the place of a digest while it is computed, as the digest is part of what it is of. */
 export const NO_DIGEST = "0".repeat(64);
@@ -24,10 +25,12 @@ export function digestOf(bytes: Uint8Array): string {
  */
 export function digestOfFile(path: string): string {
   const hash = createHash("sha256");
-  const scratch = new Uint8Array(2 ** 20);
-  using file = Deno.openSync(path);
-  for (let count = file.readSync(scratch); count !== null; count = file.readSync(scratch)) {
-    hash.update(scratch.subarray(0, count));
+  using source = new FileSource(path);
+  const scratch = new Uint8Array(Math.min(2 ** 20, source.size));
+  for (let at = 0; at < source.size; at += scratch.length) {
+    const part = scratch.subarray(0, source.size - at);
+    source.read(at, part);
+    hash.update(part);
   }
   return hash.digest("hex");
 }

@@ -6,13 +6,24 @@ import type { KnownData } from "../data/fingerprint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
+import { unpack } from "../base/packed.ts";
 import { runConfigOf } from "./run_config.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Best } from "../evaluation/selection.ts";
 import type { SavedClasses } from "../networks/trained_network.ts";
 
+/** The files that a stage learns from, as a checkpoint knows them. */
+export interface KnownFiles {
+  /** Those of the data sets; null in checkpoints of earlier versions. */
+  readonly data: KnownData | null;
+  /** Digests by name of those that the stage has made; null where it makes none. */
+  readonly made: Readonly<Record<string, string>> | null;
+}
+
+const NONE: KnownFiles = { data: null, made: null };
+
 /** A checkpoint to go on from. */
-export interface ResumePoint {
+export interface ResumePoint extends KnownFiles {
   /** The stage that wrote it. */
   readonly stage: StageName;
   /** Optimiser updates of that stage. */
@@ -21,20 +32,18 @@ export interface ResumePoint {
   readonly seconds: number;
   /** The best evaluation of the stage so far. */
   readonly best: Best | null;
-  /** The files of the data sets; null in checkpoints of earlier versions. */
-  readonly data: KnownData | null;
-  /** Digests by name of the files that the stage had made; null in checkpoints of earlier versions. */
-  readonly made: Readonly<Record<string, string>> | null;
   /** The checkpoint's path. */
   readonly path: string;
 }
 
 /** What a checkpoint of a run says beside its arrays. */
-export interface CheckpointState extends Omit<ResumePoint, "path"> {
+export interface CheckpointState extends Omit<ResumePoint, "path" | keyof KnownFiles> {
   /** The configuration of the run. */
   readonly config: RunConfig;
   /** The names of the classes. */
   readonly classes: readonly string[];
+  /** {@link KnownFiles}, packed; earlier versions know none. */
+  readonly files?: string;
   /** What else a user of the network needs to know of classes that are not those of Cityscapes. */
   readonly ownClasses: SavedClasses | null;
 }
@@ -62,7 +71,8 @@ export function findResumePoint(
             `expected that of config.json; undo the change of config.json, or start a new run from it`,
         );
       }
-      const { step, seconds, best = null, data = null, made = null } = state;
+      const { step, seconds, best = null } = state;
+      const { data, made } = (state.files ? unpack(state.files) : NONE) as KnownFiles;
       return { stage, step, seconds, best, data, made, path };
     }
   }

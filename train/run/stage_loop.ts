@@ -3,6 +3,7 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
+import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
@@ -19,7 +20,7 @@ import type { StageName } from "../stages/kinds.ts";
 import { checkFinite } from "./divergence_error.ts";
 import { watchLabels } from "./label_watch.ts";
 import { type Inspection, runLoop } from "./loop.ts";
-import type { CheckpointState, ResumePoint } from "./resume.ts";
+import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunData } from "./run_data.ts";
 import type { RunState } from "./run_state.ts";
@@ -196,8 +197,7 @@ class StageSaves<B> {
       step,
       seconds: this.#cost.soFar.seconds,
       best,
-      data: fingerprint.known,
-      made: this.#made ?? null,
+      files: pack({ data: fingerprint.known, made: this.#made ?? null } satisfies KnownFiles),
     };
   }
 }

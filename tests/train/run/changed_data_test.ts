@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
+import { unpack } from "../../../train/base/packed.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import { Checkpoint, writeCheckpoint } from "../../../train/networks/checkpoint.ts";
+import type { KnownFiles } from "../../../train/run/resume.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
@@ -148,7 +150,8 @@ Deno.test("a checkpoint of an earlier version, which knows no data, is gone on f
     ]));
     {
       using checkpoint = new Checkpoint(path);
-      const { data, made: _, ...state } = checkpoint.state as Record<string, unknown>;
+      const { files, ...state } = checkpoint.state as Record<string, unknown>;
+      const { data } = unpack(files as string) as KnownFiles;
       assert.deepEqual(Object.keys(data as object), ["source", "target", "val"]);
       await writeCheckpoint(path, arrays, state);
     }

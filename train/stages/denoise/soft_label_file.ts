@@ -69,7 +69,9 @@ export function readSoftLabel(
   isKnown: boolean,
 ): Probabilities {
   return attempt(path, () => {
-    const bytes = Deno.readFileSync(path);
+    using source = new FileSource(path);
+    const bytes = new Uint8Array(source.size);
+    source.read(0, bytes);
     const file = new Safetensors(bytes);
     const { digest } = checkHeader(path, file, expected);
     const { shape } = file.entry(ARRAY);
