@@ -22,7 +22,7 @@ export function diverged(error: unknown, stage: string, step: number): unknown {
  *
  * @throws {DivergenceError} If an array has NaN or an infinity.
  */
-export async function checkFinite(
+export async function checkDiverged(
   arrays: ReadonlyMap<string, AnyArray>,
   stage: string,
   step: number,

@@ -53,7 +53,8 @@ export interface CheckpointState extends Omit<ResumePoint, "path" | keyof KnownF
  *
  * @param warn Hears of checkpoints that are passed over as they are damaged.
  * @returns null where the run has none.
- * @throws {DataError} If a checkpoint was made with another configuration than the folder now holds.
+ * @throws {DataError} If a checkpoint was made with another configuration than the folder now holds, or by
+ * another stage than its name says.
  */
 export function findResumePoint(
   folder: RunFolder,
@@ -69,6 +70,12 @@ export function findResumePoint(
         throw new DataError(
           `Cannot resume ${folder.path} as checkpoint ${path} was made with another configuration: ` +
             `expected that of config.json; undo the change of config.json, or start a new run from it`,
+        );
+      }
+      if (state.stage !== stage) {
+        throw new DataError(
+          `Cannot resume ${folder.path} as ${path} is a checkpoint of ${state.stage}: expected one of ` +
+            `${stage}; put it back, or move it away to go on from the one before`,
         );
       }
       const { step, seconds, best = null } = state;

@@ -17,7 +17,7 @@ import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
 import { prefixed } from "../stages/common/stage.ts";
 import type { StageName } from "../stages/kinds.ts";
-import { checkFinite } from "./divergence_error.ts";
+import { checkDiverged } from "./divergence_error.ts";
 import { watchLabels } from "./label_watch.ts";
 import { type Inspection, runLoop } from "./loop.ts";
 import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
@@ -180,7 +180,7 @@ class StageSaves<B> {
     const { name } = this.#stage;
     await fingerprint.settle(LONGEST_WAIT);
     const arrays = this.#stage.state();
-    await checkFinite(arrays, name, step);
+    await checkDiverged(arrays, name, step);
     folder.syncMetrics();
     folder.keepPreviousCheckpoint(name);
     const state = this.#stateAt(step, this.best.best);

@@ -70,10 +70,16 @@ Deno.test("soft labels that are damaged, exchanged or none are named, and made a
         resumeTraining(config.out, gpu, listener(), signal),
         dataError("Cannot use soft labels", path, "remove the file and resume", ...parts),
       );
-    const flipped = sound.slice();
-    flipped[sound.length - 40] ^= 16;
-    Deno.writeFileSync(path, flipped);
-    await refused("does not match its digest");
+    for (const [of, bytes] of [[path, sound], [other, ofOther]] as const) {
+      const flipped = bytes.slice();
+      flipped[bytes.length - 40] ^= 16;
+      Deno.writeFileSync(of, flipped);
+      await assert.rejects(
+        resumeTraining(config.out, gpu, listener(), signal),
+        dataError("Cannot use soft labels", of, "does not match its digest"),
+      );
+      Deno.writeFileSync(of, bytes);
+    }
     Deno.writeFileSync(path, sound.subarray(0, 100));
     await refused("damaged");
     Deno.writeFileSync(path, ofOther);
@@ -133,6 +139,15 @@ Deno.test("files of soft labels are checked byte by byte, and those of earlier v
       assert.throws(read, dataError(path, "remove the file"), `byte ${at}`);
       assert.throws(() => written.read(0, sample(0)), dataError(path), `byte ${at}, read before`);
     }
+    // Content is checked once, and again where the file was written since.
+    const old = (bytes: Uint8Array, time: number) => {
+      Deno.writeFileSync(path, bytes);
+      Deno.utimeSync(path, time, time);
+    };
+    old(sound, 1000);
+    written.read(0, sample(0));
+    old(sound.with(sound.length - 2, 9), 1001);
+    assert.throws(() => written.read(0, sample(0)), dataError(path, "digest"));
 
     const earlier = new SoftLabels(folder, { classes: 3 });
     const write = (data: Float32Array, shape: readonly number[]) =>

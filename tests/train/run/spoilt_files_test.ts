@@ -197,6 +197,19 @@ Deno.test("a result that a run has not written is believed by no command", () =>
     assert.deepEqual(readRunRecord(config.out).result.stages, JSON.parse(sound).stages);
   }));
 
+Deno.test("a run does not go on from the checkpoint of another stage", () =>
+  withFolder(async (folder) => {
+    const { out } = await finishedRun(folder);
+    const [source, warmup] = ["source", "warmup"].map((stage) =>
+      join(out, "checkpoints", `${stage}.safetensors`)
+    );
+    Deno.copyFileSync(source, warmup);
+    await assert.rejects(
+      resumeTraining(out, await testGpu(), listener(), signal),
+      dataError(warmup, "is a checkpoint of source: expected one of warmup"),
+    );
+  }));
+
 Deno.test("an ablation does not take a spoilt result into its table", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();

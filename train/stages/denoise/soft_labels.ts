@@ -25,6 +25,9 @@ import {
   readSoftLabelHeader,
 } from "./soft_label_file.ts";
 
+/** Bytes of soft labels that are read before a stage goes on, in a tenth of a second. */
+const READ_AT_ONCE = 128 * 2 ** 20;
+
 /** What is known of soft labels before they are read. */
 export interface SoftLabelsOptions {
   /** The classes that they are of; any number unless given. */
@@ -80,21 +83,23 @@ export class SoftLabels {
   }
 
   /**
-   * The paths of the files that are missing. Where none is, checks what they say of themselves, and not yet
-   * what they hold.
+   * The paths of the files that are missing. Where none is, checks all of them, though of a large set only
+   * what the files say of themselves: what they hold is checked when they are read.
    *
-   * @throws {DataError} If one is of another image, or another than the stage has learnt from so far.
+   * @throws {DataError} If one is damaged, of another image, or another than the stage has learnt from so far.
    */
   missing(items: Dataset["items"]): string[] {
     const files = items.map(({ name }, index) => {
       const file = fileName(index);
-      return { name, file, path: join(this.#folder, file) };
+      return { name, index, file, path: join(this.#folder, file) };
     });
     const missing = files.map(({ path }) => path).filter((path) => !existsSync(path));
     if (missing.length > 0) return missing;
-    for (const { name, file, path } of files) {
+    const bytes = files.reduce((sum, { path }) => sum + Deno.statSync(path).size, 0);
+    for (const { name, index, file, path } of files) {
       const { digest } = readSoftLabelHeader(path, { name, digest: this.#digests.get(file) });
       if (digest !== undefined) this.#digests.set(file, digest);
+      if (bytes <= READ_AT_ONCE) this.read(index);
     }
     return [];
   }
@@ -138,11 +143,15 @@ function fileName(index: number): string {
   return `${String(index).padStart(6, "0")}.safetensors`;
 }
 
-/** What tells whether a file was written since; null where it is missing. */
+/**
+ * What tells whether a file was written since; null where it is missing, or so new that another write might
+ * leave the same times.
+ */
 function lookOf(path: string): string | null {
   try {
     const { size, mtime, ctime } = Deno.statSync(path);
-    return `${size} ${mtime?.getTime()} ${ctime?.getTime()}`;
+    const isNew = !mtime || Date.now() - mtime.getTime() < 2000;
+    return isNew ? null : `${size} ${mtime.getTime()} ${ctime?.getTime()}`;
   } catch {
     return null;
   }
