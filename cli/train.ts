@@ -98,6 +98,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "go on with the interrupted run in this folder; its config.json decides everything",
     )
     .option(
+      "--accept-changed-data",
+      "with --resume: go on although images or labels are not those that the run has trained on",
+    )
+    .option(
       "--select <how>",
       "network that a stage hands on: its last, or the best by val labels or unsupervised, by the information in its predictions (default: last)",
       parseName(SELECTIONS),
@@ -194,7 +198,7 @@ async function train(flags: TrainFlags): Promise<number> {
         progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
         return flags.resume === undefined
           ? runTraining(config, gpu, observer, stop.signal)
-          : resumeTraining(config.out, gpu, observer, stop.signal);
+          : resumeTraining(config.out, gpu, observer, stop.signal, flags);
       })
     );
     progress.close();

@@ -16,6 +16,7 @@ import { fromPretrained, recipe } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
+import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
 import type { DeviceOptions } from "./device.ts";
@@ -36,6 +37,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   from?: StageName | undefined;
   base?: string | undefined;
   resume?: string | undefined;
+  acceptChangedData?: boolean | undefined;
   select?: Selection | undefined;
   init?: string | undefined;
   studentInit?: string | undefined;
@@ -50,9 +52,10 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   json?: boolean | undefined;
 }
 
-/** Flags that go with --resume: they change nothing of what is trained. */
+/** Flags that go with --resume: they change nothing of what is trained, but for data that have changed. */
 const FREE_WITH_RESUME: readonly string[] = [
   "resume",
+  "acceptChangedData",
   "json",
   "tensorboard",
   "profile",
@@ -82,6 +85,12 @@ export async function resolveLayers(flags: TrainFlags, now: Date): Promise<Resol
     throw new DataError(
       "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
         "with, and the folder of the run that has done those before it; give both",
+    );
+  }
+  if (flags.acceptChangedData) {
+    throw new DataError(
+      "Cannot accept changed data as no run goes on: expected --accept-changed-data beside --resume; " +
+        "leave it out",
     );
   }
   const name = flags.preset ?? "default";
@@ -115,7 +124,9 @@ function layerOfRecipe({ recipe: variant }: TrainFlags): ConfigLayer[] {
 /** The configuration of the run in a folder. */
 function layerOfRun(folder: string): ConfigLayer {
   const path = join(folder, "config.json");
-  return { values: readConfigFile(path), from: path };
+  const values = readConfigFile(path);
+  runConfigOf(values, path); // all of it, or presets would stand in
+  return { values, from: path };
 }
 
 async function layerOfFile(path: string): Promise<ConfigLayer> {
@@ -169,7 +180,7 @@ export function resumedConfig(flags: TrainFlags, out: string): ResolvedConfig {
         `alone; leave ${flag} out, or start a new run`,
     );
   }
-  const layer = layerOfRun(out);
-  const config = { ...mergeConfig(presetConfig("default"), layer), out };
+  const config = { ...readRunConfig(out), out };
+  const layer = { values: config, from: join(out, "config.json") };
   return { config, preset: "preset default", layers: [layer] };
 }

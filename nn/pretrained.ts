@@ -2,6 +2,7 @@
 
 import { formatShape } from "../kernels/runtime/mod.ts";
 import { compareStates, type HostState, type LoadReport, type Module } from "./module.ts";
+import { checkFinite } from "./formats/weights.ts";
 import { WeightsMismatchError } from "./formats/weights_error.ts";
 import type { WeightsFile } from "./formats/weights_file.ts";
 
@@ -117,7 +118,8 @@ function fromSimclr(name: string): string {
  * @throws {SeveralNetworksError} If the file holds several networks and none is an obvious choice.
  * @throws {WeightsMismatchError} If it holds none, names are missing or unexpected, or shapes
  * differ: a table of them.
- * @throws {WeightsFileError} If an array is damaged.
+ * @throws {WeightsFileError} If an array is damaged, and {@link WeightsValueError} if it holds NaN or
+ * an infinity: the network is then of no use.
  */
 export function loadPretrained(
   network: Module,
@@ -174,7 +176,7 @@ export function stateByNames(file: WeightsFile, names: NameMap): Map<string, Hos
   return new Map(
     [...names].map(([name, theirs]) => [name, {
       shape: file.entries.get(theirs)?.shape ?? [],
-      floats: () => file.floats(theirs, { reuse: true }),
+      floats: () => checkFinite(theirs, file.floats(theirs, { reuse: true })),
     }]),
   );
 }

@@ -3,6 +3,7 @@
 import type { AnyArray } from "../../kernels/runtime/mod.ts";
 import type { HostState } from "../module.ts";
 import { arrayBytes, safetensorsHeader } from "./safetensors.ts";
+import { WeightsValueError } from "./weights_error.ts";
 import type { WeightsFile } from "./weights_file.ts";
 
 /**
@@ -17,10 +18,25 @@ export function stateOf(file: WeightsFile, prefix = ""): ReadonlyMap<string, Hos
     if (!name.startsWith(prefix)) continue;
     state.set(name.slice(prefix.length), {
       shape,
-      floats: () => file.floats(name, { reuse: true }),
+      floats: () => checkFinite(name, file.floats(name, { reuse: true })),
     });
   }
   return state;
+}
+
+/**
+ * The same numbers, which may be the weights of a network: none of them is NaN or an infinity.
+ *
+ * @param name What the file calls the array, for the error.
+ * @throws {WeightsValueError} If one is.
+ */
+export function checkFinite(name: string, values: Float32Array): Float32Array {
+  for (let at = 0; at < values.length; at++) {
+    if (!Number.isFinite(values[at])) {
+      throw new WeightsValueError(`${name} has ${values[at]} as number ${at} of ${values.length}`);
+    }
+  }
+  return values;
 }
 
 /**

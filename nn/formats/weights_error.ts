@@ -21,6 +21,18 @@ export class WeightsFileError extends RangeError {
   }
 }
 
+/** Weights that are sound and fit hold NaN or an infinity, as a training that has diverged leaves them. */
+export class WeightsValueError extends RangeError {
+  /** Which array and number, to stand after "as" in a sentence of the caller. */
+  readonly reason: string;
+
+  /** Makes the sentence. */
+  constructor(reason: string) {
+    super(`Cannot use the weights as ${reason}`);
+    this.reason = reason;
+  }
+}
+
 /**
  * Weights that are sound do not fit the network, or are none of such a network: names are missing
  * or left over, shapes or types differ. Nothing was loaded.

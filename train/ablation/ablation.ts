@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
-import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
+import { mergeConfig } from "../config/config.ts";
 import { withPretraining } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { TrainingObserver } from "../run/observer.ts";
@@ -16,6 +16,7 @@ import {
   resultOfStage,
   type StageResult,
 } from "../run/run_folder.ts";
+import { readRunConfig } from "../run/run_config.ts";
 import { resumeTraining, runTraining } from "../run/run.ts";
 import { kindOf } from "../stages/kinds.ts";
 import { type AblationGrid, RUNS } from "./grids.ts";
@@ -165,9 +166,8 @@ function removeFolder(path: string): void {
 
 /** The stages of a finished run, null where it is not finished or not begun. */
 function resultOf(config: RunConfig): readonly StageResult[] | null {
-  const path = join(config.out, "config.json");
-  if (!existsSync(path)) return null;
-  const found = mergeConfig(presetConfig("default"), { values: readConfigFile(path), from: path });
+  if (!existsSync(join(config.out, "config.json"))) return null;
+  const found = readRunConfig(config.out);
   if (!isSameTraining(found, config)) {
     throw new DataError(
       `Cannot use run folder ${config.out} as its config.json is another training's: expected the ` +

@@ -2,13 +2,15 @@
 
 import { argmaxResized } from "../../kernels/argmax.ts";
 import { confusion } from "../../kernels/confusion.ts";
+import { countNonfinite } from "../../kernels/nonfinite.ts";
 import type { Size } from "../../kernels/planes.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
-import type { Loader } from "../data/loader.ts";
+import { DataError, shortList } from "../base/data_error.ts";
+import type { Loader, Sample } from "../data/loader.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
 import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
@@ -21,6 +23,53 @@ import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
  */
 export function predictLabels(network: DeepLab, images: GpuArray, size: Size): GpuArray<"u32"> {
   return infer(network, images, (logits) => labelsOf(logits, size));
+}
+
+/**
+ * The same as numbers, row by row, of one image.
+ *
+ * @throws {NonfiniteOutputError} If the logits are not finite: each pixel would be of the first class.
+ */
+export async function readPrediction(
+  network: DeepLab,
+  images: GpuArray,
+  sample: Sample,
+): Promise<Uint32Array> {
+  const { labels, nonfinite } = infer(network, images, (logits) => ({
+    labels: labelsOf(logits, sample.image),
+    nonfinite: countNonfinite(network.gpu, [logits]),
+  }));
+  try {
+    await checkOutput(nonfinite, [sample]);
+    return await labels.read();
+  } finally {
+    for (const array of [labels, nonfinite]) array.release();
+  }
+}
+
+/** A network whose logits are NaN or infinite, as weights of a diverging training make them. */
+export class NonfiniteOutputError extends DataError {
+  /** What was found, to stand after "as" in a sentence. */
+  readonly reason: string;
+
+  /** Makes the sentence about a network from a file. */
+  constructor(reason: string) {
+    super(
+      `Cannot use the network as ${reason}: expected finite numbers; take another checkpoint, or train ` +
+        `it with a lower learning rate`,
+    );
+    this.reason = reason;
+  }
+}
+
+async function checkOutput(
+  nonfinite: GpuArray<"u32">,
+  samples: readonly Sample[],
+): Promise<void> {
+  const [count = 0] = await nonfinite.read();
+  if (count === 0) return;
+  const names = shortList(samples.map(({ name }) => name));
+  throw new NonfiniteOutputError(`${count} of its logits for ${names} are NaN or infinite`);
 }
 
 function labelsOf(logits: GpuArray, size: Size): GpuArray<"u32"> {
@@ -66,6 +115,7 @@ const MAX_COUNT = 2 ** 31;
  * @param longSide What an image's long side is resized to, `data.longSide` of the training.
  * @param signal Stops before the next batch.
  * @throws {DataError} If a file cannot be read.
+ * @throws {NonfiniteOutputError} If the network's logits are not finite.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function measure(
@@ -91,13 +141,18 @@ export async function measure(
       }
       counted += pixels;
       isLabelled &&= labels !== null;
-      const { predicted, probabilities } = infer(network, images, (logits) => ({
+      const { predicted, probabilities, nonfinite } = infer(network, images, (logits) => ({
         predicted: labels && labelsOf(logits, size),
         probabilities: softmaxForward(logits),
+        nonfinite: countNonfinite(gpu, [logits]),
       }));
       if (labels && predicted) confusion(predicted, labels, counts);
-      information.add(await probabilities.read(), probabilities.shape);
-      for (const array of [predicted, probabilities]) array?.release();
+      try {
+        await checkOutput(nonfinite, samples);
+        information.add(await probabilities.read(), probabilities.shape);
+      } finally {
+        for (const array of [predicted, probabilities, nonfinite]) array?.release();
+      }
     });
     confusionMatrix.add(await counts.read());
     return { confusion: confusionMatrix, information, isLabelled };

@@ -7,18 +7,18 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
-import { saveState } from "../../nn/formats/weights.ts";
+import { checkFinite, saveState } from "../../nn/formats/weights.ts";
+import { WeightsValueError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { indexOfDigest, NO_DIGEST } from "../base/digest.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** The version of the names and of the state; a reader refuses others. */
 const VERSION = "1";
-const NO_DIGEST = "0".repeat(64);
 
 /**
  * Writes a checkpoint. The path shows either the old or the whole new one at any time.
@@ -100,12 +100,14 @@ export class Checkpoint implements Disposable {
    * @param arrays Where to write; names and shapes must be exactly those of the checkpoint.
    * @param prefix Takes only the checkpoint's names that begin with it, without it: `network.`.
    * @param options.partial Whether the checkpoint may hold more names than `arrays` (default false).
+   * @param options.finite Whether NaN and infinities are refused (default false); `arrays` are then of no use.
    * @throws {DataError} If a name is missing or left over, or a shape or type differs.
    */
   restore(
     arrays: ReadonlyMap<string, AnyArray>,
     prefix = "",
-    { partial = false }: { readonly partial?: boolean } = {},
+    { partial = false, finite = false }: { readonly partial?: boolean; readonly finite?: boolean } =
+      {},
   ): void {
     const file = this.#arrays;
     const own = [...file.entries].filter(([name]) => name.startsWith(prefix));
@@ -135,7 +137,7 @@ export class Checkpoint implements Disposable {
     }
     for (const [name, array] of arrays) {
       const values = array.dtype === "f32"
-        ? file.floats(prefix + name, { reuse: true })
+        ? this.#floats(prefix + name, finite)
         : file.integers(prefix + name);
       array.gpu.write(array, values);
     }
@@ -144,6 +146,21 @@ export class Checkpoint implements Disposable {
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
+  }
+
+  #floats(name: string, finite: boolean): Float32Array {
+    const values = this.#arrays.floats(name, { reuse: true });
+    try {
+      return finite ? checkFinite(name, values) : values;
+    } catch (error) {
+      if (!(error instanceof WeightsValueError)) throw error;
+      throw new DataError(
+        `Cannot use checkpoint ${this.path} as ${error.reason}: expected finite numbers, as the training ` +
+          `that wrote it had before it diverged; give an earlier checkpoint, or move this one out of the ` +
+          `run folder to go on from the one before`,
+        { cause: error },
+      );
+    }
   }
 
   #verify(digest: string): void {
@@ -163,12 +180,6 @@ export class Checkpoint implements Disposable {
       throw failure(this.path, `its content does not match its digest: found ${found}`);
     }
   }
-}
-
-function indexOfDigest(bytes: Uint8Array, digest: string): number {
-  const key = '"sha256":"';
-  const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(key + digest);
-  return at < 0 ? -1 : at + key.length;
 }
 
 function failure(path: string, reason: string, cause?: unknown): DataError {

@@ -5,6 +5,7 @@ import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights_file.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, shortList } from "../base/data_error.ts";
+import { checkOther } from "../base/real_path.ts";
 
 /** Which arrays to take, and what to call them; applied in this order. */
 export interface ConvertOptions {
@@ -77,6 +78,7 @@ export function convertWeights(
   const selected = new Map(
     [...selectArrays(path, weights, options)].sort((a, b) => width(b) - width(a)),
   );
+  checkOther(path, output);
   using file = new AtomicFile(output);
   file.write(safetensorsHeader(selected));
   let bytes = 0;

@@ -4,6 +4,7 @@ import { deepLabGraph } from "../../nn/deeplab_onnx.ts";
 import { OnnxSizeError } from "../../nn/formats/onnx.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
+import { checkOther } from "../base/real_path.ts";
 import { openNetwork } from "./trained_network.ts";
 import { weightsFault } from "./weights_file.ts";
 
@@ -28,6 +29,7 @@ export function writeOnnx(
   output: string,
   { size, configPath }: ExportOptions = {},
 ): { bytes: number; classes: number } {
+  checkOther(path, output);
   using source = openNetwork(path, configPath);
   const { network, state, classes, config, stage } = source;
   const metadata = {

@@ -6,11 +6,12 @@ import { entriesOf, makeFolder } from "../base/folders.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { writeLabelPictures } from "../data/label_pictures.ts";
 import { Loader, type Sample } from "../data/loader.ts";
-import { predictLabels } from "../evaluation/evaluate.ts";
+import { readPrediction } from "../evaluation/evaluate.ts";
 import { uploadSamples } from "../evaluation/image_batches.ts";
 import { encodeImage, readImageSize } from "../images/image.ts";
 import { isJpegPath } from "../images/jpeg.ts";
 import { type LabelMap, overlay, writePicture } from "../images/pictures.ts";
+import { checkPictures } from "./picture_paths.ts";
 import type { TrainedNetwork } from "./trained_network.ts";
 
 /** Of the class colours over the image. */
@@ -22,7 +23,7 @@ export interface PredictOptions {
   readonly input: string;
   /**
    * Gets the folders `label` (label ids of the data set that it was trained for), `colour` and
-   * `overlay`, each like the input.
+   * `overlay`, each like the input. Files of an earlier prediction are replaced.
    */
   readonly output: string;
   /** Stops before the next image. */
@@ -35,8 +36,9 @@ export interface PredictOptions {
  * Predicts every image of a folder; one is in memory at a time, and the next is decoded meanwhile.
  *
  * @returns The number of images done.
- * @throws {DataError} If there is no image, one cannot be read, or a file cannot be written. Files
- * that are there by then are complete.
+ * @throws {DataError} If there is no image, one cannot be read, two would be written to one path or
+ * one over an image, a file cannot be written, or the network's output is not finite. Files that are
+ * there by then are complete.
  */
 export async function predictFolder(
   trained: TrainedNetwork,
@@ -55,18 +57,20 @@ export async function predictFolder(
     if (size !== lastSize) pool.trim();
     lastSize = size;
     write(options.output, sample, await predict(trained, sample), trained);
-    options.onImage?.(++done, items.length, sample.name);
+    done++;
+    options.onImage?.(done, items.length, sample.name);
   }
   return done;
 }
 
 async function predict({ network, config }: TrainedNetwork, sample: Sample): Promise<LabelMap> {
   const { images } = uploadSamples(network.gpu, [sample], config.data.longSide);
-  const labels = predictLabels(network, images, sample.image);
-  images.release();
-  const data = await labels.read();
-  labels.release();
-  return { data, width: sample.image.width, height: sample.image.height };
+  try {
+    const data = await readPrediction(network, images, sample);
+    return { data, width: sample.image.width, height: sample.image.height };
+  } finally {
+    images.release();
+  }
 }
 
 function write(
@@ -116,11 +120,13 @@ function findImages({ input, output }: PredictOptions): DatasetItem[] {
     );
   }
   for (const path of paths) readImageSize(path);
-  makeFolder(output);
-  return paths.map((image) => {
+  const items = paths.map((image) => {
     const path = isFile ? basename(image) : relative(input, image);
     return { name: path.slice(0, -extname(path).length), image, label: null };
   });
+  checkPictures(items, output);
+  makeFolder(output);
+  return items;
 }
 
 /** The files in a folder and its subfolders, sorted; hidden ones are left out. */

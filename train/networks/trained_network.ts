@@ -2,7 +2,6 @@
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
-import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { stateOf } from "../../nn/formats/weights.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
@@ -12,7 +11,7 @@ import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
-import { openWeights, weightsFault } from "./weights_file.ts";
+import { isCheckpoint, openUnverified, weightsFault } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
 export interface TrainedNetwork extends Disposable {
@@ -30,18 +29,6 @@ export interface TrainedNetwork extends Disposable {
 
 /** An array that checkpoints of networks with a feature norm hold, and no others. */
 export const FEATURE_NORM = "network.bn_pretrain.weight";
-
-/** Whether a file is a checkpoint of a training here, going by what it holds. */
-export function isCheckpoint(path: string): boolean {
-  try {
-    using file = openWeights(path);
-    return file.weights instanceof Safetensors && file.weights.metadata.has("checkpoint");
-  } catch (error) {
-    // A checkpoint that is damaged should be called one.
-    if (error instanceof DataError) return path.endsWith(".safetensors");
-    throw error;
-  }
-}
 
 /**
  * Opens the network of a checkpoint, or of weights from elsewhere, without a GPU.
@@ -63,7 +50,7 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
   const described = readState(checkpoint);
   const { config, classes } = described;
   const featureNorm = checkpoint.has(FEATURE_NORM);
-  const file = openWeights(path);
+  const file = openUnverified(path);
   return {
     ...described,
     network: { ...config.network, classes: classes.names.length, featureNorm },
@@ -77,7 +64,8 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
  *
  * @param configPath A configuration file for weights from elsewhere; see
  *   {@link openForeignNetwork}.
- * @throws {DataError} If the file cannot be read, is damaged or holds no such network.
+ * @throws {DataError} If the file cannot be read, is damaged or holds no such network, or a weight is
+ * NaN or infinite.
  */
 export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string): TrainedNetwork {
   using file = openNetwork(path, configPath);

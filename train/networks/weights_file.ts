@@ -9,10 +9,15 @@ import {
 } from "../../nn/pretrained.ts";
 import { PyTorchFile } from "../../nn/formats/pytorch.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
-import { WeightsFileError, WeightsMismatchError } from "../../nn/formats/weights_error.ts";
+import {
+  WeightsFileError,
+  WeightsMismatchError,
+  WeightsValueError,
+} from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
 import { DataError, describeFailure, shortList } from "../base/data_error.ts";
 import { FileSource } from "../base/file_source.ts";
+import { Checkpoint } from "./checkpoint.ts";
 
 /** An open {@link WeightsFile}. */
 export interface OpenWeights extends Disposable {
@@ -24,11 +29,42 @@ export interface OpenWeights extends Disposable {
 
 /**
  * Opens a safetensors file, or a PyTorch checkpoint of the zip or the older format; its first bytes
- * tell which, not its name.
+ * tell which, not its name. Of a checkpoint of a training here every byte is verified.
  *
  * @throws {DataError} If the file cannot be read, is of no such format or is not sound.
  */
 export function openWeights(path: string): OpenWeights {
+  const opened = openUnverified(path);
+  if (!hasCheckpointMetadata(opened)) return opened;
+  try {
+    new Checkpoint(path)[Symbol.dispose]();
+    return opened;
+  } catch (error) {
+    opened[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Whether a file is a checkpoint of a training here, going by what it holds. */
+export function isCheckpoint(path: string): boolean {
+  try {
+    using file = openUnverified(path);
+    return hasCheckpointMetadata(file);
+  } catch (error) {
+    // A checkpoint that is damaged should be called one.
+    if (error instanceof DataError) return path.endsWith(".safetensors");
+    throw error;
+  }
+}
+
+/** Any of its keys will do: one of them may be damaged. */
+function hasCheckpointMetadata({ weights }: OpenWeights): boolean {
+  return weights instanceof Safetensors &&
+    ["checkpoint", "sha256"].some((key) => weights.metadata.has(key));
+}
+
+/** Opens weights as {@link openWeights}, where a checkpoint has been verified before. */
+export function openUnverified(path: string): OpenWeights {
   let file: FileSource | undefined;
   try {
     file = new FileSource(path);
@@ -57,6 +93,13 @@ function unreadable(path: string, reason: string, cause: unknown): DataError {
  */
 export function weightsFault(path: string, error: unknown, wayOut?: string): unknown {
   if (error instanceof WeightsFileError) return unreadable(path, error.reason, error);
+  if (error instanceof WeightsValueError) {
+    return new DataError(
+      `Cannot use weights ${path} as ${error.reason}: expected finite numbers; ` +
+        `give weights of a training that has not diverged`,
+      { cause: error },
+    );
+  }
   if (!(error instanceof WeightsMismatchError)) return error;
   const sentence = error instanceof SeveralNetworksError
     ? `Cannot use weights ${path} as they hold several networks, under ${
@@ -73,7 +116,8 @@ export function weightsFault(path: string, error: unknown, wayOut?: string): unk
  * Loads weights of any format into a network by name; nothing is loaded unless everything fits.
  *
  * @param options `part: "backbone"` for weights that someone pre-trained on another task.
- * @throws {DataError} If the file cannot be read, or does not fit: a table of what does not.
+ * @throws {DataError} If the file cannot be read, does not fit (a table of what does not), or holds
+ * NaN or an infinity.
  */
 export function loadWeights(
   network: DeepLab,
@@ -101,7 +145,7 @@ export function startFromWeights(
 ): DeepLab {
   let featureNorm: boolean;
   {
-    using file = openWeights(path);
+    using file = openUnverified(path);
     featureNorm = file.weights.entries.keys().some((name) =>
       /(^|\.)bn_pretrain\.weight$/.test(name)
     );

@@ -2,9 +2,10 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { parseMetricLine } from "../run/metrics_file.ts";
+import { readRunConfig } from "../run/run_config.ts";
 import { readRunResult, type RunResult } from "../run/run_folder.ts";
 
 /** One line of `metrics.jsonl`. */
@@ -42,36 +43,39 @@ export function readRunRecord(path: string): RunRecord {
         `give the folder that a training named`,
     );
   }
-  const values = readConfigFile(configPath);
+  const config = readRunConfig(path);
   return {
     path,
-    config: mergeConfig(presetConfig("default"), { values, from: configPath }),
+    config,
     result: readRunResult(path) ?? { adapter: "unknown", seed: 0, stages: [] },
-    metrics: readMetrics(join(path, "metrics.jsonl")),
+    metrics: readMetrics(join(path, "metrics.jsonl"), config.pipeline),
   };
 }
 
-function readMetrics(path: string): MetricRecord[] {
-  const lines = attempt(path, () => Deno.readTextFileSync(path)).split("\n");
+function readMetrics(path: string, pipeline: readonly string[]): MetricRecord[] {
+  const failure = (what: string, cause?: unknown) =>
+    new DataError(
+      `Cannot report on a run as ${what}; restore the file, or report on another run`,
+      { cause },
+    );
+  let lines: string[];
+  try {
+    lines = Deno.readTextFileSync(path).split("\n");
+  } catch (error) {
+    throw failure(`${path} cannot be read: ${describeFailure(error)}`, error);
+  }
   lines.pop(); // empty, or torn: a run may be writing it
   return lines.map((line, at) => {
-    const { stage, step, ...values } = attempt(
-      `${path}, line ${at + 1},`,
-      () => JSON.parse(line) as Record<string, unknown>,
-    );
-    return { stage: String(stage), step: Number(step), values };
+    const record = parseMetricLine(line);
+    if (!record || !pipeline.includes(record.stage)) {
+      throw failure(
+        `${path}, line ${at + 1}, is ${
+          JSON.stringify(line.slice(0, 60))
+        }: expected an object with a ` +
+          `step and its stage, one of ${pipeline.join(", ")}`,
+      );
+    }
+    const { stage, step, ...values } = record;
+    return { stage, step, values };
   });
-}
-
-/** Reads `what`, or says that it cannot be used. */
-function attempt<T>(what: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw new DataError(
-      `Cannot report on a run as ${what} cannot be used: ${describeFailure(error)}; ` +
-        `restore the file, or report on another run`,
-      { cause: error },
-    );
-  }
 }

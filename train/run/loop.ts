@@ -3,7 +3,7 @@
 
 import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
-import { DivergenceError } from "./divergence_error.ts";
+import { diverged, DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "../stages/common/stage.ts";
 
@@ -66,7 +66,7 @@ export interface LoopResult {
 /**
  * Runs a stage to its end or until it is asked to stop.
  *
- * @throws {DivergenceError} If a loss is not finite.
+ * @throws {DivergenceError} If a loss, or what the network makes of an image, is not finite.
  */
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, evaluate, signal } = options;
@@ -88,7 +88,12 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
     if (evaluated || inspected || saved || done % options.logEvery === 0) {
       await log.measure();
-      if (evaluated) scores = await evaluate();
+      if (evaluated) {
+        scores = await evaluate().catch(async (error) => {
+          await log.read(null); // which says so where a loss tells it already
+          throw diverged(error, stage.name, step);
+        });
+      }
       await log.read(evaluated ? scores : null);
       if (evaluated && scores) await options.judge?.(done, scores);
       if (inspected) await inspect(options, done);

@@ -2,16 +2,28 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { Checkpoint } from "../networks/checkpoint.ts";
-import { mergeConfig, presetConfig } from "../config/config.ts";
+import type { KnownData } from "../data/fingerprint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
+import { unpack } from "../base/packed.ts";
+import { runConfigOf } from "./run_config.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Best } from "../evaluation/selection.ts";
 import type { SavedClasses } from "../networks/trained_network.ts";
 
+/** The files that a stage learns from, as a checkpoint knows them. */
+export interface KnownFiles {
+  /** Those of the data sets; null in checkpoints of earlier versions. */
+  readonly data: KnownData | null;
+  /** Digests by name of those that the stage has made; null where it makes none. */
+  readonly made: Readonly<Record<string, string>> | null;
+}
+
+const NONE: KnownFiles = { data: null, made: null };
+
 /** A checkpoint to go on from. */
-export interface ResumePoint {
+export interface ResumePoint extends KnownFiles {
   /** The stage that wrote it. */
   readonly stage: StageName;
   /** Optimiser updates of that stage. */
@@ -25,11 +37,13 @@ export interface ResumePoint {
 }
 
 /** What a checkpoint of a run says beside its arrays. */
-export interface CheckpointState extends Omit<ResumePoint, "path"> {
+export interface CheckpointState extends Omit<ResumePoint, "path" | keyof KnownFiles> {
   /** The configuration of the run. */
   readonly config: RunConfig;
   /** The names of the classes. */
   readonly classes: readonly string[];
+  /** {@link KnownFiles}, packed; earlier versions know none. */
+  readonly files?: string;
   /** What else a user of the network needs to know of classes that are not those of Cityscapes. */
   readonly ownClasses: SavedClasses | null;
 }
@@ -39,7 +53,8 @@ export interface CheckpointState extends Omit<ResumePoint, "path"> {
  *
  * @param warn Hears of checkpoints that are passed over as they are damaged.
  * @returns null where the run has none.
- * @throws {DataError} If a checkpoint was made with another configuration than the folder now holds.
+ * @throws {DataError} If a checkpoint was made with another configuration than the folder now holds, or by
+ * another stage than its name says.
  */
 export function findResumePoint(
   folder: RunFolder,
@@ -50,15 +65,22 @@ export function findResumePoint(
     for (const path of folder.checkpoints(stage)) {
       const state = readState(path, warn);
       if (!state) continue;
-      const made = checkedConfig(state.config, `checkpoint ${path}`, config.out);
-      if (!isDeepStrictEqual(made, config)) {
+      const then = checkedConfig(state.config, `checkpoint ${path}`, config.out);
+      if (!isDeepStrictEqual(then, config)) {
         throw new DataError(
           `Cannot resume ${folder.path} as checkpoint ${path} was made with another configuration: ` +
             `expected that of config.json; undo the change of config.json, or start a new run from it`,
         );
       }
+      if (state.stage !== stage) {
+        throw new DataError(
+          `Cannot resume ${folder.path} as ${path} is a checkpoint of ${state.stage}: expected one of ` +
+            `${stage}; put it back, or move it away to go on from the one before`,
+        );
+      }
       const { step, seconds, best = null } = state;
-      return { stage, step, seconds, best, path };
+      const { data, made } = (state.files ? unpack(state.files) : NONE) as KnownFiles;
+      return { stage, step, seconds, best, data, made, path };
     }
   }
   return null;
@@ -70,7 +92,7 @@ export function configOf(folder: RunFolder): RunConfig {
 }
 
 function checkedConfig(values: unknown, from: string, out: string): RunConfig {
-  return { ...mergeConfig(presetConfig("default"), { values, from }), out };
+  return { ...runConfigOf(values, from), out };
 }
 
 function readState(path: string, warn: (text: string) => void): CheckpointState | null {

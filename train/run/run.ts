@@ -7,7 +7,9 @@ import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { RunState } from "./run_state.ts";
+import { Fingerprint } from "../data/fingerprint.ts";
 import { Loader } from "../data/loader.ts";
+import type { MetricLine } from "./metrics_file.ts";
 import type { TrainingObserver } from "./observer.ts";
 import { configOf, findResumePoint, type ResumePoint } from "./resume.ts";
 import {
@@ -18,11 +20,11 @@ import {
   type StageResult,
 } from "./run_folder.ts";
 import { runStage } from "./stage_run.ts";
-import type { StageName } from "../stages/kinds.ts";
+import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
 import { checkBackbones, checkpointsBefore, networkBefore } from "./starts.ts";
-import { FEATURE_NORM, isCheckpoint } from "../networks/trained_network.ts";
-import { startFromWeights } from "../networks/weights_file.ts";
+import { FEATURE_NORM } from "../networks/trained_network.ts";
+import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 
 /**
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
@@ -41,9 +43,11 @@ export async function runTraining(
   const data = await openRunData(config.data, (text) => observer.message(text));
   checkSelection(config, data);
   const taken = checkpointsBefore(config); // before there is a folder
+  using fingerprint = fingerprintOf(config, data);
+  fingerprint.start();
   using folder = RunFolder.create(config.out, config);
   folder.adopt(taken);
-  return await trainStages({ config, gpu, data, folder, observer, signal }, null);
+  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
 }
 
 /**
@@ -51,8 +55,9 @@ export async function runTraining(
  * the same bits as a run that was not.
  *
  * @param path The run folder.
+ * @param options.acceptChangedData Whether it also goes on where its data have changed.
  * @returns What `result.json` holds.
- * @throws {DataError} If data or run folder cannot be used, or `config.json` was changed.
+ * @throws {DataError} If data or run folder cannot be used, or `config.json` or the data were changed.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function resumeTraining(
@@ -60,13 +65,50 @@ export async function resumeTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
+  { acceptChangedData = false }: { readonly acceptChangedData?: boolean | undefined } = {},
 ): Promise<RunResult> {
   using folder = RunFolder.open(path);
   const config = configOf(folder);
   const point = findResumePoint(folder, config, (text) => observer.message(text));
   const data = await openRunData(config.data, (text) => observer.message(text));
-  if (!point) folder.adopt(checkpointsBefore(config));
-  return await trainStages({ config, gpu, data, folder, observer, signal }, point);
+  using fingerprint = fingerprintOf(config, data);
+  const message = (text: string) => observer.message(text);
+  if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
+  else folder.adopt(checkpointsBefore(config));
+  fingerprint.start();
+  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, point);
+}
+
+/** The files that a run trains and measures on. */
+function fingerprintOf({ pipeline }: RunConfig, data: RunData): Fingerprint {
+  const isReference = pipeline.some((name) => kindOf(name).role === "reference");
+  const target = isReference ? data.openLabelledTarget() : data.target;
+  return new Fingerprint({ source: data.source, target, val: data.validation });
+}
+
+/** Refuses to go on with other data than a checkpoint has seen, unless that is wanted. */
+function checkData(
+  folder: RunFolder,
+  { data, path }: ResumePoint,
+  fingerprint: Fingerprint,
+  isAccepted: boolean,
+  message: (text: string) => void,
+): void {
+  const difference = data &&
+    fingerprint.differenceFrom(
+      data,
+      (files) => message(`${files} files of the data have other times than before: reading them`),
+    );
+  if (difference === null) return;
+  const changed = `the data have changed since checkpoint ${path} was written: ${difference}`;
+  if (!isAccepted) {
+    throw new DataError(
+      `Cannot resume ${folder.path} as ${changed}; put the data back, start a new run, or accept the ` +
+        `changed data`,
+      { options: ["acceptChangedData"] },
+    );
+  }
+  message(`WARNING: the run goes on with changed data, as is wanted; ${changed}`);
 }
 
 /** Refuses to select by labels where there are none. */
@@ -79,21 +121,33 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
   );
 }
 
+/** What a run has before its first stage. */
+type RunBase = Omit<RunState, "network" | "networkBefore" | "validation">;
+
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
 async function trainStages(
-  given: Omit<RunState, "network" | "validation">,
+  given: RunBase,
   point: ResumePoint | null,
 ): Promise<RunResult> {
   const { config, gpu, folder } = given;
   checkBackbones(config, folder);
   using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
   const { done, result } = resultSoFar(given, point);
-  folder.rewindMetrics(({ stage, step }) =>
-    done.some((name) => name === stage) ||
-    (point !== null && stage === point.stage && Number(step) < point.step)
+  const warn = (text: string) => given.observer.message(text);
+  const stepsDone = new Map<string, number>(done.map((name) => [name, config.stages[name].steps]));
+  if (point) stepsDone.set(point.stage, point.step);
+  const records = folder.rewindMetrics(
+    ({ stage, step }) => step < (stepsDone.get(stage) ?? 0),
+    warn,
   );
+  warnOfGaps(folder, records, stepsDone, warn);
   folder.writeResult(result); // also where the first stage is stopped
-  const run: RunState = { ...given, network: startingNetwork(given, done.length), validation };
+  const run: RunState = {
+    ...given,
+    network: startingNetwork(given, done.length),
+    networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name)),
+    validation,
+  };
   try {
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, point?.stage === name ? point : null);
@@ -108,9 +162,31 @@ async function trainStages(
   return result;
 }
 
+/** Tells of steps that were made and have no record. */
+function warnOfGaps(
+  folder: RunFolder,
+  records: readonly MetricLine[],
+  stepsDone: ReadonlyMap<string, number>,
+  warn: (text: string) => void,
+): void {
+  for (const [stage, steps] of stepsDone) {
+    const found = new Set(
+      records.filter((record) => record.stage === stage).map(({ step }) => step),
+    );
+    if (found.size === steps) continue;
+    const first = Array.from({ length: steps }, (_, step) => step).find((step) => !found.has(step));
+    warn(
+      `WARNING: ${folder.path}/metrics.jsonl has no record of ${
+        steps - found.size
+      } of the ${steps} ` +
+        `steps that ${stage} has made, step ${first} first: curves will have a gap`,
+    );
+  }
+}
+
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder }: Omit<RunState, "network" | "validation">,
+  { config: { pipeline, stages, seed }, gpu, folder, observer }: RunBase,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
@@ -119,7 +195,15 @@ function resultSoFar(
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
   const result: RunResult = { adapter: gpu.adapter.description, seed, stages: [] };
-  for (const name of done) addResult(result, resultOfStage(found, name));
+  for (const name of done) {
+    const stage = resultOfStage(found, name);
+    addResult(result, stage);
+    if (stage) continue;
+    observer.message(
+      `WARNING: ${folder.path}/result.json says nothing of ${name}, which has run to its end: its scores ` +
+        `are left out, and its checkpoint can be evaluated`,
+    );
+  }
   return { done, result };
 }
 
@@ -131,7 +215,7 @@ function addResult(result: RunResult, stage: StageResult | PretrainingResult | u
 
 /** The network that the stage after the first `done` of the pipeline starts from. */
 function startingNetwork(
-  { config, gpu, data, folder }: Omit<RunState, "network" | "validation">,
+  { config, gpu, data, folder }: RunBase,
   done: number,
 ): DeepLab {
   const classes = data.classes.names.length;
@@ -142,7 +226,7 @@ function startingNetwork(
   using checkpoint = new Checkpoint(path);
   const network = create(checkpoint.has(FEATURE_NORM));
   try {
-    checkpoint.restore(network.stateDict(), "network.");
+    checkpoint.restore(network.stateDict(), "network.", { finite: true });
   } catch (error) {
     network.dispose();
     throw error;

@@ -10,7 +10,7 @@ import {
 } from "../data/class_set.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { missingClassFile } from "../data/class_file.ts";
-import { type Dataset, openDataset, type OpenedDataset } from "../data/dataset.ts";
+import { openDataset, type OpenedDataset } from "../data/dataset.ts";
 import { layoutOf } from "../data/layouts.ts";
 import { classesOf, hasLabels } from "../data/place.ts";
 import { writeStreets } from "../streets/mod.ts";
@@ -22,9 +22,9 @@ export interface RunData {
   /** The classes that the network predicts, in the numbering of the target's labels. */
   readonly classes: ClassSet;
   /** Labelled images of the source domain. */
-  readonly source: Dataset;
+  readonly source: OpenedDataset;
   /** Images of the target domain to adapt to; labels are not read. */
-  readonly target: Dataset;
+  readonly target: OpenedDataset;
   /** Images of the target domain to measure on; with labels where it has a folder for them. */
   readonly validation: OpenedDataset;
   /**
@@ -32,7 +32,7 @@ export interface RunData {
    *
    * @throws {DataError} If there are no labels.
    */
-  readonly openLabelledTarget: () => Dataset;
+  readonly openLabelledTarget: () => OpenedDataset;
 }
 
 /**

@@ -8,45 +8,16 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "../base/atomic_file.ts";
 import { DataError, describeFailure, shortList } from "../base/data_error.ts";
-import type { Best } from "../evaluation/selection.ts";
+import { keepLines, type MetricLine } from "./metrics_file.ts";
+import { readRunResult, type RunResult } from "./result_file.ts";
 
-/** What `result.json` says about a stage whatever it trains. */
-export interface PretrainingResult {
-  /** The stage's name. */
-  name: string;
-  /** Optimiser updates made. */
-  steps: number;
-  /** Wall time. */
-  seconds: number;
-  /** Share of the time, from 0 to 1, that steps have waited for pixels since the start or the last resume. */
-  waitShare?: number;
-  /** Most bytes that arrays on the GPU have held at once meanwhile, evaluation included. */
-  peakBytes?: number;
-}
-
-/** What `result.json` says about a stage that trains a segmentation network. Scores are percentages. */
-export interface StageResult extends PretrainingResult {
-  /** Mean IoU on the target's val split; NaN, null in the file, where it has no labels. */
-  mIoU: number;
-  /** IoU by class name; null for a class that does not occur. */
-  classIoU: Record<string, number | null>;
-  /** Share of pixels predicted right; like the mean IoU without labels. */
-  pixelAccuracy: number;
-  /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
-  selected?: Best;
-}
-
-/** The content of `result.json`. */
-export interface RunResult {
-  /** The adapter's description. */
-  adapter: string;
-  /** The seed of everything drawn at random. */
-  seed: number;
-  /** The stages in the order in which they ran, but for self-supervised pre-training. */
-  stages: StageResult[];
-  /** Self-supervised pre-training, which has no scores, where it ran. */
-  pretraining?: PretrainingResult;
-}
+export {
+  type PretrainingResult,
+  readRunResult,
+  resultOfStage,
+  type RunResult,
+  type StageResult,
+} from "./result_file.ts";
 
 /** A run folder that this process alone may write to, until it is closed. */
 export class RunFolder implements Disposable {
@@ -141,18 +112,37 @@ export class RunFolder implements Disposable {
   }
 
   /**
-   * Cuts `metrics.jsonl` back to the point that a checkpoint was made at: keeps lines from the start
-   * for as long as `keep` agrees, and drops the rest, a torn last line included.
+   * Cuts `metrics.jsonl` back to the point that a checkpoint was made at: keeps the lines that `keep`
+   * agrees to, and drops the rest, a torn last line included. A file with damaged lines is set aside.
+   *
+   * @param warn Hears of damaged lines.
+   * @returns The records that are left.
    */
-  rewindMetrics(keep: (record: Record<string, unknown>) => boolean): void {
-    const text = Deno.readTextFileSync(join(this.path, "metrics.jsonl"));
-    let end = 0;
-    for (let next = text.indexOf("\n"); next >= 0; next = text.indexOf("\n", end)) {
-      const record = parseRecord(text.slice(end, next));
-      if (!record || !keep(record)) break;
-      end = next + 1;
+  rewindMetrics(
+    keep: (record: MetricLine) => boolean,
+    warn: (text: string) => void = () => {},
+  ): readonly MetricLine[] {
+    const path = join(this.path, "metrics.jsonl");
+    const before = Deno.readFileSync(path);
+    const { records, bytes, damaged } = keepLines(before, keep);
+    if (damaged.length > 0) {
+      const aside = freeName(`${path}.damaged`);
+      writeFileAtomic(aside, [before]);
+      const those = damaged.length === 1
+        ? `line ${damaged[0]} is`
+        : `${damaged.length} lines are, such as line ${damaged[0]},`;
+      warn(
+        `WARNING: the file as it was is kept as ${aside}, and ${path} goes on without what is damaged in ` +
+          `it: ${those} not as a run writes it`,
+      );
     }
-    this.#metrics.truncateSync(new TextEncoder().encode(text.slice(0, end)).length);
+    if (bytes.some((byte, at) => byte !== before[at])) {
+      this.#metrics.truncateSync(0);
+      writeWhole(this.#metrics, bytes); // it is open for appending
+    } else {
+      this.#metrics.truncateSync(bytes.length);
+    }
+    return records;
   }
 
   /** The content of `result.json`; null where it was not written yet. */
@@ -239,34 +229,6 @@ export function checkpointPathIn(folder: string, name: string): string {
   return join(folder, "checkpoints", `${name}.safetensors`);
 }
 
-/** The content of a run folder's `result.json`; null where it was not written yet. */
-export function readRunResult(folder: string): RunResult | null {
-  const path = join(folder, "result.json");
-  if (!existsSync(path)) return null;
-  try {
-    const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
-    for (const stage of result.stages) {
-      stage.mIoU ??= NaN;
-      stage.pixelAccuracy ??= NaN;
-    }
-    return result;
-  } catch (error) {
-    throw new DataError(
-      `Cannot use ${path} as ${describeFailure(error)}; restore it, or start a new run`,
-      { cause: error },
-    );
-  }
-}
-
-/** What a result says of a stage; undefined where it has not run to its end. */
-export function resultOfStage(
-  result: RunResult | null,
-  name: string,
-): StageResult | PretrainingResult | undefined {
-  const results = [...result?.stages ?? [], ...(result?.pretraining ? [result.pretraining] : [])];
-  return results.find((stage) => stage.name === name);
-}
-
 /** Removes what a run leaves that did not come as far as its `config.json`; other files stay. */
 export function removeUnstarted(path: string): void {
   for (const name of ["metrics.jsonl", "checkpoints", "samples", "config.json.partial"]) {
@@ -278,10 +240,10 @@ function writeJson(path: string, value: unknown): void {
   writeFileAtomic(path, [new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n")]);
 }
 
-function parseRecord(line: string): Record<string, unknown> | null {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return null;
+/** A path that nothing has yet: the given one, or with a number behind it. */
+function freeName(path: string): string {
+  for (let number = 1;; number++) {
+    const name = number === 1 ? path : `${path}.${number}`;
+    if (!existsSync(name)) return name;
   }
 }

@@ -3,7 +3,9 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
+import type { Fingerprint } from "../data/fingerprint.ts";
 import type { Loader } from "../data/loader.ts";
+import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
 import type { RunFolder } from "./run_folder.ts";
@@ -13,12 +15,16 @@ export interface RunState {
   readonly config: RunConfig;
   readonly gpu: Gpu;
   readonly data: RunData;
+  /** What the data are. */
+  readonly fingerprint: Fingerprint;
   readonly folder: RunFolder;
   readonly observer: TrainingObserver;
   /** Asks for a stop after the current step. */
   readonly signal: AbortSignal;
   /** What the next stage starts from. A stage takes it, and `runStage` puts the stage's own in its place. */
   network: DeepLab;
+  /** Makes the network that a stage starts from. */
+  networkBefore(name: StageName): DeepLab;
   /** The target's val split. */
   readonly validation: Loader;
 }

@@ -3,6 +3,7 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
+import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
@@ -16,15 +17,20 @@ import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
 import { prefixed } from "../stages/common/stage.ts";
 import type { StageName } from "../stages/kinds.ts";
+import { checkDiverged } from "./divergence_error.ts";
 import { watchLabels } from "./label_watch.ts";
 import { type Inspection, runLoop } from "./loop.ts";
-import type { CheckpointState, ResumePoint } from "./resume.ts";
+import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunData } from "./run_data.ts";
 import type { RunState } from "./run_state.ts";
 
+/** Milliseconds that a checkpoint waits for digests of the data; what is not read by then, the next one has. */
+const LONGEST_WAIT = 10_000;
+
 /** A stage ready to run, and where its batches come from. */
-export interface StageInput<B> extends Pick<Prepared<B>, "stage" | "nextBatch" | "makeLabels"> {
+export interface StageInput<B>
+  extends Pick<Prepared<B>, "stage" | "made" | "nextBatch" | "makeLabels"> {
   /** Cuts its batches. */
   readonly batches: Batches;
   /** Whether the stage trains no network that could be scored. */
@@ -50,7 +56,7 @@ export async function loopStage<B>(
   const firstStep = point?.step ?? 0;
   if (point) {
     using checkpoint = new Checkpoint(point.path);
-    checkpoint.restore(stage.state());
+    checkpoint.restore(stage.state(), "", { finite: true });
   }
   observer.stageStart({ name, steps, firstStep });
   let measured = null as Measurement | null;
@@ -142,16 +148,18 @@ class StageSaves<B> {
   readonly best: BestNetwork;
   readonly #run: RunState;
   readonly #stage: StageInput<B>["stage"];
+  readonly #made: StageInput<B>["made"];
   readonly #cost: StageCost;
 
   constructor(
     run: RunState,
-    { stage }: StageInput<B>,
+    { stage, made }: StageInput<B>,
     cost: StageCost,
     point: ResumePoint | null,
   ) {
     this.#run = run;
     this.#stage = stage;
+    this.#made = made;
     this.#cost = cost;
     const path = run.folder.bestPath(stage.name);
     this.best = new BestNetwork({
@@ -168,16 +176,19 @@ class StageSaves<B> {
 
   /** Saves all that the next step depends on. The checkpoint before stays until this one stands. */
   async checkpoint(step: number): Promise<void> {
-    const { folder } = this.#run;
+    const { folder, fingerprint } = this.#run;
     const { name } = this.#stage;
+    await fingerprint.settle(LONGEST_WAIT);
+    const arrays = this.#stage.state();
+    await checkDiverged(arrays, name, step);
     folder.syncMetrics();
     folder.keepPreviousCheckpoint(name);
     const state = this.#stateAt(step, this.best.best);
-    await writeCheckpoint(folder.checkpointPath(name), this.#stage.state(), state);
+    await writeCheckpoint(folder.checkpointPath(name), arrays, state);
   }
 
   #stateAt(step: number, best: Best | null): CheckpointState {
-    const { config, data: { classes } } = this.#run;
+    const { config, data: { classes }, fingerprint } = this.#run;
     return {
       config,
       classes: classes.names,
@@ -186,6 +197,7 @@ class StageSaves<B> {
       step,
       seconds: this.#cost.soFar.seconds,
       best,
+      files: pack({ data: fingerprint.known, made: this.#made ?? null } satisfies KnownFiles),
     };
   }
 }
@@ -193,7 +205,7 @@ class StageSaves<B> {
 /** Gives a network the weights of a checkpoint. */
 function restoreNetwork(network: DeepLab, path: string): void {
   using checkpoint = new Checkpoint(path);
-  checkpoint.restore(network.stateDict(), "network.");
+  checkpoint.restore(network.stateDict(), "network.", { finite: true });
 }
 
 /** Measures the labels that a stage makes, where that is wanted and the target has labels to compare with. */

@@ -52,7 +52,7 @@ export async function runStage(
     const count = Math.max(1, Math.floor(passes * data.target.items.length / batch));
     for (let index = 0; index < count; index++) yield await batches.nextTarget();
   };
-  const context = contextOf(run, name, point !== null);
+  const context = contextOf(run, name, point);
   const prepared = await kind.prepare({ ...context, weakViews });
   using stage = prepared.stage;
   if (stage.name !== name) {
@@ -77,7 +77,7 @@ export async function runStage(
 function contextOf(
   run: RunState,
   name: StageName,
-  isResumed: boolean,
+  point: ResumePoint | null,
 ): Omit<RunContext<AnySettings>, "weakViews"> {
   const { config, data, folder, observer, signal } = run;
   return {
@@ -85,11 +85,16 @@ function contextOf(
     target: data.target,
     classes: data.classes,
     longSide: config.data.longSide,
-    isResumed,
+    isResumed: point !== null,
+    made: point?.made ?? null,
     signal,
     message: (text) => observer.message(`${name}: ${text}`),
     pathOf: (...names) => join(folder.path, ...names),
     adaptStatistics: () => adaptStatistics(run, name),
+    returnToStart: () => {
+      using start = run.networkBefore(name);
+      run.network.loadStateDict(start.stateDict());
+    },
     loadBackbone: (network, stage) => loadBackbone(run, network, stage as StageName),
   };
 }

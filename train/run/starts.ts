@@ -28,7 +28,7 @@ export function loadBackbone(
     return;
   }
   using checkpoint = new Checkpoint(folder.checkpointPath(stage));
-  checkpoint.restore(network.backboneDict(), "network.", { partial: true });
+  checkpoint.restore(network.backboneDict(), "network.", { partial: true, finite: true });
 }
 
 /**

@@ -47,8 +47,13 @@ export interface RunContext<S> extends StageContext<S> {
   readonly classes: ClassSet;
   /** What an image's long side is resized to. */
   readonly longSide: number;
-  /** Whether the stage goes on from a checkpoint: the files that it makes before its first step are there. */
+  /**
+   * Whether the stage goes on from a checkpoint: the files that it makes before its first step should be
+   * there.
+   */
   readonly isResumed: boolean;
+  /** What the checkpoint says of them, as in {@link Prepared.made}; null where it says nothing. */
+  readonly made: Readonly<Record<string, string>> | null;
   /** Asks for a stop. */
   readonly signal: AbortSignal;
   /** Tells whoever watches. */
@@ -62,6 +67,11 @@ export interface RunContext<S> extends StageContext<S> {
   adaptStatistics(): Promise<void>;
   /** Weak views of all target images, each `passes` times, in random orders and as many as a batch at once. */
   weakViews(passes: number): AsyncIterable<WeakViews>;
+  /**
+   * Gives the network the weights that the stage has started from, where a stage that goes on makes files
+   * again; the checkpoint's follow after `prepare`.
+   */
+  returnToStart(): void;
   /** Gives a network the backbone that a stage has trained, or the file that takes that stage's place. */
   loadBackbone(network: DeepLab, stage: string): void;
 }
@@ -72,6 +82,8 @@ export interface Prepared<B> {
   readonly stage: Stage<B>;
   /** The target images with labels that the stage has made; those of the context unless given. */
   readonly target?: Dataset;
+  /** Digests by name of the files that the stage learns from and has made before its first step. */
+  readonly made?: Readonly<Record<string, string>>;
   /** Makes the batch of the next step. */
   nextBatch(batches: Batches): Promise<B>;
   /** Labels of whole target images, where the stage makes some as it goes. */

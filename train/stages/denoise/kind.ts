@@ -38,9 +38,13 @@ export const denoise = {
     const indices = new Map(target.items.map(({ name }, index) => [name, index]));
     return {
       stage,
+      made: softLabels.digests,
       nextBatch: (batches) => nextDenoiseBatch(batches, softLabels, options.encoderView),
       makeLabels: (samples, images) => {
-        const wanted = samples.map(({ name }) => indices.get(name) as number);
+        const wanted = samples.map((sample) => ({
+          ...sample,
+          index: indices.get(sample.name) as number,
+        }));
         using probabilities = softLabels.upload(gpu, wanted);
         return stage.denoise(images, probabilities);
       },
@@ -82,10 +86,19 @@ async function softLabelsOf(
     startVariant: options.prototypeStart,
     updateVariant: options.prototypeUpdate,
   };
+  const count = target.items.length;
   if (context.isResumed) {
-    return { softLabels: new SoftLabels(folder), bank: bankFor(network, variants) };
-  }
-  context.message(`soft labels and prototypes of ${target.items.length} target images`);
+    const { classes } = network;
+    const softLabels = new SoftLabels(folder, { classes, digests: context.made });
+    const missing = softLabels.missing(target.items);
+    if (missing.length === 0) return { softLabels, bank: bankFor(network, variants) };
+    context.message(
+      `${missing.length} of ${count} soft labels are missing, such as ${
+        missing[0]
+      }: all are made again`,
+    );
+    context.returnToStart();
+  } else context.message(`soft labels and prototypes of ${count} target images`);
   await context.adaptStatistics();
   const views = options.prototypeStart === "official" ? context.weakViews(OFFICIAL_PASSES) : null;
   const start = { ...variants, views, padding: options.padding };
@@ -130,8 +143,8 @@ function cutSoftLabels(
   { samples, views }: WeakViews,
 ): GpuArray {
   const size = quarterOf(crop);
-  const cuts = samples.map(({ index }, at) => {
-    const { shape, data } = softLabels.read(index);
+  const cuts = samples.map((sample, at) => {
+    const { shape, data } = softLabels.read(sample.index, sample);
     const [, , height = 0, width = 0] = shape;
     using whole = gpu.upload(data, shape, "soft labels");
     return warpMaps(whole, [views[at].mapView({ height, width }, size)], size);

@@ -2,6 +2,7 @@
 //
 // One file per image, so that a data set of any size fits and a resumed run reads the same bits.
 
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
@@ -10,9 +11,9 @@ import { idsWhereLabelled } from "../../../kernels/rectification.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
+import { DataError } from "../../base/data_error.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { warpMask } from "../../../kernels/warp.ts";
 import { forEachImageBatch, inEvaluation } from "../../evaluation/image_batches.ts";
@@ -22,46 +23,143 @@ import { quarterOf } from "../common/batch.ts";
 import type { WeakViews } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
 import type { DenoiseSettings } from "./settings.ts";
+import {
+  encodeSoftLabel,
+  faultOf,
+  type Probabilities,
+  readSoftLabel,
+  readSoftLabelHeader,
+} from "./soft_label_file.ts";
+
+/** Bytes of soft labels that are read before a stage goes on, in a tenth of a second. */
+const READ_AT_ONCE = 128 * 2 ** 20;
+
+/** What is known of soft labels before they are read. */
+export interface SoftLabelsOptions {
+  /** The classes that they are of; any number unless given. */
+  readonly classes?: number;
+  /** Digests of the files by their names, as the stage's checkpoint has them. */
+  readonly digests?: Readonly<Record<string, string>> | null;
+}
 
 /** The soft labels of a data set, in a folder. */
 export class SoftLabels {
   readonly #folder: string;
+  readonly #classes: number | undefined;
+  readonly #digests: Map<string, string>;
+  /** How a file looked when its content was last checked, by its name. */
+  readonly #known = new Map<string, string>();
 
   /** Opens a folder that {@link labelTarget} has filled. */
-  constructor(folder: string) {
+  constructor(folder: string, { classes, digests }: SoftLabelsOptions = {}) {
     this.#folder = folder;
+    this.#classes = classes;
+    this.#digests = new Map(Object.entries(digests ?? {}));
   }
 
-  /** Writes the probabilities of samples, [N, K, height, width], one file per sample. */
+  /** The digests of the files by their names; those of an earlier version have none. */
+  get digests(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#digests);
+  }
+
+  /**
+   * Writes the probabilities of samples, [N, K, height, width], one file per sample.
+   *
+   * @throws {DataError} If they are none, or a file cannot be written.
+   */
   async write(samples: readonly Sample[], probabilities: GpuArray): Promise<void> {
     const [, ...rest] = probabilities.shape;
     const values = await probabilities.read();
     const length = values.length / samples.length;
-    samples.forEach(({ index }, at) => {
-      const array = { shape: [1, ...rest], data: values.slice(at * length, (at + 1) * length) };
-      writeFileAtomic(this.#path(index), [writeSafetensors(new Map([["probabilities", array]]))]);
+    samples.forEach(({ index, name }, at) => {
+      const data = values.slice(at * length, (at + 1) * length);
+      const labels = { shape: [1, ...rest], data };
+      const fault = faultOf(labels);
+      if (fault !== null) {
+        throw new DataError(
+          `Cannot make soft labels of ${name} as ${fault}: expected finite probabilities; start from a ` +
+            `network whose training has not diverged`,
+        );
+      }
+      const { bytes, digest } = encodeSoftLabel(name, labels);
+      const file = fileName(index);
+      writeFileAtomic(join(this.#folder, file), [bytes]);
+      this.#digests.set(file, digest);
     });
   }
 
-  /** The probabilities of item `index`, [1, K, height, width]. */
-  read(index: number): { readonly shape: readonly number[]; readonly data: Float32Array } {
-    const file = new Safetensors(Deno.readFileSync(this.#path(index)));
-    const { shape } = file.entry("probabilities");
-    return { shape, data: file.floats("probabilities") };
+  /**
+   * The paths of the files that are missing. Where none is, checks all of them, though of a large set only
+   * what the files say of themselves: what they hold is checked when they are read.
+   *
+   * @throws {DataError} If one is damaged, of another image, or another than the stage has learnt from so far.
+   */
+  missing(items: Dataset["items"]): string[] {
+    const files = items.map(({ name }, index) => {
+      const file = fileName(index);
+      return { name, index, file, path: join(this.#folder, file) };
+    });
+    const missing = files.map(({ path }) => path).filter((path) => !existsSync(path));
+    if (missing.length > 0) return missing;
+    const bytes = files.reduce((sum, { path }) => sum + Deno.statSync(path).size, 0);
+    for (const { name, index, file, path } of files) {
+      const { digest } = readSoftLabelHeader(path, { name, digest: this.#digests.get(file) });
+      if (digest !== undefined) this.#digests.set(file, digest);
+      if (bytes <= READ_AT_ONCE) this.read(index);
+    }
+    return [];
   }
 
-  /** The probabilities of items of one size on the GPU, [N, K, height, width]. */
-  upload(gpu: Gpu, indices: readonly number[]): GpuArray {
-    const read = indices.map((index) => this.read(index));
+  /**
+   * The probabilities of item `index`, [1, K, height, width].
+   *
+   * @param sample The item; unless given, labels of any image and size will do.
+   * @throws {DataError} If the file is damaged, of another image, or holds no probabilities.
+   */
+  read(index: number, sample?: Pick<Sample, "name" | "image">): Probabilities {
+    const file = fileName(index);
+    const path = join(this.#folder, file);
+    const look = lookOf(path);
+    const quarter = sample && quarterOf(sample.image);
+    const shape = quarter && this.#classes !== undefined
+      ? [1, this.#classes, quarter.height, quarter.width]
+      : undefined;
+    const expected = { name: sample?.name, shape, digest: this.#digests.get(file) };
+    const labels = readSoftLabel(path, expected, look !== null && this.#known.get(file) === look);
+    if (look !== null) this.#known.set(file, look);
+    return labels;
+  }
+
+  /**
+   * The probabilities of images of one size on the GPU, [N, K, height, width].
+   *
+   * @param samples With the index that each has in the data set of the labels.
+   */
+  upload(gpu: Gpu, samples: readonly Pick<Sample, "index" | "name" | "image">[]): GpuArray {
+    const read = samples.map((sample) => this.read(sample.index, sample));
     const [, ...rest] = read[0]?.shape ?? [];
     const size = rest.reduce((product, length) => product * length, 1);
     const values = new Float32Array(read.length * size);
     read.forEach(({ data }, at) => values.set(data, at * size));
     return gpu.upload(values, [read.length, ...rest], "soft labels");
   }
+}
 
-  #path(index: number): string {
-    return join(this.#folder, `${String(index).padStart(6, "0")}.safetensors`);
+function fileName(index: number): string {
+  return `${String(index).padStart(6, "0")}.safetensors`;
+}
+
+/**
+ * What tells whether a file was written since; null where it is missing, or so new that another write might
+ * leave the same times.
+ */
+function lookOf(path: string): string | null {
+  try {
+    const { size, mtime, ctime } = Deno.statSync(path);
+    const isNew = !mtime || Date.now() - mtime.getTime() < 2000;
+    return isNew ? null : `${size} ${mtime.getTime()} ${ctime?.getTime()}`;
+  } catch {
+    return null;
   }
 }
 
@@ -90,6 +188,8 @@ export function bankFor(
  *
  * @param longSide What an image's long side is resized to.
  * @param start How the prototypes start and will move.
+ * @throws {DataError} If an image cannot be read, a file cannot be written, or the network's output is
+ * not finite.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function labelTarget(
@@ -101,7 +201,7 @@ export async function labelTarget(
   { views = null, padding = "masked", ...variants }: PrototypeStart = {},
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   Deno.mkdirSync(folder, { recursive: true });
-  const softLabels = new SoftLabels(folder);
+  const softLabels = new SoftLabels(folder, { classes: network.classes });
   const bank = bankFor(network, variants);
   using loader = new Loader({ dataset, order: "sequential" });
   try {

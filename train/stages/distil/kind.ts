@@ -6,7 +6,12 @@ import { quarterOf } from "../common/batch.ts";
 import { type Batches, labelOf } from "../common/batches.ts";
 import type { RunContext, StageKind } from "../common/kind.ts";
 import { Distil, type DistilBatch } from "./distil.ts";
-import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";
+import {
+  missingPseudoLabels,
+  pseudoLabelDigests,
+  withPseudoLabels,
+  writePseudoLabels,
+} from "./pseudo_labels.ts";
 import { DISTIL_SETTINGS, type DistilSettings } from "./settings.ts";
 
 /** The stage whose backbone a student starts from, where it is one's. */
@@ -45,8 +50,8 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
         : { studentStart: "self-supervised" }),
     }),
     async prepare(context) {
-      const target = await pseudoLabelled(context);
-      return { stage: makeDistil(context), target, nextBatch: nextDistilBatch };
+      const { target, made } = await pseudoLabelled(context);
+      return { stage: makeDistil(context), target, made, nextBatch: nextDistilBatch };
     },
     plan({ batches, name, network, options, createNetwork }) {
       const student = createNetwork({ featureNorm: options.featureNorm, init: "none" });
@@ -61,18 +66,33 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
   } as const satisfies StageKind<DistilSettings, DistilBatch>;
 }
 
-/** Target images with pseudo labels of the network as the stage before has left it. */
-async function pseudoLabelled(context: RunContext<DistilSettings>): Promise<Dataset> {
+/** Target images with pseudo labels of the network as the stage before has left it, and their digests. */
+async function pseudoLabelled(
+  context: RunContext<DistilSettings>,
+): Promise<{ readonly target: Dataset; readonly made: Record<string, string> }> {
   const { classes, name, network, options: { threshold, keep }, target, longSide, signal } =
     context;
   const folder = context.pathOf("pseudo_labels", name);
-  if (!context.isResumed) {
+  const options = { folder, classes, threshold, keep, longSide, signal };
+  const missing = context.isResumed ? missingPseudoLabels(target, options) : null;
+  const isComplete = missing?.length === 0;
+  if (!isComplete) {
+    if (missing) context.returnToStart();
     await context.adaptStatistics();
-    context.message(`pseudo labels of ${target.items.length} target images`);
-    const options = { folder, classes, threshold, keep, longSide, signal };
+    const all = `${target.items.length}`;
+    context.message(
+      missing
+        ? `${missing.length} of ${all} pseudo labels are missing, such as ${
+          missing[0]
+        }: all are made again`
+        : `pseudo labels of ${all} target images`,
+    );
     await writePseudoLabels(network, target, options);
   }
-  return withPseudoLabels(target, { folder, classes });
+  return {
+    target: withPseudoLabels(target, options),
+    made: pseudoLabelDigests(target, options, isComplete ? context.made : null),
+  };
 }
 
 /** The network of the stage before becomes the teacher of a new one. */

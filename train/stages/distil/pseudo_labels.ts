@@ -1,6 +1,7 @@
 // Hard pseudo labels: what a network is sure of on the unlabelled target images, as files that can be
 // looked at and that a data set reads like any labels.
 
+import { existsSync } from "node:fs";
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectification.ts";
@@ -10,6 +11,8 @@ import { softmaxForward } from "../../../kernels/softmax.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
+import { DataError, describeFailure } from "../../base/data_error.ts";
+import { digestOfFile } from "../../base/digest.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
@@ -54,6 +57,60 @@ export function withPseudoLabels(
       label: picturePath(folder, "label", item.name),
     })),
   };
+}
+
+/** The label files of a data set, by name. */
+function labelFiles(
+  { items }: Dataset,
+  { folder }: Pick<PseudoLabelOptions, "folder">,
+): { name: string; path: string }[] {
+  return items.map(({ name }) => ({ name, path: picturePath(folder, "label", name) }));
+}
+
+/** The paths of labels that are missing. */
+export function missingPseudoLabels(
+  dataset: Dataset,
+  options: Pick<PseudoLabelOptions, "folder">,
+): string[] {
+  return labelFiles(dataset, options).map(({ path }) => path).filter((path) => !existsSync(path));
+}
+
+/**
+ * The digests of the labels by the names of their images.
+ *
+ * @param expected What they should be, such as those of a checkpoint; names that it lacks are free.
+ * @throws {DataError} If one cannot be read, or has another digest.
+ */
+export function pseudoLabelDigests(
+  dataset: Dataset,
+  options: Pick<PseudoLabelOptions, "folder">,
+  expected: Readonly<Record<string, string>> | null = null,
+): Record<string, string> {
+  return Object.fromEntries(
+    labelFiles(dataset, options).map(({ name, path }) => {
+      const digest = attempt(path, () => digestOfFile(path));
+      if (digest !== (expected?.[name] ?? digest)) {
+        throw fault(path, "it is another file than the stage has learnt from so far");
+      }
+      return [name, digest];
+    }),
+  );
+}
+
+function attempt<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw fault(path, describeFailure(error), error);
+  }
+}
+
+function fault(path: string, reason: string, cause?: unknown): DataError {
+  return new DataError(
+    `Cannot use pseudo label ${path} as ${reason}; remove the file and resume the run, which makes pseudo ` +
+      `labels again where some are missing`,
+    { cause, options: ["resume"] },
+  );
 }
 
 /**

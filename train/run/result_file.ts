@@ -1,0 +1,129 @@
+// `result.json`: what a run has come to, checked when it is read.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { DataError, describeFailure } from "../base/data_error.ts";
+import type { Best } from "../evaluation/selection.ts";
+import { STAGES } from "../stages/kinds.ts";
+
+/** What `result.json` says about a stage whatever it trains. */
+export interface PretrainingResult {
+  /** The stage's name. */
+  name: string;
+  /** Optimiser updates made. */
+  steps: number;
+  /** Wall time. */
+  seconds: number;
+  /** Share of the time, from 0 to 1, that steps have waited for pixels since the start or the last resume. */
+  waitShare?: number;
+  /** Most bytes that arrays on the GPU have held at once meanwhile, evaluation included. */
+  peakBytes?: number;
+}
+
+/** What `result.json` says about a stage that trains a segmentation network. Scores are percentages. */
+export interface StageResult extends PretrainingResult {
+  /** Mean IoU on the target's val split; NaN, null in the file, where it has no labels. */
+  mIoU: number;
+  /** IoU by class name; null for a class that does not occur. */
+  classIoU: Record<string, number | null>;
+  /** Share of pixels predicted right; like the mean IoU without labels. */
+  pixelAccuracy: number;
+  /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
+  selected?: Best;
+}
+
+/** The content of `result.json`. */
+export interface RunResult {
+  /** The adapter's description. */
+  adapter: string;
+  /** The seed of everything drawn at random. */
+  seed: number;
+  /** The stages in the order in which they ran, but for self-supervised pre-training. */
+  stages: StageResult[];
+  /** Self-supervised pre-training, which has no scores, where it ran. */
+  pretraining?: PretrainingResult;
+}
+
+// Each schema's message says what it expects. Keys of later versions are passed over.
+const text = v.string("a text");
+const whole = v.pipe(
+  v.number("a whole number"),
+  v.check((value) => Number.isSafeInteger(value) && value >= 0, "a whole number of at least 0"),
+);
+const amount = v.pipe(
+  v.number("a number of at least 0"),
+  v.minValue(0, "a number of at least 0"),
+  v.finite("a finite number"),
+);
+const percentage = v.pipe(
+  v.number("a percentage, or null"),
+  v.check((value) => value >= 0 && value <= 100, "a percentage, from 0 to 100"),
+);
+const score = v.pipe(v.nullable(percentage), v.transform((value) => value ?? NaN));
+const cost = {
+  name: v.picklist(STAGES, `one of ${STAGES.join(", ")}`),
+  steps: whole,
+  seconds: amount,
+  waitShare: v.optional(amount),
+  peakBytes: v.optional(whole),
+};
+const selected = v.looseObject({
+  step: whole,
+  value: v.number("what was measured"),
+}, "a step and what was measured");
+const stage = v.looseObject({
+  ...cost,
+  mIoU: score,
+  classIoU: v.pipe(
+    v.custom<object>((scores) => !Array.isArray(scores), "percentages by class"),
+    v.record(text, v.nullable(percentage), "percentages by class"),
+  ),
+  pixelAccuracy: score,
+  selected: v.optional(selected),
+}, "the result of a stage");
+const schema = v.looseObject({
+  adapter: text,
+  seed: whole,
+  stages: v.pipe(
+    v.array(stage, "a list of results"),
+    v.check(
+      (stages) => new Set(stages.map(({ name }) => name)).size === stages.length,
+      "each stage once",
+    ),
+  ),
+  pretraining: v.optional(v.looseObject(cost, "the result of a stage")),
+}, "the object that a run writes");
+
+/**
+ * The content of a run folder's `result.json`; null where it was not written yet.
+ *
+ * @throws {DataError} If the file cannot be read, or holds something else.
+ */
+export function readRunResult(folder: string): RunResult | null {
+  const path = join(folder, "result.json");
+  if (!existsSync(path)) return null;
+  const failure = (reason: string, cause?: unknown) =>
+    new DataError(`Cannot use ${path} as ${reason}; restore it, or start a new run`, { cause });
+  let values: unknown;
+  try {
+    values = JSON.parse(Deno.readTextFileSync(path));
+  } catch (error) {
+    const reason = describeFailure(error);
+    throw failure(error instanceof SyntaxError ? `it is not JSON (${reason})` : reason, error);
+  }
+  const parsed = v.safeParse(schema, values);
+  if (parsed.success) return parsed.output as RunResult;
+  const [issue] = parsed.issues;
+  const found = (JSON.stringify(issue.input) ?? "missing").slice(0, 60);
+  throw failure(`its ${v.getDotPath(issue) ?? "content"} is ${found}: expected ${issue.message}`);
+}
+
+/** What a result says of a stage; undefined where it has not run to its end. */
+export function resultOfStage(
+  result: RunResult | null,
+  name: string,
+): StageResult | PretrainingResult | undefined {
+  const results = [...result?.stages ?? [], ...(result?.pretraining ? [result.pretraining] : [])];
+  return results.find((stage) => stage.name === name);
+}

@@ -1,0 +1,37 @@
+// The configuration that a run has written.
+
+import { join } from "node:path";
+import { DataError } from "../base/data_error.ts";
+import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
+import type { RunConfig } from "../config/settings.ts";
+
+/** What the configuration of every run has said since the first version. */
+const ALWAYS = ["seed", "pipeline", "network", "data", "stages"] as const;
+
+/**
+ * The configuration in the `config.json` of a run folder. What an earlier version did not know is as in the
+ * default preset.
+ *
+ * @throws {DataError} If the file cannot be read, or is no configuration of a run.
+ */
+export function readRunConfig(folder: string): RunConfig {
+  const path = join(folder, "config.json");
+  return runConfigOf(readConfigFile(path), path);
+}
+
+/**
+ * The same of what was read.
+ *
+ * @param from The file, for errors.
+ */
+export function runConfigOf(values: unknown, from: string): RunConfig {
+  const config = mergeConfig(presetConfig("default"), { values, from });
+  const missing = ALWAYS.filter((key) => !Object.hasOwn(values as object, key));
+  if (missing.length > 0) {
+    throw new DataError(
+      `Cannot use ${from} as it says nothing of ${missing.join(", ")}: expected all of a run's ` +
+        `configuration, as the run has written it; restore the file`,
+    );
+  }
+  return config;
+}

@@ -1,0 +1,146 @@
+// One file of soft labels: whose they are and a digest stand in its metadata, and both count when it is read.
+
+import { formatShape, sameShape } from "../../../kernels/runtime/mod.ts";
+import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
+import { DataError, describeFailure } from "../../base/data_error.ts";
+import { isSealed, NO_DIGEST, seal } from "../../base/digest.ts";
+import { FileSource } from "../../base/file_source.ts";
+
+/** Probabilities of the classes, [1, K, height, width]. */
+export interface Probabilities {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** What a file should say of itself; what is left out may be anything. */
+export interface ExpectedSoftLabel {
+  /** The image's name in the data set. */
+  readonly name?: string | undefined;
+  /** [1, K, height, width]. */
+  readonly shape?: readonly number[] | undefined;
+  /** The digest that it was written with. */
+  readonly digest?: string | undefined;
+}
+
+/** What the header of a file says of it; files of earlier versions say neither name nor digest. */
+export interface SoftLabelHeader {
+  readonly name: string | undefined;
+  readonly digest: string | undefined;
+}
+
+/** By how much the probabilities of a pixel may miss a sum of 1: a hundred times what 255 roundings do. */
+const TOLERANCE = 1e-3;
+const ARRAY = "probabilities";
+
+/** The bytes of a file, and the digest in it. */
+export function encodeSoftLabel(
+  name: string,
+  probabilities: Probabilities,
+): { bytes: Uint8Array; digest: string } {
+  const metadata = { image: name, sha256: NO_DIGEST };
+  const bytes = writeSafetensors(new Map([[ARRAY, probabilities]]), metadata);
+  return { bytes, digest: seal(bytes) };
+}
+
+/**
+ * Reads what a file says of itself, and nothing else.
+ *
+ * @throws {DataError} If that is not what is expected, or the file is damaged.
+ */
+export function readSoftLabelHeader(
+  path: string,
+  expected: ExpectedSoftLabel = {},
+): SoftLabelHeader {
+  return attempt(path, () => {
+    using source = new FileSource(path);
+    return checkHeader(path, new Safetensors(source), expected);
+  });
+}
+
+/**
+ * Reads a whole file.
+ *
+ * @param isKnown Whether the file has been read before, and its content need not be checked again.
+ * @throws {DataError} If it is not what is expected, is damaged, or holds no probabilities.
+ */
+export function readSoftLabel(
+  path: string,
+  expected: ExpectedSoftLabel,
+  isKnown: boolean,
+): Probabilities {
+  return attempt(path, () => {
+    using source = new FileSource(path);
+    const bytes = new Uint8Array(source.size);
+    source.read(0, bytes);
+    const file = new Safetensors(bytes);
+    const { digest } = checkHeader(path, file, expected);
+    const { shape } = file.entry(ARRAY);
+    const data = file.floats(ARRAY);
+    if (isKnown) return { shape, data };
+    if (digest !== undefined && !isSealed(bytes, digest)) {
+      throw softLabelFault(path, "its content does not match its digest");
+    }
+    const fault = faultOf({ shape, data });
+    if (fault !== null) throw softLabelFault(path, fault);
+    return { shape, data };
+  });
+}
+
+function checkHeader(
+  path: string,
+  { metadata, entries }: Safetensors,
+  expected: ExpectedSoftLabel,
+): SoftLabelHeader {
+  const [name, digest] = [metadata.get("image"), metadata.get("sha256")];
+  if (name !== undefined && digest === undefined) throw softLabelFault(path, "it has no digest");
+  const entry = entries.get(ARRAY);
+  if (!entry) throw softLabelFault(path, `it holds no ${ARRAY}`);
+  if (name !== undefined && expected.name !== undefined && name !== expected.name) {
+    throw softLabelFault(path, `it is of the image ${name}: expected that of ${expected.name}`);
+  }
+  if (expected.digest !== undefined && digest !== expected.digest) {
+    throw softLabelFault(path, "it is another file than the stage has learnt from so far");
+  }
+  const { shape } = entry;
+  if (shape.length !== 4 || (expected.shape && !sameShape(shape, expected.shape))) {
+    const wanted = expected.shape ? formatShape(expected.shape) : "[1, classes, height, width]";
+    throw softLabelFault(path, `its shape is ${formatShape(shape)}: expected ${wanted}`);
+  }
+  return { name, digest };
+}
+
+/** Why numbers are no probabilities; null where they are. */
+export function faultOf({ shape, data }: Probabilities): string | null {
+  const [, classes = 0, height = 0, width = 0] = shape;
+  const plane = height * width;
+  const sums = new Float32Array(plane);
+  for (let k = 0; k < classes; k++) {
+    for (let i = 0; i < plane; i++) {
+      const p = data[k * plane + i];
+      if (!(p >= 0 && p <= 1)) return `${p} is the probability of class ${k} at pixel ${i}`;
+      sums[i] += p;
+    }
+  }
+  const at = sums.findIndex((sum) => Math.abs(sum - 1) > TOLERANCE);
+  return at < 0 ? null : `the probabilities of pixel ${at} add up to ${sums[at]}: expected 1`;
+}
+
+/** The sentence about a file, with the way out. */
+export function softLabelFault(path: string, reason: string, cause?: unknown): DataError {
+  return new DataError(
+    `Cannot use soft labels ${path} as ${reason}; remove the file and resume the run, which makes soft ` +
+      `labels again where some are missing`,
+    { cause, options: ["resume"] },
+  );
+}
+
+function attempt<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    const isMissing = error instanceof Deno.errors.NotFound;
+    const reason = describeFailure(error);
+    throw softLabelFault(path, isMissing ? reason : `it is damaged (${reason})`, error);
+  }
+}
