@@ -235,7 +235,7 @@ const FOREIGN = new RegExp(
     "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
     "gtFine_color",
     "Lavin and Gray",
-    "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|normalize\\(join",
+    "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|\\bnormalize\\(", // node:path, String
     "regularized information|maximization, 2010",
   ].join("|"),
   "g",
