@@ -96,9 +96,15 @@ const complaints: string[] = [];
 export async function loadJpegCodec(): Promise<void> {
   if (codec) return;
   const { default: create } = await import("@jsquash/jpeg/codec/dec/mozjpeg_dec.js");
-  const path = import.meta.resolve("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm");
+  // Imported, as reading the file would need a permission beside that for the user's own.
+  // @ts-expect-error: TypeScript does not know this kind of import yet.
+  const program = await import.source("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm");
   codec = await (create as unknown as CodecFactory)({
-    wasmBinary: Deno.readFileSync(new URL(path)).buffer,
+    instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
+      const instance = new WebAssembly.Instance(program, imports);
+      done(instance);
+      return instance.exports;
+    },
     noInitialRun: true,
     printErr: (text: string) => complaints.push(text),
   });
