@@ -2,10 +2,7 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { writeStreets } from "../train/streets/mod.ts";
-import { parseAtLeast, parseCount, parseSeed } from "./values.ts";
-
-/** Width or height of an image, as small as streets can be drawn. */
-const parseSide = parseAtLeast(16);
+import { parseImages, parseSeed, parseSide } from "./values.ts";
 
 /** Adds the command to the program. */
 export function addGenerate(program: Command): void {
@@ -20,9 +17,9 @@ export function addGenerate(program: Command): void {
     .optionsGroup("Size:")
     .option("--width <pixels>", "width of an image", parseSide, 256)
     .option("--height <pixels>", "height of an image", parseSide, 128)
-    .option("--source-images <n>", "labelled source images", parseCount, 400)
-    .option("--target-images <n>", "target images to adapt to", parseCount, 400)
-    .option("--val-images <n>", "target images to measure on", parseCount, 100)
+    .option("--source-images <n>", "labelled source images", parseImages, 400)
+    .option("--target-images <n>", "target images to adapt to", parseImages, 400)
+    .option("--val-images <n>", "target images to measure on", parseImages, 100)
     .addHelpText(
       "after",
       `

@@ -3,7 +3,7 @@
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
-import { DataError } from "../train/base/data_error.ts";
+import { DataError, describeFailure as reasonOf } from "../train/base/data_error.ts";
 import { DivergenceError } from "../train/run/divergence_error.ts";
 import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
@@ -97,6 +97,10 @@ export function describeFailure(
   }
   if (SENTENCES.some((kind) => error instanceof kind)) {
     return { exitCode: EXIT.usage, shown: withFlags(error as Error, command) };
+  }
+  if (error instanceof Deno.errors.NotCapable) {
+    const what = command?.name() ?? "this";
+    return { exitCode: EXIT.usage, shown: `Cannot run ${what} as ${reasonOf(error)}` };
   }
   return { exitCode: EXIT.bug, shown: error };
 }

@@ -163,7 +163,7 @@ function onPhotographs(config: RunConfig, { dryRun }: TrainFlags): RunConfig {
 }
 
 /** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */
-function defaultFolder(preset: string, now: Date): string {
+export function defaultFolder(preset: string, now: Date): string {
   const two = (value: number) => String(value).padStart(2, "0");
   const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
   const time = `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;

@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { KernelClass } from "../kernels/runtime/mod.ts";
+import { MOST } from "../train/base/settings.ts";
 import { nearest } from "../train/base/nearest.ts";
 import { type PresetName, PRESETS } from "../train/config/presets.ts";
 import { type Layout, LAYOUT_NAMES } from "../train/data/layouts.ts";
@@ -38,19 +39,29 @@ export function parseAnother(text: string, before: string[] | undefined): string
   return [...before ?? [], text];
 }
 
-/** A whole number of at least `least`. */
-export function parseAtLeast(least: number): (text: string) => number {
+/** A whole number of at least `least`, and at most `most`. */
+export function parseAtLeast(
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) {
       throw new InvalidArgumentError(`expected a whole number of at least ${least}`);
     }
+    if (value > most) throw new InvalidArgumentError(`expected a whole number of at most ${most}`);
     return value;
   };
 }
 
 /** A whole number of at least 1. */
 export const parseCount: (text: string) => number = parseAtLeast(1);
+
+/** A number of images. */
+export const parseImages: (text: string) => number = parseAtLeast(1, MOST.images);
+
+/** Width or height of an image. */
+export const parseSide: (text: string) => number = parseAtLeast(16, MOST.pixels);
 
 /** A whole number of at least 0. */
 export const parseSeed: (text: string) => number = parseAtLeast(0);

@@ -28,15 +28,20 @@ const SIGMOID_GRADIENT = 9u;
 
 override OPERATION: u32 = 0;
 
+// By its bits, as compilers may assume that there is none.
+fn is_nan(value: f32) -> bool {
+  return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
 // OPERATION is known when the pipeline is built, so one case of the switch remains.
 fn formula(a: f32, b: f32) -> f32 {
   switch OPERATION {
     case SCALE: { return a * params.factor; }
-    // Comparisons by "less" let NaN through, so that it is found where it arises.
-    case LEAKY_RELU: { return select(a, a * params.factor, a < 0); }
+    // Both let NaN through, so that it is noticed: this one looks at the sign's bit alone.
+    case LEAKY_RELU: { return select(a, a * params.factor, bitcast<i32>(a) < 0); }
     case SIGMOID: { return 1 / (1 + exp(-a)); }
     case ADD: { return a + b; }
-    case ADD_RELU: { return select(a + b, 0, a + b < 0); }
+    case ADD_RELU: { return select(a + b, 0, a + b < 0 && !is_nan(a + b)); }
     case MULTIPLY: { return a * b; }
     case LERP: { return a + (b - a) * params.factor; }
     // The gradients take a = grad_output and b = the forward's output.

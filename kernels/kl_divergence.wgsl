@@ -42,6 +42,11 @@ fn log_sum(first: u32) -> vec2f {
   return vec2f(largest, log(sum));
 }
 
+// By its bits, as compilers may assume that there is none.
+fn is_nan(value: f32) -> bool {
+  return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
 fn divergence(first: u32) -> f32 {
   let total = log_sum(first);
   var loss = 0.0;
@@ -49,7 +54,7 @@ fn divergence(first: u32) -> f32 {
     let i = first + k * params.plane;
     let t = targets[i];
     let log_q = params.scale * logits[i] - total.x - total.y;
-    if (t > 0) { loss += t * (log(t) - select(log_q, exp(log_q), SOFTMAX_AS_LOG)); }
+    if (t > 0 || is_nan(t)) { loss += t * (log(t) - select(log_q, exp(log_q), SOFTMAX_AS_LOG)); }
   }
   return loss;
 }

@@ -58,13 +58,18 @@ fn multiply(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   for (var i = own.first; i < own.end; i += params.stride) { y[i] = x[i] * plane_factor; }
 }
 
+// By its bits, as compilers may assume that there is none.
+fn is_nan(value: f32) -> bool {
+  return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn normalise(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let own = share_of(id, groups);
   let c = coefficients[own.row];
   for (var i = own.first; i < own.end; i += params.stride) {
     let value = (x[i] - c.x) * c.y + c.z;
-    y[i] = select(value, 0, params.relu == 1 && value < 0);
+    y[i] = select(value, 0, params.relu == 1 && value < 0 && !is_nan(value));
   }
 }
 

@@ -258,6 +258,25 @@ Deno.test("identifiers and prose are in British spelling", () => {
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("the lock file is frozen, has every package's hash, and none whose scripts are unmentioned", () => {
+  const { lock, allowScripts } = JSON.parse(read("deno.json"));
+  assert.equal(
+    lock.frozen,
+    true,
+    "in deno.json, as `deno task` itself installs before its command",
+  );
+  const packages: [string, { integrity?: string; scripts?: boolean }][] = Object.entries(
+    JSON.parse(read("deno.lock")).npm,
+  );
+  for (const [name, { integrity }] of packages) {
+    assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, name);
+  }
+  // Deno runs none of them, and warns of those that are not listed.
+  const withScripts = packages.filter(([, { scripts }]) => scripts)
+    .map(([name]) => `npm:${name.replace(/(?<=.)@.*/, "")}`);
+  assert.deepEqual(allowScripts, { deny: withScripts });
+});
+
 Deno.test("every version in deno.json is pinned", () => {
   const { imports } = JSON.parse(read("deno.json")) as { imports: Record<string, string> };
   for (const [name, specifier] of Object.entries(imports)) {

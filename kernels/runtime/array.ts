@@ -11,7 +11,11 @@ import type { CommandQueue } from "./queue.ts";
 import { type DType, elementCount, formatShape, type HostArray, type Shape } from "./shape.ts";
 import type { Storage } from "./storage.ts";
 
-/** An open device: memory, kernels and errors. Made by `openGpu`, or by `planningGpu`. */
+/**
+ * An open device: memory, kernels and errors. Made by `openGpu`, or by `planningGpu`. Once it is closed
+ * or lost, all that it and its arrays are asked throws one and the same {@link GpuError}; only counters
+ * and what gives memory back, `release` and `close`, go on.
+ */
 export interface Gpu extends Disposable {
   /** The adapter behind the device. */
   readonly adapter: AdapterDescription;
@@ -106,8 +110,8 @@ export interface Gpu extends Disposable {
   /**
    * Does nothing while the device works.
    *
-   * @throws {GpuError} The first error that was kept, as errors reach the host late.
-   * @throws {Error} After {@link Gpu.close}.
+   * @throws {GpuError} The first error that was kept, as errors reach the host late; such as the loss
+   *   of the device, or {@link Gpu.close}.
    */
   check(): void;
   /** Frees everything; arrays of the device are unusable afterwards. */
@@ -235,6 +239,7 @@ export class GpuArray<D extends DType = "f32"> {
    * @returns A reference of the caller's own.
    */
   derived(key: string, make: () => GpuArray): GpuArray {
+    this.gpu.check();
     const name = `${key}|${this.byteOffset}|${this.shape.join()}`;
     const kept = this.storage.derived?.get(name);
     if (kept) return (kept as GpuArray).retain(); // the pool keeps what this method gave it
@@ -245,6 +250,7 @@ export class GpuArray<D extends DType = "f32"> {
 
   #share(shape: Shape, byteOffset: number, label = this.label): GpuArray<D> {
     const storage = this.storage;
+    this.gpu.check();
     storage.references++;
     return new GpuArray(this.gpu, storage, { shape, dtype: this.dtype, label, byteOffset });
   }

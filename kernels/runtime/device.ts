@@ -40,8 +40,9 @@ export class Device implements Gpu {
     );
     this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
     this.#guardBytes = options.guardBytes ?? 0;
-    this.profiler = options.profile ? new Profiler(device) : undefined;
-    this.choices = new Choices(options.autotune ? new Profiler(device) : undefined);
+    const profiler = () => new Profiler(device, () => this.check());
+    this.profiler = options.profile ? profiler() : undefined;
+    this.choices = new Choices(options.autotune ? profiler() : undefined);
     this.queue = new CommandQueue(device, {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,
@@ -58,11 +59,8 @@ export class Device implements Gpu {
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#fail(
-        new GpuError(
-          `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`,
-        ),
-      );
+      const { message } = (event as GPUUncapturedErrorEvent).error;
+      this.#failUnlessBuilds(new GpuError(`The GPU reported an error: ${message}`));
     });
     device.lost.then(({ reason, message }) => {
       if (!this.#closed) {
@@ -148,6 +146,7 @@ export class Device implements Gpu {
   }
 
   clear(array: AnyArray): void {
+    this.check();
     this.queue.clear(array.storage, array.byteOffset, array.byteLength);
     this.pool.dropDerived(array.storage);
   }
@@ -158,6 +157,7 @@ export class Device implements Gpu {
         `Cannot copy "${from.label}" to "${to.label}" as they have ${from.size} and ${to.size} elements`,
       );
     }
+    this.check();
     this.queue.copy(from, to);
     this.pool.dropDerived(to.storage);
   }
@@ -198,7 +198,16 @@ export class Device implements Gpu {
 
   check(): void {
     if (this.#failure) throw this.#failure;
-    if (this.#closed) throw new Error("Cannot use the GPU after close()");
+    if (this.#closed) throw new GpuError("Cannot use the GPU after close(): open it anew");
+  }
+
+  /**
+   * Keeps what WebGPU reports, unless a kernel that is being built turns out to be broken: that says
+   * where, and implementations may tell earlier of what follows from it.
+   */
+  #failUnlessBuilds(error: Error): void {
+    if (this.#pipelines.building) void this.#pipelines.built().then(() => this.#fail(error));
+    else this.#fail(error);
   }
 
   #fail(error: Error): void {

@@ -3,6 +3,7 @@
 import type { Gpu } from "./array.ts";
 import { Device } from "./device.ts";
 import { GpuError } from "./errors.ts";
+import { noAdapterAdvice, openGlAdvice } from "./host.ts";
 import type { GpuOptions } from "./options.ts";
 
 /**
@@ -26,18 +27,16 @@ const WANTED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
  *   no timestamp queries and `profile` or `autotune` asks for them.
  */
 export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter({
+    powerPreference: "high-performance",
+  });
   if (!adapter) {
-    throw new GpuError(
-      "Cannot open a GPU as WebGPU found no adapter: install a Vulkan driver (on Debian " +
-        "`apt-get install libvulkan1 mesa-vulkan-drivers`)",
-    );
+    throw new GpuError(`Cannot open a GPU as ${noAdapterAdvice(globalThis)}`);
   }
   if (isOpenGl(adapter)) {
     throw new GpuError(
       `Cannot open "${adapter.info.description}" as it is an OpenGL adapter, on which kernels are ` +
-        "neither fast nor checked: install a Vulkan driver, or set DENO_WEBGPU_BACKEND=vulkan to see " +
-        "why it is not found",
+        `neither fast nor checked: ${openGlAdvice(globalThis)}`,
     );
   }
   const timestamps = options.profile || options.autotune;

@@ -43,10 +43,16 @@ export class PipelineCache {
     };
     const build = this.#device.popErrorScope().then(async (error) => {
       if (error) this.#fail(await compileError(kernel, module, error));
-    }).finally(() => this.#builds.delete(build));
+    }).catch(() => {}) // the device is lost, which it tells itself
+      .finally(() => this.#builds.delete(build));
     this.#builds.add(build);
     this.#pipelines.set(kernel, pipeline);
     return pipeline;
+  }
+
+  /** Whether a build has begun of which it is not known how it ends. */
+  get building(): boolean {
+    return this.#builds.size > 0;
   }
 
   /** Waits until every build that has begun has succeeded or failed. */
@@ -74,12 +80,16 @@ async function compileError(
   module: GPUShaderModule,
   error: GPUError,
 ): Promise<Error> {
-  const { messages } = await module.getCompilationInfo();
+  const none = { messages: [] };
+  const { messages } = await module.getCompilationInfo().catch(() => none);
+  const errors = messages.filter(({ type }) => type === "error");
   const lines = kernel.source.split("\n");
-  const details = messages.map(({ lineNum, linePos, message }) =>
+  const details = (errors.length > 0 ? errors : messages).map(({ lineNum, linePos, message }) =>
     `${kernel.file}:${lineNum}:${linePos}: ${message.trim()}\n    ${lines[lineNum - 1] ?? ""}`
   );
   return new GpuError(
-    `Cannot build ${kernel.name}:\n${details.length > 0 ? details.join("\n") : error.message}`,
+    `Cannot build ${kernel.name}:\n${
+      details.join("\n") || `${kernel.file}: ${error.message.trim()}`
+    }`,
   );
 }

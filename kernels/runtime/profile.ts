@@ -1,6 +1,8 @@
 // Per-kernel times by timestamp queries: they need a compute pass for every dispatch, so only when
 // asked for.
 
+import { GpuError } from "./errors.ts";
+
 /** What one kernel has cost so far. */
 export interface KernelProfile {
   /** Name of the kernel. */
@@ -36,10 +38,12 @@ const CAPACITY = 512;
 /** Collects timestamps of dispatches and sums them by kernel. */
 export class Profiler {
   readonly #device: GPUDevice;
+  readonly #check: () => void;
   readonly #queries: GPUQuerySet;
   readonly #ticks: GPUBuffer;
   #open: Cost[] = [];
   readonly #pending = new Set<Promise<void>>();
+  #failure: GpuError | undefined;
   readonly #totals = new Map<string, { calls: number; ns: number; flops: number; bytes: number }>();
 
   /**
@@ -47,8 +51,9 @@ export class Profiler {
    *
    * @internal
    */
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, check: () => void) {
     this.#device = device;
+    this.#check = check;
     this.#queries = device.createQuerySet({ type: "timestamp", count: CAPACITY * 2 });
     this.#ticks = device.createBuffer({
       label: "timestamps",
@@ -97,7 +102,15 @@ export class Profiler {
     encoder.resolveQuerySet(this.#queries, 0, costs.length * 2, this.#ticks, 0);
     encoder.copyBufferToBuffer(this.#ticks, 0, host, 0, bytes);
     return () => {
-      const done = this.#collect(host, costs).finally(() => this.#pending.delete(done));
+      const done = this.#collect(host, costs)
+        .catch((cause: Error) => {
+          this.#failure ??= new GpuError(
+            `Cannot profile as the GPU did not give its timestamps to the host (${cause.message}): ` +
+              "open it without `profile`",
+            { cause, options: ["profile"] },
+          );
+        })
+        .finally(() => this.#pending.delete(done));
       this.#pending.add(done);
     };
   }
@@ -117,9 +130,16 @@ export class Profiler {
     });
   }
 
-  /** Every kernel seen since the last report, the most expensive first; starts afresh. */
+  /**
+   * Every kernel seen since the last report, the most expensive first; starts afresh.
+   *
+   * @throws {GpuError} If the device is closed or lost, or has failed.
+   */
   async report(): Promise<KernelProfile[]> {
+    this.#check();
     await Promise.all(this.#pending);
+    this.#check();
+    if (this.#failure) throw this.#failure;
     const all = [...this.#totals];
     this.#totals.clear();
     const sum = all.reduce((ns, [, total]) => ns + total.ns, 0);

@@ -15,8 +15,10 @@ const MARGIN = 0.95;
  * devices.
  *
  * @returns How many choices were made.
+ * @throws {GpuError} If the device is closed or lost, or has failed.
  */
 export async function tune(gpu: Gpu): Promise<number> {
+  gpu.check();
   const made = await tuneOpen(gpu);
   if (made > 0) gpu.choices.onTuned?.();
   return made;

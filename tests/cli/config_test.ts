@@ -188,6 +188,19 @@ Deno.test("a value of another kind or out of range is refused with what was expe
   refuses(null, /as it is null: expected an object/);
 });
 
+Deno.test("numbers beyond any use are refused, as they would end in a stack trace or take all memory", () => {
+  refuses(
+    { data: { scales: [1, 1e30] } },
+    /data\.scales\.1 is 1e\+30: expected a number above 0 and at most 1000; correct it$/,
+  );
+  refuses({ data: { scales: [0, 1] } }, /data\.scales\.0 is 0: expected a number above 0/);
+  refuses({ data: { batch: 1e15 } }, /data\.batch is 10{15}: expected .* from 1 to 100000/);
+  refuses({ data: { longSide: 1e12 } }, /longSide is 10{12}: expected .* from 16 to 65536/);
+  refuses({ data: { streets: { width: 1e11 } } }, /streets\.width is 10{11}: expected/);
+  refuses({ data: { streets: { targetVal: 1e12 } } }, /targetVal is 10{12}: expected/);
+  refuses({ network: { blocks: [1e9, 1, 1, 1] } }, /blocks\.0 is 10{9}: expected .* 1 to 1000/);
+});
+
 Deno.test("values that do not go together are refused", () => {
   refuses({ network: { groups: 7 } }, /network\.groups is 7: expected a divisor of/);
   refuses({ data: { targetDirectory: "t" } }, /set data.sourceDirectory too$/);

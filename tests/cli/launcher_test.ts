@@ -14,10 +14,20 @@ echo "deno ${version} backend=$DENO_WEBGPU_BACKEND"
 printf '<%s>' "$@"
 exit 7
 `;
-/** Installs a Deno that says 9.9.9 where npm would put it, and counts its calls. */
+/** Says where a command writes when it is asked, and else how it was called. */
+const ASKED_DENO = (answer: string) =>
+  `#!/bin/sh
+case $* in
+  --version) echo "deno 2.9.6" ;;
+  "run --allow-read cli/permissions.ts "*) ${answer} ;;
+  *) printf '<%s>' "$@" ;;
+esac
+`;
+/** Installs a Deno that says 9.9.9 where npm would put it, and keeps its calls and the last lock. */
 const NPM = `#!/bin/sh
 echo "$@" >> "$(dirname "$0")/npm.log"
 while [ $# -gt 0 ]; do case $1 in --prefix) prefix=$2; shift ;; esac; shift; done
+cp "$prefix/package-lock.json" "$(dirname "$0")"
 mkdir -p "$prefix/node_modules/@deno/any"
 cp "$(dirname "$0")/installed" "$prefix/node_modules/@deno/any/deno"
 `;
@@ -117,7 +127,18 @@ for (const [what, old] of [["no", null], ["an old", "2.8.9"], ["a very old", "1.
           assert.equal(second.stdout, first.stdout);
           assert.equal(second.stderr, "");
           const calls = await Deno.readTextFile(join(folder, "bin", "npm.log"));
-          assert.match(calls, /^install [^\n]* deno@2\.9\.6\n$/);
+          assert.match(calls, /^ci --prefix [^\n]* --ignore-scripts [^\n]*\n$/);
+          const lock = JSON.parse(
+            await Deno.readTextFile(join(folder, "bin", "package-lock.json")),
+          );
+          const [[, wanted], [path, { version, integrity }], ...others] = Object.entries<
+            Record<string, string>
+          >(lock.packages);
+          assert.deepEqual(wanted.dependencies, { [path.replace("node_modules/", "")]: "2.9.6" });
+          assert.match(path, /^node_modules\/@deno\/(linux|darwin)-(x64|arm64)/);
+          assert.equal(version, "2.9.6");
+          assert.match(integrity, /^sha512-[A-Za-z0-9+/]{86}==$/);
+          assert.deepEqual(others, []);
           assert.deepEqual([...Deno.readDirSync(join(folder, ".deno"))].map(({ name }) => name), [
             "2.9.6",
           ]);
@@ -134,9 +155,87 @@ Deno.test({
     withLauncher({ npm: "#!/bin/sh\nexit 1\n" }, async (launch, folder) => {
       const { code, stderr } = await launch();
       assert.equal(code, 2);
-      assert.match(stderr, /Cannot install Deno 2\.9\.6 as npm failed \(see above\): /);
+      assert.match(stderr, /Cannot install Deno 2\.9\.6 as npm failed or [^\n]* \(see above\): /);
       assert.deepEqual([...Deno.readDirSync(join(folder, ".deno"))], []);
     }),
+});
+
+/** Any package whatever is asked for: its name is in the path, its bytes are not those of a Deno. */
+const REGISTRY = `
+const server = require("http").createServer(({ url }, response) => {
+  if (url.endsWith(".tgz")) return response.end("other bytes");
+  const name = decodeURIComponent(url.slice(1)), version = "2.9.6";
+  const tarball = "http://127.0.0.1:" + server.address().port + "/package.tgz";
+  const versions = { [version]: { name, version, dist: { tarball } } };
+  response.end(JSON.stringify({ name, "dist-tags": { latest: version }, versions }));
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+`;
+
+Deno.test({
+  name: "npm itself refuses a Deno whose bytes have not the hash in ./run",
+  ignore: ignore || !await hasTool("npm"),
+  fn: () =>
+    // The real npm, with a registry that sends other bytes.
+    withLauncher({
+      "npm": `#!/bin/sh
+folder=$(dirname "$0")
+PATH=$REAL_PATH
+node "$folder/registry.cjs" >"$folder/port" &
+server=$!
+while [ ! -s "$folder/port" ]; do sleep 0.05; done
+npm "$@" --registry "http://127.0.0.1:$(cat "$folder/port")" --cache "$folder/cache" --fetch-retries=0
+code=$?
+kill $server
+exit $code
+`,
+      "registry.cjs": REGISTRY,
+    }, async (launch, folder) => {
+      const { code, stdout, stderr } = await launch({ REAL_PATH: await realPath() });
+      assert.match(stderr, /EINTEGRITY/);
+      assert.match(
+        stderr,
+        /\nCannot install Deno 2\.9\.6 as npm failed or what it got has not the hash [^\n]*\n$/,
+      );
+      assert.equal(stdout, "");
+      assert.equal(code, 2);
+      assert.deepEqual([...Deno.readDirSync(join(folder, ".deno"))], []);
+    }),
+});
+
+/** PATH, for which the tests have no permission. */
+async function realPath(): Promise<string> {
+  const { stdout } = await new Deno.Command("/bin/sh", { args: ["-c", 'echo "$PATH"'] }).output();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+async function hasTool(name: string): Promise<boolean> {
+  if (ignore) return false;
+  const args = ["-c", `command -v ${name}`];
+  return (await new Deno.Command("/bin/sh", { args, stdout: "null" }).output()).success;
+}
+
+Deno.test({
+  name: "the launcher lets a command write where its arguments say, and nowhere else",
+  ignore,
+  fn: async () => {
+    for (
+      const [answer, permissions] of [
+        ["echo 'runs/a b,data'", "<--allow-read><--allow-write=runs/a b,data>"],
+        ["echo", "<--allow-read>"],
+      ]
+    ) {
+      await withLauncher({ deno: ASKED_DENO(answer) }, async (launch) => {
+        const { code, stdout, stderr } = await launch();
+        const start = `<run><--no-prompt>${permissions}<cli/main.ts>`;
+        assert.equal(stdout, start + ARGS.map((argument) => `<${argument}>`).join(""));
+        assert.deepEqual([code, stderr], [0, ""]);
+      });
+    }
+    await withLauncher({ deno: ASKED_DENO("exit 1") }, async (launch) => {
+      assert.equal((await launch()).stdout, TASK, "what is no command is a task");
+    });
+  },
 });
 
 Deno.test({

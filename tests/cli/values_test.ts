@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { parseBytes, parseCount, parseName, parseNames, parseSeed } from "../../cli/values.ts";
+import {
+  parseBytes,
+  parseCount,
+  parseImages,
+  parseName,
+  parseNames,
+  parseSeed,
+  parseSide,
+} from "../../cli/values.ts";
 import { nearest } from "../../train/base/nearest.ts";
 
 Deno.test("sizes are read in binary and decimal units", () => {
@@ -22,6 +30,8 @@ Deno.test("counts are whole numbers from 1, seeds from 0", () => {
     assert.throws(() => parseCount(text), /whole number of at least 1/, text);
   }
   assert.throws(() => parseSeed("-1"), /whole number of at least 0/);
+  assert.throws(() => parseSide("1e11"), /whole number of at most 65536/);
+  assert.throws(() => parseImages("1e12"), /whole number of at most 100000/);
 });
 
 Deno.test("names must be known, and the error suggests the nearest", () => {

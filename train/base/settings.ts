@@ -1,13 +1,21 @@
 // What settings take, as plain data: a stage, or a section of the configuration, lists its settings once,
 // `{ steps: "count", labels: ["hard", "soft"] } as const`, and the type and the check follow from that.
 
+/**
+ * The most that kinds take, beyond any use: what is larger would not be refused by the machine in a
+ * sentence, but take all memory, or leave the integers.
+ */
+export const MOST = { blocks: 1000, images: 100_000, pixels: 65_536, scale: 1000 } as const;
+
 /** What a setting can take, by the name of the kind. */
 export interface SettingKinds {
   /** A whole number of at least 1. */
   count: number;
   /** A whole number of at least 0. */
   whole: number;
-  /** A length in pixels: a whole number of at least 16. */
+  /** A number of images: a whole number from 1 to {@link MOST}. */
+  images: number;
+  /** A length in pixels: a whole number from 16 to {@link MOST}. */
   pixels: number;
   /** A number above 0. */
   positive: number;
@@ -25,9 +33,9 @@ export interface SettingKinds {
   optionalPath: string | null;
   /** Whole numbers of at least 1, at least one of them. */
   counts: number[];
-  /** Four whole numbers of at least 1. */
+  /** Four whole numbers from 1 to {@link MOST}: blocks of a network's layers. */
   fourCounts: number[];
-  /** Two numbers above 0, the least first. */
+  /** Two scales: numbers above 0, {@link MOST} at most, the least first. */
   range: [least: number, most: number];
   /** Names, each once, or null for none. */
   optionalNames: string[] | null;

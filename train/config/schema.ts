@@ -1,7 +1,7 @@
 // The check of a configuration: what each kind of setting takes, and the words in which an error says so.
 
 import * as v from "valibot";
-import type { Setting, SettingKinds, SettingTable } from "../base/settings.ts";
+import { MOST, type Setting, type SettingKinds, type SettingTable } from "../base/settings.ts";
 import { STAGE_SETTINGS } from "../stages/common/settings.ts";
 import { kindOf, STAGES } from "../stages/kinds.ts";
 import { RUN_SETTINGS, type RunConfig } from "./settings.ts";
@@ -12,13 +12,19 @@ const number = (expected: string, check: (value: number) => boolean) =>
     v.number(expected),
     v.check((value) => Number.isFinite(value) && check(value), expected),
   );
-const integerFrom = (least: number) =>
+const integerFrom = (least: number, most = Number.MAX_SAFE_INTEGER) =>
   number(
-    `a whole number of at least ${least}`,
-    (value) => Number.isSafeInteger(value) && value >= least,
+    most < Number.MAX_SAFE_INTEGER
+      ? `a whole number from ${least} to ${most}`
+      : `a whole number of at least ${least}`,
+    (value) => Number.isSafeInteger(value) && value >= least && value <= most,
   );
 const count = integerFrom(1);
 const positive = number("a number above 0", (value) => value > 0);
+const scale = number(
+  `a number above 0 and at most ${MOST.scale}`,
+  (value) => value > 0 && value <= MOST.scale,
+);
 const path = v.pipe(v.string("a path"), v.nonEmpty("a path"));
 const oneOf = (words: readonly string[]) => v.picklist(words, `one of ${words.join(", ")}`);
 const eachOnce = (names: string[]) => names.length > 0 && new Set(names).size === names.length;
@@ -26,7 +32,8 @@ const eachOnce = (names: string[]) => names.length > 0 && new Set(names).size ==
 const SCHEMAS: { readonly [K in keyof SettingKinds]: v.GenericSchema<unknown, SettingKinds[K]> } = {
   count,
   whole: integerFrom(0),
-  pixels: integerFrom(16),
+  images: integerFrom(1, MOST.images),
+  pixels: integerFrom(16, MOST.pixels),
   positive,
   weight: number("a number of at least 0", (value) => value >= 0),
   share: number("a number from 0 to 1", (value) => value >= 0 && value <= 1),
@@ -35,9 +42,12 @@ const SCHEMAS: { readonly [K in keyof SettingKinds]: v.GenericSchema<unknown, Se
   path,
   optionalPath: v.nullable(path, null),
   counts: v.pipe(v.array(count, "a list of whole numbers"), v.nonEmpty("at least one number")),
-  fourCounts: v.pipe(v.array(count, "four whole numbers"), v.length(4, "four whole numbers")),
+  fourCounts: v.pipe(
+    v.array(integerFrom(1, MOST.blocks), "four whole numbers"),
+    v.length(4, "four whole numbers"),
+  ),
   range: v.pipe(
-    v.tuple([positive, positive], "two numbers above 0, the least first"),
+    v.tuple([scale, scale], `two numbers above 0 and at most ${MOST.scale}, the least first`),
     v.check(([least, most]) => least <= most, "two numbers, the least first"),
   ),
   optionalNames: v.nullable(

@@ -93,7 +93,7 @@ export const RUN_SETTINGS = {
      */
     classes: "optionalNames",
     /** Images of each domain in a step. */
-    batch: "count",
+    batch: "images",
     /** Height of a training crop in pixels. */
     cropHeight: "pixels",
     /** Width of a training crop in pixels. */
@@ -120,11 +120,11 @@ export const RUN_SETTINGS = {
       /** Rows. */
       height: "pixels",
       /** Labelled source images. */
-      sourceTrain: "count",
+      sourceTrain: "images",
       /** Target images to adapt to. */
-      targetTrain: "count",
+      targetTrain: "images",
       /** Target images to measure on. */
-      targetVal: "count",
+      targetVal: "images",
     },
   },
 } as const satisfies SettingTable;

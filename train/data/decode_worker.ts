@@ -4,7 +4,7 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 
-import { DataError } from "../base/data_error.ts";
+import { type PostedError, postedError } from "../base/thread.ts";
 import { type DatasetItem, type DecodedItem, decodeItem } from "./dataset.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
 import type { LabelCode } from "./label_code.ts";
@@ -37,7 +37,7 @@ export interface Decoded {
 }
 
 /** What became of a request: the pixels, or why there are none. */
-export type DecodeReply = Decoded | { id: number; message: string; isDataError: boolean };
+export type DecodeReply = Decoded | { id: number; error: PostedError };
 
 self.onmessage = async ({ data }: MessageEvent<DecodeRequest>) => {
   const { id, item, trainIds, code, cached, render } = data;
@@ -51,8 +51,7 @@ self.onmessage = async ({ data }: MessageEvent<DecodeRequest>) => {
     const made = [decoded?.image, decoded?.label, pixels?.weak, pixels?.strong];
     reply({ id, decoded, pixels }, made.flatMap((part) => part ? [part.data.buffer] : []));
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    reply({ id, message, isDataError: error instanceof DataError });
+    reply({ id, error: postedError(error, item.image) });
   }
 };
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { Random } from "../../nn/random.ts";
-import { DataError } from "../base/data_error.ts";
+import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
 import type { Dataset, DecodedItem } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
 import type { TargetPixels, ViewOptions } from "../views/target_views.ts";
@@ -213,20 +213,17 @@ class DecodeThread {
   #failure: Error | null = null;
 
   constructor() {
+    checkThreadsCanStart();
     this.#worker = new Worker(new URL("./decode_worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => {
       const waiting = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
-      if ("decoded" in data) {
-        waiting?.resolve(data);
-      } else {
-        const { isDataError, message } = data;
-        waiting?.reject(isDataError ? new DataError(message) : new Error(message));
-      }
+      if ("error" in data) waiting?.reject(receivedError(data.error));
+      else waiting?.resolve(data);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(new Error(`The decoding thread failed: ${event.message}`));
+      this.#fail(endedThread(event));
     };
   }
 

@@ -7,9 +7,10 @@
 import type { ClassSet } from "../data/class_set.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError, oneLine, shortList } from "../base/data_error.ts";
+import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
 import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
-import type { InspectReply, InspectRequest } from "./inspect_worker.ts";
+import type { InspectAnswer, InspectReply, InspectRequest } from "./inspect_worker.ts";
 import {
   describeKnown,
   describeValue,
@@ -74,10 +75,11 @@ export interface InspectionReport {
 /**
  * Inspects a data set.
  *
- * @throws {DataError} If the folder or its class file cannot be read at all.
+ * @throws {DataError} If the folder or its class file cannot be read at all, or no thread can start.
  */
 export async function inspectDataset(options: InspectOptions): Promise<InspectionReport> {
   const { root, layout } = options;
+  checkThreadsCanStart();
   const classes = classesOf(root, layout);
   const [problems, notes, splits]: [string[], string[], SplitReport[]] = [[], [], []];
   for (const split of options.split === undefined ? splitsOf(root, layout) : [options.split]) {
@@ -254,10 +256,11 @@ async function eachReply(
 
 function ask(worker: Worker, request: InspectRequest): Promise<InspectReply> {
   return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<InspectReply>) => resolve(data);
+    worker.onmessage = ({ data }: MessageEvent<InspectAnswer>) =>
+      "error" in data ? reject(receivedError(data.error)) : resolve(data.reply);
     worker.onerror = (event) => {
       event.preventDefault();
-      reject(new Error(`The inspecting thread failed: ${event.message}`));
+      reject(endedThread(event));
     };
     worker.postMessage(request);
   });

@@ -4,6 +4,7 @@
 /// <reference lib="deno.worker" />
 
 import { DataError } from "../base/data_error.ts";
+import { type PostedError, postedError } from "../base/thread.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { readImage } from "../images/image.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
@@ -27,7 +28,20 @@ export interface InspectReply {
   readonly problems: readonly string[];
 }
 
-self.onmessage = async ({ data: { item, code } }: MessageEvent<InspectRequest>) => {
+/** What became of a request. */
+export type InspectAnswer = { readonly reply: InspectReply } | { readonly error: PostedError };
+
+self.onmessage = async ({ data }: MessageEvent<InspectRequest>) => {
+  let answer: InspectAnswer;
+  try {
+    answer = { reply: await inspect(data) };
+  } catch (error) {
+    answer = { error: postedError(error, data.item.image) };
+  }
+  self.postMessage(answer);
+};
+
+async function inspect({ item, code }: InspectRequest): Promise<InspectReply> {
   if (isJpegPath(item.image)) await loadJpegCodec();
   const problems: string[] = [];
   const attempt = <T>(read: () => T): T | null => {
@@ -48,14 +62,12 @@ self.onmessage = async ({ data: { item, code } }: MessageEvent<InspectRequest>) 
         `image's ${image.width}×${image.height}; replace it`,
     );
   }
-  self.postMessage(
-    {
-      size: image && { width: image.width, height: image.height },
-      label: label && { kind: label.kind, counts: count(label.values) },
-      problems,
-    } satisfies InspectReply,
-  );
-};
+  return {
+    size: image && { width: image.width, height: image.height },
+    label: label && { kind: label.kind, counts: count(label.values) },
+    problems,
+  };
+}
 
 /** Runs of one value are counted together: labels are mostly large areas. */
 function count(values: RawLabel["values"]): Map<number, number> {

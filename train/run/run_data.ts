@@ -9,6 +9,7 @@ import {
   STREETS_CLASSES,
 } from "../data/class_set.ts";
 import type { RunConfig } from "../config/settings.ts";
+import { checkThreadsCanStart } from "../base/thread.ts";
 import { missingClassFile } from "../data/class_file.ts";
 import { openDataset, type OpenedDataset } from "../data/dataset.ts";
 import { layoutOf } from "../data/layouts.ts";
@@ -45,6 +46,7 @@ export async function openRunData(
   config: RunConfig["data"],
   message: (text: string) => void,
 ): Promise<RunData> {
+  checkThreadsCanStart(); // before there is a run folder
   const { sourceDirectory, targetDirectory, streets } = config;
   const builtIn = sourceDirectory === null || targetDirectory === null;
   if (builtIn) {

@@ -148,6 +148,7 @@ function otherValues(setting: Setting, value: unknown): readonly unknown[] {
     case "count":
     case "whole":
     case "pixels":
+    case "images":
       return [number + 3];
     case "positive":
     case "weight":

@@ -1,0 +1,97 @@
+// Prints where a command will write, for ./run, which starts it with the command's arguments: a task
+// cannot know the folders that are named behind it; this reads them as the command will. Exits
+// with 1 where it cannot tell, as with a wrong argument, and leaves the error to the command.
+
+import { dirname, join } from "node:path";
+import { presetConfig } from "../train/config/config.ts";
+import type { RunConfig } from "../train/config/settings.ts";
+import { createProgram } from "./program.ts";
+import { defaultFolder, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
+
+/** The flags that say where a command writes, and those of `train`. */
+interface Flags extends TrainFlags {
+  readonly list?: boolean;
+  readonly onnx: string;
+  readonly output: string;
+  readonly sheet: string;
+}
+
+/** What each command that writes writes, by its flags and arguments; a folder stands for all in it. */
+const WRITES: Readonly<
+  Record<string, (flags: Flags, args: readonly string[]) => string[] | Promise<string[]>>
+> = {
+  train: writtenByTraining,
+  ablate: async (flags) => {
+    const config = await resolveConfig(flags, new Date());
+    return [flags.out ?? `runs/ablation-${flags.preset ?? "default"}`, ...streetsOf(config)];
+  },
+  eval: () => streetsOf(presetConfig("default")),
+  predict: ({ output }) => [output],
+  report: ({ out }, [run]) => [
+    ...file(out ?? join(run, "report.html")),
+    ...streetsOf(resumedConfig({}, run).config),
+  ],
+  convert: ({ list }, [, out]) => list || out === undefined ? [] : file(out),
+  export: ({ onnx }) => file(onnx),
+  inspect: ({ sheet }) => file(sheet),
+  generate: ({ out = "" }) => [dirname(out)],
+};
+
+async function writtenByTraining(flags: Flags): Promise<string[]> {
+  if (flags.dryRun) return [];
+  const now = new Date();
+  const config = flags.resume === undefined
+    ? await resolveConfig(flags, now)
+    : resumedConfig(flags, flags.resume).config;
+  const parent = dirname(config.out);
+  // By default the folder is named by the second in which the run starts, which is a later one.
+  const isNamedByTime = config.out === defaultFolder(flags.preset ?? "default", now);
+  const choices = flags.autotune === true ? join(parent, "autotune.json") : flags.autotune;
+  return [
+    isNamedByTime ? parent : config.out,
+    ...streetsOf(config),
+    ...choices === undefined ? [] : file(choices),
+  ];
+}
+
+/** The folder in which streets appears by a rename, if a run draws it. */
+function streetsOf({ data: { sourceDirectory, targetDirectory, streets } }: RunConfig): string[] {
+  return sourceDirectory === null || targetDirectory === null ? [dirname(streets.directory)] : [];
+}
+
+/** A file, and the name under which it is written before it is renamed. */
+function file(path: string): string[] {
+  return [path, `${path}.partial`];
+}
+
+/**
+ * Where a command will write.
+ *
+ * @param args What stands after the program's name.
+ * @returns Null where the command will refuse its arguments or print its help, or no such command writes.
+ */
+export async function writtenBy(args: readonly string[]): Promise<string[] | null> {
+  let written: string[] | null = null;
+  const program = createProgram(() => {});
+  for (const command of program.commands) {
+    command.configureOutput({ writeOut: () => {} }).action(async () => {
+      written = await WRITES[command.name()](
+        command.opts() as Record<string, unknown> & Flags,
+        command.args,
+      );
+    });
+  }
+  try {
+    await program.configureOutput({ writeOut: () => {} }).parseAsync(args, { from: "user" });
+  } catch {
+    return null;
+  }
+  return written;
+}
+
+if (import.meta.main) {
+  const written = await writtenBy(Deno.args);
+  // Deno's flag takes a list, in which it knows no way to write a comma.
+  if (written === null || written.some((path) => path.includes(","))) Deno.exit(1);
+  console.log(written.join());
+}

@@ -1,0 +1,96 @@
+// A NaN anywhere shows in what training looks at: nothing on the way may take it for a number.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import * as functional from "../../nn/functional/mod.ts";
+import { noGrad, scope } from "../../nn/tape.ts";
+import { type Tensor, tensor } from "../../nn/tensor.ts";
+import { testGpu } from "../_device.ts";
+
+const gpu = await testGpu();
+const KERNELS = join(import.meta.dirname as string, "../../kernels");
+
+/** Of both signs. */
+const NANS = [0x7fc00000, 0xffc00000];
+
+/** Six finite numbers, of which one is a NaN of some bits. */
+function withNan(bits: number, at: number): Float32Array<ArrayBuffer> {
+  const values = Float32Array.of(0.5, -1, 2, -0.25, 0.75, 0.125);
+  new Uint32Array(values.buffer)[at] = bits;
+  return values;
+}
+
+/** Checks that `make` gives a NaN for a NaN at any place of [1, 3, 1, 2]: three classes of two pixels. */
+async function showsNan(name: string, make: (x: Tensor) => Tensor): Promise<void> {
+  for (const bits of NANS) {
+    for (let at = 0; at < 6; at++) {
+      const x = tensor(gpu, withNan(bits, at), [1, 3, 1, 2]);
+      const y = noGrad(() => scope(() => make(x)));
+      const found = await y.read();
+      assert.ok(found.some(Number.isNaN), `${name} hides ${bits.toString(16)} at ${at}: ${found}`);
+      x.dispose();
+      y.dispose();
+    }
+  }
+}
+
+function upload(values: readonly number[], shape: readonly number[]): GpuArray {
+  return gpu.upload(Float32Array.from(values), shape, "values");
+}
+
+const labels = gpu.upload(Uint32Array.of(0, 2), [1, 1, 2], "labels");
+const third = [1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 3];
+const soft = upload(third, [1, 3, 1, 2]);
+const zeros = tensor(gpu, [0, 0, 0, 0, 0, 0], [1, 3, 1, 2]);
+const ones = { weight: tensor(gpu, [1, 1, 1], [3]), bias: tensor(gpu, [0, 0, 0], [3]) };
+const running = { runningMean: upload([0, 0, 0], [3]), runningVar: upload([1, 1, 1], [3]) };
+
+const LOSSES: Record<string, (x: Tensor) => Tensor> = {
+  crossEntropy: (x) => functional.crossEntropy(x, labels),
+  "symmetricCrossEntropy, its second term alone": (x) =>
+    functional.symmetricCrossEntropy(x, labels, { alpha: 0, beta: 1 }),
+  softCrossEntropy: (x) => functional.softCrossEntropy(x, soft, labels),
+  "softCrossEntropy, of its labels": (x) => functional.softCrossEntropy(zeros, x.array, labels),
+  klDivergence: (x) => functional.klDivergence(x, soft),
+  "klDivergence, of its targets": (x) => functional.klDivergence(zeros, x.array),
+  uniformPrior: (x) => functional.uniformPrior(x),
+  leastSquaresLoss: (x) => functional.leastSquaresLoss(x, 1),
+  bceWithLogitsLoss: (x) => functional.bceWithLogitsLoss(x, 1),
+};
+
+const LAYERS: Record<string, (x: Tensor) => Tensor> = {
+  relu: (x) => functional.relu(x),
+  leakyRelu: (x) => functional.leakyRelu(x, 0.2),
+  sigmoid: (x) => functional.sigmoid(x),
+  addRelu: (x) => functional.addRelu(x, zeros),
+  "addRelu, of the second": (x) => functional.addRelu(zeros, x),
+  softmax: (x) => functional.softmax(x),
+  logSoftmax: (x) => functional.logSoftmax(x),
+  "batchNorm, training": (x) =>
+    functional.batchNorm(x, ones, running, { training: true, momentum: 0, relu: true }),
+  "batchNorm, evaluating": (x) =>
+    functional.batchNorm(x, ones, running, { training: false, relu: true }),
+  groupNorm: (x) => functional.groupNorm(x, ones.weight, ones.bias, { groups: 1, relu: true }),
+  maxPool2d: (x) => functional.maxPool2d(x, { kernel: 3, stride: 1, padding: 1, ceilMode: false }),
+  globalAveragePool: (x) => functional.globalAveragePool(x),
+  resizeBilinear: (x) => functional.resizeBilinear(x, { height: 2, width: 3 }),
+};
+
+for (const [kind, table] of Object.entries({ loss: LOSSES, layer: LAYERS })) {
+  for (const [name, make] of Object.entries(table)) {
+    Deno.test(`the ${kind} ${name} shows a NaN of any bits`, () => showsNan(name, make));
+  }
+}
+
+Deno.test("no kernel compares a number with itself, which compilers fold to equal", () => {
+  const wrong = readdirSync(KERNELS, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".wgsl"))
+    .filter((name) =>
+      /([\w.[\]]+) [!=]= \1(?![\w.[(])|\bis(nan|inf)\b/i.test(
+        readFileSync(join(KERNELS, name), "utf8").replace(/\/\/.*$/gm, ""),
+      )
+    );
+  assert.deepEqual(wrong, []);
+});
