@@ -1,5 +1,6 @@
 // `train`: flags and config files to a configuration, then the run.
 
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import type { RunConfig } from "../train/config/settings.ts";
@@ -11,6 +12,7 @@ import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
+import { print, printError } from "./output.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import { resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
@@ -161,8 +163,8 @@ Examples:
 /** Prints what the training would take. */
 async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(device, (text) => console.error(text), (gpu) => dryRun(gpu, config));
-  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
+  const found = await withGpu(device, printError, (gpu) => dryRun(gpu, config));
+  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
   return 0;
 }
 
@@ -192,10 +194,10 @@ async function train(flags: TrainFlags): Promise<number> {
     if (result !== null) {
       const table = classTable(result.stages);
       if (table !== "") progress.message(`\n${table}\n`);
-      if (flags.json) console.log(JSON.stringify(result, null, 2));
+      if (flags.json) print(JSON.stringify(result, null, 2));
     }
-    if (stop.exitCode !== 0) {
-      progress.message(`Stopped; ./run train --resume ${config.out} goes on`);
+    if (stop.exitCode !== 0 && existsSync(join(config.out, "config.json"))) {
+      stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
     }
     return stop.exitCode;
   } finally {

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
+import { makeFolder, removeAll } from "../base/folders.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import { withPretraining } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
@@ -81,7 +82,7 @@ export async function runAblation(
 ): Promise<AblationTable> {
   const plan = planAblation(options);
   const pathOf = tablePaths(options);
-  Deno.mkdirSync(pathOf.folder, { recursive: true });
+  makeFolder(pathOf.folder);
   for (const [index, run] of plan.entries()) {
     if (signal.aborted) break;
     if (resultOf(run.config)) continue;
@@ -155,12 +156,8 @@ async function train(
     if (!signal.aborted || error !== signal.reason) throw error;
   }
   // The largest files of a run, and the start that all runs share can make them again.
-  if (resultOf(config)) removeFolder(join(config.out, "soft_labels"));
+  if (resultOf(config)) removeAll(join(config.out, "soft_labels"));
   gpu.pool.trim();
-}
-
-function removeFolder(path: string): void {
-  if (existsSync(path)) Deno.removeSync(path, { recursive: true });
 }
 
 /** The stages of a finished run, null where it is not finished or not begun. */

@@ -1,6 +1,8 @@
 // What lies in a folder, and folders where there are none.
 
-import { DataError, describeFailure } from "./data_error.ts";
+import { existsSync } from "node:fs";
+import { removeIfPossible } from "./atomic_file.ts";
+import { onDisk } from "./data_error.ts";
 
 /**
  * What a folder holds, in the order of the names. What the operating system throws is passed on.
@@ -15,12 +17,42 @@ export function entriesOf(path: string): Deno.DirEntry[] {
  * @throws {DataError} If that cannot be done.
  */
 export function makeFolder(path: string): void {
+  onDisk(
+    `create folder ${path}`,
+    "choose another output folder",
+    () => Deno.mkdirSync(path, { recursive: true }),
+  );
+}
+
+/**
+ * Removes a file, or a folder with all that is in it; does nothing where there is none.
+ *
+ * @throws {DataError} If that cannot be done.
+ */
+export function removeAll(path: string): void {
+  if (!existsSync(path)) return;
+  onDisk(
+    `remove ${path}`,
+    "correct its permissions",
+    () => Deno.removeSync(path, { recursive: true }),
+  );
+}
+
+/** Gives a file another name in its folder. @throws {DataError} If that cannot be done. */
+export function renameFile(from: string, to: string): void {
+  onDisk(`rename ${from} to ${to}`, "correct its permissions", () => Deno.renameSync(from, to));
+}
+
+/** Copies a file, whole or not at all. @throws {DataError} If that cannot be done. */
+export function copyFile(from: string, to: string): void {
+  const partial = `${to}.partial`;
   try {
-    Deno.mkdirSync(path, { recursive: true });
+    onDisk(`copy ${from} to ${to}`, "make room or choose another folder", () => {
+      Deno.copyFileSync(from, partial);
+      Deno.renameSync(partial, to);
+    });
   } catch (error) {
-    throw new DataError(
-      `Cannot create folder ${path} as ${describeFailure(error)}; choose another output folder`,
-      { cause: error },
-    );
+    removeIfPossible(partial);
+    throw error;
   }
 }

@@ -7,7 +7,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure, shortList } from "../base/data_error.ts";
+import { DataError, describeFailure, onDisk, shortList } from "../base/data_error.ts";
+import { copyFile, makeFolder, removeAll, renameFile } from "../base/folders.ts";
 import type { Best } from "../evaluation/selection.ts";
 
 /** What `result.json` says about a stage whatever it trains. */
@@ -55,11 +56,14 @@ export class RunFolder implements Disposable {
   /** The content of `config.json`. */
   readonly config: unknown;
   readonly #metrics: Deno.FsFile;
+  /** Whether there was no folder before. */
+  readonly #isNew: boolean;
 
-  private constructor(path: string, config: unknown, metrics: Deno.FsFile) {
+  private constructor(path: string, config: unknown, metrics: Deno.FsFile, isNew = false) {
     this.path = path;
     this.config = config;
     this.#metrics = metrics;
+    this.#isNew = isNew;
   }
 
   /**
@@ -75,6 +79,7 @@ export class RunFolder implements Disposable {
           `choose another one`,
       );
     const metricsPath = join(path, "metrics.jsonl");
+    const isNew = !existsSync(path);
     let metrics;
     try {
       Deno.mkdirSync(path, { recursive: true });
@@ -97,9 +102,10 @@ export class RunFolder implements Disposable {
     } catch (error) {
       metrics.close();
       removeUnstarted(path);
+      if (isNew) removeIfPossible(path);
       throw error instanceof DataError ? error : failure(describeFailure(error));
     }
-    return new RunFolder(path, config, metrics);
+    return new RunFolder(path, config, metrics, isNew);
   }
 
   /**
@@ -119,25 +125,27 @@ export class RunFolder implements Disposable {
         { cause: error },
       );
     }
-    if (!metrics.tryLockSync(true)) {
+    const folder = new RunFolder(path, config, metrics);
+    try {
+      if (folder.#onMetrics("lock", () => folder.#metrics.tryLockSync(true))) return folder;
+    } catch (error) {
       metrics.close();
-      throw new DataError(
-        `Cannot open run folder ${path} as another process is writing to it; wait for its end`,
-      );
+      throw error;
     }
-    return new RunFolder(path, config, metrics);
+    metrics.close();
+    throw new DataError(
+      `Cannot open run folder ${path} as another process is writing to it; wait for its end`,
+    );
   }
 
   /** Appends one line to `metrics.jsonl`. Numbers that are not finite become null. */
   appendMetrics(record: Record<string, unknown>): void {
-    try {
-      writeWhole(this.#metrics, new TextEncoder().encode(JSON.stringify(record) + "\n"));
-    } catch (error) {
-      throw new DataError(
-        `Cannot write ${join(this.path, "metrics.jsonl")} as ${describeFailure(error)}; make room`,
-        { cause: error },
-      );
-    }
+    const line = new TextEncoder().encode(JSON.stringify(record) + "\n");
+    this.#onMetrics("write", () => writeWhole(this.#metrics, line));
+  }
+
+  #onMetrics<T>(action: string, use: () => T): T {
+    return onDisk(`${action} ${join(this.path, "metrics.jsonl")}`, "make room", use);
   }
 
   /**
@@ -145,14 +153,16 @@ export class RunFolder implements Disposable {
    * for as long as `keep` agrees, and drops the rest, a torn last line included.
    */
   rewindMetrics(keep: (record: Record<string, unknown>) => boolean): void {
-    const text = Deno.readTextFileSync(join(this.path, "metrics.jsonl"));
+    const path = join(this.path, "metrics.jsonl");
+    const text = this.#onMetrics("read", () => Deno.readTextFileSync(path));
     let end = 0;
     for (let next = text.indexOf("\n"); next >= 0; next = text.indexOf("\n", end)) {
       const record = parseRecord(text.slice(end, next));
       if (!record || !keep(record)) break;
       end = next + 1;
     }
-    this.#metrics.truncateSync(new TextEncoder().encode(text.slice(0, end)).length);
+    const length = new TextEncoder().encode(text.slice(0, end)).length;
+    this.#onMetrics("cut", () => this.#metrics.truncateSync(length));
   }
 
   /** The content of `result.json`; null where it was not written yet. */
@@ -181,28 +191,19 @@ export class RunFolder implements Disposable {
    */
   writeConfusion(stage: string, classes: readonly string[], counts: readonly number[][]): void {
     const folder = join(this.path, "confusion");
-    Deno.mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeJson(join(folder, `${stage}.json`), { stage, classes, counts });
   }
 
   /** Makes room for a checkpoint: one that is there is kept beside it until the next. */
   keepPreviousCheckpoint(name: string): void {
     const path = this.checkpointPath(name);
-    if (existsSync(path)) Deno.renameSync(path, this.checkpointPath(`${name}.previous`));
+    if (existsSync(path)) renameFile(path, this.checkpointPath(`${name}.previous`));
   }
 
   /** Copies checkpoints of another run into this one, under the names of their stages. */
   adopt(checkpoints: ReadonlyMap<string, string>): void {
-    for (const [name, from] of checkpoints) {
-      const path = this.checkpointPath(name);
-      try {
-        Deno.copyFileSync(from, path);
-      } catch (error) {
-        throw new DataError(`Cannot copy ${from} to ${path} as ${describeFailure(error)}`, {
-          cause: error,
-        });
-      }
-    }
+    for (const [name, from] of checkpoints) copyFile(from, this.checkpointPath(name));
   }
 
   /** The paths of the checkpoints of a stage that are there, the newest first. */
@@ -214,7 +215,7 @@ export class RunFolder implements Disposable {
 
   /** Puts the metrics on the disk, so that they are there if a checkpoint is. */
   syncMetrics(): void {
-    this.#metrics.syncDataSync();
+    this.#onMetrics("write", () => this.#metrics.syncDataSync());
   }
 
   /** The path of a sample image: `samples/<name>.png`. */
@@ -222,10 +223,25 @@ export class RunFolder implements Disposable {
     return join(this.path, "samples", `${name}.png`);
   }
 
+  /**
+   * Removes all that the run has made, the folder itself where it was not there before, if no step was
+   * recorded yet: the same command, once it is corrected, then finds its folder free.
+   */
+  discardUnlessBegun(): void {
+    if (this.#metrics.statSync().size > 0) return;
+    for (const { name } of Deno.readDirSync(this.path)) {
+      if (isMadeByRun(name)) removeAll(join(this.path, name));
+    }
+    if (this.#isNew) removeIfPossible(this.path);
+  }
+
   /** Puts the metrics on the disk and lets other processes in. */
   close(): void {
-    this.syncMetrics();
-    this.#metrics.close();
+    try {
+      this.syncMetrics();
+    } finally {
+      this.#metrics.close();
+    }
   }
 
   /** The same as {@link RunFolder.close}. */
@@ -265,6 +281,12 @@ export function resultOfStage(
 ): StageResult | PretrainingResult | undefined {
   const results = [...result?.stages ?? [], ...(result?.pretraining ? [result.pretraining] : [])];
   return results.find((stage) => stage.name === name);
+}
+
+/** Whether a run makes a file or folder of this name in its folder. */
+function isMadeByRun(name: string): boolean {
+  return /^(metrics\.jsonl|(config|result)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
+    .test(name);
 }
 
 /** Removes what a run leaves that did not come as far as its `config.json`; other files stay. */

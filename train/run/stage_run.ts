@@ -76,7 +76,10 @@ function contextOf(
     message: (text) => observer.message(`${name}: ${text}`),
     pathOf: (...names) => join(folder.path, ...names),
     adaptStatistics: () => adaptStatistics(run, name),
-    loadBackbone: (network, stage) => loadBackbone(run, network, stage as StageName),
+    loadBackbone: (network, stage) => {
+      // A checkpoint holds it, as it holds all that the stage has made of it.
+      if (!isResumed) loadBackbone(run, network, stage as StageName);
+    },
   };
 }
 

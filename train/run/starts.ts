@@ -9,6 +9,7 @@ import type { RunConfig } from "../config/settings.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadWeights, openWeights } from "../networks/weights_file.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
+import type { ResumePoint } from "./resume.ts";
 import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
 import type { RunState } from "./run_state.ts";
 
@@ -34,11 +35,13 @@ export function loadBackbone(
 /**
  * Checks, before hours of work, that every stage will find the backbone it starts from.
  *
+ * @param begun How many stages of the pipeline have theirs already.
  * @throws {DataError} If one will not.
  */
-export function checkBackbones(config: RunConfig, folder: RunFolder): void {
+export function checkBackbones(config: RunConfig, folder: RunFolder, begun: number): void {
   const { pipeline, stages } = config;
   for (const [index, name] of pipeline.entries()) {
+    if (index < begun) continue;
     const start = kindOf(name).backboneStart?.(stages[name]) ?? null;
     const needed = backboneStage(name, config);
     if (start === null || needed === null) continue;
@@ -77,6 +80,17 @@ export function networkBefore(folder: RunFolder, config: RunConfig, done: number
     existsSync(path)
   );
   return last === undefined ? null : handedOn(last, config);
+}
+
+/**
+ * Where the checkpoint that a stage goes on from holds the network that the stage was given; null where it
+ * does not, as the network passes the stage by.
+ */
+export function networkGivenTo(
+  { stage, path }: ResumePoint,
+): { path: string; prefix: string } | null {
+  const { role, givenNetwork = "network" } = kindOf(stage);
+  return role === "pretraining" ? null : { path, prefix: givenNetwork };
 }
 
 /** Whether the next stage starts from this one's network. */

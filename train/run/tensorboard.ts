@@ -14,7 +14,7 @@ import {
   utf8,
 } from "../../nn/formats/protobuf.ts";
 import { writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { onDisk } from "../base/data_error.ts";
 import { readPngHeader } from "../images/image.ts";
 import type {
   EvaluationReport,
@@ -105,11 +105,12 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
     const path = join(this.#folder, "samples", `${name}.png`);
     if (!existsSync(path)) return;
     const { width, height } = readPngHeader(path);
+    const png = onDisk(`read ${path}`, "restore it", () => Deno.readFileSync(path));
     const image = message(
       integerField(1, height),
       integerField(2, width),
       integerField(3, 3),
-      bytesField(4, Deno.readFileSync(path)),
+      bytesField(4, png),
     );
     this.#summary(steps, [message(bytesField(1, utf8(`${name}/samples`)), bytesField(4, image))]);
   }
@@ -135,15 +136,11 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
   }
 
   #attempt(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      throw new DataError(
-        `Cannot write TensorBoard's events in ${this.#folder} as ${describeFailure(error)}; ` +
-          `make room, or train without them`,
-        { cause: error },
-      );
-    }
+    onDisk(
+      `write TensorBoard's events in ${this.#folder}`,
+      "make room, or train without them",
+      action,
+    );
   }
 }
 

@@ -11,6 +11,7 @@ import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
+import { makeFolder } from "../../base/folders.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
@@ -86,7 +87,7 @@ export async function labelTarget(
   signal: AbortSignal,
   variants: PrototypeVariants = {},
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
-  Deno.mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const softLabels = new SoftLabels(folder);
   const bank = bankFor(network, variants);
   using loader = new Loader({ dataset, order: "sequential" });

@@ -27,6 +27,7 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
     summary,
     settings: DISTIL_SETTINGS,
     role: "adaptation",
+    givenNetwork: "teacher",
     hasStrongViews: true,
     recipe: (variant) => ({
       teacherView: variant === "official" ? "strong" : "weak",
