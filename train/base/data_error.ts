@@ -60,7 +60,9 @@ export function describeFailure(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   if (code === "ENOSPC") return "the disk is full";
   if (code === "EROFS") return "the disk is read-only";
-  return error instanceof Error ? error.message.replace(OS_ERROR, "") : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const said = error.message.replace(OS_ERROR, "");
+  return said === error.message ? said : `the system says "${said}"`;
 }
 
 /** A list for use in a sentence: the first few names, and how many more there are. */
