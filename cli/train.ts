@@ -1,8 +1,8 @@
 // `train`: flags and config files to a configuration, then the run.
 
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
+import { exists } from "../train/base/folders.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { together } from "../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
@@ -196,7 +196,7 @@ async function train(flags: TrainFlags): Promise<number> {
       if (table !== "") progress.message(`\n${table}\n`);
       if (flags.json) print(JSON.stringify(result, null, 2));
     }
-    if (stop.exitCode !== 0 && existsSync(join(config.out, "config.json"))) {
+    if (stop.exitCode !== 0 && exists(join(config.out, "config.json"))) {
       stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
     }
     return stop.exitCode;

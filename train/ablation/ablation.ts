@@ -1,12 +1,11 @@
 // An ablation: the trainings of a table for every seed, each in a run folder that is resumed or skipped.
 
-import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
-import { makeFolder, removeAll } from "../base/folders.ts";
+import { exists, makeFolder, removeAll } from "../base/folders.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import { withPretraining } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
@@ -146,7 +145,7 @@ async function train(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    if (existsSync(join(config.out, "config.json"))) {
+    if (exists(join(config.out, "config.json"))) {
       await resumeTraining(config.out, gpu, observer, signal);
     } else {
       removeUnstarted(config.out);
@@ -163,7 +162,7 @@ async function train(
 /** The stages of a finished run, null where it is not finished or not begun. */
 function resultOf(config: RunConfig): readonly StageResult[] | null {
   const path = join(config.out, "config.json");
-  if (!existsSync(path)) return null;
+  if (!exists(path)) return null;
   const found = mergeConfig(presetConfig("default"), { values: readConfigFile(path), from: path });
   if (!isSameTraining(found, config)) {
     throw new DataError(

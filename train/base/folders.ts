@@ -1,6 +1,5 @@
 // What lies in a folder, and folders where there are none.
 
-import { existsSync } from "node:fs";
 import { removeIfPossible } from "./atomic_file.ts";
 import { onDisk } from "./data_error.ts";
 
@@ -9,6 +8,25 @@ import { onDisk } from "./data_error.ts";
  */
 export function entriesOf(path: string): Deno.DirEntry[] {
   return [...Deno.readDirSync(path)].sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/**
+ * Whether there is a file or folder of this path. One that cannot be looked at is not taken for missing.
+ *
+ * @throws {DataError} If that cannot be found out.
+ */
+export function exists(path: string): boolean {
+  return onDisk(`look for ${path}`, "correct its permissions", () => {
+    try {
+      Deno.statSync(path);
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+        return false;
+      }
+      throw error;
+    }
+  });
 }
 
 /**
@@ -30,7 +48,7 @@ export function makeFolder(path: string): void {
  * @throws {DataError} If that cannot be done.
  */
 export function removeAll(path: string): void {
-  if (!existsSync(path)) return;
+  if (!exists(path)) return;
   onDisk(
     `remove ${path}`,
     "correct its permissions",

@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "../base/atomic_file.ts";
 import { DataError, describeFailure, onDisk, shortList } from "../base/data_error.ts";
-import { copyFile, makeFolder, removeAll, renameFile } from "../base/folders.ts";
+import { copyFile, exists, makeFolder, removeAll, renameFile } from "../base/folders.ts";
 import type { Best } from "../evaluation/selection.ts";
 
 /** What `result.json` says about a stage whatever it trains. */
@@ -79,7 +78,7 @@ export class RunFolder implements Disposable {
           `choose another one`,
       );
     const metricsPath = join(path, "metrics.jsonl");
-    const isNew = !existsSync(path);
+    const isNew = !exists(path);
     let metrics;
     try {
       Deno.mkdirSync(path, { recursive: true });
@@ -198,7 +197,7 @@ export class RunFolder implements Disposable {
   /** Makes room for a checkpoint: one that is there is kept beside it until the next. */
   keepPreviousCheckpoint(name: string): void {
     const path = this.checkpointPath(name);
-    if (existsSync(path)) renameFile(path, this.checkpointPath(`${name}.previous`));
+    if (exists(path)) renameFile(path, this.checkpointPath(`${name}.previous`));
   }
 
   /** Copies checkpoints of another run into this one, under the names of their stages. */
@@ -209,7 +208,7 @@ export class RunFolder implements Disposable {
   /** The paths of the checkpoints of a stage that are there, the newest first. */
   checkpoints(name: string): string[] {
     return [name, `${name}.previous`].map((name) => this.checkpointPath(name)).filter((path) =>
-      existsSync(path)
+      exists(path)
     );
   }
 
@@ -258,7 +257,7 @@ export function checkpointPathIn(folder: string, name: string): string {
 /** The content of a run folder's `result.json`; null where it was not written yet. */
 export function readRunResult(folder: string): RunResult | null {
   const path = join(folder, "result.json");
-  if (!existsSync(path)) return null;
+  if (!exists(path)) return null;
   try {
     const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
     for (const stage of result.stages) {

@@ -1,9 +1,9 @@
 // What stages start from: networks and backbones of the stages before, in this run or in an earlier one.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
+import { exists } from "../base/folders.ts";
 import { backboneStage, weightsInstead } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
@@ -51,7 +51,7 @@ export function checkBackbones(config: RunConfig, folder: RunFolder, begun: numb
       continue;
     }
     const path = folder.checkpointPath(needed);
-    if (pipeline.slice(0, index).includes(needed) || existsSync(path)) continue;
+    if (pipeline.slice(0, index).includes(needed) || exists(path)) continue;
     const [setting, value] = start.otherwise;
     throw new DataError(
       `Cannot run ${name} as it starts from the backbone of ${needed} and ${path} is missing: expected ` +
@@ -76,9 +76,7 @@ function stagesBefore({ pipeline }: RunConfig, done: number): StageName[] {
  */
 export function networkBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
   const before = stagesBefore(config, done).filter(leavesNetwork);
-  const last = before.map((name) => folder.checkpointPath(name)).findLast((path) =>
-    existsSync(path)
-  );
+  const last = before.map((name) => folder.checkpointPath(name)).findLast((path) => exists(path));
   return last === undefined ? null : handedOn(last, config);
 }
 
@@ -101,7 +99,7 @@ function leavesNetwork(name: StageName): boolean {
 /** Of a stage's checkpoints that with its best network, where that is selected and is not the last. */
 function handedOn(last: string, { select }: RunConfig): string {
   const best = last.replace(/safetensors$/, "best.safetensors");
-  return select !== "last" && existsSync(best) ? best : last;
+  return select !== "last" && exists(best) ? best : last;
 }
 
 /**
@@ -116,7 +114,7 @@ export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
   const found = new Map(
     stagesBefore(config, 0)
       .map((name) => [name, checkpointPathIn(base, name)] as const)
-      .filter(([, path]) => existsSync(path))
+      .filter(([, path]) => exists(path))
       .map(([name, path]) => [name, handedOn(path, config)] as const),
   );
   for (const path of found.values()) new Checkpoint(path)[Symbol.dispose]();

@@ -3,7 +3,6 @@
 // A file is a row of records: length, checksum of the length, message, checksum of the message. The
 // checksums are CRC-32C, rotated and shifted by a constant so that data with checksums in it stays safe.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   bytesField,
@@ -15,6 +14,7 @@ import {
 } from "../../nn/formats/protobuf.ts";
 import { writeWhole } from "../base/atomic_file.ts";
 import { onDisk } from "../base/data_error.ts";
+import { exists } from "../base/folders.ts";
 import { readPngHeader } from "../images/image.ts";
 import type {
   EvaluationReport,
@@ -103,7 +103,7 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
   /** Writes the sample picture of the stage, where there is one. */
   stageEnd({ name, steps }: StageResult | PretrainingResult): void {
     const path = join(this.#folder, "samples", `${name}.png`);
-    if (!existsSync(path)) return;
+    if (!exists(path)) return;
     const { width, height } = readPngHeader(path);
     const png = onDisk(`read ${path}`, "restore it", () => Deno.readFileSync(path));
     const image = message(
