@@ -161,7 +161,7 @@ export class LiveProgress implements Progress {
 
   stageEnd(result: StageResult | PretrainingResult): void {
     this.close();
-    this.#screen.write(`${endLine(result)}\n`);
+    this.#screen.write(`${visible(endLine(result))}\n`);
   }
 
   message(text: string): void {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { AtomicFile, checkWritable, writeFileAtomic } from "../../../train/base/atomic_file.ts";
 import { describeFailure, onDisk } from "../../../train/base/data_error.ts";
 import { copyFile, makeFolder, removeAll } from "../../../train/base/folders.ts";
@@ -125,4 +126,21 @@ Deno.test("a mistake of the program is no fault of a file", () => {
     onDisk("write a.txt", "make room", () => {
       throw mistake;
     }), (error) => error === mistake);
+});
+
+Deno.test("train/ changes files through its base alone, where refusals become sentences", () => {
+  // These turn what they are refused into sentences of their own.
+  const own = ["base/", "streets/write.ts", "run/run_folder.ts"];
+  const root = fileURLToPath(new URL("../../../train/", import.meta.url));
+  const changes =
+    /\bDeno\.(mkdir|write(Text)?File|rename|remove|copyFile|truncate|makeTemp\w+|create|chmod|symlink|link)(Sync)?\(/;
+  const visit = (folder: string) => {
+    for (const { name, isDirectory } of Deno.readDirSync(join(root, folder))) {
+      const path = `${folder}${name}`;
+      if (own.some((start) => path.startsWith(start))) continue;
+      if (isDirectory) visit(`${path}/`);
+      else assert.doesNotMatch(Deno.readTextFileSync(join(root, path)), changes, path);
+    }
+  };
+  visit("");
 });
