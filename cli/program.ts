@@ -4,6 +4,7 @@
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
 import { DataError } from "../train/base/data_error.ts";
+import { DivergenceError } from "../train/run/divergence_error.ts";
 import { TrainingError } from "../train/run/training_error.ts";
 import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
@@ -23,7 +24,9 @@ import { usageError } from "./usage_error.ts";
  * The user's fault, or a state of the machine: their messages are sentences for the user. Anything else
  * is a bug, and its stack trace is printed.
  */
-const SENTENCES = [DataError, GpuError, MemoryError, TrainingError] as const;
+const SENTENCES = [DataError, GpuError, MemoryError, TrainingError, DivergenceError] as const;
+/** Those of a training that has failed while it ran. */
+const FAILED_TRAINING = [TrainingError, DivergenceError] as const;
 
 /** Exit codes beside 0; a stop by signal n gives 128 + n. */
 const EXIT = { bug: 1, usage: 2, training: 3 } as const;
@@ -36,7 +39,13 @@ export function createProgram(finish: (exitCode: number) => void): Command {
       "Adapts semantic segmentation from labelled source images to unlabelled target images " +
         "(ProDA, arXiv 2101.10979) on any GPU that WebGPU reaches, or on a software driver.",
     )
-    .addHelpText("after", "\nEach command explains itself: ./run COMMAND --help")
+    .addHelpText(
+      "after",
+      `
+Each command explains itself: ./run COMMAND --help
+Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a mistake
+of the program; 128 + n after signal n.`,
+    )
     .helpCommand(false);
   addTrain(program, finish);
   addEval(program, finish);
@@ -108,7 +117,8 @@ export function describeFailure(
     return { exitCode: EXIT.usage, shown: usageError(error, command) };
   }
   if (SENTENCES.some((kind) => error instanceof kind)) {
-    const exitCode = error instanceof TrainingError ? EXIT.training : EXIT.usage;
+    const isTraining = FAILED_TRAINING.some((kind) => error instanceof kind);
+    const exitCode = isTraining ? EXIT.training : EXIT.usage;
     return { exitCode, shown: withFlags(error as Error, command) };
   }
   return { exitCode: EXIT.bug, shown: error };

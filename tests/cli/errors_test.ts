@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { createProgram, describeFailure } from "../../cli/program.ts";
 import { GpuError, MemoryError } from "../../kernels/runtime/errors.ts";
 import { DataError } from "../../train/base/data_error.ts";
-import { DivergenceError, TrainingError } from "../../train/run/training_error.ts";
+import { DivergenceError } from "../../train/run/divergence_error.ts";
+import { TrainingError } from "../../train/run/training_error.ts";
 import { withFolder } from "../train/_folder.ts";
 import { runProgram } from "./_program.ts";
 

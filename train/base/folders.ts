@@ -56,6 +56,11 @@ export function removeAll(path: string): void {
   );
 }
 
+/** The bytes of a file. @throws {DataError} If it cannot be read. */
+export function readFile(path: string): Uint8Array {
+  return onDisk(`read ${path}`, "restore it", () => Deno.readFileSync(path));
+}
+
 /** Gives a file another name in its folder. @throws {DataError} If that cannot be done. */
 export function renameFile(from: string, to: string): void {
   onDisk(`rename ${from} to ${to}`, "correct its permissions", () => Deno.renameSync(from, to));

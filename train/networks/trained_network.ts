@@ -28,8 +28,8 @@ export interface TrainedNetwork extends Disposable {
   readonly step: number;
 }
 
-/** An array that networks with a feature norm have, and no others. */
-export const FEATURE_NORM = "bn_pretrain.weight";
+/** An array that checkpoints of networks with a feature norm hold, and no others. */
+export const FEATURE_NORM = "network.bn_pretrain.weight";
 
 /** Whether a file is a checkpoint of a training here, going by what it holds. */
 export function isCheckpoint(path: string): boolean {
@@ -62,7 +62,7 @@ export function openNetwork(path: string, configPath?: string): NetworkFile {
   using checkpoint = new Checkpoint(path); // verifies every byte
   const described = readState(checkpoint);
   const { config, classes } = described;
-  const featureNorm = checkpoint.has(`network.${FEATURE_NORM}`);
+  const featureNorm = checkpoint.has(FEATURE_NORM);
   const file = openWeights(path);
   return {
     ...described,

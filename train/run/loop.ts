@@ -3,7 +3,7 @@
 
 import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
-import { DivergenceError } from "./training_error.ts";
+import { DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
 import type { Losses, Stage } from "../stages/common/stage.ts";
 

@@ -174,11 +174,11 @@ function startingNetwork(
   const path = own ? own.path : networkBefore(folder, config, done) ?? config.init;
   if (path === null) return create();
   if (!isCheckpoint(path)) return startFromWeights(path, create);
-  const prefix = `${own?.prefix ?? "network"}.`;
+  const prefix = own?.prefix ?? "network";
   using checkpoint = new Checkpoint(path);
-  const network = create(checkpoint.has(`${prefix}${FEATURE_NORM}`));
+  const network = create(checkpoint.has(FEATURE_NORM.replace("network", prefix)));
   try {
-    checkpoint.restore(network.stateDict(), prefix);
+    checkpoint.restore(network.stateDict(), `${prefix}.`);
   } catch (error) {
     network.dispose();
     throw error;

@@ -87,6 +87,7 @@ export class RunFolder implements Disposable {
       // Of two processes that come this far together, only one creates this file.
       metrics = Deno.openSync(metricsPath, { append: true, read: true, createNew: true });
     } catch (error) {
+      if (isNew) removeIfPossible(path);
       if (error instanceof DataError) throw error;
       if (error instanceof Deno.errors.AlreadyExists) {
         throw failure("it is occupied by another run or a file");

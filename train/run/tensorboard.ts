@@ -14,7 +14,7 @@ import {
 } from "../../nn/formats/protobuf.ts";
 import { writeWhole } from "../base/atomic_file.ts";
 import { onDisk } from "../base/data_error.ts";
-import { exists } from "../base/folders.ts";
+import { exists, readFile } from "../base/folders.ts";
 import { readPngHeader } from "../images/image.ts";
 import type {
   EvaluationReport,
@@ -105,7 +105,7 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
     const path = join(this.#folder, "samples", `${name}.png`);
     if (!exists(path)) return;
     const { width, height } = readPngHeader(path);
-    const png = onDisk(`read ${path}`, "restore it", () => Deno.readFileSync(path));
+    const png = readFile(path);
     const image = message(
       integerField(1, height),
       integerField(2, width),

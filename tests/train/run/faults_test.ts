@@ -8,10 +8,11 @@ import { type Gpu, MemoryError, openGpu } from "../../../kernels/runtime/mod.ts"
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import { recipe } from "../../../train/config/recipes.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
+import { DivergenceError } from "../../../train/run/divergence_error.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { TensorBoardLog } from "../../../train/run/tensorboard.ts";
-import { DivergenceError, TrainingError } from "../../../train/run/training_error.ts";
+import { TrainingError } from "../../../train/run/training_error.ts";
 import { startProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
 import { fileCallsOf } from "../_file_calls.ts";
