@@ -18,6 +18,7 @@ import { testGpu } from "../../_device.ts";
 import { fileCallsOf } from "../_file_calls.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
+import { until } from "../_until.ts";
 
 /** A run of one step a stage in `folder/run`, with some keys changed. */
 function configOf(folder: string, ...values: Record<string, unknown>[]): RunConfig {
@@ -83,7 +84,7 @@ Deno.test("a disk that is full when a checkpoint is written ends a run in a sent
     const args = ["train", "--config", config, "--stages", "source", "--out", out];
     const child = startProgram(args, { permissions: ["--allow-all"] }).output(); // devices need all
     const path = join(out, "checkpoints", "source.safetensors");
-    while (!existsSync(join(out, "config.json"))) await new Promise((next) => setTimeout(next, 5));
+    await until("there is a run", () => existsSync(join(out, "config.json")));
     Deno.symlinkSync("/dev/full", `${path}.partial`);
     const { code, stderr } = await child;
     assert.equal(

@@ -7,6 +7,7 @@ import { DataError } from "../../../train/base/data_error.ts";
 import { decodeImage, decodeLabel } from "../../../train/images/image.ts";
 import { runProgram, startProgram } from "../../cli/_program.ts";
 import { fileCallsOf } from "../_file_calls.ts";
+import { until } from "../_until.ts";
 import { renderStreet, type StreetOptions, writeStreets } from "../../../train/streets/mod.ts";
 
 const base: StreetOptions = {
@@ -248,15 +249,17 @@ Deno.test("what a killed generate leaves is removed by the next one, what a live
       [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.startsWith("."));
     /** A process that has begun to draw, and its folder. */
     const begin = async () => {
-      const child = startProgram(generating(join(folder, "streets"), 100_000));
       const before = hidden();
-      for (;;) {
-        const name = hidden().find((name) => !before.includes(name));
-        if (name && existsSync(join(folder, name, "source", "images", "00001.png"))) {
-          return { child, output: child.output(), name };
-        }
-        await new Promise((next) => setTimeout(next, 5));
-      }
+      const child = startProgram(generating(join(folder, "streets"), 5000));
+      const name = await until(
+        "a street is drawn",
+        () =>
+          hidden().find((name) =>
+            !before.includes(name) &&
+            existsSync(join(folder, name, "source", "images", "00001.png"))
+          ),
+      );
+      return { child, output: child.output(), name };
     };
     const killed = await begin();
     killed.child.kill("SIGKILL");
