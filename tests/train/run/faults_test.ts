@@ -121,6 +121,14 @@ Deno.test("what fails before the first step leaves no run folder, and the correc
     await train(config);
   }));
 
+Deno.test("a run that is stopped while its streets are drawn leaves nothing", () =>
+  withFolder(async (folder) => {
+    const config = configOf(folder, { pipeline: ["source"] });
+    const run = runTraining(config, await testGpu(), listener(), AbortSignal.abort());
+    await assert.rejects(run, { name: "AbortError" });
+    assert.deepEqual(namesIn(folder), []);
+  }));
+
 Deno.test("a run that has made a step stays where it failed", () =>
   withFolder(async (folder) => {
     const stage = { steps: 3, scheduleSteps: 3, learningRate: 1e30 };
