@@ -8,7 +8,7 @@ import { DeepLab } from "../nn/deeplab.ts";
 import { Discriminator } from "../nn/discriminator.ts";
 import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
-import { quarterOf } from "../train/stages/common/batches.ts";
+import { quarterOf } from "../train/stages/common/batch.ts";
 import { bankFor } from "../train/stages/denoise/soft_labels.ts";
 import { Denoise } from "../train/stages/denoise/denoise.ts";
 import { Distil } from "../train/stages/distil/distil.ts";

@@ -2,10 +2,13 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
-import { DataError } from "../train/base/data_error.ts";
+import { DataError, oneLine } from "../train/base/data_error.ts";
 import { type ConvertOptions, convertWeights, selectArrays } from "../train/networks/convert.ts";
 import { openWeights } from "../train/networks/weights_file.ts";
 import { print } from "./output.ts";
+
+/** A name that is longer sticks out of the table. */
+const MAX_PADDED = 100;
 
 /** Adds the command to the program. */
 export function addConvert(program: Command): void {
@@ -57,9 +60,12 @@ function convert(
 function weightsTable(
   arrays: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>,
 ): string {
-  const width = Math.max(...[...arrays.keys()].map(({ length }) => length));
+  const width = arrays.keys().reduce(
+    (most, { length }) => Math.max(most, Math.min(length, MAX_PADDED)),
+    0,
+  );
   const lines = [...arrays].map(([name, { dtype, shape }]) =>
-    `${name.padEnd(width)}  ${dtype.padEnd(4)}  [${shape.join(", ")}]`
+    `${oneLine(name).padEnd(width)}  ${dtype.padEnd(4)}  [${shape.join(", ")}]`
   );
   const numbers = arrays.values().reduce(
     (sum, { shape }) => sum + shape.reduce((size, length) => size * length, 1),

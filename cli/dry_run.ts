@@ -1,7 +1,10 @@
 // `train --dry-run`: what a run would take, as a table.
 
 import { formatBytes, type Gpu } from "../kernels/runtime/mod.ts";
+import { type Choice, choicesOf } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
+import { VARIANTS } from "../train/stages/common/settings.ts";
+import type { ResolvedConfig } from "./train_config.ts";
 import { checkBudget, planTraining, type TrainingPlan } from "../train/plan/plan.ts";
 import { formatDuration, tableLines } from "../train/base/text.ts";
 import { estimateSeconds, measureThroughput, type Throughput } from "../train/plan/throughput.ts";
@@ -15,6 +18,8 @@ export interface DryRun {
   readonly throughput: Throughput;
   /** Seconds of a step, by stage. */
   readonly secondsPerStep: Readonly<Record<string, number>>;
+  /** What the run does where the paper and its released code disagree. */
+  readonly choices: readonly Choice[];
 }
 
 /**
@@ -23,7 +28,10 @@ export interface DryRun {
  * @throws {DataError} If a class file is missing.
  * @throws {MemoryError} If a stage does not fit the memory budget.
  */
-export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
+export async function dryRun(
+  gpu: Gpu,
+  { config, preset, layers }: ResolvedConfig,
+): Promise<DryRun> {
   const classes = classesOfRun(config.data)[1].names.length;
   const { adapter, device: { limits }, kernelClass: kernels } = gpu;
   const plan = await planTraining(config, classes, { adapter, limits, kernels });
@@ -32,12 +40,13 @@ export async function dryRun(gpu: Gpu, config: RunConfig): Promise<DryRun> {
   const secondsPerStep = Object.fromEntries(
     plan.stages.map(({ name, step }) => [name, estimateSeconds(step, throughput)]),
   );
-  return { adapter: adapter.description, classes, plan, throughput, secondsPerStep };
+  const choices = choicesOf(config, preset, layers);
+  return { adapter: adapter.description, classes, plan, throughput, secondsPerStep, choices };
 }
 
 /** A dry run for people. */
 export function formatDryRun(
-  { adapter, classes, plan, throughput, secondsPerStep }: DryRun,
+  { adapter, classes, plan, throughput, secondsPerStep, choices }: DryRun,
   { data, memory }: RunConfig,
 ): string {
   const rate = (perSecond: number) => threeDigits(perSecond / 1e9);
@@ -72,7 +81,19 @@ export function formatDryRun(
     plan.evaluation.problem === null
       ? `Evaluation of whole images holds ${formatBytes(plan.evaluation.peak)}.`
       : `Whole images cannot be evaluated on this adapter. ${plan.evaluation.problem}.`,
+    ...choiceLines(choices),
   ].join("\n");
+}
+
+/** The choices as a table, with whose each is and where it was made. */
+function choiceLines(choices: readonly Choice[]): string[] {
+  if (choices.length === 0) return [];
+  const rows = choices.map(({ key, value, variants, from }) => {
+    const whose = VARIANTS.filter((variant) => variants[variant] === value);
+    return [key, String(value), whose.join(", ") || "neither", from];
+  });
+  const head = ["where paper and released code disagree", "value", "as in", "from"];
+  return ["", ...tableLines([head, ...rows])];
 }
 
 /** `0.0123`, `12.3` or `12,345`. */

@@ -3,10 +3,10 @@
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { exists } from "../train/base/folders.ts";
-import type { RunConfig } from "../train/config/settings.ts";
 import { together } from "../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
+import { PRESETS } from "../train/config/presets.ts";
 import { STAGES } from "../train/stages/kinds.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
@@ -15,7 +15,12 @@ import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
-import { resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
+import {
+  type ResolvedConfig,
+  resolveLayers,
+  resumedConfig,
+  type TrainFlags,
+} from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -76,9 +81,8 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--stages <names>",
-      `stages to run, of ${
-        STAGES.join(",")
-      } (default: all but selfsup and oracle; all but oracle with --preset full)`,
+      `stages to run, of ${STAGES.join(",")} (default: ${PRESETS.default.pipeline.join(",")}; ` +
+        `with --preset full: ${PRESETS.full.pipeline.join(",")})`,
       parseNames(STAGES),
     )
     .option("--until <stage>", "stop after this stage", parseName(STAGES))
@@ -161,19 +165,20 @@ Examples:
 }
 
 /** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, config: RunConfig): Promise<number> {
+async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(device, printError, (gpu) => dryRun(gpu, config));
-  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
+  const found = await withGpu(device, printError, (gpu) => dryRun(gpu, resolved));
+  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
   return 0;
 }
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
-  const config = flags.resume === undefined
-    ? await resolveConfig(flags, new Date())
+  const resolved = flags.resume === undefined
+    ? await resolveLayers(flags, new Date())
     : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, config);
+  if (flags.dryRun) return await showDryRun(flags, resolved);
+  const { config } = resolved;
   const autotune = flags.autotune === true
     ? join(dirname(config.out), "autotune.json")
     : flags.autotune;

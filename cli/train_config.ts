@@ -62,8 +62,22 @@ const FREE_WITH_RESUME: readonly string[] = [
   "dryRun",
 ] satisfies (keyof TrainFlags)[];
 
-/** The configuration that flags stand for: preset, then base, recipe, config files and flags. */
+/** A configuration, and what it was put together from. */
+export interface ResolvedConfig {
+  readonly config: RunConfig;
+  /** What a message calls the preset. */
+  readonly preset: string;
+  /** What was laid over it, later layers over earlier ones. */
+  readonly layers: readonly ConfigLayer[];
+}
+
+/** The configuration that flags stand for: preset, then base, config files, recipe and flags. */
 export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunConfig> {
+  return (await resolveLayers(flags, now)).config;
+}
+
+/** {@link resolveConfig}, with what the configuration was put together from. */
+export async function resolveLayers(flags: TrainFlags, now: Date): Promise<ResolvedConfig> {
   if ((flags.from === undefined) !== (flags.base === undefined)) {
     throw new DataError(
       "Cannot start in the middle as --from and --base need each other: expected the stage to start " +
@@ -71,31 +85,31 @@ export async function resolveConfig(flags: TrainFlags, now: Date): Promise<RunCo
     );
   }
   const name = flags.preset ?? "default";
-  const merged = mergeConfig(
-    { ...presetConfig(name), out: defaultFolder(name, now) },
-    ...layersBelow(flags),
+  const layers = [
+    ...layerOfBase(flags),
     ...await Promise.all((flags.config ?? []).map(layerOfFile)),
+    ...layerOfRecipe(flags),
     { values: keysOf(flags), from: "the flags" },
-  );
+  ];
+  const merged = mergeConfig({ ...presetConfig(name), out: defaultFolder(name, now) }, ...layers);
   const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
-  const whole = hasWeights || (flags.stages && flags.base === undefined)
-    ? withPretraining(merged)
-    : merged;
+  // Of a run that goes on from another, that one may have done the pre-training.
+  const whole = hasWeights || flags.base === undefined ? withPretraining(merged) : merged;
   const cut = cutPipeline(whole, flags);
-  const config = name === "full" ? onPhotographs(cut, flags) : cut;
-  return flags.steps === undefined ? config : withSteps(config, flags.steps);
+  const sized = name === "full" ? onPhotographs(cut, flags) : cut;
+  const config = flags.steps === undefined ? sized : withSteps(sized, flags.steps);
+  return { config, preset: `preset ${name}`, layers };
 }
 
-/** What lies between the preset and the config files. */
-function layersBelow({ base, recipe: variant }: TrainFlags): ConfigLayer[] {
-  const layers: ConfigLayer[] = [];
-  if (base !== undefined) {
-    const { values, from } = layerOfRun(base);
-    // These every run has of its own.
-    layers.push({ values: { ...values as object, out: undefined, pipeline: undefined }, from });
-  }
-  if (variant !== undefined) layers.push({ values: recipe(variant), from: `recipe ${variant}` });
-  return layers;
+/** The configuration of the run to go on from, but for what every run has of its own. */
+function layerOfBase({ base }: TrainFlags): ConfigLayer[] {
+  if (base === undefined) return [];
+  const { values, from } = layerOfRun(base);
+  return [{ values: { ...values as object, out: undefined, pipeline: undefined }, from }];
+}
+
+function layerOfRecipe({ recipe: variant }: TrainFlags): ConfigLayer[] {
+  return variant === undefined ? [] : [{ values: recipe(variant), from: `recipe ${variant}` }];
 }
 
 /** The configuration of the run in a folder. */
@@ -146,7 +160,7 @@ function defaultFolder(preset: string, now: Date): string {
 }
 
 /** The configuration of a run to go on with. */
-export function resumedConfig(flags: TrainFlags, out: string): RunConfig {
+export function resumedConfig(flags: TrainFlags, out: string): ResolvedConfig {
   const [fixed] = Object.keys(flags).filter((name) => !FREE_WITH_RESUME.includes(name));
   if (fixed !== undefined) {
     const flag = `--${fixed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -155,5 +169,7 @@ export function resumedConfig(flags: TrainFlags, out: string): RunConfig {
         `alone; leave ${flag} out, or start a new run`,
     );
   }
-  return { ...mergeConfig(presetConfig("default"), layerOfRun(out)), out };
+  const layer = layerOfRun(out);
+  const config = { ...mergeConfig(presetConfig("default"), layer), out };
+  return { config, preset: "preset default", layers: [layer] };
 }

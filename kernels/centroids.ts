@@ -16,6 +16,7 @@ const shared = {
     perImage: "u32",
     rate: "f32",
     zero: "u32",
+    most: "f32",
   },
 } as const;
 const accumulate = defineKernel({
@@ -39,6 +40,24 @@ const update = defineKernel({
   reads: ["sums", "counts"],
   writes: ["prototypes"],
 });
+
+const running = defineKernel({
+  ...shared,
+  name: "centroids.running",
+  entry: "running",
+  reads: ["sums", "counts", "seen"],
+  writes: ["prototypes"],
+});
+const count = defineKernel({
+  ...shared,
+  name: "centroids.count",
+  entry: "count",
+  reads: ["sums", "counts"],
+  writes: ["numbers"],
+});
+
+/** Parameters that an entry does not use. */
+const UNUSED = { images: 0, minimumPixels: 0, perImage: 0, rate: 0, zero: 0, most: 0 };
 
 /** How the class sums of a batch become a mean. */
 export interface CentroidOptions {
@@ -65,7 +84,7 @@ export function accumulateCentroids(
   dispatch(
     accumulate,
     { sums, counts, state },
-    { images, classes, channels, minimumPixels, perImage: Number(perImage), rate: 0, zero: 0 },
+    { ...UNUSED, images, classes, channels, minimumPixels, perImage: Number(perImage) },
     classes * (channels + 1),
   );
 }
@@ -84,7 +103,7 @@ export function meanCentroids(prototypes: GpuArray, state: GpuArray): void {
   dispatch(
     mean,
     { totals: state, prototypes },
-    { images: 0, classes, channels, minimumPixels: 0, perImage: 0, rate: 0, zero: 0 },
+    { ...UNUSED, classes, channels },
     prototypes.size,
   );
 }
@@ -114,16 +133,39 @@ export function updateCentroids(
     update,
     { sums, counts, prototypes },
     {
+      ...UNUSED,
       images,
       classes,
       channels,
       minimumPixels,
       perImage: Number(perImage),
       rate: 1 - decay,
-      zero: 0,
     },
     prototypes.size,
   );
+}
+
+/**
+ * Takes the class means of images, one after the other, into a running mean, in place:
+ * η ← (n η + mean) / (n + 1), in which n, the number of images before, grows to `most` only.
+ *
+ * @param prototypes [K, C].
+ * @param numbers n of each class, [K]; zeros to begin with.
+ * @param options.minimumPixels A class with fewer pixels in an image is skipped in that image.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function runningCentroids(
+  prototypes: GpuArray,
+  numbers: GpuArray,
+  { sums, counts }: ClassSums,
+  { minimumPixels, most }: { readonly minimumPixels: number; readonly most: number },
+): void {
+  const { images, classes, channels } = sizesOf(sums, counts);
+  checkShape("centroids", prototypes, [classes, channels]);
+  checkShape("centroids", numbers, [classes]);
+  const params = { ...UNUSED, images, classes, channels, minimumPixels, perImage: 1, most };
+  dispatch(running, { sums, counts, seen: numbers, prototypes }, params, prototypes.size);
+  dispatch(count, { sums, counts, numbers }, params, classes);
 }
 
 function sizesOf(sums: GpuArray, counts: GpuArray) {

@@ -8,15 +8,19 @@
 // state: [K, C + 1] pairs (total, excess), the C sums of a class and their weight. Totals are Kahan
 // sums: `excess` is what rounding has added to the total too much, taken off the next addend, so
 // that a hundred thousand additions cost no digits.
-// accumulate: one invocation owns one pair of the state and adds to it. mean, update: one
+// accumulate: one invocation owns one pair of the state and adds to it. mean, update, running: one
 // invocation owns one element of prototypes, overwritten or moved; a class that was not seen keeps
-// it.
+// it. running: the mean over images of their class means, η_k ← (n η_k + m_k) / (n + 1) image by
+// image, where n is how many there were before and at most `most`. count, after it: one invocation
+// owns the n of a class, numbers: [K].
 
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read> counts: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<vec2f>;
 @group(0) @binding(3) var<storage, read> totals: array<vec2f>;
 @group(0) @binding(4) var<storage, read_write> prototypes: array<f32>;
+@group(0) @binding(5) var<storage, read> seen: array<f32>;
+@group(0) @binding(6) var<storage, read_write> numbers: array<f32>;
 
 struct Params {
   images: u32,
@@ -26,6 +30,7 @@ struct Params {
   per_image: u32,
   rate: f32,
   zero: u32,
+  most: f32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -92,4 +97,30 @@ fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
     prototype += params.rate * (total.x / total.y - prototype);
   }
   prototypes[i] = prototype;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn running(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.classes * params.channels) { return; }
+  let k = i / params.channels;
+  var prototype = prototypes[i];
+  var number = seen[k];
+  for (var image = 0u; image < params.images; image++) {
+    let added = addend(image, k, i % params.channels);
+    if (added.y > 0) {
+      prototype += (added.x - prototype) / (number + 1);
+      number = min(number + 1, params.most);
+    }
+  }
+  prototypes[i] = prototype;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn count(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let k = flat_index(id, groups);
+  if (k >= params.classes) { return; }
+  for (var image = 0u; image < params.images; image++) {
+    if (addend(image, k, 0).y > 0) { numbers[k] = min(numbers[k] + 1, params.most); }
+  }
 }

@@ -38,6 +38,14 @@ const masking = defineKernel({
   writes: ["masked"],
 });
 
+const idsMasking = defineKernel({
+  ...shared,
+  name: "rectification.ids_where_labelled",
+  entry: "ids_where_labelled",
+  reads: ["softLabels", "ids"],
+  writes: ["labels"],
+});
+
 /** So high a temperature that no cost of a class counts, as is every number that it divides. */
 const EQUAL_WEIGHTS = 2 ** 120;
 
@@ -148,6 +156,31 @@ export function whereLabelled(probabilities: GpuArray, softLabels: GpuArray): Gp
     },
   );
   return masked;
+}
+
+/**
+ * Class ids where there is a soft label, and the ignore label where there is none, [N, H, W].
+ *
+ * @param ids [N, H, W].
+ * @param softLabels [N, K, H, W], each summing to 1 over classes, or all zero.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function idsWhereLabelled(
+  ids: GpuArray<"u32">,
+  softLabels: GpuArray,
+  ignoreLabel: number,
+): GpuArray<"u32"> {
+  const { images, classes, height, width, plane } = mapSizes("rectification", softLabels);
+  checkShape("rectification", ids, [images, height, width]);
+  const labels = ids.gpu.empty(ids.shape, ids.label, "u32");
+  sliceByImage([softLabels, ids], [labels], ([softLabels, ids], [labels]) =>
+    dispatch(
+      idsMasking,
+      { softLabels, ids, labels },
+      { pixels: labels.size, classes, plane, ignoreLabel, temperature: 1, threshold: 0 },
+      labels.size,
+    ));
+  return labels;
 }
 
 /** What weighs the classes: distances, or where there are none, anything at an endless temperature. */

@@ -6,7 +6,8 @@
 // A pixel without a soft label (all p_k are 0: outside the view) and one whose largest r_k is below
 // the threshold get ignore_label; the former has confidence 0 and r = 0.
 // where_labelled: masked_k = probabilities_k Σ_j p_j, the probabilities where there is a soft label,
-// whose sum is 1, and 0 where there is none.
+// whose sum is 1, and 0 where there is none. ids_where_labelled: the same of class ids [N, H, W],
+// with ignore_label where there is none.
 //
 // soft_labels, distances, rectified, probabilities, masked: [N, K, H, W];
 // labels, confidence (the largest r_k): [N, H, W];
@@ -19,6 +20,7 @@
 @group(0) @binding(4) var<storage, read_write> rectified: array<f32>;
 @group(0) @binding(5) var<storage, read> probabilities: array<f32>;
 @group(0) @binding(6) var<storage, read_write> masked: array<f32>;
+@group(0) @binding(7) var<storage, read> ids: array<u32>;
 
 struct Params {
   pixels: u32,
@@ -86,6 +88,13 @@ fn rectify(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   }
 }
 
+// Σ_k p_k: 1 where there is a soft label, else 0.
+fn sum_of(first: u32) -> f32 {
+  var sum = 0f;
+  for (var k = 0u; k < params.classes; k++) { sum += soft_labels[first + k * params.plane]; }
+  return sum;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn where_labelled(
   @builtin(global_invocation_id) id: vec3u,
@@ -94,10 +103,19 @@ fn where_labelled(
   let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
   if (pixel >= params.pixels) { return; }
   let first = first_of(pixel);
-  var sum = 0f;
-  for (var k = 0u; k < params.classes; k++) { sum += soft_labels[first + k * params.plane]; }
+  let sum = sum_of(first);
   for (var k = 0u; k < params.classes; k++) {
     let i = first + k * params.plane;
     masked[i] = probabilities[i] * sum;
   }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn ids_where_labelled(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.pixels) { return; }
+  labels[pixel] = select(params.ignore_label, ids[pixel], sum_of(first_of(pixel)) > 0);
 }

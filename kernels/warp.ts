@@ -52,6 +52,13 @@ const maps = defineKernel({
   reads: ["views", "x"],
   writes: ["y"],
 });
+const nearestMaps = defineKernel({
+  ...shared,
+  name: "warp.nearest_maps",
+  entry: "nearest_maps",
+  reads: ["views", "x"],
+  writes: ["y"],
+});
 const colourMaps = defineKernel({
   ...shared,
   name: "warp.colour_maps",
@@ -240,6 +247,20 @@ export function warpMaps(x: GpuArray, views: readonly WarpView[], size: Size): G
   const numbers = viewNumbers(views, Array<Size>(images).fill(inputSize));
   const y = emptyViews(x.gpu, [images, channels], size, "f32");
   return run(coloured ? colourMaps : maps, numbers, [x], y);
+}
+
+/**
+ * Views of maps, nearest, [N, C, height, width].
+ *
+ * @param x [N, C, H, W].
+ * @param views One for each image, without a change of colours.
+ * @throws {TypeError} If `x` has another number of axes, or there is another number of views.
+ * @throws {RangeError} If a view holds a number that is not finite, or a size is empty.
+ */
+export function warpNearestMaps(x: GpuArray, views: readonly WarpView[], size: Size): GpuArray {
+  const { images, channels, ...inputSize } = imageSizes("warp.nearest_maps", x);
+  const numbers = viewNumbers(views, Array<Size>(images).fill(inputSize));
+  return run(nearestMaps, numbers, [x], emptyViews(x.gpu, [images, channels], size, "f32"));
 }
 
 /**

@@ -1,6 +1,6 @@
 // Views: every output pixel (x, y) samples its image at the place that the view's matrix says,
 //   place = (across · (x, y, 1), down · (x, y, 1)), in input pixels, centres at whole numbers.
-// Images and maps are sampled bilinearly, labels take the nearest pixel. A pixel is seen if its
+// Images and maps are sampled bilinearly, labels and nearest maps take the nearest pixel. A pixel is seen if its
 // place is nearest to a pixel of the input and its cut = (cut_across · (x, y, 1), cut_down · (x, y,
 // 1)) lies outside [0, 1)², the part that was cut out. Unseen pixels get `fill`, labels
 // `ignore_label`, the mask 0. The four taps are clamped to the input, so that the half pixel at its
@@ -10,6 +10,7 @@
 //   images:       packed_images, RGB bytes by height and width → y, [N, 3, …]
 //   labels:       packed_labels, bytes by height and width → ids, [N, …]
 //   maps:         x [N, C, height, width] → y [N, C, …]
+//   nearest_maps: the same, of the nearest pixel
 //   colour_maps:  x [N, 3, height, width] → y [N, 3, …], colours changed
 //   label_maps:   label_ids [N, height, width] → ids [N, …]
 //   mask:         → y [N, …], 1 where seen
@@ -178,6 +179,21 @@ fn maps(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var c = 0u; c < params.channels; c++) {
     let channel = pixel.image * params.channels + c;
     let value = sample(channel * plane, place);
+    y[channel * output_plane + pixel.in_image] = select(fill, value, place.seen);
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn nearest_maps(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = pixel_of(id, groups);
+  if (pixel.index >= params.pixels) { return; }
+  let place = place_of(pixel);
+  let fill = views[pixel.image].cut_across.w;
+  let plane = input_plane(pixel.image);
+  let output_plane = params.output_height * params.output_width;
+  for (var c = 0u; c < params.channels; c++) {
+    let channel = pixel.image * params.channels + c;
+    let value = x[channel * plane + place.nearest];
     y[channel * output_plane + pixel.in_image] = select(fill, value, place.seen);
   }
 }

@@ -2,6 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { elementCount, formatShape, type Gpu, type Shape } from "../kernels/runtime/mod.ts";
+import { scale } from "../nn/functional/elementwise.ts";
 import { backward, scope } from "../nn/tape.ts";
 import { type Tensor, tensor } from "../nn/tensor.ts";
 import { guardedGpu, type Kernels, narrowGpu, testGpu } from "./_device.ts";
@@ -160,7 +161,10 @@ async function runOnGpu(
     })
   );
   const result = scope(() => {
-    const output = op(...tensors);
+    // Intermediates that are gone before the backward: it must have saved what it reads.
+    const passing = tensors.map((tensor) => scale(tensor, 1));
+    const output = op(...passing);
+    for (const tensor of passing) if (tensor !== output) tensor.dispose();
     if (wanted.some(Boolean)) {
       backward(
         output,

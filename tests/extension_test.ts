@@ -132,7 +132,7 @@ const LINES = [
   },
   {
     file: "train/data/layouts.ts",
-    mark: "GTA5, CITYSCAPES, SYNTHIA, FOLDER] as const;",
+    mark: "FOLDER] as const;",
     lines: "TOY, ",
   },
 ];

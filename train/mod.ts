@@ -4,6 +4,7 @@
  *
  * @module
  */
+export type { ClassSums } from "../kernels/class_sums.ts";
 export type { PixelRule } from "../kernels/pixel_share.ts";
 export type { Size } from "../kernels/planes.ts";
 export type { DenoisedLabels } from "../kernels/rectification.ts";
@@ -16,7 +17,12 @@ export {
   type Share,
   weighed,
 } from "./stages/common/accumulate.ts";
-export { releaseBatch, type SourceBatch, type TargetViews } from "./stages/common/batch.ts";
+export {
+  releaseBatch,
+  type SourceBatch,
+  type TargetViews,
+  type WholeImages,
+} from "./stages/common/batch.ts";
 export * from "./stages/common/losses.ts";
 export * from "./stages/common/settings.ts";
 export { sourcePass } from "./stages/common/source_pass.ts";

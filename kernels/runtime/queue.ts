@@ -44,6 +44,8 @@ export class CommandQueue {
   /** Layout of group 1, shared by all kernels. */
   readonly paramsLayout: GPUBindGroupLayout;
   readonly #bindGroups = new Map<string, GPUBindGroup>();
+  /** Bind groups that are out of the cache and may still be alive until a garbage collection. */
+  #forgotten = 0;
   readonly #keysOfStorage = new Map<number, Set<string>>();
   readonly #guardBytes: number;
   #encoder: GPUCommandEncoder | undefined;
@@ -195,7 +197,9 @@ export class CommandQueue {
 
   /** Forgets the bind groups of a buffer that is about to be destroyed. */
   forget(storage: Storage): void {
-    for (const key of this.#keysOfStorage.get(storage.id) ?? []) this.#bindGroups.delete(key);
+    for (const key of this.#keysOfStorage.get(storage.id) ?? []) {
+      if (this.#bindGroups.delete(key)) this.#forgotten++;
+    }
     this.#keysOfStorage.delete(storage.id);
   }
 
@@ -226,10 +230,13 @@ export class CommandQueue {
         },
       })),
     });
-    if (this.#bindGroups.size >= MAX_BIND_GROUPS) {
-      this.#bindGroups.clear();
-      this.#keysOfStorage.clear();
+    if (this.#bindGroups.size + this.#forgotten >= MAX_BIND_GROUPS) {
+      if (this.#bindGroups.size > this.#forgotten) {
+        this.#bindGroups.clear();
+        this.#keysOfStorage.clear();
+      }
       collectGarbage();
+      this.#forgotten = 0;
     }
     this.#bindGroups.set(key, group);
     for (const array of arrays) {

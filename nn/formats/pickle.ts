@@ -2,7 +2,7 @@
 // may name any function of Python and call it. This reader knows the few opcodes that build data,
 // asks a table what a name stands for, and refuses every name that is not in it.
 
-import { WeightsFileError } from "./weights_error.ts";
+import { quoted, WeightsFileError } from "./weights_error.ts";
 
 /** What a pickle holds: plain values, lists and tuples as arrays, dictionaries as maps. */
 export type PickleValue =
@@ -15,6 +15,13 @@ export type PickleValue =
   | PickleValue[]
   | Map<PickleValue, PickleValue>
   | PickleObject;
+
+/** A value for a sentence. It may hold itself, or a short file say it a billion times: no contents. */
+export function describeValue(value: PickleValue | undefined): string {
+  if (typeof value === "string") return quoted(value);
+  if (value === null || typeof value !== "object") return String(value);
+  return value instanceof Map ? "a dictionary" : Array.isArray(value) ? "a list" : "an object";
+}
 
 /** A value that a {@link Globals} table made. */
 export abstract class PickleObject {
@@ -60,6 +67,13 @@ export class TruncatedPickleError extends WeightsFileError {
 
 /** Long integers of Python have any length; files of weights have none above this many bytes. */
 const MAX_INTEGER_BYTES = 64;
+/** Names and keys are short. A longer text, such as an array's memory, is kept as its bytes. */
+const MAX_TEXT_BYTES = 4096;
+/**
+ * Opcodes of a pickle, and values that it calls something with. A tensor takes about thirty; what a
+ * pickle builds, and the time it takes, grows with nothing else.
+ */
+const MAX_OPERATIONS = 2_000_000;
 const MARK = Symbol("mark");
 
 /**
@@ -84,6 +98,7 @@ class Machine {
   readonly #memo = new Map<number, PickleValue>();
   readonly #stack: (PickleValue | typeof MARK)[] = [];
   #position: number;
+  #operations = 0;
 
   constructor(bytes: Uint8Array, options: UnpickleOptions) {
     this.#bytes = bytes;
@@ -94,6 +109,7 @@ class Machine {
 
   run(): { value: PickleValue; end: number } {
     for (;;) {
+      this.#charge(1);
       const at = this.#position;
       const opcode = this.#byte();
       if (opcode === 0x2e) { // STOP
@@ -108,6 +124,13 @@ class Machine {
         );
       }
       action(this);
+    }
+  }
+
+  #charge(operations: number): void {
+    this.#operations += operations;
+    if (this.#operations > MAX_OPERATIONS) {
+      throw this.#broken(`it takes more than ${MAX_OPERATIONS} operations, which no weights need`);
     }
   }
 
@@ -154,8 +177,9 @@ class Machine {
     return Number.isSafeInteger(small) ? small : value;
   }
 
-  text(length: number): string {
+  text(length: number): string | Uint8Array {
     const bytes = this.take(length);
+    if (length > MAX_TEXT_BYTES) return bytes;
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch {
@@ -163,7 +187,7 @@ class Machine {
     }
   }
 
-  line(): string {
+  line(): string | Uint8Array {
     const end = this.#bytes.indexOf(0x0a, this.#position);
     if (end < 0) throw new TruncatedPickleError();
     const text = this.text(end - this.#position);
@@ -233,11 +257,15 @@ class Machine {
   }
 
   global(module: PickleValue, name: PickleValue): void {
-    const full = `${module}.${name}`;
-    const value = this.#options.globals.get(full);
+    const full = typeof module === "string" && typeof name === "string"
+      ? `${module}.${name}`
+      : null;
+    const value = full === null ? undefined : this.#options.globals.get(full);
     if (value === undefined) {
       throw this.#broken(
-        `it names ${full}, which is not among the few names that weights need; nothing of it was run`,
+        `it names ${
+          full?.slice(0, 100) ?? "what is no name"
+        }, which is not among the few names that weights need; nothing of it was run`,
       );
     }
     this.push(value);
@@ -248,6 +276,7 @@ class Machine {
     if (!(callable instanceof PickleCallable) || !Array.isArray(args)) {
       throw this.#broken("it calls what cannot be called");
     }
+    for (const argument of args) if (Array.isArray(argument)) this.#charge(argument.length);
     this.push(callable.call(args));
   }
 

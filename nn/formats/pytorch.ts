@@ -1,9 +1,10 @@
 // PyTorch checkpoints, read without PyTorch: the zip format here, the one before it in
 // pytorch_legacy.ts. Nothing in a file is ever executed; what it may name is in pytorch_values.ts.
 
-import { crc32, inflateRawSync } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { toFloats } from "./element_types.ts";
-import { type PickleValue, unpickle } from "./pickle.ts";
+import { inflate } from "./inflate.ts";
+import { describeValue, type PickleValue, unpickle } from "./pickle.ts";
 import { openLegacy } from "./pytorch_legacy.ts";
 import {
   broken,
@@ -13,13 +14,15 @@ import {
   storageOf,
   TensorReference,
 } from "./pytorch_values.ts";
-import { SAFETENSORS_TYPES } from "./safetensors_header.ts";
+import { MAX_ENTRIES, MAX_NAME_LENGTH, SAFETENSORS_TYPES } from "./safetensors_header.ts";
 import type { ByteSource, WeightsEntry, WeightsFile } from "./weights_file.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
 /** Values that a file may hold, counted as often as they are referred to. */
 const MAX_VALUES = 1_000_000;
 const MAX_DEPTH = 64;
+/** Characters of all names: a short file can put a long name before many tensors. */
+const MAX_NAMES_LENGTH = 2 ** 24;
 /** Tensors may share memory, but only a liar shares it this often. */
 const MAX_SHARING = 16;
 
@@ -34,6 +37,11 @@ export class PyTorchFile implements WeightsFile {
   readonly #places: ReadonlyMap<string, Place>;
   readonly #source: ByteSource;
   readonly #scratch = { raw: new Uint8Array(), gathered: new Uint8Array() };
+  /** The deflated storage that was read last: others of its tensors mostly follow. */
+  #inflated: { readonly key: string | null; readonly bytes: Uint8Array } = {
+    key: null,
+    bytes: new Uint8Array(),
+  };
 
   /**
    * Reads the pickles and checks every claim of theirs against the file; reads no tensor yet.
@@ -46,7 +54,7 @@ export class PyTorchFile implements WeightsFile {
     const { value, places } = isZip(source) ? openZip(source) : openLegacy(source);
     this.#places = places;
     this.#tensors = namedTensors(value);
-    checkSharing(this.#tensors.values());
+    checkSharing(this.#tensors.values(), places);
     this.entries = new Map(
       [...this.#tensors].map(([name, { storage, shape }]) => [
         name,
@@ -103,7 +111,10 @@ export class PyTorchFile implements WeightsFile {
     const place = this.#places.get(key) as Place;
     if (!("deflated" in place)) return this.#source.read(place.offset + start, into);
     if (place.deflated) {
-      into.set(inflate(this.#source, place).subarray(start, start + into.length));
+      if (this.#inflated.key !== key) {
+        this.#inflated = { key, bytes: inflated(this.#source, place) };
+      }
+      into.set(this.#inflated.bytes.subarray(start, start + into.length));
       return;
     }
     this.#source.read(place.offset + start, into);
@@ -143,12 +154,11 @@ function openZip(source: ByteSource): Opened {
     persistent: (id) => {
       const storage = storageOf(id);
       const entry = entries.get(`${folder}data/${storage.key}`);
-      if (!entry) throw broken(`its storage "${storage.key}" is missing`);
+      const called = describeValue(storage.key);
+      if (!entry) throw broken(`its storage ${called} is missing`);
       if (entry.byteLength !== storageBytes(storage) || storage.offset > 0) {
         throw broken(
-          `its storage "${storage.key}" has ${entry.byteLength} bytes and claims ${
-            storageBytes(storage)
-          }`,
+          `its storage ${called} has ${entry.byteLength} bytes and claims ${storageBytes(storage)}`,
         );
       }
       places.set(storage.key, entry);
@@ -161,17 +171,25 @@ function openZip(source: ByteSource): Opened {
 /** The tensors in nested dictionaries and lists, named by the keys that lead to them. */
 function namedTensors(root: PickleValue): Map<string, TensorReference> {
   const tensors = new Map<string, TensorReference>();
-  let visited = 0;
+  let [visited, namesLength] = [0, 0];
   const visit = (value: PickleValue, path: string, depth: number) => {
     if (++visited > MAX_VALUES) throw broken(`it holds more than ${MAX_VALUES} values`);
     if (depth > MAX_DEPTH) throw broken(`its values nest more than ${MAX_DEPTH} deep`);
     if (value instanceof TensorReference) {
-      if (tensors.has(path)) throw broken(`two of its tensors are called "${path}"`);
+      namesLength += path.length;
+      if (path.length > MAX_NAME_LENGTH || namesLength > MAX_NAMES_LENGTH) {
+        throw broken(
+          `its tensors have longer names than weights: expected at most ${MAX_NAME_LENGTH} ` +
+            `characters each and ${MAX_NAMES_LENGTH} together`,
+        );
+      }
+      if (tensors.size === MAX_ENTRIES) throw broken(`it has more than ${MAX_ENTRIES} tensors`);
+      if (tensors.has(path)) throw broken(`two of its tensors are called ${describeValue(path)}`);
       tensors.set(path, value);
     } else if (value instanceof Map || Array.isArray(value)) {
       for (const [key, item] of value.entries()) {
-        if (typeof key !== "string" && typeof key !== "number") continue;
-        visit(item, path === "" ? `${key}` : `${path}.${key}`, depth + 1);
+        if (typeof key !== "string" && typeof key !== "number") visited++;
+        else visit(item, path === "" ? `${key}` : `${path}.${key}`, depth + 1);
       }
     }
   };
@@ -179,13 +197,24 @@ function namedTensors(root: PickleValue): Map<string, TensorReference> {
   return tensors;
 }
 
-/** A file of a few bytes must not stand for terabytes of tensors. */
-function checkSharing(tensors: Iterable<TensorReference>): void {
+/**
+ * A file of a few bytes must not stand for terabytes of tensors, nor for a deflated storage that is
+ * inflated again for thousands of them.
+ */
+function checkSharing(
+  tensors: Iterable<TensorReference>,
+  places: ReadonlyMap<string, Place>,
+): void {
   const storages = new Map<string, number>();
   let claimed = 0;
+  let last: string | undefined;
   for (const { storage, shape } of tensors) {
-    storages.set(storage.key, storageBytes(storage));
+    const { key } = storage;
+    const place = places.get(key) as Place;
+    storages.set(key, storageBytes(storage));
     claimed += shape.reduce((bytes, length) => bytes * length, SAFETENSORS_TYPES[storage.dtype]);
+    if (key !== last && "deflated" in place && place.deflated) claimed += place.byteLength;
+    last = key;
   }
   const held = storages.values().reduce((sum, bytes) => sum + bytes, 0);
   if (claimed > MAX_SHARING * held) {
@@ -227,27 +256,22 @@ function content(source: ByteSource, entry: ZipEntry): Uint8Array {
   if (entry.byteLength > MAX_PICKLE_BYTES) {
     throw broken(`its ${entry.name} takes ${entry.byteLength} bytes`);
   }
-  if (entry.deflated) return inflate(source, entry);
+  if (entry.deflated) return inflated(source, entry);
   const bytes = new Uint8Array(entry.byteLength);
   source.read(entry.offset, bytes);
   checkCrc(bytes, entry);
   return bytes;
 }
 
-function inflate(source: ByteSource, entry: ZipEntry): Uint8Array {
+function inflated(source: ByteSource, entry: ZipEntry): Uint8Array {
   const { name, offset, storedBytes, byteLength } = entry;
   const deflated = new Uint8Array(storedBytes);
   source.read(offset, deflated);
   let bytes: Uint8Array;
   try {
-    bytes = inflateRawSync(deflated, { maxOutputLength: Math.max(1, byteLength) });
+    bytes = inflate(deflated, byteLength, "none");
   } catch (error) {
-    throw broken(
-      `its ${name} cannot be inflated (${error instanceof Error ? error.message : error})`,
-    );
-  }
-  if (bytes.length !== byteLength) {
-    throw broken(`its ${name} inflates to ${bytes.length} bytes and claims ${byteLength}`);
+    throw error instanceof RangeError ? broken(`its ${name} ${error.message}`) : error;
   }
   checkCrc(bytes, entry);
   return bytes;

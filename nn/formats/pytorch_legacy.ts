@@ -1,7 +1,7 @@
 // PyTorch's format before the zip files: pickles of a magic number, a version, the machine, the values
 // and the storages' names, then the bare memory.
 
-import { type PickleValue, TruncatedPickleError, unpickle } from "./pickle.ts";
+import { describeValue, type PickleValue, TruncatedPickleError, unpickle } from "./pickle.ts";
 import { broken, GLOBALS, MAX_PICKLE_BYTES, storageOf } from "./pytorch_values.ts";
 import { SAFETENSORS_TYPES } from "./safetensors_header.ts";
 import { WeightsFileError } from "./weights_error.ts";
@@ -51,7 +51,7 @@ function readLegacy(source: ByteSource, start: Uint8Array): Opened {
       const length = Number((id as PickleValue[])[4]);
       const known = storages.get(storage.key);
       if (known && (known.length !== length || known.width !== width)) {
-        throw broken(`its storage "${storage.key}" claims two sizes`);
+        throw broken(`its storage ${describeValue(storage.key)} claims two sizes`);
       }
       storages.set(storage.key, { length, width });
       return storage;
@@ -97,21 +97,24 @@ function findStorages(
   const places = new Map<string, { offset: number }>();
   let end = start;
   for (const key of keys) {
-    const storage = storages.get(String(key));
-    if (!storage || places.has(String(key))) throw broken(`it lists a strange storage "${key}"`);
+    const storage = typeof key === "string" ? storages.get(key) : undefined;
+    const called = describeValue(key);
+    if (typeof key !== "string" || !storage || places.has(key)) {
+      throw broken(`it lists a strange storage ${called}`);
+    }
     const bytes = storage.length * storage.width;
-    if (end + 8 + bytes > source.size) throw broken(`its storage "${key}" is truncated`);
+    if (end + 8 + bytes > source.size) throw broken(`its storage ${called} is truncated`);
     const length = new Uint8Array(8);
     source.read(end, length);
     const found = new DataView(length.buffer).getBigUint64(0, true);
     if (found !== BigInt(storage.length)) {
-      throw broken(`its storage "${key}" has ${found} elements and claims ${storage.length}`);
+      throw broken(`its storage ${called} has ${found} elements and claims ${storage.length}`);
     }
-    places.set(String(key), { offset: end + 8 });
+    places.set(key, { offset: end + 8 });
     end += 8 + bytes;
   }
   const missing = [...storages.keys()].find((key) => !places.has(key));
-  if (missing !== undefined) throw broken(`its storage "${missing}" is missing`);
+  if (missing !== undefined) throw broken(`its storage ${describeValue(missing)} is missing`);
   if (end !== source.size) throw broken(`it ends at byte ${end} and the file has ${source.size}`);
   return places;
 }

@@ -2,12 +2,18 @@
 // tensors and storages, ordered dictionaries, and the few plain objects that trainings leave beside
 // their weights.
 
-import { type Globals, PickleCallable, PickleObject, type PickleValue } from "./pickle.ts";
+import {
+  describeValue,
+  type Globals,
+  PickleCallable,
+  PickleObject,
+  type PickleValue,
+} from "./pickle.ts";
 import { SAFETENSORS_TYPES, type SafetensorsType } from "./safetensors_header.ts";
 import { WeightsFileError } from "./weights_error.ts";
 
 /** Bytes that the pickles of a file may take; those of real checkpoints take less than one MiB. */
-export const MAX_PICKLE_BYTES = 256 * 2 ** 20;
+export const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
 /** A piece of memory that tensors look into. */
 export class StorageReference extends PickleObject {
@@ -49,7 +55,8 @@ export class TensorReference extends PickleObject {
         `a tensor [${shape.join(", ")}] with strides [${
           strides.join(", ")
         }] from element ${offset} ` +
-          `needs more than the ${storage.length} elements of its storage "${storage.key}"`,
+          `needs more than the ${storage.length} elements of its storage ` +
+          describeValue(storage.key),
       );
     }
   }
@@ -88,6 +95,8 @@ class StorageType extends PickleObject {
 
 /** Axes that a tensor may have. */
 const MAX_AXES = 16;
+/** Bytes of a number of NumPy. */
+const MAX_SCALAR_BYTES = 16;
 
 /**
  * Resolves `("storage", type, key, location, length)`, and before the zip format a sixth item:
@@ -105,7 +114,9 @@ export function storageOf(id: PickleValue): StorageReference {
   const [, start, part] = Array.isArray(view) ? view : [];
   const offset = naturalNumber(start, "the start of a storage");
   const partLength = naturalNumber(part, "the length of a storage");
-  if (offset + partLength > elements) throw broken(`a part of storage "${key}" lies outside of it`);
+  if (offset + partLength > elements) {
+    throw broken(`a part of storage ${describeValue(key)} lies outside of it`);
+  }
   return new StorageReference(key, type.dtype, offset, partLength);
 }
 
@@ -136,7 +147,7 @@ export const GLOBALS: Globals = new Map<string, PickleValue>([
     ])
   ),
   ...table([
-    ["numpy.dtype", ([name]) => new NumpyType(String(name))],
+    ["numpy.dtype", ([name]) => typeof name === "string" ? new NumpyType(name) : new Opaque()],
     ["numpy.ndarray", () => new Opaque()],
   ]),
   ...Object.entries(STORAGES).map(([name, dtype]) =>
@@ -175,20 +186,24 @@ function tensor([storage, offset, shape, strides]: readonly PickleValue[]): Tens
   if (!(storage instanceof StorageReference)) throw broken("it makes a tensor of no storage");
   const lengths = naturalNumbers(shape, "the shape of a tensor");
   const steps = naturalNumbers(strides, "the strides of a tensor");
-  if (lengths.length !== steps.length || lengths.length > MAX_AXES) {
+  if (lengths.length !== steps.length) {
     throw broken(`it makes a tensor of ${lengths.length} axes with ${steps.length} strides`);
   }
   return new TensorReference(storage, naturalNumber(offset, "an offset"), lengths, steps);
 }
 
-/** Python's way to write bytes in old pickles: as the text of the same code points. */
-function latin1(text: PickleValue | undefined): Uint8Array {
-  return Uint8Array.from(String(text), (character) => character.charCodeAt(0));
+/**
+ * Python's way to write bytes in old pickles: as the text of the same code points. Only those of
+ * scalars matter.
+ */
+function latin1(text: PickleValue | undefined): PickleValue {
+  if (typeof text !== "string" || text.length > MAX_SCALAR_BYTES) return new Opaque();
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
 function numpyScalar([type, bytes]: readonly PickleValue[]): PickleValue {
   if (!(type instanceof NumpyType) || !(bytes instanceof Uint8Array)) return new Opaque();
-  const view = new DataView(bytes.slice().buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (type.name === "f8" && bytes.length === 8) return view.getFloat64(0, true);
   if (type.name === "f4" && bytes.length === 4) return view.getFloat32(0, true);
   if (type.name === "i8" && bytes.length === 8) return view.getBigInt64(0, true);
@@ -198,12 +213,13 @@ function numpyScalar([type, bytes]: readonly PickleValue[]): PickleValue {
 
 function naturalNumbers(values: PickleValue | undefined, what: string): number[] {
   if (!Array.isArray(values)) throw broken(`${what} is no list`);
+  if (values.length > MAX_AXES) throw broken(`${what} has ${values.length} axes`);
   return values.map((value) => naturalNumber(value, what));
 }
 
 function naturalNumber(value: PickleValue | undefined, what: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw broken(`${what} holds ${String(value)}: expected whole numbers from 0`);
+    throw broken(`${what} holds ${describeValue(value)}: expected whole numbers from 0`);
   }
   return value as number;
 }

@@ -11,7 +11,7 @@ import {
   type SafetensorsEntry,
   type SafetensorsType,
 } from "./safetensors_header.ts";
-import { WeightsFileError, WeightsMismatchError } from "./weights_error.ts";
+import { quoted, WeightsFileError, WeightsMismatchError } from "./weights_error.ts";
 import type { ByteSource, WeightsFile } from "./weights_file.ts";
 
 export {
@@ -20,8 +20,8 @@ export {
   type SafetensorsType,
 } from "./safetensors_header.ts";
 
-/** The most bytes that a header may take, as in the reference implementation. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** The most bytes that a header may take; those of networks take less than one MiB. */
+const MAX_HEADER_BYTES = 32 * 2 ** 20;
 
 /** A safetensors file: its table of contents, and access to the arrays. */
 export class Safetensors implements WeightsFile {
@@ -44,8 +44,11 @@ export class Safetensors implements WeightsFile {
     const start = new Uint8Array(8);
     this.#source.read(0, start);
     const headerBytes = Number(new DataView(start.buffer).getBigUint64(0, true));
-    if (headerBytes > MAX_HEADER_BYTES || headerBytes > size - 8) {
+    if (headerBytes > size - 8) {
       throw broken(`its header claims ${headerBytes} bytes and the file has ${size}`);
+    }
+    if (headerBytes > MAX_HEADER_BYTES) {
+      throw broken(`its header takes ${headerBytes} bytes, and ${MAX_HEADER_BYTES} at most`);
     }
     const header = new Uint8Array(headerBytes);
     this.#source.read(8, header);
@@ -133,12 +136,16 @@ function checkEntries(
     const expected = shape.reduce((bytes, length) => bytes * length, SAFETENSORS_TYPES[dtype]);
     if (expected !== byteLength) {
       throw broken(
-        `"${name}" is ${dtype} [${shape.join(", ")}], ${expected} bytes, and has ${byteLength}`,
+        `${quoted(name)} is ${dtype} [${
+          shape.join(", ")
+        }], ${expected} bytes, and has ${byteLength}`,
       );
     }
     if (offset !== end) {
       throw broken(
-        `"${name}" starts at byte ${offset} of the data, where ${end} was expected: arrays overlap or leave a gap`,
+        `${
+          quoted(name)
+        } starts at byte ${offset} of the data, where ${end} was expected: arrays overlap or leave a gap`,
       );
     }
     end = offset + byteLength;

@@ -2,7 +2,7 @@
 // and entries that are stored or deflated. Nothing is believed before it was compared with the
 // file.
 
-import { WeightsFileError } from "./weights_error.ts";
+import { quoted, WeightsFileError } from "./weights_error.ts";
 import type { ByteSource } from "./weights_file.ts";
 
 /** A file in a zip file. */
@@ -28,9 +28,13 @@ const CENTRAL = { signature: 0x02014b50, bytes: 46 };
 const LOCAL = { signature: 0x04034b50, bytes: 30 };
 /** A comment may follow the end record. */
 const MAX_COMMENT = 0xffff;
-const MAX_DIRECTORY_BYTES = 256 * 2 ** 20;
-/** Deflate makes of one byte 1032 at most; what claims more lies. */
-const MAX_EXPANSION = 1032;
+/** A hundred thousand entries; checkpoints have a few thousand. */
+const MAX_DIRECTORY_BYTES = 8 * 2 ** 20;
+/**
+ * What an entry may inflate to: so many bytes whatever it is, as tensors of zeros do, and beyond that
+ * so many times its own, as no other weights do.
+ */
+const [INFLATED_BYTES, MAX_EXPANSION] = [64 * 2 ** 20, 16];
 const UNKNOWN16 = 0xffff;
 const UNKNOWN32 = 0xffffffff;
 
@@ -55,7 +59,7 @@ export function readZip(source: ByteSource): Map<string, ZipEntry> {
     const end = at + CENTRAL.bytes + nameBytes + extraBytes + commentBytes;
     if (end > bytes) throw broken(`entry ${index} leaves its table of contents`);
     const entry = readEntry(source, directory, at, { nameBytes, extraBytes }, offset);
-    if (entries.has(entry.name)) throw broken(`it holds ${JSON.stringify(entry.name)} twice`);
+    if (entries.has(entry.name)) throw broken(`it holds ${quoted(entry.name)} twice`);
     entries.set(entry.name, entry);
     at = end;
   }
@@ -98,7 +102,9 @@ function findDirectory(source: ByteSource): { count: number; offset: number; byt
         `has ${source.size}`,
     );
   }
-  if (bytes > MAX_DIRECTORY_BYTES) throw broken(`its table of contents takes ${bytes} bytes`);
+  if (bytes > MAX_DIRECTORY_BYTES) {
+    throw broken(`its table of contents takes ${bytes} bytes, and ${MAX_DIRECTORY_BYTES} at most`);
+  }
   return { count, offset, bytes };
 }
 
@@ -110,7 +116,7 @@ function readEntry(
   limit: number,
 ): ZipEntry {
   const name = decodeName(directory, at + CENTRAL.bytes, nameBytes);
-  const fail = (reason: string) => broken(`its entry ${JSON.stringify(name)} ${reason}`);
+  const fail = (reason: string) => broken(`its entry ${quoted(name)} ${reason}`);
   const flags = directory.getUint16(at + 8, true);
   const method = directory.getUint16(at + 10, true);
   if (flags & 1) throw fail("is encrypted");
@@ -130,7 +136,7 @@ function readEntry(
   if (method === 0 && byteLength !== storedBytes) {
     throw fail(`is stored as ${storedBytes} bytes and claims ${byteLength}`);
   }
-  if (byteLength > MAX_EXPANSION * storedBytes) {
+  if (byteLength > Math.max(INFLATED_BYTES, MAX_EXPANSION * storedBytes)) {
     throw fail(`claims to inflate from ${storedBytes} to ${byteLength} bytes`);
   }
   const crc = directory.getUint32(at + 16, true);
@@ -167,7 +173,7 @@ function checkOverlaps(entries: ZipEntry[]): void {
   entries.sort((a, b) => a.offset - b.offset);
   let end = 0;
   for (const { name, offset, storedBytes } of entries) {
-    if (offset < end) throw broken(`its entry ${JSON.stringify(name)} overlaps the one before it`);
+    if (offset < end) throw broken(`its entry ${quoted(name)} overlaps the one before it`);
     end = offset + storedBytes;
   }
 }

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { resolveConfig } from "../../cli/train_config.ts";
+import { fileURLToPath } from "node:url";
+import { resolveConfig, resolveLayers } from "../../cli/train_config.ts";
 import { mergeConfig, presetConfig, withSteps } from "../../train/config/config.ts";
 import { PRESETS } from "../../train/config/presets.ts";
+import { choicesOf } from "../../train/config/recipes.ts";
+import { withFolder } from "../train/_folder.ts";
 import type { RunConfig } from "../../train/config/settings.ts";
 import { DataError } from "../../train/base/data_error.ts";
 
@@ -47,29 +50,80 @@ Deno.test("the full preset holds the published hyper-parameters", () => {
   );
 });
 
+/** What the recipes choose, for all stages. */
+const CHOICES: Record<string, readonly [paper: unknown, official: unknown]> = {
+  "network.initialisation": ["he", "official"],
+  "stages.stage1.studentView": ["weak", "weak"],
+  "stages.stage1.encoderView": ["weak", "whole"],
+  "stages.stage1.encoderStatistics": ["running", "batch"],
+  "stages.stage1.encoderDropout": [false, true],
+  "stages.stage1.distanceWarp": ["bilinear", "nearest"],
+  "stages.stage1.padding": ["masked", "counted"],
+  "stages.stage1.normalisation": ["paper", "official"],
+  "stages.stage1.prototypeStart": ["paper", "official"],
+  "stages.stage1.prototypeUpdate": ["paper", "official"],
+  "stages.stage2.teacherView": ["weak", "strong"],
+  "stages.stage2.formula": ["paper", "official"],
+  "stages.stage2.studentStart": ["self-supervised", "self-supervised"],
+  "stages.stage3.teacherView": ["weak", "strong"],
+  "stages.stage3.formula": ["paper", "official"],
+  "stages.stage3.studentStart": ["self-supervised", "teacher"],
+};
+
+async function choicesWith(flags: Parameters<typeof resolveLayers>[0]) {
+  const { config, preset, layers } = await resolveLayers(flags, NOON);
+  return choicesOf(config, preset, layers);
+}
+
 Deno.test("a recipe sets every choice in which the paper and its released code disagree", async () => {
-  const choices = async (flags: Parameters<typeof resolveConfig>[0]) => {
-    const { stage1, stage2, stage3 } = (await resolveConfig(flags, NOON)).stages;
-    const { studentView, encoderStatistics, normalisation, prototypeStart, prototypeUpdate } =
-      stage1;
-    const distil = [stage2, stage3].flatMap(({ teacherView, formula }) => [teacherView, formula]);
-    const variants = [normalisation, prototypeStart, prototypeUpdate];
-    return [studentView, encoderStatistics, ...variants, ...distil];
-  };
-  const distil = (teacherView: string, name: string) => [teacherView, name, teacherView, name];
-  assert.deepEqual(await choices({ recipe: "paper" }), [
-    "strong",
-    "running",
-    ...Array(3).fill("paper"),
-    ...distil("weak", "paper"),
+  const experiment = fileURLToPath(
+    new URL("../../experiments/gta5_to_cityscapes.json", import.meta.url),
+  );
+  for (const [at, recipe] of (["paper", "official"] as const).entries()) {
+    for (const config of [[], [experiment]]) {
+      const found = await choicesWith({ recipe, config });
+      const expected = Object.entries(CHOICES).map(([key, values]) => [key, values[at]]);
+      assert.deepEqual(
+        found.map(({ key, value }) => [key, value]),
+        expected,
+        `${recipe} ${config}`,
+      );
+      assert.ok(found.every(({ from }) => from === `recipe ${recipe}`), "a recipe wins over files");
+    }
+  }
+});
+
+Deno.test("it is known where every choice was made", async () => {
+  const fromOf = async (flags: Parameters<typeof resolveLayers>[0], wanted: string) =>
+    (await choicesWith(flags)).find(({ key }) => key === wanted)?.from;
+  await withFolder(async (folder) => {
+    const file = join(folder, "mine.json");
+    Deno.writeTextFileSync(file, JSON.stringify({ stages: { stage1: { padding: "counted" } } }));
+    const key = "stages.stage1.padding";
+    assert.equal(await fromOf({}, key), "preset default");
+    assert.equal(await fromOf({ config: [file] }, key), `config file ${file}`);
+    assert.equal(await fromOf({ config: [file], recipe: "paper" }, key), "recipe paper");
+    const start = { studentInit: "simclr.pth", recipe: "paper" } as const;
+    assert.equal(await fromOf(start, "stages.stage2.studentStart"), "the flags");
+  });
+  const stages = (await choicesWith({ until: "warmup" })).map(({ key }) => key);
+  assert.deepEqual(stages, ["network.initialisation"], "of stages that do not run there is none");
+});
+
+Deno.test("pre-training is put in where a student starts from it", async () => {
+  const pipelineOf = async (flags: Parameters<typeof resolveConfig>[0]) =>
+    (await resolveConfig(flags, NOON)).pipeline;
+  const whole = ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"];
+  assert.deepEqual(await pipelineOf({ recipe: "paper" }), whole);
+  assert.deepEqual(await pipelineOf({ recipe: "official" }), whole);
+  assert.deepEqual(await pipelineOf({}), whole.filter((name) => name !== "selfsup"));
+  assert.deepEqual(await pipelineOf({ recipe: "paper", studentInit: "simclr.pth" }), [
+    "source",
+    "warmup",
+    "stage1",
+    "stage2",
+    "stage3",
   ]);
-  assert.deepEqual(await choices({ recipe: "official" }), [
-    "weak",
-    "batch",
-    ...Array(3).fill("official"),
-    ...distil("strong", "official"),
-  ]);
-  assert.equal((await choices({}))[1], "batch", "streets' own choice stays without a recipe");
 });
 
 Deno.test("a config file sets the keys it names and leaves the others", () => {

@@ -35,6 +35,8 @@ def distil(options, dtype):
                 taught = F.softmax(resized(teacher(strong)[1], QUARTER), 1)
             everything = torch.ones(QUARTER, dtype=torch.bool)
             mask = torch.stack([viewed(everything, view, False, SCALE) for view in views])
+            if options["formula"] == "official":  # the mask of the released code is always true
+                mask = torch.ones_like(mask)
 
         source = source_term(network, image, label)[1]
         logits = resized(network(strong)[1], QUARTER)

@@ -134,6 +134,27 @@ def strong_of(weak, views, colour):
     return torch.stack([viewed(x, view, 127 / 255) for x, view in zip(recoloured.clamp(0, 1), views)])
 
 
+# Whole images, four pixels of which are one of their map: 60 = 4 · 15, 76 = 4 · 19. A weak view lies 24 to the right and
+# 20 down in its image, so that its last columns and rows lie beyond, and is then flipped.
+WHOLE, WHOLE_QUARTER, WEAK_AT = (61, 77), (16, 20), (24, 20)
+
+
+def whole_images(dtype):
+    """Of all steps."""
+    label = labels("whole.labels", STEPS * BATCH, *WHOLE, CLASSES)
+    return images("whole.images", label).to(dtype).split(BATCH)
+
+
+def to_weak(x):
+    """Maps of whole images at a quarter of their size in the frame of their weak views; 0 beyond the image."""
+    right, down = (place // SCALE for place in WEAK_AT)
+    height, width = QUARTER
+    cut = torch.zeros(*x.shape[:-2], height, width, dtype=x.dtype)
+    inside = x[..., down:down + height, right:right + width]
+    cut[..., :inside.shape[-2], :inside.shape[-1]] = inside
+    return cut.flip(-1)
+
+
 def soft_labels(dtype):
     """Of all steps; the last two columns of the first image lie outside its view."""
     values = uniform("softLabels", (STEPS * BATCH, CLASSES, *QUARTER)).to(dtype).add(1).pow(4)
@@ -173,29 +194,42 @@ def denoise(options, dtype):
     update = sgd(network, options)
     tau = options["temperature"]
     losses, found, skips_one_image = [], [], False
-    batches = zip(labelled("source", dtype), labelled("target", dtype), soft_labels(dtype), options["views"])
-    for step, ((image, label), (weak, _), soft, views) in enumerate(batches):
+    batches = zip(labelled("source", dtype), labelled("target", dtype), soft_labels(dtype), options["views"],
+                  whole_images(dtype) if options["encoderView"] == "whole" else [None] * STEPS)
+    for step, ((image, label), (weak, _), soft, views, whole) in enumerate(batches):
         with torch.no_grad():
-            features, logits = (resized(x, QUARTER) for x in encoder(weak))
+            if options["encoderView"] == "whole":  # its features move the prototypes whole, and are cut for the labels
+                moving, moving_logits = (resized(x, WHOLE_QUARTER) for x in encoder(whole))
+                features, logits = to_weak(moving), to_weak(moving_logits)
+            else:
+                features, logits = (resized(x, QUARTER) for x in encoder(weak))
+                moving, moving_logits = features, logits
             distances = distances_to(prototypes, features)
             rectified = F.softmax(-distances / tau, 1) * soft  # eq. 3
             denoised = rectified.argmax(1)  # eq. 2
             unseen = soft.sum(1) == 0
             denoised[unseen] = IGNORE
-            predicted = logits.argmax(1)
+            predicted = moving_logits.argmax(1)
+            if options["encoderView"] == "weak" and options["padding"] == "masked":
+                predicted[unseen] = IGNORE
             if dtype == torch.float64:
                 seen = (~unseen)[:, None].expand_as(rectified)
                 log_rectified = rectified.log().permute(0, 2, 3, 1)[seen.permute(0, 2, 3, 1)].reshape(-1, CLASSES)
                 assert margin(log_rectified) > MARGIN, "a denoised label is nearly a draw: choose another salt"
-                assert margin(logits) > MARGIN, "a prediction is nearly a draw: choose another salt"
-            label_map = torch.stack([viewed(x, view, IGNORE, SCALE) for x, view in zip(denoised, views)])
+                assert margin(moving_logits) > MARGIN, "a prediction is nearly a draw: choose another salt"
+            label_map = denoised
+            if options["studentView"] == "strong":
+                label_map = torch.stack([viewed(x, view, IGNORE, SCALE) for x, view in zip(denoised, views)])
             moved = torch.stack([viewed(x, view, 0, SCALE) for x, view in zip(distances, views)])
-            mask = torch.stack([viewed(~x, view, False, SCALE) for x, view in zip(unseen, views)])
+            shown = torch.ones_like(unseen) if options["padding"] == "counted" else ~unseen
+            mask = torch.stack([viewed(x, view, False, SCALE) for x, view in zip(shown, views)])
             weak_assignment = F.softmax(-moved / tau, 1)  # eq. 7
 
         source = source_term(network, image, label)[1]
+        learnt = resized(network(weak)[1], QUARTER) if options["studentView"] == "weak" else None
         strong_features, strong_logits = (resized(x, QUARTER) for x in network(strong_of(weak, views, options["colour"])))
-        log_p = F.log_softmax(strong_logits, 1)
+        learnt = strong_logits if learnt is None else learnt
+        log_p = F.log_softmax(learnt, 1)
         # eq. 6; the one-hot of an ignored pixel is not used
         valid = label_map != IGNORE
         one_hot = F.one_hot(label_map.where(valid, torch.zeros_like(label_map)), CLASSES).permute(0, 3, 1, 2).to(dtype)
@@ -210,7 +244,7 @@ def denoise(options, dtype):
         update(step)
 
         for k in range(CLASSES):  # eq. 5
-            of_images = [features[i][:, predicted[i] == k] for i in range(BATCH)]
+            of_images = [moving[i][:, predicted[i] == k] for i in range(BATCH)]
             counted = [pixels for pixels in of_images if pixels.shape[1] >= 10]
             skips_one_image |= len(counted) == 1 and all(pixels.shape[1] > 0 for pixels in of_images)
             if counted:
@@ -296,8 +330,11 @@ VIEWS = [
      [{"kind": "translate", "x": -12, "y": 4}, {"kind": "cutout", "left": 18, "top": 10, "width": 15, "height": 15}]],
     [[{"kind": "translate", "x": 16, "y": 8}, {"kind": "flip"}], []],
 ]
-STAGE1 = {**SGD, "learningRate": 0.005, "alpha": 0.1, "beta": 1, "gamma1": 10, "gamma2": 0.1, "temperature": 1, "views": VIEWS,
+STAGE1 = {**SGD, "learningRate": 0.005, "alpha": 0.1, "beta": 1, "gamma1": 10, "gamma2": 0.1, "temperature": 1,
+          "studentView": "strong", "encoderView": "weak", "padding": "masked", "views": VIEWS,
           "colour": [[0.8, 0.1, 0, 0.05], [0.05, 0.9, 0.1, -0.05], [0, 0.2, 0.7, 0.1]]}
+
+SALTS = {"stage1": "8", "stage1Batch": "15", "stage1Weak": "2", "stage1Whole": "25"}
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
@@ -305,10 +342,18 @@ if __name__ == "__main__":
         "source": case("source", source_only, "7", {**SGD, "rampSteps": 3}),
         "warmup": case("warmup", warm_up, "7", {**WARM_UP, "gan": "least-squares"}),
         "warmupBce": case("warmupBce", warm_up, "2", {**WARM_UP, "gan": "bce"}),
-        # As published: the encoder's running statistics, and slow averages.
-        "stage1": case("stage1", denoise, "15", {
+        # As published but for the view on which labels are learnt: the encoder's running statistics, and slow averages.
+        "stage1": case("stage1", denoise, SALTS["stage1"], {
             **STAGE1, "encoderStatistics": "running", "prototypeDecay": 0.9999, "emaDecay": 0.999}),
-        "stage1Batch": case("stage1Batch", denoise, "15", {
-            **STAGE1, "temperature": 0.5, "encoderStatistics": "batch", "prototypeDecay": 0.9, "emaDecay": 0.9}),
+        "stage1Batch": case("stage1Batch", denoise, SALTS["stage1Batch"], {
+            **STAGE1, "temperature": 0.5, "encoderStatistics": "batch", "prototypeDecay": 0.9, "emaDecay": 0.9,
+            "padding": "counted"}),
+        # Labels on the weak view, as in the paper's equations 6 and 10.
+        "stage1Weak": case("stage1Weak", denoise, SALTS["stage1Weak"], {
+            **STAGE1, "encoderStatistics": "running", "prototypeDecay": 0.9, "emaDecay": 0.9, "studentView": "weak"}),
+        # As the released code has it, but for its dropout: the encoder sees whole images.
+        "stage1Whole": case("stage1Whole", denoise, SALTS["stage1Whole"], {
+            **STAGE1, "encoderStatistics": "batch", "prototypeDecay": 0.9, "emaDecay": 0.9, "studentView": "weak",
+            "encoderView": "whole", "padding": "counted"}),
     }
     make.write("stages", {"network": NETWORK, "crop": CROP, "quarter": QUARTER, "steps": STEPS, "batch": BATCH, **cases})

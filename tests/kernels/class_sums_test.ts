@@ -1,5 +1,10 @@
 import { strict as assert } from "node:assert";
-import { accumulateCentroids, meanCentroids, updateCentroids } from "../../kernels/centroids.ts";
+import {
+  accumulateCentroids,
+  meanCentroids,
+  runningCentroids,
+  updateCentroids,
+} from "../../kernels/centroids.ts";
 import { classSums } from "../../kernels/class_sums.ts";
 import { assertAllClose, type Nd, randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
@@ -152,6 +157,25 @@ Deno.test("a mean over images counts each alike, and an unseen class keeps its p
   accumulateCentroids(state, { sums, counts }, { minimumPixels: 10, perImage: true });
   meanCentroids(prototypes, state);
   assert.deepEqual(await prototypes.read(), Float32Array.of(3, 7));
+});
+
+Deno.test("a running mean over images lets at most so many before count, worked out by hand", async () => {
+  const gpu = await testGpu();
+  // Class 0 has the means 2, 6, 4 and 13 in turn; class 1 has too few pixels in the second image.
+  using sums = gpu.upload(Float32Array.of(20, 30, 60, 9, 40, 50, 130, 70), [4, 2, 1], "sums");
+  using counts = gpu.upload(Float32Array.of(10, 10, 10, 9, 10, 10, 10, 10), [4, 2], "counts");
+  using prototypes = gpu.zeros([2, 1], "prototypes");
+  using numbers = gpu.zeros([2], "numbers");
+  const options = { minimumPixels: 10, most: 2 };
+  runningCentroids(prototypes, numbers, { sums, counts }, options);
+  // Class 0: 2, 4, then 4 + (4 − 4) / 3, then 4 + (13 − 4) / 3. Class 1: 3, 4, then 4 + (7 − 4) / 3.
+  assertAllClose("prototypes", await prototypes.read(), [7, 5]);
+  assert.deepEqual(await numbers.read(), Float32Array.of(2, 2));
+  // Another batch goes on from there: 7 + (2 − 7) / 3.
+  using more = gpu.upload(Float32Array.of(20, 0), [1, 2, 1], "sums");
+  using seen = gpu.upload(Float32Array.of(10, 0), [1, 2], "counts");
+  runningCentroids(prototypes, numbers, { sums: more, counts: seen }, options);
+  assertAllClose("prototypes", await prototypes.read(), [7 - 5 / 3, 5]);
 });
 
 Deno.test("class sums and centroids refuse shapes and decays that do not fit", async () => {

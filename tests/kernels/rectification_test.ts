@@ -1,6 +1,11 @@
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import { denoiseLabels, rectifySoftLabels, whereLabelled } from "../../kernels/rectification.ts";
+import {
+  denoiseLabels,
+  idsWhereLabelled,
+  rectifySoftLabels,
+  whereLabelled,
+} from "../../kernels/rectification.ts";
 import { assertAllClose, type Nd, randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
 import { softmax } from "../_reference/losses.ts";
@@ -118,6 +123,19 @@ Deno.test("probabilities are kept where there is a soft label, and are 0 elsewhe
     using predicted = upload(gpu, probabilities, "probabilities");
     using masked = whereLabelled(predicted, soft);
     assertAllClose("masked", await masked.read(), expected);
+  }
+});
+
+Deno.test("class ids are kept where there is a soft label, and are ignored elsewhere", async () => {
+  const { softLabels } = randomCase(8);
+  const isLabelled = largest(softLabels).map(({ value }) => value > 0);
+  const ids = Uint32Array.from({ length: 105 }, (_, pixel) => pixel % 8);
+  for (const gpu of [await guardedGpu(), await narrowGpu(4 * 8 * 35 + 256)]) {
+    using soft = upload(gpu, softLabels, "soft labels");
+    using given = gpu.upload(ids, [3, 5, 7], "ids");
+    using found = idsWhereLabelled(given, soft, IGNORE);
+    const expected = isLabelled.map((has, pixel) => has ? ids[pixel] : IGNORE);
+    assert.deepEqual([...await found.read()], expected);
   }
 });
 

@@ -10,6 +10,7 @@ import {
   warpLabels,
   warpMaps,
   warpMask,
+  warpNearestMaps,
   type WarpView,
 } from "../../kernels/warp.ts";
 import { assertAllClose, seededRandom } from "../_check.ts";
@@ -119,6 +120,12 @@ for (const channels of [1, 3, 19]) {
         return places.map((at) => at ? reference.bilinear({ data, width, height }, at) : 0.25);
       }).flat()
     );
+    const expectedNearest = seen.flatMap((places, n) =>
+      Array.from({ length: channels }, (_, c) => {
+        const data = values.subarray((n * channels + c) * 63, (n * channels + c + 1) * 63);
+        return places.map((at) => at ? reference.nearest({ data, width, height }, at) : 0.25);
+      }).flat()
+    );
     const expectedIds = seen.flatMap((places, n) => {
       const data = ids.subarray(n * 63, (n + 1) * 63);
       return places.map((at) => at ? reference.nearest({ data, width, height }, at) : 255);
@@ -127,6 +134,8 @@ for (const channels of [1, 3, 19]) {
       using x = gpu.upload(values, [3, channels, height, width], "x");
       using y = warpMaps(x, views, OUTPUT);
       assertAllClose("maps", await y.read(), expected);
+      using nearest = warpNearestMaps(x, views, OUTPUT);
+      assert.deepEqual([...await nearest.read()], expectedNearest);
       using labels = gpu.upload(ids, [3, height, width], "labels");
       using warped = warpLabelMaps(labels, views, OUTPUT);
       assert.deepEqual([...await warped.read()], expectedIds);

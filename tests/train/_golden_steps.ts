@@ -137,10 +137,12 @@ export async function assertDenoise(
   const batches = denoiseBatches(gpu, fill, testCase, shapes);
 
   const [{ target }] = batches as [DenoiseBatch];
-  const denoised = stage.denoise(target.weak, target.softLabels);
-  const digits = Array.from(await denoised.read(), (label) => label === 255 ? "." : label);
-  assert.equal(digits.join(""), expected.denoised, "denoised labels");
-  denoised.release();
+  if (options.encoderView === "weak") { // else the labels are made of more than the weak view
+    const denoised = stage.denoise(target.weak, target.softLabels);
+    const digits = Array.from(await denoised.read(), (label) => label === 255 ? "." : label);
+    assert.equal(digits.join(""), expected.denoised, "denoised labels");
+    denoised.release();
+  }
 
   await runSteps(gpu, stage, batches, expected.losses);
   await assertUpdated(starts[0], expected.network, tolerance);

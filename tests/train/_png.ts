@@ -59,7 +59,8 @@ export function rawPng(png: RawPng): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(parts.flatMap((part) => [...part]));
 }
 
-function chunk(type: string, data: Uint8Array): Uint8Array {
+/** A chunk with its right checksum. */
+export function chunk(type: string, data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(12 + data.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, data.length);

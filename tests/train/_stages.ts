@@ -6,7 +6,7 @@ import { type ColourMatrix, warpMaps } from "../../kernels/warp.ts";
 import { DeepLab, type DeepLabOptions } from "../../nn/deeplab.ts";
 import type { DenoiseBatch, DenoiseOptions } from "../../train/stages/denoise/denoise.ts";
 import type { Losses, OptimiserOptions } from "../../train/stages/common/stage.ts";
-import type { SourceBatch } from "../../train/stages/common/batch.ts";
+import type { SourceBatch, WholeImages } from "../../train/stages/common/batch.ts";
 import type { WarmUpOptions } from "../../train/stages/warm_up/warm_up.ts";
 import { type ViewOperation, ViewTransform } from "../../train/views/views.ts";
 import type { Fill } from "../goldens/fill.ts";
@@ -59,6 +59,8 @@ interface Golden extends Shapes {
   readonly warmupBce: WarmUpCase;
   readonly stage1: DenoiseCase;
   readonly stage1Batch: DenoiseCase;
+  readonly stage1Weak: DenoiseCase;
+  readonly stage1Whole: DenoiseCase;
 }
 
 /** The golden of all stages. */
@@ -127,12 +129,15 @@ function softLabels(gpu: Gpu, fill: Fill, shapes: Shapes): GpuArray[] {
 export function denoiseBatches(
   gpu: Gpu,
   fill: Fill,
-  { options }: { readonly options: Pick<DenoiseCase["options"], "views" | "colour"> },
+  { options }: {
+    readonly options: Pick<DenoiseCase["options"], "views" | "colour" | "encoderView">;
+  },
   shapes: Shapes = golden,
 ): DenoiseBatch[] {
   const [height, width] = shapes.crop;
   const source = labelled(gpu, fill, "source", shapes);
   const soft = softLabels(gpu, fill, shapes);
+  const whole = options.encoderView === "whole" ? wholeImages(gpu, fill, shapes) : [];
   return labelled(gpu, fill, "target", shapes).map(({ images, labels }, step) => {
     labels.release();
     const views = (options.views[step] as ViewOperation[][])
@@ -145,9 +150,31 @@ export function denoiseBatches(
         strong: warpMaps(images, looks, { height, width }),
         strongViews: views,
         softLabels: soft[step] as GpuArray,
+        ...(options.encoderView === "whole" ? { whole: whole[step] } : {}),
       },
     };
   });
+}
+
+/** Size of whole images, and the part of them that a weak view shows before it is flipped. */
+const WHOLE = { height: 61, width: 77 };
+const WEAK_AT = { left: 24, top: 20 };
+
+/** The whole images of all steps, of which weak views are the flipped lower right parts, and more. */
+function wholeImages(gpu: Gpu, fill: Fill, { steps, batch, crop, network }: Shapes): WholeImages[] {
+  const { height, width } = WHOLE;
+  const labels = fill.labels("whole.labels", [steps * batch, height, width], network.classes);
+  const pixels = fill.images("whole.images", labels, steps * batch);
+  const size = 3 * height * width;
+  const part = { kind: "crop", ...WEAK_AT, height: crop[0], width: crop[1] } as const;
+  const view = new ViewTransform(WHOLE, [part, { kind: "flip" }]);
+  return Array.from({ length: steps }, (_, step) => ({
+    images: Array.from({ length: batch }, (_, index) => {
+      const at = (step * batch + index) * size;
+      return gpu.upload(pixels.subarray(at, at + size), [1, 3, height, width], "whole image");
+    }),
+    views: Array.from({ length: batch }, () => view),
+  }));
 }
 
 /** Values by name. */
@@ -163,6 +190,7 @@ export async function readAll(arrays: ReadonlyMap<string, AnyArray>): Promise<Va
 /** Every array in a batch. */
 export function arraysIn(batch: unknown): AnyArray[] {
   if (batch instanceof GpuArray) return [batch];
+  if (Array.isArray(batch)) return batch.flatMap(arraysIn);
   return batch !== null && typeof batch === "object" ? Object.values(batch).flatMap(arraysIn) : [];
 }
 

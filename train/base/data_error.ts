@@ -1,5 +1,11 @@
 import type { AdviceOptions } from "../../kernels/runtime/mod.ts";
 
+/** What a {@link DataError} holds beside its sentence. */
+export interface DataErrorOptions extends AdviceOptions {
+  /** Lines of a table below the sentence. */
+  readonly rows?: readonly string[];
+}
+
 /**
  * Something that the user gave is wrong: a data set, an image, a run folder, a checkpoint. The
  * message is one sentence that names the file, what was found, what was expected and a way out; the
@@ -12,10 +18,15 @@ export class DataError extends Error {
   readonly options: readonly string[];
 
   /** Takes the sentence, which speaks of options and never of flags, and these options. */
-  constructor(message: string, { options = [], ...rest }: AdviceOptions = {}) {
-    super(message, rest);
+  constructor(message: string, { options = [], rows = [], ...rest }: DataErrorOptions = {}) {
+    super([message, ...rows].map(oneLine).join("\n"), rest);
     this.options = options;
   }
+}
+
+/** A text on one line, whatever a file in it is called. */
+export function oneLine(text: string): string {
+  return text.replaceAll("\n", "\\n");
 }
 
 /**

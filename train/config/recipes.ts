@@ -3,6 +3,7 @@
 import type { Partially } from "../base/settings.ts";
 import type { Variant } from "../stages/common/settings.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
+import type { ConfigLayer } from "./config.ts";
 import type { RunConfig } from "./settings.ts";
 
 /**
@@ -11,7 +12,11 @@ import type { RunConfig } from "./settings.ts";
  * stepped twice.
  */
 export function recipe(variant: Variant): Partially<RunConfig> {
-  return { stages: ofStages((name) => kindOf(name).recipe?.(variant)) };
+  return {
+    // The paper says nothing of first weights: they are this project's own.
+    network: { initialisation: variant === "official" ? "official" : "he" },
+    stages: ofStages((name) => kindOf(name).recipe?.(variant)),
+  };
 }
 
 /**
@@ -34,4 +39,54 @@ function ofStages(
   settings: (name: StageName) => object | undefined,
 ): Partially<RunConfig["stages"]> {
   return Object.fromEntries(STAGES.map((name) => [name, settings(name)]));
+}
+
+/** A setting in which the paper and its released code disagree, as a configuration has it. */
+export interface Choice {
+  /** The setting, such as `stages.stage1.studentView`. */
+  readonly key: string;
+  /** Its value. */
+  readonly value: unknown;
+  /** The value that the paper has, and that of the released code. */
+  readonly variants: Readonly<Record<Variant, unknown>>;
+  /** Where the value comes from: the last layer that sets it. */
+  readonly from: string;
+}
+
+/**
+ * The choices of a configuration, for the stages that it runs.
+ *
+ * @param preset What the configuration starts from.
+ * @param layers What was laid over that, in order.
+ */
+export function choicesOf(
+  config: RunConfig,
+  preset: string,
+  layers: readonly ConfigLayer[],
+): Choice[] {
+  const [paper, official] = [leavesOf(recipe("paper")), leavesOf(recipe("official"))];
+  const isRun = ([first, name]: readonly string[]) =>
+    first !== "stages" || config.pipeline.some((stage) => stage === name);
+  return [...paper].filter(([key]) => isRun(key.split("."))).map(([key, value]) => ({
+    key,
+    value: valueAt(config, key),
+    variants: { paper: value, official: official.get(key) },
+    from: layers.findLast(({ values }) => valueAt(values, key) !== undefined)?.from ?? preset,
+  }));
+}
+
+/** Every value of nested objects, by its path. */
+function leavesOf(values: unknown, path: readonly string[] = []): Map<string, unknown> {
+  if (values === undefined) return new Map();
+  if (typeof values !== "object" || values === null) return new Map([[path.join("."), values]]);
+  return new Map(
+    Object.entries(values).flatMap(([name, value]) => [...leavesOf(value, [...path, name])]),
+  );
+}
+
+function valueAt(values: unknown, key: string): unknown {
+  return key.split(".").reduce(
+    (section, name) => (section as Record<string, unknown> | undefined)?.[name],
+    values,
+  );
 }

@@ -1,7 +1,7 @@
 // What a run is told, each setting once: what it takes here, its meaning beside it, its value in the presets.
 // The settings of a stage stand beside the stage.
 
-import type { SettingsOf } from "../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../base/settings.ts";
 import { LAYOUT_NAMES } from "../data/layouts.ts";
 import { SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
@@ -58,6 +58,11 @@ export const RUN_SETTINGS = {
     dilations: "counts",
     /** Share of feature channels that dropout zeroes. */
     dropout: "belowOne",
+    /**
+     * How first weights are drawn where no file or earlier stage gives them: `he` (He et al., 2015), for
+     * training from nothing, or as in the released code, which counts on a pre-trained backbone.
+     */
+    initialisation: ["he", "official"],
   },
   /** What is given up for less GPU memory. */
   memory: {
@@ -122,7 +127,7 @@ export const RUN_SETTINGS = {
       targetVal: "count",
     },
   },
-} as const;
+} as const satisfies SettingTable;
 
 /** Everything that decides what a run computes. */
 export type RunConfig = SettingsOf<typeof RUN_SETTINGS> & {

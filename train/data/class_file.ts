@@ -8,8 +8,11 @@ import * as v from "valibot";
 import type { ClassSet } from "./class_set.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { readText } from "../base/file_source.ts";
 import { type LabelCode, PLAIN_CODE } from "./label_code.ts";
 
+/** The file of 255 classes takes some ten thousand. */
+const MAX_BYTES = 2 ** 20;
 /** The name of the file. */
 export const CLASS_FILE = "classes.json";
 const EXAMPLE =
@@ -24,7 +27,11 @@ const byte = v.pipe(
 );
 const colour = v.tuple([byte, byte, byte], "three whole numbers, red, green and blue");
 const ids = v.array(byte, "a list of ids from 0 to 255");
-const name = v.pipe(v.string("a name"), v.nonEmpty("a name"));
+const name = v.pipe(
+  v.string("a name"),
+  v.nonEmpty("a name"),
+  v.regex(/^\P{Cc}*$/u, "a name without control characters"),
+);
 const schema = v.strictObject({
   classes: v.pipe(
     v.array(v.strictObject({ name, colour, ids: v.optional(v.pipe(ids, v.nonEmpty("an id"))) })),
@@ -51,7 +58,7 @@ export function readClassFile(root: string): { classes: ClassSet; code: LabelCod
   const path = join(root, CLASS_FILE);
   let text: string;
   try {
-    text = Deno.readTextFileSync(path);
+    text = readText(path, MAX_BYTES);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw failure(path, describeFailure(error));
@@ -105,13 +112,16 @@ function parse(text: string, path: string): v.InferOutput<typeof schema> {
   const at = v.getDotPath(issue);
   const found = JSON.stringify(issue.input)?.slice(0, 60) ?? "missing";
   const expected = issue.message.startsWith("Invalid key")
-    ? "no such key, or another value"
+    ? (issue.input === undefined ? "a value" : "no such key, or another value")
+    : issue.message.startsWith("Invalid type")
+    ? "a list or an object"
     : issue.message;
   throw failure(path, `${at ?? "it"} is ${found}, expected ${expected}`);
 }
 
 function repeatedIn(values: readonly string[]): string | undefined {
-  return values.find((value, index) => values.indexOf(value) !== index);
+  const seen = new Set<string>();
+  return values.find((value) => seen.size === seen.add(value).size);
 }
 
 /** An error that says what the file should hold. */

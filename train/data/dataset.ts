@@ -66,6 +66,8 @@ export interface Listing {
   readonly labelPath: (item: DatasetItem) => string;
   /** How the label files hold label ids. */
   readonly code: LabelCode;
+  /** Links to folders that were left out, as their files are listed under another name. */
+  readonly skipped: readonly string[];
 }
 
 /**
@@ -75,7 +77,7 @@ export interface Listing {
  * @throws {DataError} If a folder is missing, the split is empty, or classes.json cannot be used.
  */
 export function listDataset(place: Place, withLabels: boolean): Listing {
-  const images = findFiles(place, "image").paths;
+  const { paths: images, skipped } = findFiles(place, "image");
   const labels = withLabels ? findFiles(place, "label") : null;
   const items = [...images].sort(([a], [b]) => a < b ? -1 : 1).map(([name, image]) => ({
     name,
@@ -87,6 +89,7 @@ export function listDataset(place: Place, withLabels: boolean): Listing {
     labelPath: ({ name, label }) =>
       label ?? join(place.root, folderOf(place, "label"), name + (labels?.ending ?? "")),
     code: labels ? labelCodeOf(place, labels.ending) : PLAIN_CODE,
+    skipped: [...skipped, ...labels?.skipped ?? []],
   };
 }
 

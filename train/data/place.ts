@@ -30,6 +30,8 @@ export interface FoundFiles {
   readonly paths: ReadonlyMap<string, string>;
   /** What the names end in, as the layout spells it. */
   readonly ending: string;
+  /** Links to folders that were left out, as their files are listed under another name. */
+  readonly skipped: readonly string[];
 }
 
 /**
@@ -40,7 +42,7 @@ export interface FoundFiles {
 export function findFiles(place: Place, kind: FileKind): FoundFiles {
   const { image, label } = place.layout;
   const folder = folderOf(place, kind);
-  const found = [...walk(place, folder, "")];
+  const { files: found, skipped } = walk(place, folder);
   const isLabel = kind === "label";
   const labelEndings = Object.keys(label.codes);
   const chosen = isLabel
@@ -71,7 +73,7 @@ export function findFiles(place: Place, kind: FileKind): FoundFiles {
         `${shortList(names)}; ${wayOut(place)}`,
     );
   }
-  return { paths, ending: chosen[0] };
+  return { paths, ending: chosen[0], skipped };
 }
 
 /** Where an image or a label is expected, relative to the root. */
@@ -128,20 +130,46 @@ function hasEnding(name: string, ending: string): boolean {
   return name.toLowerCase().endsWith(ending.toLowerCase());
 }
 
-/** Names below the folder and paths of the files that a layout looks at. */
-function* walk(place: Place, folder: string, prefix: string): Generator<[string, string]> {
+/** A folder that is to be listed. */
+interface Stop {
+  /** Relative to the root. */
+  readonly folder: string;
+  /** What stands before the names of its files. */
+  readonly prefix: string;
+  /** Folders between it and the first. */
+  readonly depth: number;
+}
+
+/**
+ * The files that a layout looks at: their names below the folder, and their paths. Every folder is
+ * listed once, under its own name where it has one there: a link to one that is listed already, which
+ * could go round in circles, is left out.
+ */
+function walk(place: Place, folder: string): { files: [string, string][]; skipped: string[] } {
   const { layout: { depth: [least, most] }, root } = place;
-  const depth = prefix.split("/").length - 1;
-  for (const { name } of list(place, folder)) {
-    // Names that start with a dot are leavings of operating systems, not images.
-    if (name.startsWith(".")) continue;
-    const path = join(folder, name);
-    if (depth < most && isFolder(join(root, path))) {
-      yield* walk(place, path, `${prefix}${name}/`);
-    } else if (depth >= least) {
-      yield [prefix + name, join(root, path)];
+  const files: [string, string][] = [];
+  const skipped: string[] = [];
+  const listed = new Set<string>();
+  const [stops, links]: [Stop[], Stop[]] = [[{ folder, prefix: "", depth: 0 }], []];
+  for (let at = 0; at < stops.length; at++) {
+    const { folder, prefix, depth } = stops[at];
+    const real = realPath(join(root, folder));
+    if (listed.has(real)) skipped.push(join(root, folder));
+    const entries = listed.has(real) ? [] : list(place, folder);
+    listed.add(real);
+    for (const { name, isDirectory, isSymlink } of entries) {
+      // Names that start with a dot are leavings of operating systems, not images.
+      if (name.startsWith(".")) continue;
+      const path = join(folder, name);
+      const inside = { folder: path, prefix: `${prefix}${name}/`, depth: depth + 1 };
+      if (depth < most && isDirectory) stops.push(inside);
+      else if (depth < most && isSymlink && isFolder(join(root, path))) links.push(inside);
+      else if (depth >= least) files.push([prefix + name, join(root, path)]);
     }
+    // Links come last, so that a folder keeps its own name.
+    if (at === stops.length - 1) stops.push(...links.splice(0, 1));
   }
+  return { files, skipped };
 }
 
 function list({ root, layout, split }: Place, folder: string): Deno.DirEntry[] {
@@ -177,10 +205,21 @@ function wayOut({ root, layout }: Place): string {
     }
   };
   if (isThere(layout.image.top)) return "complete the data set or choose another split";
-  const other = LAYOUTS.findLast(({ classes, image }) => isThere(classes ? image.top : CLASS_FILE));
+  const other = LAYOUTS.findLast(({ classes, image }) =>
+    isThere(image.top) && (classes !== null || isThere(CLASS_FILE))
+  );
   return other
     ? `choose the ${other.name} layout`
     : `give the root of a data set in the ${layout.name} layout`;
+}
+
+/** Where a path leads; itself where that cannot be known, as listing it then says why. */
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function isFolder(path: string): boolean {

@@ -4,9 +4,22 @@
  * @module
  */
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { openFile, readUpTo } from "../base/file_source.ts";
 import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
-import { decodePng, encodePng, HEADER_BYTES, parsePngHeader, type PngHeader } from "./png.ts";
+import {
+  decodePng,
+  encodePng,
+  HEADER_BYTES,
+  MAX_PIXELS,
+  parsePngHeader,
+  type PngHeader,
+} from "./png.ts";
 import type { RgbImage } from "./rgb.ts";
+
+/** What is read of a JPEG file at once to find its header. */
+const WINDOW_BYTES = 4096;
+/** As many pixels as a file may have, uncompressed and of the widest kind. */
+const MAX_FILE_BYTES = 8 * MAX_PIXELS;
 
 /** A label map as the file holds it: one class id per pixel, row by row, not yet mapped. */
 export interface LabelImage {
@@ -132,21 +145,31 @@ function readJpeg(path: string): Uint8Array {
 }
 
 function jpegHeaderOf(file: Deno.FsFile, path: string) {
+  // Small pieces of a larger one: a file of a million empty segments is not read a million times.
+  let [start, bytes] = [0, readUpTo(file, WINDOW_BYTES)];
   return parseJpegHeader((offset, length) => {
-    file.seekSync(offset, Deno.SeekMode.Start);
-    return readUpTo(file, length);
+    if (offset < start || offset + length > start + bytes.length) {
+      file.seekSync(offset, Deno.SeekMode.Start);
+      [start, bytes] = [offset, readUpTo(file, WINDOW_BYTES)];
+    }
+    return bytes.subarray(offset - start, offset - start + length);
   }, path);
 }
 
 function readAll(file: Deno.FsFile): Uint8Array {
   const { size } = file.statSync();
+  if (size > MAX_FILE_BYTES) {
+    throw new Deno.errors.NotSupported(
+      `it has ${size} bytes, more than the ${MAX_FILE_BYTES} that pixels can take`,
+    );
+  }
   file.seekSync(0, Deno.SeekMode.Start);
   return readUpTo(file, size);
 }
 
 function readFile<T>(path: string, use: (file: Deno.FsFile) => T): T {
   try {
-    using file = Deno.openSync(path);
+    using file = openFile(path);
     return use(file);
   } catch (error) {
     if (error instanceof DataError) throw error;
@@ -158,15 +181,4 @@ function readFile<T>(path: string, use: (file: Deno.FsFile) => T): T {
       { cause: error },
     );
   }
-}
-
-function readUpTo(file: Deno.FsFile, limit: number): Uint8Array {
-  const bytes = new Uint8Array(limit);
-  let count = 0;
-  while (count < limit) {
-    const read = file.readSync(bytes.subarray(count));
-    if (read === null) break;
-    count += read;
-  }
-  return bytes.subarray(0, count);
 }

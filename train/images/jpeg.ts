@@ -8,6 +8,16 @@
 import { DataError } from "../base/data_error.ts";
 import { MAX_PIXELS } from "./png.ts";
 
+/** Fill bytes that are looked at together. */
+const RUN_BYTES = 64;
+/** Scans of a progressive file; encoders write a dozen, and each goes over the whole image. */
+const MAX_SCANS = 100;
+/**
+ * Pixels that a byte can stand for: a block of 8×8 pixels takes at least a bit, which makes 512; where
+ * channels are halved in odd ways, up to twice that.
+ */
+const MAX_PIXELS_PER_BYTE = 1024;
+
 /** What a JPEG file declares before its first pixel. */
 export interface JpegHeader {
   /** Pixels per row. */
@@ -48,8 +58,10 @@ export function parseJpegHeader(
     if (head.length < 10) throw truncated(name, at + head.length);
     const [prefix, marker, high, low] = head;
     if (prefix !== 0xff) throw damaged(name, `no segment begins at byte ${at}`);
-    if (marker === 0xff) { // a fill byte
-      at++;
+    if (marker === 0xff) { // fill bytes
+      const run = read(at, RUN_BYTES);
+      const end = run.findIndex((byte) => byte !== 0xff);
+      at += (end < 0 ? run.length : end) - 1;
       continue;
     }
     if (marker === 0xda) throw damaged(name, "its pixels begin before its size");
@@ -86,22 +98,36 @@ function checkFrame(head: Uint8Array, name: string): JpegHeader {
 interface Codec {
   decode(bytes: Uint8Array, rotate: boolean): { data: Uint8ClampedArray } | null;
 }
-type CodecFactory = (options: Record<string, unknown>) => Promise<Codec>;
 
+let createCodec: (() => Codec) | null = null;
 let codec: Codec | null = null;
 /** What the codec says, which goes on with grey where a file ends or is damaged. */
 const complaints: string[] = [];
 
 /** Loads the codec, once; {@link decodeJpeg} needs it. */
 export async function loadJpegCodec(): Promise<void> {
-  if (codec) return;
+  if (createCodec) return;
   const { default: create } = await import("@jsquash/jpeg/codec/dec/mozjpeg_dec.js");
-  const path = import.meta.resolve("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm");
-  codec = await (create as unknown as CodecFactory)({
-    wasmBinary: Deno.readFileSync(new URL(path)).buffer,
-    noInitialRun: true,
-    printErr: (text: string) => complaints.push(text),
-  });
+  // Imported, as reading the file would need a permission beside that for the user's own.
+  // @ts-expect-error: TypeScript does not know this kind of import yet.
+  const module = await import.source("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm");
+  createCodec = () => {
+    // The package fills what it is given, here before it returns: the module is compiled already.
+    const made = {
+      noInitialRun: true,
+      printErr: (text: string) => complaints.push(text),
+      instantiateWasm(
+        imports: WebAssembly.Imports,
+        use: (instance: WebAssembly.Instance) => void,
+      ): WebAssembly.Exports {
+        const instance = new WebAssembly.Instance(module, imports);
+        use(instance);
+        return instance.exports;
+      },
+    };
+    (create as unknown as (options: object) => void)(made);
+    return made as unknown as Codec;
+  };
 }
 
 /**
@@ -120,13 +146,19 @@ export function decodeJpeg(
     (offset, length) => bytes.subarray(offset, offset + length),
     name,
   );
-  if (!codec) throw new TypeError(`Cannot decode ${name} before the JPEG codec is loaded`);
+  checkComplete(bytes, name);
+  if (width * height > MAX_PIXELS_PER_BYTE * bytes.length) {
+    throw damaged(name, `${bytes.length} bytes cannot hold the ${width}×${height} pixels declared`);
+  }
+  if (!createCodec) throw new TypeError(`Cannot decode ${name} before the JPEG codec is loaded`);
   complaints.length = 0;
   let rgba: Uint8ClampedArray | undefined;
   try {
+    codec ??= createCodec();
     rgba = codec.decode(bytes, false)?.data;
   } catch {
-    // The codec has said why.
+    // The codec has said why. Its stack is left as it was: after some dozens of failures it is full.
+    codec = null;
   }
   if (complaints.some((text) => text.startsWith("Premature end"))) {
     throw truncated(name, bytes.length);
@@ -143,6 +175,25 @@ export function decodeJpeg(
     data[to++] = rgba[from + 2];
   }
   return { data, width, height };
+}
+
+/** Follows the segments, past the coded pixels, to the end mark. */
+function checkComplete(bytes: Uint8Array, name: string): void {
+  let scans = 0;
+  for (let at = 2;;) {
+    at = bytes.indexOf(0xff, at);
+    if (at < 0) throw truncated(name, bytes.length);
+    while (bytes[at] === 0xff) at++;
+    const marker = bytes[at++];
+    if (marker === 0xd9) return;
+    // A byte of the pixels, a restart of theirs, or another mark that has no length.
+    if (marker <= 0x01 || marker >= 0xd0 && marker <= 0xd8) continue;
+    if (marker === 0xda && ++scans > MAX_SCANS) {
+      throw damaged(name, `it goes over its pixels more than ${MAX_SCANS} times`);
+    }
+    if (at + 2 > bytes.length) throw truncated(name, bytes.length);
+    at += bytes[at] * 256 + bytes[at + 1];
+  }
 }
 
 function truncated(name: string, length: number): DataError {

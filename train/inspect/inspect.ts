@@ -6,7 +6,7 @@
  */
 import type { ClassSet } from "../data/class_set.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
-import { DataError } from "../base/data_error.ts";
+import { DataError, oneLine, shortList } from "../base/data_error.ts";
 import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
 import type { InspectReply, InspectRequest } from "./inspect_worker.ts";
@@ -92,6 +92,11 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
     try {
       const listing = listDataset(place, isLabelled);
       if (isLabelled) problems.push(...pairingProblems(place, listing));
+      if (listing.skipped.length > 0) {
+        notes.push(
+          `left out, as links to folders that are listed already: ${shortList(listing.skipped)}`,
+        );
+      }
       splits.push(await inspectSplit(split, listing, classes, options, problems));
     } catch (error) {
       if (!(error instanceof DataError)) throw error;
@@ -104,7 +109,7 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
       notes.push(`no pixel of ${nameOf(split)} is ${absent.join(", ")}`);
     }
   }
-  return { classes, splits, problems, notes };
+  return { classes, splits, problems: problems.map(oneLine), notes: notes.map(oneLine) };
 }
 
 /** A split for a sentence. */

@@ -12,8 +12,9 @@ import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { saveState } from "../../nn/formats/weights.ts";
+import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
-import { DataError, describeFailure, isRefusal } from "../base/data_error.ts";
+import { DataError, describeFailure } from "../base/data_error.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** The version of the names and of the state; a reader refuses others. */
@@ -82,10 +83,12 @@ export class Checkpoint implements Disposable {
       this.#file[Symbol.dispose]();
       if (error instanceof DataError) throw error;
       const reason = describeFailure(error);
-      if (isRefusal(error)) throw new DataError(sentence(path, reason), { cause: error });
-      throw new DamagedCheckpointError(sentence(path, `it is damaged (${reason})`), {
-        cause: error,
-      });
+      if (error instanceof WeightsFileError) {
+        throw new DamagedCheckpointError(sentence(path, `it is damaged (${reason})`), {
+          cause: error,
+        });
+      }
+      throw new DataError(sentence(path, reason), { cause: error });
     }
   }
 

@@ -85,9 +85,10 @@ export function convertWeights(
     try {
       data = weights.bytes(source, { reuse: true });
     } catch (error) {
-      if (!(error instanceof WeightsFileError)) throw error;
+      if (!(error instanceof RangeError)) throw error; // damage, or no memory for it
+      const reason = error instanceof WeightsFileError ? error.reason : error.message;
       throw new DataError(
-        `Cannot convert ${path} as its ${source} cannot be read: ${error.reason}; get the file again`,
+        `Cannot convert ${path} as its ${source} cannot be read: ${reason}; get the file again`,
         { cause: error },
       );
     }

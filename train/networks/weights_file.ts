@@ -65,7 +65,8 @@ export function weightsFault(path: string, error: unknown, wayOut?: string): unk
     : wayOut === undefined
     ? error.message
     : `${error.message}; ${wayOut}`;
-  return new DataError(sentence, { cause: error });
+  const [line, ...rows] = sentence.split("\n");
+  return new DataError(line, { rows, cause: error });
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   planningGpu,
   type PlanningOptions,
 } from "../../kernels/runtime/mod.ts";
+import type { Size } from "../../kernels/planes.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
@@ -105,7 +106,9 @@ async function planStage(
   // Nothing is given back but what a step gives back: there is nothing behind it.
   const network = createNetwork(config, gpu, classes, { init: "none" });
   const { batch, cropHeight, cropWidth } = config.data;
-  const batches = new PlannedBatches(gpu, batch, { height: cropHeight, width: cropWidth });
+  const crop = { height: cropHeight, width: cropWidth };
+  const whole = networkSize(imageSize(config), config.data.longSide);
+  const batches = new PlannedBatches(gpu, batch, crop, whole);
   const context = { ...stageContext({ config, gpu, network }, name), batches };
   const { stage, makeBatch } = kindOf(name).plan(context);
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
@@ -132,12 +135,17 @@ async function workOf(gpu: Gpu): Promise<Work> {
   };
 }
 
-function planEvaluation({ data }: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {
+/** The size of an image: of streets, or taken to be twice as wide as high. */
+function imageSize({ data: { longSide, sourceDirectory, streets } }: RunConfig): Size {
+  return sourceDirectory === null ? streets : { height: longSide / 2, width: longSide };
+}
+
+function planEvaluation(config: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {
   const { gpu } = network;
-  const { longSide, sourceDirectory, streets } = data;
-  const isBuiltIn = sourceDirectory === null;
-  const own = isBuiltIn ? streets : { height: longSide / 2, width: longSide };
-  const count = Math.min(evaluationBatch(own), isBuiltIn ? streets.targetVal : Infinity);
+  const { longSide, sourceDirectory, streets } = config.data;
+  const own = imageSize(config);
+  const images = sourceDirectory === null ? streets.targetVal : Infinity;
+  const count = Math.min(evaluationBatch(own), images);
   const size = networkSize(own, longSide);
   network.eval();
   let problem: string | null = null;

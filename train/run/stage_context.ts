@@ -10,18 +10,27 @@ import type { StageName } from "../stages/kinds.ts";
  * The network of a configuration.
  *
  * @param featureNorm Whether a batch norm stands between backbone and head, as in students.
- * @param init Its starting weights, or none where others follow.
+ * @param init Whether its starting weights are drawn, as the configuration says, or others follow.
  */
 export function createNetwork(
   { network, memory: { recompute, activations }, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
-  { featureNorm = false, init = "he" }: {
+  { featureNorm = false, init = "drawn" }: {
     readonly featureNorm?: boolean;
-    readonly init?: "he" | "none";
+    readonly init?: "drawn" | "none";
   } = {},
 ): DeepLab {
-  return new DeepLab(gpu, { ...network, recompute, activations, classes, featureNorm, seed, init });
+  const { initialisation, ...shape } = network;
+  return new DeepLab(gpu, {
+    ...shape,
+    recompute,
+    activations,
+    classes,
+    featureNorm,
+    seed,
+    init: init === "drawn" ? initialisation : "none",
+  });
 }
 
 /** What a stage is made with. */

@@ -44,8 +44,22 @@ export async function runStage(
     });
   const isReference = kind.role === "reference";
   using source = load(isReference ? data.openLabelledTarget() : data.source, "source");
-  const prepared = await kind.prepare(contextOf(run, name, point !== null));
+  /** Goes through the target images in views and in an order of its own. */
+  const weakViews = async function* (passes: number) {
+    using loader = load(data.target, "passes");
+    const options = { ...views, stage: `${name}/passes`, gpu, batch };
+    const batches = new Batches(options, loader, loader);
+    const count = Math.max(1, Math.floor(passes * data.target.items.length / batch));
+    for (let index = 0; index < count; index++) yield await batches.nextTarget();
+  };
+  const context = contextOf(run, name, point !== null);
+  const prepared = await kind.prepare({ ...context, weakViews });
   using stage = prepared.stage;
+  if (stage.name !== name) {
+    throw new TypeError(
+      `Cannot run stage ${name} as it calls itself ${stage.name}: give it the name of its context`,
+    );
+  }
   const isPretraining = kind.role === "pretraining";
   if (!isPretraining) run.network = stage.network;
   try {
@@ -65,7 +79,7 @@ function contextOf(
   run: RunState,
   name: StageName,
   isResumed: boolean,
-): RunContext<AnySettings> {
+): Omit<RunContext<AnySettings>, "weakViews"> {
   const { config, data, folder, observer, signal } = run;
   return {
     ...stageContext(run, name),

@@ -19,7 +19,7 @@ export interface StreetOptions {
   split: "train" | "val";
   /** Number of the image in its split, from 0. */
   index: number;
-  /** Pixels a row, at least 16; 256 is what the benchmark is designed for. */
+  /** Pixels per row, at least 16; 256 is what the benchmark is designed for. */
   width: number;
   /** Rows, at least 16; 128 is what the benchmark is designed for. */
   height: number;

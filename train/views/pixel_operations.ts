@@ -62,7 +62,7 @@ function table(change: (value: number) => number): Uint8Array {
 
 const UNCHANGED = table((value) => value);
 
-/** Changes values by a table a channel, or one for all. */
+/** Changes values by a table per channel, or one for all. */
 function lookUp({ data, width, height }: RgbImage, tables: readonly Uint8Array[]): RgbImage {
   const [red, green = red, blue = red] = tables as [Uint8Array, Uint8Array?, Uint8Array?];
   const changed = new Uint8Array(data.length);

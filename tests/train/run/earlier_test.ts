@@ -14,12 +14,24 @@ const EARLIER = fileURLToPath(new URL("../../goldens/earlier/", import.meta.url)
 /** Points of mIoU by which another processor may score the same network. */
 const TOLERANCE = 1;
 
+/** What a value has of the keys of another: settings have come since. */
+function within(value: unknown, keys: unknown): unknown {
+  if (typeof keys !== "object" || keys === null || Array.isArray(keys)) return value;
+  return Object.fromEntries(
+    Object.entries(keys).map(([name, inner]) => [
+      name,
+      within((value as Record<string, unknown>)[name], inner),
+    ]),
+  );
+}
+
 Deno.test("a configuration of an earlier version means what it meant, key by key", () => {
   const written = readConfigFile(join(EARLIER, "run", "config.json"));
   const fromFile = { values: readConfigFile(join(EARLIER, "config.json")), from: "the file" };
-  const read = mergeConfig(presetConfig("full"), { values: written, from: "the run" });
-  assert.deepEqual(read, written);
-  assert.deepEqual({ ...mergeConfig(presetConfig("default"), fromFile), out: "run" }, written);
+  const read = mergeConfig(presetConfig("default"), { values: written, from: "the run" });
+  assert.deepEqual(within(read, written), written);
+  const again = { ...mergeConfig(presetConfig("default"), fromFile), out: "run" };
+  assert.deepEqual(within(again, written), written);
 });
 
 Deno.test("a run that an earlier version was stopped in goes on, and its checkpoint scores the same", () =>

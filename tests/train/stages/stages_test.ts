@@ -2,8 +2,13 @@
 
 import { strict as assert } from "node:assert";
 import { type Gpu, openGpu } from "../../../kernels/runtime/mod.ts";
+import { denoiseLabels } from "../../../kernels/rectification.ts";
 import { DeepLab } from "../../../nn/deeplab.ts";
 import { Discriminator } from "../../../nn/discriminator.ts";
+import { resizeBilinear } from "../../../nn/functional/spatial.ts";
+import { Dropout2d } from "../../../nn/layers.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
+import { Distil } from "../../../train/stages/distil/distil.ts";
 import { PrototypeBank } from "../../../train/stages/denoise/prototypes.ts";
 import { releaseBatch } from "../../../train/stages/common/batch.ts";
 import {
@@ -78,9 +83,11 @@ for (const name of ["warmup", "warmupBce"] as const) {
   });
 }
 
-for (const name of ["stage1", "stage1Batch"] as const) {
+for (const name of ["stage1", "stage1Batch", "stage1Weak", "stage1Whole"] as const) {
   const { salt, options } = golden[name];
-  const title = `two steps of stage 1 with ${options.encoderStatistics} statistics of the encoder`;
+  const title =
+    `two steps of stage 1 with ${options.encoderStatistics} statistics of the encoder ` +
+    `on ${options.encoderView} views, labels on the ${options.studentView} view`;
   Deno.test(`${title} agree with PyTorch`, async () => {
     const gpu = await testGpu();
     const fill = new Fill(salt);
@@ -236,4 +243,104 @@ Deno.test("with the official normalisation, structure loss and regulariser are m
     assert.ok(Math.abs((found[name] as number) / wanted - 1) < 1e-4, `${name} is ${found[name]}`);
   }
   batches.forEach(releaseBatch);
+});
+
+for (const statistics of ["target", "both"] as const) {
+  Deno.test(
+    `with the statistics of ${statistics}, source images ${
+      statistics === "both" ? "move" : "do not move"
+    } a network's running statistics`,
+    async () => {
+      const gpu = await testGpu();
+      const before = gpu.memory.live;
+      const statisticsAfter = async (name: "stage 1" | "stage 2", salt: string) => {
+        const fill = new Fill("statistics");
+        const network = networkOf(gpu, fill);
+        const other = encoderOf(gpu, fill);
+        const options = { ...OPTIONS, statistics };
+        const bank = new PrototypeBank(gpu, { classes, channels: golden.network.headChannels });
+        const stage = name === "stage 1"
+          ? new Denoise(network, other, bank, options)
+          : new Distil(network, other, { ...options, teacherView: "weak", formula: "paper" });
+        if (name === "stage 2") bank.dispose();
+        const [batch, ...rest] = denoiseBatches(gpu, fill, golden.stage1);
+        const [source, ...others] = labelled(gpu, new Fill(salt), "source");
+        const size = batch.target.softLabels.shape;
+        const labels = gpu.zeros([size[0], size[2], size[3]], "pseudo labels", "u32");
+        const given = { source, target: { ...batch.target, labels } };
+        await take(stage.step(given as never, 0));
+        const found = await readAll(network.namedBuffers());
+        releaseBatch([batch, rest, source, others, labels]);
+        stage[Symbol.dispose]();
+        network.dispose();
+        return found;
+      };
+      for (const name of ["stage 1", "stage 2"] as const) {
+        const [one, two] = [await statisticsAfter(name, "one"), await statisticsAfter(name, "two")];
+        if (statistics === "target") assert.deepEqual(one, two, name);
+        else assert.notDeepEqual(one, two, name);
+      }
+      assert.equal(gpu.memory.live, before, "bytes left behind");
+    },
+  );
+}
+
+Deno.test("a momentum encoder with dropout drops as a network in training does, others nothing", async () => {
+  const gpu = await testGpu();
+  const rate = 0.5;
+  const fill = new Fill("dropout");
+  const dropping = (prefix: string) => {
+    const network = new DeepLab(gpu, { ...golden.network, dropout: rate, init: "none" });
+    const twin = encoderOf(gpu, new Fill(prefix));
+    network.loadStateDict(twin.stateDict());
+    twin.dispose();
+    return network;
+  };
+  const labelsAfter = async (encoderDropout: boolean) => {
+    using network = networkOf(gpu, fill);
+    const bank = new PrototypeBank(gpu, { classes, channels: golden.network.headChannels });
+    gpu.write(bank.prototypes, fill.signed("prototypes", bank.prototypes.size));
+    // Neither the encoder nor the prototypes move.
+    const options = {
+      ...OPTIONS,
+      emaDecay: 1,
+      prototypeDecay: 1,
+      encoderDropout,
+      temperature: 0.3,
+    };
+    using stage = new Denoise(network, dropping("encoder"), bank, options);
+    const [batch, ...rest] = denoiseBatches(gpu, fill, golden.stage1);
+    await take(stage.step(batch, 0));
+    using found = stage.denoise(batch.target.weak, batch.target.softLabels);
+    // By hand: the second pass of step 0 of a network in training, but for its batch norms.
+    using twin = dropping("encoder");
+    // The encoder has taken over the network's running statistics.
+    twin.loadStateDict(network.namedBuffers(), { strict: false });
+    twin.eval();
+    for (const [, module] of twin.namedModules()) {
+      if (module instanceof Dropout2d) module.training = encoderDropout;
+    }
+    twin.setStep(OPTIONS.seed ^ 0x5eed, 0);
+    const size = { height: golden.quarter[0], width: golden.quarter[1] };
+    const expected = noGrad(() =>
+      scope(() => {
+        twin.forward(input(batch.target.weak));
+        const { features } = twin.forward(input(batch.target.weak));
+        const resized = resizeBilinear(features, size).array;
+        using distances = bank.distances(resized);
+        const { labels, confidence } = denoiseLabels(batch.target.softLabels, distances, {
+          temperature: 0.3,
+          threshold: 0,
+          ignoreLabel: 255,
+        });
+        confidence.release();
+        return labels;
+      })
+    );
+    const [ids, byHand] = await gpu.readAll([found, expected]);
+    assert.deepEqual(ids, byHand);
+    releaseBatch([batch, rest, expected]);
+    return ids;
+  };
+  assert.notDeepEqual(await labelsAfter(true), await labelsAfter(false));
 });

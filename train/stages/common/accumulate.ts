@@ -8,7 +8,7 @@
 
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import { type PixelRule, pixelShare } from "../../../kernels/pixel_share.ts";
-import { type AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
+import { type AnyArray, type DType, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { mul, scale } from "../../../nn/functional/elementwise.ts";
 import { input } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
@@ -45,7 +45,8 @@ function partOf(batch: unknown, index: number, count: number): unknown {
   }
   if (Array.isArray(batch)) {
     const length = partLength(batch.length, count);
-    return batch.slice(index * length, (index + 1) * length);
+    const items = batch.slice(index * length, (index + 1) * length);
+    return items.map((item) => item instanceof GpuArray ? item.retain() : item);
   }
   if (batch === null || typeof batch !== "object") return batch;
   return Object.fromEntries(
@@ -83,8 +84,9 @@ export function joined<T extends Readonly<Record<string, AnyArray | null>>>(
   return Object.fromEntries(whole);
 }
 
-function joinedRows(arrays: readonly AnyArray[]): AnyArray {
-  const [{ gpu, shape: [, ...rest], label, dtype }] = arrays as [AnyArray];
+/** Arrays one below the other, along their first axis; they stay the caller's. */
+export function joinedRows<D extends DType>(arrays: readonly GpuArray<D>[]): GpuArray<D> {
+  const [{ gpu, shape: [, ...rest], label, dtype }] = arrays as [GpuArray<D>];
   const rows = arrays.reduce((sum, { shape: [count = 0] }) => sum + count, 0);
   const whole = gpu.empty([rows, ...rest], label, dtype);
   let first = 0;
@@ -128,8 +130,8 @@ export type Arrays = Readonly<Record<string, AnyArray | null>>;
 export interface Pass<B, P extends Arrays, C extends string, R extends Arrays> {
   /** Works out what learning goes by, such as labels; for all images before any is learnt. */
   prepare?(images: B): P;
-  /** What losses are means over, beside the images. */
-  counted?(batch: B & P): Readonly<Record<C, Counted>>;
+  /** What losses are means over, beside the images; null for all pixels. */
+  counted?(batch: B & P): Readonly<Record<C, Counted | null>>;
   /**
    * Adds gradients. Each loss is to be {@link weighed} by the share of these images in what it is a mean
    * over; `images` is their share in the number of images.
@@ -162,7 +164,7 @@ export function learnInParts<
     ? joined(byParts(batch, parts, (part) => pass.prepare?.(part) as P))
     : {} as P;
   const whole = { ...batch, ...prepared };
-  const counted: Readonly<Record<string, Counted>> = pass.counted?.(whole) ?? {};
+  const counted: Readonly<Record<string, Counted | null>> = pass.counted?.(whole) ?? {};
   const shares = sharesOfParts(counted, parts);
   const learnt = byParts(
     whole,
@@ -176,13 +178,14 @@ export function learnInParts<
 
 /** The shares of equal parts of a batch in what losses are means over, by part. */
 function sharesOfParts(
-  counted: Readonly<Record<string, Counted>>,
+  counted: Readonly<Record<string, Counted | null>>,
   parts: number,
 ): Record<string, Share>[] {
   return Array.from({ length: parts }, (_, index) => {
-    const shares = Object.entries(counted).map(([name, { pixels, rule }]) => {
-      const length = partLength(pixels.shape[0], parts);
-      return [name, parts === 1 ? 1 : pixelShare(pixels, index * length, length, rule)];
+    const shares = Object.entries(counted).map(([name, pixels]): [string, Share] => {
+      if (parts === 1 || !pixels) return [name, 1 / parts];
+      const length = partLength(pixels.pixels.shape[0], parts);
+      return [name, pixelShare(pixels.pixels, index * length, length, pixels.rule)];
     });
     return { ...Object.fromEntries(shares), images: 1 / parts };
   });

@@ -1,5 +1,6 @@
 // Batches are plain objects of arrays; whoever made one frees it whole.
 
+import type { Size } from "../../../kernels/planes.ts";
 import { GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { ViewTransform } from "../../views/views.ts";
 
@@ -19,6 +20,20 @@ export interface TargetViews {
   readonly strong: GpuArray;
   /** From weak to strong, one for each image. */
   readonly strongViews: readonly ViewTransform[];
+}
+
+/** Whole target images, whose sizes may differ. */
+export interface WholeImages {
+  /** Each [1, 3, h, w]. */
+  readonly images: readonly GpuArray[];
+  /** From each to its weak view. */
+  readonly views: readonly ViewTransform[];
+}
+
+/** A quarter of a size, the scale of every target loss; at least one pixel. */
+export function quarterOf({ height, width }: Size): Size {
+  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
+  return { height: quarter(height), width: quarter(width) };
 }
 
 /** Releases every GPU array in a batch, at any depth. */

@@ -1,6 +1,5 @@
 // From decoded samples to what batches are made of: random views, cut on the GPU.
 
-import type { Size } from "../../../kernels/planes.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import {
   type Packed,
@@ -21,12 +20,6 @@ import {
 } from "../../views/target_views.ts";
 import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
-
-/** A quarter of a size, the scale of every target loss; at least one pixel. */
-export function quarterOf({ height, width }: Size): Size {
-  const quarter = (length: number) => Math.max(1, Math.floor(length / 4));
-  return { height: quarter(height), width: quarter(width) };
-}
 
 /** Weak views of target images, and what they were cut from. */
 export interface WeakViews {

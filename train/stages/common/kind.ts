@@ -7,7 +7,7 @@ import type { SettingTable } from "../../base/settings.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { LabelMaker } from "../../evaluation/label_scores.ts";
-import type { Batches } from "./batches.ts";
+import type { Batches, WeakViews } from "./batches.ts";
 import type { PlannedBatches } from "./planned_batches.ts";
 import type { StageSettings, Variant } from "./settings.ts";
 import type { Stage } from "./stage.ts";
@@ -26,10 +26,10 @@ export interface StageContext<S> {
    * Makes a network like that of the run.
    *
    * @param options.featureNorm Whether a batch norm stands between backbone and head (false).
-   * @param options.init Its first weights: `none` where others follow (`he`).
+   * @param options.init Whether its first weights are drawn (default), or others follow.
    */
   createNetwork(
-    options?: { readonly featureNorm?: boolean; readonly init?: "he" | "none" },
+    options?: { readonly featureNorm?: boolean; readonly init?: "drawn" | "none" },
   ): DeepLab;
 }
 
@@ -60,6 +60,8 @@ export interface RunContext<S> extends StageContext<S> {
    * `statistics` asks for them and the stage before has not left it those.
    */
   adaptStatistics(): Promise<void>;
+  /** Weak views of all target images, each `passes` times, in random orders and as many as a batch at once. */
+  weakViews(passes: number): AsyncIterable<WeakViews>;
   /** Gives a network the backbone that a stage has trained, or the file that takes that stage's place. */
   loadBackbone(network: DeepLab, stage: string): void;
 }

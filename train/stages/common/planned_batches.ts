@@ -3,8 +3,8 @@
 import type { Size } from "../../../kernels/planes.ts";
 import type { DType, Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { ViewTransform } from "../../views/views.ts";
-import type { SourceBatch, TargetViews } from "./batch.ts";
-import { quarterOf } from "./batches.ts";
+import type { SourceBatch, TargetViews, WholeImages } from "./batch.ts";
+import { quarterOf } from "./batch.ts";
 
 /** Makes arrays for plans. */
 export class PlannedBatches {
@@ -13,17 +13,29 @@ export class PlannedBatches {
   /** Size of their views. */
   readonly crop: Size;
   readonly #gpu: Gpu;
+  readonly #whole: Size;
 
-  /** Arrays of a device. */
-  constructor(gpu: Gpu, batch: number, crop: Size) {
+  /** Arrays of a device. `whole` is the size of whole images as the network sees them. */
+  constructor(gpu: Gpu, batch: number, crop: Size, whole: Size) {
     this.#gpu = gpu;
     this.batch = batch;
     this.crop = crop;
+    this.#whole = whole;
   }
 
   /** Images, [count, 3, H, W]; a batch unless given. */
   images(count: number = this.batch): GpuArray {
     return this.#gpu.empty([count, 3, this.crop.height, this.crop.width], "images");
+  }
+
+  /** Whole images, as many as a batch has. */
+  whole(): WholeImages {
+    const { height, width } = this.#whole;
+    const each = Array.from({ length: this.batch });
+    return {
+      images: each.map(() => this.#gpu.empty([1, 3, height, width], "whole image")),
+      views: each.map(() => new ViewTransform(this.#whole, [{ kind: "resize", ...this.crop }])),
+    };
   }
 
   /** Labelled images. */

@@ -1,6 +1,6 @@
 // What every stage sets, and how that is written: once, as a table of what each setting takes.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 
 /** Which to follow where the paper and its released code disagree. */
 export const VARIANTS = ["paper", "official"] as const;
@@ -26,7 +26,7 @@ export const STAGE_SETTINGS = {
   power: "weight",
   /** Steps over which the learning rate first rises linearly; 0 for none, as in the paper. */
   rampSteps: "whole",
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings that every stage has. */
 export type StageSettings = SettingsOf<typeof STAGE_SETTINGS>;

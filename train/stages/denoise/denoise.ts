@@ -2,17 +2,27 @@
 
 import { argmax } from "../../../kernels/argmax.ts";
 import type { Size } from "../../../kernels/planes.ts";
-import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
-import { warpLabelMaps, warpMaps, type WarpView } from "../../../kernels/warp.ts";
+import type { ClassSums } from "../../../kernels/class_sums.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { idsWhereLabelled } from "../../../kernels/rectification.ts";
+import { type AnyArray, type GpuArray, sameShape } from "../../../kernels/runtime/mod.ts";
+import {
+  warpLabelMaps,
+  warpMaps,
+  warpMask,
+  warpNearestMaps,
+  type WarpView,
+} from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { updateEma } from "../../../nn/ema.ts";
-import { BatchNorm2d } from "../../../nn/layers.ts";
+import { BatchNorm2d, Dropout2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { type Pass, type Share, weighed } from "../common/accumulate.ts";
-import type { SourceBatch, TargetViews } from "../common/batch.ts";
+import type { ViewTransform } from "../../views/views.ts";
+import { joined, joinedRows, type Pass, type Share, weighed } from "../common/accumulate.ts";
+import type { SourceBatch, TargetViews, WholeImages } from "../common/batch.ts";
 import { regulariser, softSymmetricLoss, structureLoss, symmetricLoss } from "../common/losses.ts";
 import { labelled, sourcePass } from "../common/source_pass.ts";
 import {
@@ -43,6 +53,8 @@ export interface DenoiseBatch {
   readonly target: TargetViews & {
     /** The fixed p_{t,0} in the frame of the weak view at a quarter of its size, [N, K, H/4, W/4]. */
     readonly softLabels: GpuArray;
+    /** The whole images, where the momentum encoder sees those. */
+    readonly whole?: WholeImages;
   };
 }
 
@@ -56,9 +68,9 @@ type Teaching = {
   readonly distances: GpuArray;
   /** Not zero where both views see the pixel, in the frame of the strong view, [N, H/4, W/4]. */
   readonly mask: GpuArray;
-  /** Features of the weak view, [N, C, H/4, W/4], and the classes predicted there. */
-  readonly features: GpuArray;
-  readonly predictions: GpuArray<"u32">;
+  /** Sums of the features that move the prototypes, [N, K, C], and how many they are, [N, K]. */
+  readonly sums: GpuArray;
+  readonly counts: GpuArray;
 };
 
 /** What a network makes of a view, at a quarter of its size. */
@@ -67,13 +79,24 @@ interface Look {
   readonly features: Tensor;
 }
 
+/** What the momentum encoder makes of target images, in the frame of their weak views. */
+interface Sight extends ClassSums {
+  /** [N, K, H/4, W/4]. */
+  readonly logits: GpuArray;
+  /** [N, C, H/4, W/4]. */
+  readonly features: GpuArray;
+}
+
+/** Keeps the encoder's dropout from dropping what the network's does. */
+const ENCODER_SEED = 0x5eed;
+
 /**
  * Trains on source labels and on target labels that are denoised by the distances to prototypes,
  * while weak and strong views of a target image are made to agree on their assignments.
  */
 export class Denoise implements Stage<DenoiseBatch> {
   /** Name in logs and results. */
-  readonly name = "stage1";
+  readonly name: string;
   /** The network that is trained. */
   readonly network: DeepLab;
   readonly #encoder: DeepLab;
@@ -93,14 +116,21 @@ export class Denoise implements Stage<DenoiseBatch> {
     encoder: DeepLab,
     bank: PrototypeBank,
     options: DenoiseOptions,
+    name = "stage1",
   ) {
+    this.name = name;
     this.network = network;
     this.#encoder = encoder;
     this.#bank = bank;
     this.#options = { ...AS_IN_THE_PAPER, ...options };
     this.#trainer = new NetworkTrainer(network, options);
     encoder.eval();
-    if (options.encoderStatistics === "batch") useBatchStatistics(encoder);
+    for (const [, module] of encoder.namedModules()) {
+      const isTrained = module instanceof BatchNorm2d
+        ? this.#options.encoderStatistics === "batch"
+        : module instanceof Dropout2d && this.#options.encoderDropout;
+      if (isTrained) module.training = true;
+    }
   }
 
   /** The backbone's learning rate of a step. */
@@ -115,6 +145,7 @@ export class Denoise implements Stage<DenoiseBatch> {
   step({ source, target }: DenoiseBatch, step: number): Losses {
     const trainer = this.#trainer;
     trainer.begin(step);
+    this.#encoder.setStep(this.#options.seed ^ ENCODER_SEED, step);
     const tracks = this.#options.statistics !== "target";
     const losses = {
       ...trainer.learn(source, sourcePass(this.network, tracks)),
@@ -134,22 +165,25 @@ export class Denoise implements Stage<DenoiseBatch> {
   denoise(images: GpuArray, softLabels: GpuArray): GpuArray<"u32"> {
     return noGrad(() =>
       scope(() => {
-        const { labels, confidence, soft, distances } = this.#label(images, softLabels);
+        const { logits, features } = lookAt(this.#encoder, images, sizeOf(softLabels));
+        const sight = { logits: logits.array, features: features.array };
+        const { labels, confidence, soft, distances } = this.#label(sight, softLabels);
         for (const array of [confidence, soft, distances]) array?.release();
         return labels;
       })
     );
   }
 
-  /** Equations 2 and 3, and what they follow from. */
+  /** Equations 2 and 3. */
   #label(
-    images: GpuArray,
+    { logits, features }: Pick<Sight, "logits" | "features">,
     softLabels: GpuArray,
-  ): TargetLabels & { readonly distances: GpuArray; readonly look: Look } {
-    const look = lookAt(this.#encoder, images, sizeOf(softLabels));
-    const distances = this.#bank.distances(look.features.array);
-    const evidence = { softLabels, logits: look.logits.array, distances };
-    return { ...labelTargetPixels(evidence, this.#options), distances, look };
+  ): TargetLabels & { readonly distances: GpuArray } {
+    const distances = this.#bank.distances(features);
+    return {
+      ...labelTargetPixels({ softLabels, logits, distances }, this.#options),
+      distances,
+    };
   }
 
   /** The target terms of equation 11, and the update of the prototypes (equation 5). */
@@ -160,32 +194,76 @@ export class Denoise implements Stage<DenoiseBatch> {
       seen: { pixels: mask, rule: "not zero" },
     }),
     learn: (images, shares) => this.#learn(images, shares),
-    conclude: ({ features, predictions }) =>
-      this.#bank.update(features, predictions, this.#options.prototypeDecay),
+    conclude: (sums) => this.#bank.move(sums, this.#options.prototypeDecay),
   };
 
-  /** Equations 2, 3 and 7, and the features that move the prototypes. */
-  #teach({ weak, softLabels, strongViews }: DenoiseBatch["target"]): Teaching {
+  /** Equations 2, 3 and 7, and the sums that move the prototypes. */
+  #teach(target: DenoiseBatch["target"]): Teaching {
+    const { studentView, distanceWarp, padding } = this.#options;
+    const { softLabels, strongViews } = target;
     const size = sizeOf(softLabels);
-    const isStrong = this.#options.studentView !== "weak";
+    const isStrong = studentView === "strong";
     return noGrad(() =>
       scope(() => {
-        const { labels, soft, confidence, distances, look } = this.#label(weak, softLabels);
-        const predictions = argmax(look.logits.array);
-        predictions.confidence.release();
+        const sight = this.#options.encoderView === "whole"
+          ? this.#seeWhole(target)
+          : this.#seeWeak(target);
+        const { labels, soft, confidence, distances } = this.#label(sight, softLabels);
         const views = strongViews.map((view) => view.mapView(size, size));
+        const warp = distanceWarp === "nearest" ? warpNearestMaps : warpMaps;
         const teaching = {
           labels: isStrong ? warpLabelMaps(labels, views, size) : labels.retain(),
           soft: soft && (isStrong ? warpMaps(soft, views, size) : soft.retain()),
-          distances: warpMaps(distances, views, size),
-          mask: seenInBoth(confidence, views),
-          features: look.features.array.retain(),
-          predictions: predictions.labels,
+          distances: warp(distances, views, size),
+          mask: padding === "masked"
+            ? seenInBoth(confidence, views)
+            : warpMask(confidence.gpu, views, size, size),
+          sums: sight.sums,
+          counts: sight.counts,
         };
-        for (const array of [labels, soft, confidence, distances]) array?.release();
+        const { logits, features } = sight;
+        for (const array of [labels, soft, confidence, distances, logits, features]) {
+          array?.release();
+        }
         return teaching;
       })
     );
+  }
+
+  /** The weak views, and sums over them. */
+  #seeWeak({ weak, softLabels }: DenoiseBatch["target"]): Sight {
+    const { logits, features } = lookAt(this.#encoder, weak, sizeOf(softLabels));
+    using predictions = labelsOf(logits.array);
+    using ids = this.#options.padding === "masked"
+      ? idsWhereLabelled(predictions, softLabels, IGNORE)
+      : predictions.retain();
+    const sums = this.#bank.sums(features.array, ids);
+    return { logits: logits.array.retain(), features: features.array.retain(), ...sums };
+  }
+
+  /** The whole images, those of one size at once; sums over them, and what is left in the weak views. */
+  #seeWhole({ weak, whole, softLabels }: DenoiseBatch["target"]): Sight {
+    if (!whole) {
+      throw new TypeError(
+        `Cannot run ${this.name} as its encoder sees whole images and the batch has none: give ` +
+          "target.whole, or set encoderView to weak",
+      );
+    }
+    const size = sizeOf(softLabels);
+    const sights = groupsOfOneSize(whole).map(({ images, views }) => {
+      using batch = joinedRows(images);
+      // At the scale that the labels have to the weak view.
+      const wholeSize = scaled(sizeOf(batch), sizeOf(weak), size);
+      const { logits, features } = lookAt(this.#encoder, batch, wholeSize);
+      using predictions = labelsOf(logits.array);
+      const toWeak = views.map((view) => view.mapView(wholeSize, size));
+      return {
+        logits: warpMaps(logits.array, toWeak, size),
+        features: warpMaps(features.array, toWeak, size),
+        ...this.#bank.sums(features.array, predictions),
+      };
+    });
+    return joined(sights);
   }
 
   /** Equations 6, 9 and 10, summed as in equation 11. */
@@ -196,13 +274,13 @@ export class Denoise implements Stage<DenoiseBatch> {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
     const size = sizeOf(teaching.distances);
     return scope(() => {
-      const look = lookAt(this.network, studentView === "weak" ? weak : strong, size);
+      const look = lookAt(this.network, studentView === "strong" ? strong : weak, size);
       const symmetric = weighed(this.#labelLoss(look.logits, teaching), shares.labelled);
       const prior = weighed(regulariser(look.logits, { normalisation }), shares.images);
       const structure = gamma1 === 0 ? null : weighed(
         structureLoss(
           this.#bank.distancesOf(
-            studentView === "weak" ? lookAt(this.network, strong, size).features : look.features,
+            studentView === "strong" ? look.features : lookAt(this.network, strong, size).features,
           ),
           teaching.distances,
           teaching.mask,
@@ -271,9 +349,34 @@ function seenInBoth(confidence: GpuArray, views: readonly WarpView[]): GpuArray 
   return warped.view(confidence.shape);
 }
 
-/** Batch norms as in training, everything else as in evaluation. */
-function useBatchStatistics(network: DeepLab): void {
-  for (const [, module] of network.namedModules()) {
-    if (module instanceof BatchNorm2d) module.training = true;
-  }
+/** A size times the ratio of two others; at least one pixel. */
+function scaled({ height, width }: Size, from: Size, to: Size): Size {
+  return {
+    height: Math.max(1, Math.floor(height * to.height / from.height)),
+    width: Math.max(1, Math.floor(width * to.width / from.width)),
+  };
+}
+
+/** The most likely classes, [N, H, W]. */
+function labelsOf(logits: GpuArray): GpuArray<"u32"> {
+  const { labels, confidence } = argmax(logits);
+  confidence.release();
+  return labels;
+}
+
+/** Neighbours of one size together, in order. */
+function groupsOfOneSize({ images, views }: WholeImages): {
+  readonly images: GpuArray[];
+  readonly views: ViewTransform[];
+}[] {
+  const groups: { images: GpuArray[]; views: ViewTransform[] }[] = [];
+  images.forEach((image, index) => {
+    const last = groups.at(-1);
+    const fits = last && sameShape(last.images[0].shape, image.shape);
+    const group = fits ? last : { images: [], views: [] };
+    if (!fits) groups.push(group);
+    group.images.push(image);
+    group.views.push(views[index]);
+  });
+  return groups;
 }

@@ -2,12 +2,17 @@
 
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
-import { type Batches, quarterOf, type WeakViews } from "../common/batches.ts";
+import { quarterOf, type WholeImages } from "../common/batch.ts";
+import type { Batches, WeakViews } from "../common/batches.ts";
 import type { Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
+import { uploadSamples } from "../../evaluation/image_batches.ts";
 import { Denoise, type DenoiseBatch } from "./denoise.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import { DENOISE_SETTINGS, type DenoiseSettings } from "./settings.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
+
+/** Passes over the target images from which prototypes start in the released code. */
+const OFFICIAL_PASSES = 4;
 
 /** Stage 1: pseudo-label denoising and target-structure learning. */
 export const denoise = {
@@ -16,20 +21,24 @@ export const denoise = {
   role: "adaptation",
   hasStrongViews: true,
   recipe: (variant) => ({
-    studentView: variant === "official" ? "weak" : "strong",
+    studentView: "weak",
+    encoderView: variant === "official" ? "whole" : "weak",
     encoderStatistics: variant === "official" ? "batch" : "running",
+    encoderDropout: variant === "official",
+    distanceWarp: variant === "official" ? "nearest" : "bilinear",
+    padding: variant === "official" ? "counted" : "masked",
     normalisation: variant,
     prototypeStart: variant,
     prototypeUpdate: variant,
   }),
   async prepare(context) {
-    const { gpu, target } = context;
+    const { gpu, options, target } = context;
     const { softLabels, bank } = await softLabelsOf(context);
     const stage = makeDenoise(context, bank);
     const indices = new Map(target.items.map(({ name }, index) => [name, index]));
     return {
       stage,
-      nextBatch: (batches) => nextDenoiseBatch(batches, softLabels),
+      nextBatch: (batches) => nextDenoiseBatch(batches, softLabels, options.encoderView),
       makeLabels: (samples, images) => {
         const wanted = samples.map(({ name }) => indices.get(name) as number);
         using probabilities = softLabels.upload(gpu, wanted);
@@ -38,7 +47,7 @@ export const denoise = {
     } satisfies Prepared<DenoiseBatch>;
   },
   plan(context) {
-    const { batches, network } = context;
+    const { batches, network, options } = context;
     return {
       stage: makeDenoise(context, bankFor(network)),
       makeBatch: () => ({
@@ -46,6 +55,7 @@ export const denoise = {
         target: {
           ...batches.targetViews(),
           softLabels: batches.maps("soft labels", "f32", network.classes),
+          ...(options.encoderView === "whole" ? { whole: batches.whole() } : {}),
         },
       }),
     };
@@ -54,12 +64,12 @@ export const denoise = {
 
 /** The stage, its momentum encoder a copy of the network; the prototypes pass to it. */
 function makeDenoise(
-  { network, options, createNetwork }: StageContext<DenoiseSettings>,
+  { name, network, options, createNetwork }: StageContext<DenoiseSettings>,
   bank: PrototypeBank,
 ): Denoise {
   const encoder = createNetwork({ init: "none" });
   encoder.loadStateDict(network.stateDict());
-  return new Denoise(network, encoder, bank, options);
+  return new Denoise(network, encoder, bank, options, name);
 }
 
 /** The soft labels of the target images, and prototypes: as the warm-up model has them, or a checkpoint. */
@@ -77,20 +87,40 @@ async function softLabelsOf(
   }
   context.message(`soft labels and prototypes of ${target.items.length} target images`);
   await context.adaptStatistics();
-  return await labelTarget(network, target, folder, longSide, signal, variants);
+  const views = options.prototypeStart === "official" ? context.weakViews(OFFICIAL_PASSES) : null;
+  const start = { ...variants, views, padding: options.padding };
+  return await labelTarget(network, target, folder, longSide, signal, start);
 }
 
-/** A batch of labelled source images, and of target images in two views with their soft labels. */
+/**
+ * A batch of labelled source images, and of target images in two views with their soft labels.
+ *
+ * @param encoderView Whether the whole images come with them.
+ */
 export async function nextDenoiseBatch(
   batches: Batches,
   softLabels: SoftLabels,
+  encoderView: DenoiseSettings["encoderView"] = "weak",
 ): Promise<DenoiseBatch> {
   const source = await batches.nextSource();
   const weak = await batches.nextTarget();
   return {
     source,
-    target: { ...batches.withStrong(weak), softLabels: cutSoftLabels(batches, softLabels, weak) },
+    target: {
+      ...batches.withStrong(weak),
+      softLabels: cutSoftLabels(batches, softLabels, weak),
+      ...(encoderView === "whole" ? { whole: wholeImages(batches, weak) } : {}),
+    },
   };
+}
+
+/** The whole images of weak views, as evaluation sees them. */
+function wholeImages(
+  { options: { gpu, view: { longSide } } }: Batches,
+  { samples, views }: WeakViews,
+): WholeImages {
+  const images = samples.map((sample) => uploadSamples(gpu, [sample], longSide).images);
+  return { images, views };
 }
 
 /** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */

@@ -1,17 +1,16 @@
 // The prototype bank: one feature centroid per class, and what follows from distances to them.
 
-import { accumulateCentroids, meanCentroids, updateCentroids } from "../../../kernels/centroids.ts";
+import {
+  accumulateCentroids,
+  meanCentroids,
+  runningCentroids,
+  updateCentroids,
+} from "../../../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../../../kernels/class_sums.ts";
 import { prototypeDistancesForward } from "../../../kernels/prototype_distances.ts";
-import {
-  type DenoisedLabels,
-  denoiseLabels,
-  rectifySoftLabels,
-} from "../../../kernels/rectification.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Variant } from "../common/settings.ts";
 
 /** What a bank holds, and how it follows the features. */
@@ -22,7 +21,10 @@ export interface PrototypeBankOptions {
   readonly channels: number;
   /** A class with fewer pixels in an image is skipped in that image; 10 unless given. */
   readonly minimumPixels?: number;
-  /** The start: the mean over pixels (paper) or over the class means of images (official). */
+  /**
+   * The start: the mean over pixels (paper), or a running one over the class means of images, in which
+   * at most 3000 images before count (official).
+   */
   readonly startVariant?: Variant;
   /** The update: once from a batch's means (paper) or once per image, in turn (official). */
   readonly updateVariant?: Variant;
@@ -31,16 +33,17 @@ export interface PrototypeBankOptions {
 /**
  * Prototypes η^(k), the centroids of the classes in feature space (paper, section 3.2).
  *
- * `collect` and `start` set them from a data set (equation 4), `update` moves them (equation 5), and
- * `rectify` turns soft labels into denoised labels (equations 2 and 3). A class that the data set
- * does not have keeps the prototype 0, as in the official code.
+ * `collect` and `start` set them from a data set (equation 4), `update` moves them (equation 5). What
+ * follows from the distances of features is labels in `target_labels.ts` (equations 2 and 3), and the
+ * structure loss (equations 7 to 9). A class that the data set does not have keeps the prototype 0, as
+ * in the official code.
  */
 export class PrototypeBank {
   /** [K, C]. */
   readonly prototypes: GpuArray;
   readonly #options: Required<PrototypeBankOptions>;
-  /** Totals between the first `collect` and `start`. */
-  #totals: GpuArray | null = null;
+  /** Totals, or numbers of images, between the first `collect` and `start`. */
+  #collected: GpuArray | null = null;
 
   /** Zeros, until `start` or a checkpoint sets them. */
   constructor(gpu: Gpu, options: PrototypeBankOptions) {
@@ -57,19 +60,22 @@ export class PrototypeBank {
    * Adds a batch to the mean that the prototypes start from.
    *
    * @param features [N, C, H, W].
-   * @param predictions Predicted classes, [N, H, W].
+   * @param predictions Predicted classes, [N, H, W]; ids that are no class count for none.
    * @throws {TypeError} If the shapes do not fit.
    */
   collect(features: GpuArray, predictions: GpuArray<"u32">): void {
     const { classes, channels, minimumPixels, startVariant } = this.#options;
-    this.#totals ??= this.prototypes.gpu.zeros([classes, channels + 1, 2], "prototype totals");
-    const totals = this.#totals;
-    this.#withSums(
-      features,
-      predictions,
-      (sums) =>
-        accumulateCentroids(totals, sums, { minimumPixels, perImage: startVariant === "official" }),
-    );
+    const { gpu } = this.prototypes;
+    const sums = this.sums(features, predictions);
+    if (startVariant === "official") {
+      this.#collected ??= gpu.zeros([classes], "images in the prototypes");
+      const options = { minimumPixels, most: MOST_IMAGES };
+      runningCentroids(this.prototypes, this.#collected, sums, options);
+    } else {
+      this.#collected ??= gpu.zeros([classes, channels + 1, 2], "prototype totals");
+      accumulateCentroids(this.#collected, sums, { minimumPixels, perImage: false });
+    }
+    releaseSums(sums);
   }
 
   /**
@@ -78,44 +84,41 @@ export class PrototypeBank {
    * @throws {Error} If that is nothing.
    */
   start(): void {
-    if (!this.#totals) {
+    if (!this.#collected) {
       throw new Error(
         "Cannot start prototypes as no features were collected: call collect() first",
       );
     }
-    meanCentroids(this.prototypes, this.#totals);
-    this.#totals.release();
-    this.#totals = null;
+    if (this.#options.startVariant === "paper") meanCentroids(this.prototypes, this.#collected);
+    this.#collected.release();
+    this.#collected = null;
   }
 
   /**
    * Moves the prototypes towards the class means of a batch (equation 5).
    *
    * @param features [N, C, H, W], of the momentum encoder.
-   * @param predictions Predicted classes, [N, H, W].
+   * @param predictions Predicted classes, [N, H, W]; ids that are no class count for none.
    * @param decay λ, the weight of the old value.
    * @throws {TypeError} If the shapes do not fit.
    * @throws {RangeError} If the decay lies outside [0, 1].
    */
   update(features: GpuArray, predictions: GpuArray<"u32">, decay: number): void {
-    const { minimumPixels, updateVariant } = this.#options;
-    const perImage = updateVariant === "official";
-    this.#withSums(
-      features,
-      predictions,
-      (sums) => updateCentroids(this.prototypes, sums, { decay, minimumPixels, perImage }),
-    );
+    const sums = this.sums(features, predictions);
+    this.move(sums, decay);
+    releaseSums(sums);
   }
 
-  #withSums(
-    features: GpuArray,
-    predictions: GpuArray<"u32">,
-    use: (sums: ClassSums) => void,
-  ): void {
-    const sums = classSums(features, predictions, this.#options.classes);
-    use(sums);
-    sums.sums.release();
-    sums.counts.release();
+  /** The class sums of features [N, C, H, W] for {@link PrototypeBank.move}; release them. */
+  sums(features: GpuArray, predictions: GpuArray<"u32">): ClassSums {
+    return classSums(features, predictions, this.#options.classes);
+  }
+
+  /** {@link PrototypeBank.update} from the class sums of a batch; they stay the caller's. */
+  move({ sums, counts }: ClassSums, decay: number): void {
+    const { minimumPixels, updateVariant } = this.#options;
+    const options = { decay, minimumPixels, perImage: updateVariant === "official" };
+    updateCentroids(this.prototypes, { sums, counts }, options);
   }
 
   /**
@@ -132,31 +135,6 @@ export class PrototypeBank {
     return prototypeDistances(features, this.prototypes);
   }
 
-  /**
-   * Denoised labels ŷ (equations 2 and 3) and how sure they are, each [N, H, W].
-   *
-   * @param softLabels p_{t,0}, [N, K, H, W]; where it is all zero, as outside a view, the pixel is
-   *   ignored and its confidence 0.
-   * @param distances [N, K, H, W], of the momentum encoder's features.
-   * @param temperature τ.
-   * @param threshold Pixels whose largest rectified probability is below it are ignored.
-   * @throws {TypeError} If the shapes do not fit.
-   * @throws {RangeError} If the temperature is not positive.
-   */
-  rectify(
-    softLabels: GpuArray,
-    distances: GpuArray,
-    temperature: number,
-    threshold = 0,
-  ): DenoisedLabels {
-    return denoiseLabels(softLabels, distances, { temperature, threshold, ignoreLabel: IGNORE });
-  }
-
-  /** Rectified soft labels ω p_{t,0} (equations 2 and 3), summing to 1 over classes, [N, K, H, W]. */
-  rectifySoft(softLabels: GpuArray, distances: GpuArray, temperature: number): GpuArray {
-    return rectifySoftLabels(softLabels, distances, temperature);
-  }
-
   /** The arrays to save and to restore in place. */
   state(): Map<string, GpuArray> {
     return new Map([["centroids", this.prototypes]]);
@@ -164,8 +142,8 @@ export class PrototypeBank {
 
   /** Frees the prototypes. */
   dispose(): void {
-    this.#totals?.release();
-    this.#totals = null;
+    this.#collected?.release();
+    this.#collected = null;
     this.prototypes.release();
   }
 
@@ -173,4 +151,12 @@ export class PrototypeBank {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Of the images before, in the official start. */
+const MOST_IMAGES = 3000;
+
+function releaseSums({ sums, counts }: ClassSums): void {
+  sums.release();
+  counts.release();
 }

@@ -1,6 +1,6 @@
 // The settings of stage 1. Equations are the paper's.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 import { type StageSettings, VARIANTS } from "../common/settings.ts";
 
 /** What stage 1 sets beside what every stage does. */
@@ -24,10 +24,24 @@ export const DENOISE_SETTINGS = {
   /** Pixels whose denoised label is less sure than this have none; 0 in the paper. */
   threshold: "share",
   /**
-   * The view on which the network learns the labels, and which the regulariser is of. The released code
-   * takes the weak one in stage 1, and the strong one for the structure loss only.
+   * The view on which the network learns the labels, and which the regulariser is of: the weak one, as
+   * equations 6 and 10 are of p_t and the strong one is the structure loss's (eq. 8), or the strong one.
    */
   studentView: ["weak", "strong"],
+  /**
+   * What the momentum encoder sees of a target image: its weak view, or, as in the released code, the whole
+   * image. The features of a whole image move the prototypes; cut to the weak view, they make its labels.
+   */
+  encoderView: ["weak", "whole"],
+  /** Whether the momentum encoder drops feature channels as a network in training does (official). */
+  encoderDropout: "toggle",
+  /** How distances move from the weak to the strong view: bilinearly, or nearest (official). */
+  distanceWarp: ["bilinear", "nearest"],
+  /**
+   * Whether what a weak view shows beyond its image is masked: it then moves no prototype and is no part of
+   * the structure loss. In the released code it counts in both.
+   */
+  padding: ["masked", "counted"],
   /** Weight of a prototype's old value, λ (eq. 5). */
   prototypeDecay: "share",
   /** Weight of the momentum encoder's old value. */
@@ -45,11 +59,14 @@ export const DENOISE_SETTINGS = {
   statistics: ["both", "target"],
   /** Whether structure loss and regulariser are means over pixels (paper), or over classes too. */
   normalisation: VARIANTS,
-  /** Prototypes start from a mean over pixels (paper), or over the class means of images. */
+  /**
+   * Prototypes start from the mean over the pixels of whole images (paper), or from the class means of
+   * images, in four passes over random views, as a running mean of at most 3000 (official).
+   */
   prototypeStart: VARIANTS,
   /** Prototypes move once per step (paper), or once per image, in turn. */
   prototypeUpdate: VARIANTS,
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings of stage 1. */
 export type DenoiseSettings = StageSettings & SettingsOf<typeof DENOISE_SETTINGS>;
@@ -60,7 +77,11 @@ export const AS_IN_THE_PAPER = {
   reweighting: "prototypes",
   labels: "hard",
   threshold: 0,
-  studentView: "strong",
+  studentView: "weak",
+  encoderView: "weak",
+  encoderDropout: false,
+  distanceWarp: "bilinear",
+  padding: "masked",
   statistics: "both",
   normalisation: "paper",
   prototypeStart: "paper",

@@ -5,6 +5,8 @@
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
+import { IGNORE } from "../../../kernels/ignore_label.ts";
+import { idsWhereLabelled } from "../../../kernels/rectification.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
@@ -13,10 +15,14 @@ import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import { makeFolder } from "../../base/folders.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { forEachImageBatch } from "../../evaluation/image_batches.ts";
+import { warpMask } from "../../../kernels/warp.ts";
+import { forEachImageBatch, inEvaluation } from "../../evaluation/image_batches.ts";
+import { joinedRows } from "../common/accumulate.ts";
 import { Loader, type Sample } from "../../data/loader.ts";
-import { quarterOf } from "../common/batches.ts";
+import { quarterOf } from "../common/batch.ts";
+import type { WeakViews } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
+import type { DenoiseSettings } from "./settings.ts";
 
 /** The soft labels of a data set, in a folder. */
 export class SoftLabels {
@@ -63,6 +69,14 @@ export class SoftLabels {
 /** How prototypes start and move; as in the paper unless given. */
 export type PrototypeVariants = Pick<PrototypeBankOptions, "startVariant" | "updateVariant">;
 
+/** How prototypes start and move, and what they start from. */
+export interface PrototypeStart extends PrototypeVariants {
+  /** Random views of the images (official); the whole images unless given. */
+  readonly views?: AsyncIterable<WeakViews> | null;
+  /** Whether what views show beyond their images is left out. */
+  readonly padding?: DenoiseSettings["padding"];
+}
+
 /** A prototype bank for the features of a network, all zero. */
 export function bankFor(
   { gpu, classes, featureChannels: channels }: DeepLab,
@@ -76,7 +90,7 @@ export function bankFor(
  * a quarter of its size, and starts the prototypes from their features (eq. 4).
  *
  * @param longSide What an image's long side is resized to.
- * @param variants How the prototypes start and will move.
+ * @param start How the prototypes start and will move.
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function labelTarget(
@@ -85,7 +99,7 @@ export async function labelTarget(
   folder: string,
   longSide: number,
   signal: AbortSignal,
-  variants: PrototypeVariants = {},
+  { views = null, padding = "masked", ...variants }: PrototypeStart = {},
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
   makeFolder(folder);
   const softLabels = new SoftLabels(folder);
@@ -97,19 +111,64 @@ export async function labelTarget(
       using probabilities = noGrad(() =>
         scope(() => {
           const { features, logits } = network.forward(input(images));
-          const predicted = argmax(logits.array);
-          bank.collect(features.array, predicted.labels);
-          predicted.labels.release();
-          predicted.confidence.release();
+          if (!views) collect(bank, features.array, logits.array, null);
           return softmaxForward(resizeBilinear(logits, quarterOf(size)).array);
         })
       );
       await softLabels.write(samples, probabilities);
     });
+    if (views) {
+      await inEvaluation(network, async () => {
+        for await (const weak of views) {
+          signal.throwIfAborted();
+          collectViews(network, bank, weak, padding);
+        }
+      });
+    }
     bank.start();
   } catch (error) {
     bank.dispose();
     throw error;
   }
   return { softLabels, bank };
+}
+
+/** Adds features to the start of prototypes, under the classes that are predicted where `seen` is not 0. */
+function collect(
+  bank: PrototypeBank,
+  features: GpuArray,
+  logits: GpuArray,
+  seen: GpuArray | null,
+): void {
+  const { labels, confidence } = argmax(logits);
+  confidence.release();
+  using ids = seen ? idsWhereLabelled(labels, seen, IGNORE) : labels.retain();
+  bank.collect(features, ids);
+  labels.release();
+}
+
+/** Adds what a network makes of weak views, and releases them. */
+function collectViews(
+  network: DeepLab,
+  bank: PrototypeBank,
+  { samples, views, images }: WeakViews,
+  padding: DenoiseSettings["padding"],
+): void {
+  noGrad(() =>
+    scope(() => {
+      const { features, logits } = network.forward(input(images));
+      const [count, , height, width] = logits.shape;
+      const size = { height, width };
+      const looks = views.map((view, index) => view.mapView(samples[index].image, size));
+      if (padding === "counted") return collect(bank, features.array, logits.array, null);
+      const masks = looks.map((look, index) =>
+        warpMask(network.gpu, [look], samples[index].image, size)
+      );
+      using seen = joinedRows(masks);
+      using channel = seen.view([count, 1, height, width]);
+      collect(bank, features.array, logits.array, channel);
+      for (const mask of masks) mask.release();
+    })
+  );
+  images.release();
 }

@@ -41,8 +41,8 @@ export interface DistilBatch {
 type Teaching = {
   /** [N, K, H/4, W/4]. */
   readonly probabilities: GpuArray;
-  /** Not zero where the view sees something, [N, H/4, W/4]. */
-  readonly mask: GpuArray;
+  /** Not zero where the view sees something, [N, H/4, W/4]; null where all pixels count (official). */
+  readonly mask: GpuArray | null;
 };
 
 /**
@@ -97,7 +97,7 @@ export class Distil implements Stage<DistilBatch> {
     prepare: (images) => this.#teach(images),
     counted: ({ labels, mask }) => ({
       labelled: labelled(labels, this.network),
-      seen: { pixels: mask, rule: "not zero" },
+      seen: mask && { pixels: mask, rule: "not zero" },
     }),
     learn: (images, shares) => this.#learn(images, shares),
   };
@@ -133,7 +133,10 @@ export class Distil implements Stage<DistilBatch> {
         return softmaxForward(resizeBilinear(logits, size).array);
       })
     );
-    const mask = warpMask(weak.gpu, views, size, size);
+    // The released code means to mask what the view does not see, but its mask is always true.
+    const mask = this.#options.formula === "official"
+      ? null
+      : warpMask(weak.gpu, views, size, size);
     if (!seesWeak) return { probabilities, mask };
     const moved = warpMaps(probabilities, views, size);
     probabilities.release();

@@ -2,7 +2,8 @@
 
 import { warpLabelMaps, warpLabels } from "../../../kernels/warp.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { type Batches, quarterOf } from "../common/batches.ts";
+import { quarterOf } from "../common/batch.ts";
+import type { Batches } from "../common/batches.ts";
 import type { RunContext, StageKind } from "../common/kind.ts";
 import { Distil, type DistilBatch } from "./distil.ts";
 import { withPseudoLabels, writePseudoLabels } from "./pseudo_labels.ts";

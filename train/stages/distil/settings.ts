@@ -1,6 +1,6 @@
 // The settings of stages 2 and 3: distillation from the network of the stage before.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 import { type StageSettings, VARIANTS } from "../common/settings.ts";
 
 /** What stages 2 and 3 set beside what every stage does. */
@@ -28,7 +28,7 @@ export const DISTIL_SETTINGS = {
   studentStart: ["self-supervised", "supervised", "teacher", "random"],
   /** Whether the student has a batch norm, `bn_pretrain`, between backbone and head. */
   featureNorm: "toggle",
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings of stages 2 and 3. */
 export type DistilSettings = StageSettings & SettingsOf<typeof DISTIL_SETTINGS>;

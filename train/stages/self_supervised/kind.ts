@@ -13,12 +13,16 @@ export const selfSupervised = {
   settings: SELF_SUPERVISED_SETTINGS,
   role: "pretraining",
   hasStrongViews: false,
-  prepare: ({ options, createNetwork }) => ({
-    stage: new SelfSupervised(createNetwork(), options),
+  prepare: ({ name, options, createNetwork }) => ({
+    stage: new SelfSupervised(createNetwork(), options, name),
     nextBatch: (batches) => nextContrastBatch(batches, options.places),
   }),
   plan: (context) => ({
-    stage: new SelfSupervised(context.createNetwork({ init: "none" }), context.options),
+    stage: new SelfSupervised(
+      context.createNetwork({ init: "none" }),
+      context.options,
+      context.name,
+    ),
     makeBatch: () => ({ source: plannedViews(context), target: plannedViews(context) }),
   }),
 } as const satisfies StageKind<SelfSupervisedSettings, ContrastBatch>;

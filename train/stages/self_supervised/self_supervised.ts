@@ -50,7 +50,7 @@ export interface ContrastBatch {
  */
 export class SelfSupervised implements Stage<ContrastBatch> {
   /** Name in logs and results. */
-  readonly name = "selfsup";
+  readonly name: string;
   /** The network whose backbone is trained; its head stays as it is. */
   readonly network: DeepLab;
   readonly #projection: ProjectionHead;
@@ -58,7 +58,8 @@ export class SelfSupervised implements Stage<ContrastBatch> {
   readonly #options: SelfSupervisedOptions;
 
   /** Starts a fresh projection head and optimiser; the network stays the caller's. */
-  constructor(network: DeepLab, options: SelfSupervisedOptions) {
+  constructor(network: DeepLab, options: SelfSupervisedOptions, name = "selfsup") {
+    this.name = name;
     const { gpu, backboneChannels } = network;
     this.network = network;
     this.#options = options;

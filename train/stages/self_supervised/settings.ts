@@ -1,6 +1,6 @@
 // The settings of self-supervised pre-training.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 import type { StageSettings } from "../common/settings.ts";
 
 /** What self-supervised pre-training sets beside what every stage does. */
@@ -16,7 +16,7 @@ export const SELF_SUPERVISED_SETTINGS = {
    * is not run. Null to train one.
    */
   weights: "optionalPath",
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings of self-supervised pre-training. */
 export type SelfSupervisedSettings = StageSettings & SettingsOf<typeof SELF_SUPERVISED_SETTINGS>;

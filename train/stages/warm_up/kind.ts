@@ -25,10 +25,10 @@ export const warmUp = {
   }),
 } as const satisfies StageKind<WarmUpSettings, WarmUpBatch>;
 
-function makeWarmUp({ gpu, network, options }: StageContext<WarmUpSettings>): WarmUp {
+function makeWarmUp({ gpu, name, network, options }: StageContext<WarmUpSettings>): WarmUp {
   const { classes } = network;
   const { discriminatorPlanes: planes, seed } = options;
-  return new WarmUp(network, new Discriminator(gpu, { classes, planes, seed }), options);
+  return new WarmUp(network, new Discriminator(gpu, { classes, planes, seed }), options, name);
 }
 
 /** A batch of labelled source and unlabelled target images. */

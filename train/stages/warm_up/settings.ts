@@ -1,6 +1,6 @@
 // The settings of the adversarial warm-up.
 
-import type { SettingsOf } from "../../base/settings.ts";
+import type { SettingsOf, SettingTable } from "../../base/settings.ts";
 import type { StageSettings } from "../common/settings.ts";
 
 /** What the warm-up sets beside what every stage does. */
@@ -13,7 +13,7 @@ export const WARM_UP_SETTINGS = {
   discriminatorLearningRate: "positive",
   /** Channels of the discriminator's first convolution. */
   discriminatorPlanes: "count",
-} as const;
+} as const satisfies SettingTable;
 
 /** The settings of the warm-up. */
 export type WarmUpSettings = StageSettings & SettingsOf<typeof WARM_UP_SETTINGS>;

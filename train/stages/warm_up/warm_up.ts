@@ -55,7 +55,7 @@ const TARGET_LABEL = 1;
 /** One adversarial step: first the network against a frozen discriminator, then the discriminator. */
 export class WarmUp implements Stage<WarmUpBatch> {
   /** Name in logs and results. */
-  readonly name = "warmup";
+  readonly name: string;
   /** The network that is trained. */
   readonly network: DeepLab;
   readonly #discriminator: Discriminator;
@@ -64,7 +64,13 @@ export class WarmUp implements Stage<WarmUpBatch> {
   readonly #options: WarmUpOptions;
 
   /** The discriminator passes to the stage; the network stays the caller's. */
-  constructor(network: DeepLab, discriminator: Discriminator, options: WarmUpOptions) {
+  constructor(
+    network: DeepLab,
+    discriminator: Discriminator,
+    options: WarmUpOptions,
+    name = "warmup",
+  ) {
+    this.name = name;
     this.network = network;
     this.#discriminator = discriminator;
     this.#options = options;

@@ -5,10 +5,12 @@ import { join } from "node:path";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
 import { warpMaps, warpMask } from "../../../../kernels/warp.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
-import { Batches, quarterOf } from "../../../../train/stages/common/batches.ts";
+import { quarterOf } from "../../../../train/stages/common/batch.ts";
+import { Batches } from "../../../../train/stages/common/batches.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../../train/images/image.ts";
 import { Loader, type LoaderOptions } from "../../../../train/data/loader.ts";
+import { nextDistilBatch } from "../../../../train/stages/distil/kind.ts";
 import { nextDenoiseBatch } from "../../../../train/stages/denoise/kind.ts";
 import { SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
 import { nextSourceOnlyBatch } from "../../../../train/stages/source_only/kind.ts";
@@ -70,14 +72,18 @@ interface Choices {
   /** Batches to skip. */
   readonly skip?: number;
   /** How the target's loader is made; with `renders`, it renders the views. */
-  readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & { renders?: boolean };
+  readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & {
+    readonly renders?: boolean;
+    /** How labels of target images are read; not at all unless given. */
+    readonly trainIds?: readonly number[];
+  };
 }
 
 /** The next `count` batches of a stage that starts anew. */
 async function batchesOf<B>(
   gpu: Gpu,
   root: string,
-  { seed = 1, stage = "stage1", skip = 0, target: { renders, ...choices } = {} }: Choices,
+  { seed = 1, stage = "stage1", skip = 0, target: { renders, trainIds, ...choices } = {} }: Choices,
   count: number,
   next: (batches: Batches) => Promise<B>,
 ): Promise<B[]> {
@@ -88,7 +94,7 @@ async function batchesOf<B>(
   };
   using source = load([0, 1], "source");
   const views = renders ? { seed, stage, view } : null;
-  using target = load(null, "target", { ...choices, views });
+  using target = load(trainIds ?? null, "target", { ...choices, views });
   for (const loader of [source, target]) loader.seek(skip * BATCH);
   const batches = new Batches({ gpu, batch: BATCH, seed, stage, view }, source, target);
   const made = [];
@@ -241,7 +247,6 @@ Deno.test("soft labels lie where the weak view shows what they are of", () =>
     const softLabels = await makeSoftLabels(gpu, root);
     const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
     const batches = await batchesOf(gpu, root, {}, 6, next);
-    const { height, width } = CROP;
     const quarter = quarterOf(CROP);
     const plane = quarter.height * quarter.width;
     const compared = { dark: 0, bright: 0, outside: 0 };
@@ -249,21 +254,13 @@ Deno.test("soft labels lie where the weak view shows what they are of", () =>
       const [pixels, soft] = await gpu.readAll([weak, softLabels]) as Float32Array[];
       for (let image = 0; image < BATCH; image++) {
         for (let pixel = 0; pixel < plane; pixel++) {
-          const { x, y } = placeInCrop(pixel);
-          const shadeAt = (x: number, y: number) => {
-            const [column, row] = [clamp(x, width), clamp(y, height)];
-            return (pixels as Float32Array)[(3 * image * height + row) * width + column] as number;
-          };
-          const around = [-9, -4, 0, 4, 9].flatMap((dx) =>
-            [-9, 0, 9].map((dy) => shadeAt(x + dx, y + dy))
-          );
-          const kind = ([["dark", DARK], ["bright", BRIGHT], ["outside", 127]] as const)
-            .find(([, shade]) => around.every((value) => Math.abs(value - shade / 255) < 1e-5));
-          if (!kind) continue; // near an edge, where a map of a quarter of the size is blurred
-          const [name] = kind;
+          const place = placeInCrop(pixel);
+          const name = shadeAround(pixels, image, place);
+          if (!name) continue; // near an edge, where a map of a quarter of the size is blurred
           const at = 2 * image * plane + pixel;
           const expected = { dark: [1, 0], bright: [0, 1], outside: [0, 0] }[name];
-          assert.deepEqual([soft?.[at], soft?.[at + plane]], expected, `${name} at ${x}, ${y}`);
+          const where = `${name} at ${place.x}, ${place.y}`;
+          assert.deepEqual([soft?.[at], soft?.[at + plane]], expected, where);
           compared[name]++;
         }
       }
@@ -271,6 +268,44 @@ Deno.test("soft labels lie where the weak view shows what they are of", () =>
     for (const count of Object.values(compared)) assert.ok(count >= 10, JSON.stringify(compared));
     batches.forEach(releaseBatch);
   }));
+
+Deno.test("pseudo labels lie where the strong view shows what they are of", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const labelled = { trainIds: [0, 1] as const };
+    const batches = await batchesOf(gpu, root, { target: labelled }, 8, nextDistilBatch);
+    const quarter = quarterOf(CROP);
+    const plane = quarter.height * quarter.width;
+    const compared = { dark: 0, bright: 0, outside: 0 };
+    for (const { target: { weak, strongViews, labels } } of batches) {
+      // The weak images, moved as the strong ones are, and with colours that say the class.
+      using moved = warpMaps(weak, strongViews.map((view) => view.imageView()), CROP);
+      const [pixels, ids] = await gpu.readAll([moved, labels]);
+      assert.deepEqual([...labels.shape], [BATCH, quarter.height, quarter.width]);
+      for (let image = 0; image < BATCH; image++) {
+        for (let pixel = 0; pixel < plane; pixel++) {
+          const name = shadeAround(pixels as Float32Array, image, placeInCrop(pixel));
+          if (!name) continue;
+          const expected = { dark: 0, bright: 1, outside: 255 }[name];
+          assert.equal(ids[image * plane + pixel], expected, `${name} pixel ${pixel}`);
+          compared[name]++;
+        }
+      }
+    }
+    for (const count of Object.values(compared)) assert.ok(count >= 10, JSON.stringify(compared));
+    batches.forEach(releaseBatch);
+  }));
+
+/** What a part of an image shows, where it shows one thing. */
+function shadeAround(pixels: Float32Array, image: number, { x, y }: { x: number; y: number }) {
+  const { height, width } = CROP;
+  const shadeAt = (x: number, y: number) =>
+    pixels[(3 * image * height + clamp(y, height)) * width + clamp(x, width)];
+  const around = [-9, -4, 0, 4, 9].flatMap((dx) => [-9, 0, 9].map((dy) => shadeAt(x + dx, y + dy)));
+  const shades = [["dark", DARK], ["bright", BRIGHT], ["outside", 127]] as const;
+  return shades.find(([, shade]) => around.every((value) => Math.abs(value - shade / 255) < 1e-5))
+    ?.[0];
+}
 
 function clamp(place: number, length: number): number {
   return Math.min(length - 1, Math.max(0, place));

@@ -1,10 +1,12 @@
 import { strict as assert } from "node:assert";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
+import { denoiseLabels, rectifySoftLabels } from "../../../../kernels/rectification.ts";
 import { PrototypeBank } from "../../../../train/stages/denoise/prototypes.ts";
 import { assertAllClose, type Nd, randomNd, seededRandom } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
 import * as reference from "../../../_reference/prototypes.ts";
 
+const OPTIONS = { temperature: 1, threshold: 0, ignoreLabel: 255 };
 const CLASSES = 8, CHANNELS = 21, HEIGHT = 13, WIDTH = 17;
 const PIXELS = HEIGHT * WIDTH;
 const SIZES = { classes: CLASSES, channels: CHANNELS };
@@ -113,12 +115,12 @@ Deno.test("denoised labels undo confident mistakes near the true prototype", asy
   using array = gpu.upload(features, [1, CHANNELS, HEIGHT, WIDTH], "features");
   using softLabels = gpu.upload(soft, [1, CLASSES, HEIGHT, WIDTH], "soft labels");
   using distances = bank.distances(array);
-  const denoised = bank.rectify(softLabels, distances, 1);
+  const denoised = denoiseLabels(softLabels, distances, OPTIONS);
   using labels = denoised.labels;
   using confidence = denoised.confidence;
   assert.deepEqual(await labels.read(), truth);
   assert.ok((await confidence.read()).every((value) => value > 0));
-  using rectified = bank.rectifySoft(softLabels, distances, 1);
+  using rectified = rectifySoftLabels(softLabels, distances, 1);
   const expected = reference.rectify(
     { data: Float64Array.from(soft), shape: softLabels.shape },
     reference.prototypeDistances(
@@ -128,10 +130,10 @@ Deno.test("denoised labels undo confident mistakes near the true prototype", asy
     1,
   );
   assertAllClose("rectified", await rectified.read(), expected.data);
-  const sure = bank.rectify(softLabels, distances, 1, 2);
+  const sure = denoiseLabels(softLabels, distances, { ...OPTIONS, threshold: 2 });
   using none = sure.labels;
   sure.confidence.release();
-  assert.deepEqual(await none.read(), new Uint32Array(PIXELS).fill(255));
+  assert.deepEqual(await none.read(), new Uint32Array(PIXELS).fill(OPTIONS.ignoreLabel));
 });
 
 Deno.test("a bank restored from its state goes on with the same bits", async () => {

@@ -3,12 +3,16 @@
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import { DeepLab } from "../../../../nn/deeplab.ts";
-import { noGrad, scope } from "../../../../nn/tape.ts";
+import { packImages, warpImages, warpMask } from "../../../../kernels/warp.ts";
+import { input, noGrad, scope } from "../../../../nn/tape.ts";
 import { tensor } from "../../../../nn/tensor.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
+import { Loader } from "../../../../train/data/loader.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
 import { encodeImage, readImage } from "../../../../train/images/image.ts";
-import { quarterOf } from "../../../../train/stages/common/batches.ts";
+import type { WeakViews } from "../../../../train/stages/common/batches.ts";
+import { ViewTransform } from "../../../../train/views/view_transform.ts";
+import { quarterOf } from "../../../../train/stages/common/batch.ts";
 import { labelTarget } from "../../../../train/stages/denoise/soft_labels.ts";
 import { assertAllClose, type Nd, seededRandom } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
@@ -107,6 +111,82 @@ Deno.test("soft labels are the network's probabilities, prototypes the means of 
     const means = sums.map((sum, i) => sum / Math.max(1, counts[Math.floor(i / CHANNELS)]));
     assertAllClose("prototypes", prototypes, means);
   }));
+
+/** Weak views of images of the data set, in two batches; half of the first one lies beyond its image. */
+async function* someViews(dataset: Dataset): AsyncGenerator<WeakViews> {
+  const gpu = await testGpu();
+  using loader = new Loader({ dataset, order: "sequential" });
+  for (const left of [30, 4]) {
+    const samples = await loader.next(2);
+    const views = samples.map(({ image: { height, width } }) =>
+      new ViewTransform({ height, width }, [
+        { kind: "crop", left, top: 2, height: 33, width: 49 },
+      ])
+    );
+    using packed = packImages(gpu, samples.map(({ image }) => image));
+    const looks = views.map((view) => view.imageView());
+    yield { samples, views, images: warpImages(packed, looks, { height: 33, width: 49 }) };
+  }
+}
+
+for (const padding of ["masked", "counted"] as const) {
+  Deno.test(`prototypes start from the class means of random views as in the released code, padding ${padding}`, () =>
+    withFolder(async (root) => {
+      const gpu = await testGpu();
+      const dataset = makeDataset(root);
+      using network = await makeNetwork();
+      const { signal } = new AbortController();
+      const views = someViews(dataset);
+      const made = await labelTarget(network, dataset, join(root, "soft"), LONG_SIDE, signal, {
+        startVariant: "official",
+        views,
+        padding,
+      });
+      const prototypes = await made.bank.prototypes.read();
+      made.bank.dispose();
+      network.eval();
+      const means = new Float64Array(CLASSES * CHANNELS);
+      const images = new Float64Array(CLASSES);
+      let beyond = 0;
+      for await (const { samples, views, images: pixels } of someViews(dataset)) {
+        const { features, logits } = noGrad(() => scope(() => network.forward(input(pixels))));
+        const [, , height, width] = logits.shape;
+        const [values, scores] = await gpu.readAll([features.array, logits.array]);
+        const plane = height * width;
+        for (const [at, sample] of samples.entries()) {
+          const look = views[at].mapView(sample.image, { height, width });
+          using mask = warpMask(gpu, [look], sample.image, { height, width });
+          const seen = await mask.read();
+          beyond += seen.filter((value) => value === 0).length;
+          const inClass = Array.from({ length: CLASSES }, (): number[] => []);
+          for (let pixel = 0; pixel < plane; pixel++) {
+            if (padding === "masked" && seen[pixel] === 0) continue;
+            const of = Array.from(
+              { length: CLASSES },
+              (_, k) => scores[(at * CLASSES + k) * plane + pixel],
+            );
+            inClass[of.indexOf(Math.max(...of))].push(pixel);
+          }
+          for (const [k, members] of inClass.entries()) {
+            if (members.length < 10) continue;
+            images[k]++;
+            for (let c = 0; c < CHANNELS; c++) {
+              const sum = members.reduce(
+                (sum, pixel) => sum + values[(at * CHANNELS + c) * plane + pixel],
+                0,
+              );
+              means[k * CHANNELS + c] += sum / members.length;
+            }
+          }
+        }
+        for (const array of [pixels, features, logits]) array[Symbol.dispose]();
+      }
+      assert.ok(beyond > 20, `${beyond} pixels lie beyond their images`);
+      assert.ok(images.some((count) => count >= 2), `images of classes: ${images}`);
+      const expected = means.map((sum, i) => sum / Math.max(1, images[Math.floor(i / CHANNELS)]));
+      assertAllClose("prototypes", prototypes, expected);
+    }));
+}
 
 Deno.test("a stop leaves nothing on the GPU", () =>
   withFolder(async (root) => {

@@ -26,7 +26,11 @@ import {
   networkOf,
 } from "../../_stages.ts";
 
-type DistilCase = Case<DistilOptions & Pick<DenoiseCase["options"], "views" | "colour">>;
+type DistilCase = Case<
+  & DistilOptions
+  & Pick<DenoiseCase["options"], "views" | "colour">
+  & Partial<Pick<DenoiseCase["options"], "encoderView">>
+>;
 
 const cases = readGolden<{
   readonly network: DeepLabOptions;
