@@ -4,11 +4,11 @@
  *
  * @example Train a classifier of pixels
  * ```ts
- * import { backward, functional, openGpu, scope, Sgd, tensor } from "@proda/webgpu";
+ * import { backward, functional, kernels, openGpu, scope, Sgd, tensor } from "@proda/webgpu";
  *
  * const gpu = await openGpu();
  * const images = tensor(gpu, [0, 1, 0, 1], [1, 1, 2, 2]);
- * const labels = gpu.upload(new Uint32Array([0, 1, 0, 1]), [1, 2, 2], "labels");
+ * const labels = kernels.uploadLabels(gpu, new Uint8Array([0, 1, 0, 1]), [1, 2, 2], { classes: 2 });
  * const weight = tensor(gpu, [0.1, -0.1], [2, 1, 1, 1], { requiresGrad: true });
  * const bias = tensor(gpu, [0, 0], [2], { requiresGrad: true });
  * const optimiser = new Sgd([{ parameters: new Map([["weight", weight], ["bias", bias]]) }], {

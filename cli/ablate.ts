@@ -6,6 +6,7 @@ import { GRIDS } from "../train/ablation/grids.ts";
 import { formatTable } from "../train/ablation/table.ts";
 import { withGpu } from "./device.ts";
 import { kernelsOption, memoryBudgetOption } from "./options.ts";
+import { print } from "./output.ts";
 import { openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import { resolveConfig, type TrainFlags } from "./train_config.ts";
@@ -96,8 +97,8 @@ async function ablate(
     });
     progress.close();
     progress.message(`\n${formatTable(table)}\n${tablePaths(options).markdown}`);
-    if (json) console.log(JSON.stringify(table, null, 2));
-    if (stop.exitCode !== 0) progress.message("Stopped; the same command goes on");
+    if (json) print(JSON.stringify(table, null, 2));
+    if (stop.exitCode !== 0) stop.message("Stopped; the same command goes on");
     return stop.exitCode;
   } finally {
     progress.close();

@@ -1,9 +1,11 @@
 // The file of `--autotune`: the fastest ways of computing what was run, by adapter.
 
+import { dirname } from "node:path";
 import * as v from "valibot";
 import type { Gpu } from "../kernels/runtime/mod.ts";
-import { writeFileAtomic } from "../train/base/atomic_file.ts";
+import { checkWritable, writeFileAtomic } from "../train/base/atomic_file.ts";
 import { DataError, describeFailure } from "../train/base/data_error.ts";
+import { makeFolder } from "../train/base/folders.ts";
 
 /** Raised when the ways change: a file of another version is measured afresh. */
 const VERSION = 1;
@@ -16,6 +18,16 @@ const Content = v.object({
 /** Takes over the choices that `path` holds for the device's adapter, if the file is there. */
 export function loadChoices(gpu: Gpu, path: string): void {
   gpu.choices.add(readAdapters(path)[gpu.adapter.description] ?? {});
+}
+
+/**
+ * Finds out whether choices can be kept in `path`, and makes its folder.
+ *
+ * @throws {DataError} If they cannot.
+ */
+export function checkChoices(path: string): void {
+  makeFolder(dirname(path));
+  checkWritable(path);
 }
 
 /** Keeps the device's choices in `path`, beside those of other adapters. */

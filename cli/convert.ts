@@ -5,6 +5,7 @@ import { formatBytes } from "../kernels/runtime/mod.ts";
 import { DataError, oneLine } from "../train/base/data_error.ts";
 import { type ConvertOptions, convertWeights, selectArrays } from "../train/networks/convert.ts";
 import { openWeights } from "../train/networks/weights_file.ts";
+import { print } from "./output.ts";
 
 /** A name that is longer sticks out of the table. */
 const MAX_PADDED = 100;
@@ -42,7 +43,7 @@ function convert(
 ): void {
   using file = openWeights(input);
   if (list) {
-    console.log(weightsTable(selectArrays(input, file.weights, names)));
+    print(weightsTable(selectArrays(input, file.weights, names)));
     return;
   }
   if (output === undefined || /\.(pth|pt|pkl)$/i.test(output)) {
@@ -52,7 +53,7 @@ function convert(
     );
   }
   const { arrays, bytes } = convertWeights(file, output, names);
-  console.log(`${output} holds ${arrays} arrays, ${formatBytes(bytes)}`);
+  print(`${output} holds ${arrays} arrays, ${formatBytes(bytes)}`);
 }
 
 /** A line of name, type and shape for each, and what they come to. */

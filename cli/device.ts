@@ -1,7 +1,7 @@
 // Options and endings that every command with a GPU shares.
 
 import { type Gpu, type GpuOptions, openGpu } from "../kernels/runtime/mod.ts";
-import { loadChoices, saveChoices } from "./autotune.ts";
+import { checkChoices, loadChoices, saveChoices } from "./autotune.ts";
 import { formatProfile } from "./profile.ts";
 
 /** What the commands' device options stand for. */
@@ -28,6 +28,7 @@ export async function withGpu<T>(
   try {
     if (autotune !== undefined) {
       loadChoices(gpu, autotune);
+      checkChoices(autotune); // before hours of work
       gpu.choices.onTuned = () => saveChoices(gpu, autotune);
     }
     const result = await use(gpu);

@@ -3,6 +3,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import { scaleForward } from "../kernels/elementwise.ts";
 import { formatBytes, type Gpu, openGpu } from "../kernels/runtime/mod.ts";
+import { print } from "./output.ts";
 
 /** What `doctor --json` prints. */
 export interface Diagnosis {
@@ -54,7 +55,7 @@ Examples:
     )
     .action(async ({ json }) => {
       const diagnosis = await diagnose();
-      console.log(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
+      print(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
       finish(diagnosis.ready ? 0 : 2);
     });
 }

@@ -22,6 +22,7 @@ import {
   networkConfigOption,
   profileOption,
 } from "./options.ts";
+import { print, printError } from "./output.ts";
 import { classTable } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import { KNOWN_LAYOUTS, parseLayout } from "./values.ts";
@@ -69,17 +70,17 @@ Examples:
 
 /** Measures and prints. @returns The exit code. */
 async function evaluate(flags: EvalFlags): Promise<number> {
-  using stop = new StopSignals((text) => console.error(text), "image");
+  using stop = new StopSignals(printError, "image");
   const result = await stop.guard(() =>
-    withGpu(flags, (text) => console.error(text), (gpu) => measured(gpu, flags, stop.signal))
+    withGpu(flags, printError, (gpu) => measured(gpu, flags, stop.signal))
   );
   if (result !== null && flags.json) {
-    console.log(JSON.stringify(result, null, 2));
+    print(JSON.stringify(result, null, 2));
   } else if (result !== null) {
     const { checkpoint, target, split, images, stage } = result;
-    console.log(`${checkpoint} on ${images} images of ${target} (${split})\n`);
-    console.log(classTable([{ ...result, name: stage }]));
-    console.log(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
+    print(`${checkpoint} on ${images} images of ${target} (${split})\n`);
+    print(classTable([{ ...result, name: stage }]));
+    print(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
   }
   return stop.exitCode;
 }
@@ -138,6 +139,6 @@ async function openDataOf(
         "images; give --target",
     );
   }
-  const { validation } = await openRunData(config.data, (text) => console.error(text));
+  const { validation } = await openRunData(config.data, printError);
   return split === validation.split ? validation : openDataset({ ...validation, split });
 }

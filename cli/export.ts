@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from "@commander-js/extra-typings"
 import { formatBytes } from "../kernels/runtime/mod.ts";
 import { writeOnnx } from "../train/networks/export_onnx.ts";
 import { checkpointOption, networkConfigOption } from "./options.ts";
+import { print } from "./output.ts";
 
 /** Adds the command to the program. */
 export function addExport(program: Command): void {
@@ -27,7 +28,7 @@ Examples:
     .action(({ checkpoint, onnx, size, config }) => {
       const { bytes, classes } = writeOnnx(checkpoint, onnx, { size, configPath: config });
       const images = size ? `${size.height}×${size.width}` : "any size";
-      console.log(`${onnx} takes images of ${images} to ${classes} classes, ${formatBytes(bytes)}`);
+      print(`${onnx} takes images of ${images} to ${classes} classes, ${formatBytes(bytes)}`);
     });
 }
 

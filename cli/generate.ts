@@ -2,10 +2,12 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { writeStreets } from "../train/streets/mod.ts";
+import { print, printError, writeTo } from "./output.ts";
+import { StopSignals } from "./signals.ts";
 import { parseImages, parseSeed, parseSide } from "./values.ts";
 
 /** Adds the command to the program. */
-export function addGenerate(program: Command): void {
+export function addGenerate(program: Command, finish: (exitCode: number) => void): void {
   program.command("generate")
     .summary("write the built-in benchmark, streets")
     .description(
@@ -30,19 +32,24 @@ Examples:
     )
     .action(async ({ out, seed, width, height, sourceImages, targetImages, valImages }) => {
       const live = Deno.stderr.isTerminal();
-      const encoder = new TextEncoder();
-      await writeStreets(out, {
-        seed,
-        width,
-        height,
-        counts: { sourceTrain: sourceImages, targetTrain: targetImages, targetVal: valImages },
-        onProgress(done, total) {
-          if (!live) return;
-          const end = done === total ? "\r\x1b[K" : "";
-          Deno.stderr.writeSync(encoder.encode(`\rDrawing ${done}/${total}${end}`));
-        },
+      using stop = new StopSignals(printError, "image");
+      const done = await stop.guard(async () => {
+        await writeStreets(out, {
+          seed,
+          width,
+          height,
+          counts: { sourceTrain: sourceImages, targetTrain: targetImages, targetVal: valImages },
+          signal: stop.signal,
+          onProgress(done, total) {
+            if (!live) return;
+            const end = done === total ? "\r\x1b[K" : "";
+            writeTo("stderr", `\rDrawing ${done}/${total}${end}`);
+          },
+        });
+        return true;
       });
-      console.log(
+      if (done === null) return finish(stop.exitCode);
+      print(
         `${out} holds ${sourceImages} source images, ${targetImages} target images and ` +
           `${valImages} to measure on, ${width}×${height} pixels, seed ${seed}`,
       );

@@ -4,6 +4,7 @@ import type { Command } from "@commander-js/extra-typings";
 import type { InspectionReport, SplitReport } from "../train/inspect/inspect.ts";
 import { tableLines } from "../train/base/text.ts";
 import { layoutOf, LAYOUTS } from "../train/data/layouts.ts";
+import { print, printError, writeTo } from "./output.ts";
 import { KNOWN_LAYOUTS, parseCount, parseLayout } from "./values.ts";
 
 /** Problems and sizes that are printed; `--json` has all. */
@@ -42,18 +43,18 @@ Examples:
     .action(async ({ data, layout, split, limit, sheet, json }) => {
       const { inspectDataset } = await import("../train/inspect/inspect.ts");
       const { inspectionSheet } = await import("../train/inspect/inspect_sheet.ts");
-      const { writeFileAtomic } = await import("../train/base/atomic_file.ts");
+      const { checkWritable, writeFileAtomic } = await import("../train/base/atomic_file.ts");
       const { StopSignals } = await import("./signals.ts");
+      checkWritable(sheet);
       const live = Deno.stderr.isTerminal();
-      const encoder = new TextEncoder();
-      using stop = new StopSignals((text) => console.error(text), "image");
+      using stop = new StopSignals(printError, "image");
       const report = await stop.guard(() =>
         inspectDataset({
           ...{ root: data, layout: layoutOf(layout), split, limit, signal: stop.signal },
           onImage(done, total) {
             if (!live) return;
             const end = done === total ? "\r\x1b[K" : "";
-            Deno.stderr.writeSync(encoder.encode(`\rOpening ${done}/${total}${end}`));
+            writeTo("stderr", `\rOpening ${done}/${total}${end}`);
           },
         })
       );
@@ -61,10 +62,10 @@ Examples:
       const picture = await inspectionSheet(report);
       if (picture) writeFileAtomic(sheet, [picture]);
       if (json) {
-        console.log(JSON.stringify(jsonOf(report, picture ? sheet : null), null, 2));
+        print(JSON.stringify(jsonOf(report, picture ? sheet : null), null, 2));
       } else {
-        console.log(formatInspection(report));
-        if (picture) console.log(`\n${sheet} shows some of the images under their labels`);
+        print(formatInspection(report));
+        if (picture) print(`\n${sheet} shows some of the images under their labels`);
       }
       finish(report.problems.length > 0 ? 1 : 0);
     });

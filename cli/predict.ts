@@ -11,6 +11,7 @@ import {
   networkConfigOption,
   profileOption,
 } from "./options.ts";
+import { print, printError } from "./output.ts";
 import { StopSignals } from "./signals.ts";
 
 /** Adds the command to the program. */
@@ -40,16 +41,16 @@ Example:
     --input data/streets/target/leftImg8bit/val --output predictions`,
     )
     .action(async (flags) => {
-      using stop = new StopSignals((text) => console.error(text), "image");
-      const done = await withGpu(flags, (text) => console.error(text), async (gpu) => {
+      using stop = new StopSignals(printError, "image");
+      const done = await withGpu(flags, printError, async (gpu) => {
         using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
         return await predictFolder(trained, {
           ...flags,
           signal: stop.signal,
-          onImage: (done, total, name) => console.log(`${done}/${total} ${name}`),
+          onImage: (done, total, name) => print(`${done}/${total} ${name}`),
         });
       });
-      console.log(`${flags.output} holds labels, colours and overlays of ${done} images`);
+      print(`${flags.output} holds labels, colours and overlays of ${done} images`);
       finish(stop.exitCode);
     });
 }

@@ -5,6 +5,7 @@ import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
 import { DataError, describeFailure as reasonOf } from "../train/base/data_error.ts";
 import { DivergenceError } from "../train/run/divergence_error.ts";
+import { TrainingError } from "../train/run/training_error.ts";
 import { addAblate } from "./ablate.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
@@ -13,6 +14,7 @@ import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { flagsFor } from "./options.ts";
+import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
@@ -22,10 +24,12 @@ import { usageError } from "./usage_error.ts";
  * The user's fault, or a state of the machine: their messages are sentences for the user. Anything else
  * is a bug, and its stack trace is printed.
  */
-const SENTENCES = [DataError, GpuError, MemoryError, DivergenceError] as const;
+const SENTENCES = [DataError, GpuError, MemoryError, TrainingError, DivergenceError] as const;
+/** Those of a training that has failed while it ran. */
+const FAILED_TRAINING = [TrainingError, DivergenceError] as const;
 
 /** Exit codes beside 0; a stop by signal n gives 128 + n. */
-const EXIT = { bug: 1, usage: 2 } as const;
+const EXIT = { bug: 1, usage: 2, training: 3 } as const;
 const HELP_WIDTH = 100;
 
 /** The program with all its commands. @param finish Takes the exit code of a command. */
@@ -35,7 +39,13 @@ export function createProgram(finish: (exitCode: number) => void): Command {
       "Adapts semantic segmentation from labelled source images to unlabelled target images " +
         "(ProDA, arXiv 2101.10979) on any GPU that WebGPU reaches, or on a software driver.",
     )
-    .addHelpText("after", "\nEach command explains itself: ./run COMMAND --help")
+    .addHelpText(
+      "after",
+      `
+Each command explains itself: ./run COMMAND --help
+Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a mistake
+of the program; 128 + n after signal n.`,
+    )
     .helpCommand(false);
   addTrain(program, finish);
   addEval(program, finish);
@@ -45,11 +55,12 @@ export function createProgram(finish: (exitCode: number) => void): Command {
   addConvert(program);
   addExport(program);
   addInspect(program, finish);
-  addGenerate(program);
+  addGenerate(program, finish);
   addDoctor(program, finish);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({
       writeErr: () => {}, // errors are printed below, once
+      writeOut: (text) => writeTo("stdout", text),
       // The defaults look at environment variables, for which there is no permission.
       getOutHasColors: () => false,
       getErrHasColors: () => false,
@@ -64,10 +75,19 @@ export function createProgram(finish: (exitCode: number) => void): Command {
  * Runs a command.
  *
  * @param args What stands after the program's name.
- * @returns The exit code: 0, 2 where what the user gave is wrong, 1 for a bug, 130, 143 or 140
- * after SIGINT, SIGTERM or SIGUSR2.
+ * @returns The exit code: 0, 2 where what the user gave is wrong, 3 where a training has failed while it
+ * ran, 1 for a bug, 130, 143 or 140 after SIGINT, SIGTERM or SIGUSR2, 141 where the reader of the output
+ * has gone.
  */
 export async function runProgram(args: readonly string[]): Promise<number> {
+  const exitCode = await runCommand(args);
+  if (!outputEnd.aborted) return exitCode;
+  const end: OutputEnd = outputEnd.reason;
+  if (end.message !== null) printError(end.message);
+  return exitCode === 0 ? end.exitCode : exitCode;
+}
+
+async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = createProgram((code) => exitCode = code);
   let command: CommandUnknownOpts | undefined;
@@ -82,7 +102,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help was asked for
     const failure = describeFailure(error, command);
-    console.error(failure.shown);
+    printError(typeof failure.shown === "string" ? failure.shown : Deno.inspect(failure.shown));
     return failure.exitCode;
   }
 }
@@ -92,11 +112,14 @@ export function describeFailure(
   error: unknown,
   command?: CommandUnknownOpts,
 ): { exitCode: number; shown: unknown } {
+  if (error instanceof SuppressedError) return describeFailure(error.suppressed, command); // the first
   if (error instanceof CommanderError) {
     return { exitCode: EXIT.usage, shown: usageError(error, command) };
   }
   if (SENTENCES.some((kind) => error instanceof kind)) {
-    return { exitCode: EXIT.usage, shown: withFlags(error as Error, command) };
+    const isTraining = FAILED_TRAINING.some((kind) => error instanceof kind);
+    const exitCode = isTraining ? EXIT.training : EXIT.usage;
+    return { exitCode, shown: withFlags(error as Error, command) };
   }
   if (error instanceof Deno.errors.NotCapable) {
     const what = command?.name() ?? "this";

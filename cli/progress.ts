@@ -1,6 +1,7 @@
 // What a training prints while it runs: one live line for a person at a terminal, plain lines for a
 // pipe or a file.
 
+import { visible, writeTo } from "./output.ts";
 import { formatScores } from "../train/evaluation/metrics.ts";
 import { formatDuration } from "../train/base/text.ts";
 import type {
@@ -30,14 +31,10 @@ export interface Screen {
 
 /** Standard output or error as a screen. */
 export function screen(stream: "stdout" | "stderr"): Screen {
-  const encoder = new TextEncoder();
   return {
     stream,
     isTerminal: Deno[stream].isTerminal(),
-    write(text) {
-      const bytes = encoder.encode(text);
-      for (let at = 0; at < bytes.length;) at += Deno[stream].writeSync(bytes.subarray(at));
-    },
+    write: (text) => writeTo(stream, text),
   };
 }
 
@@ -99,7 +96,7 @@ export class PlainProgress implements Progress {
   }
 
   message(text: string): void {
-    this.#screen.write(`${text}\n`);
+    this.#screen.write(`${visible(text)}\n`);
   }
 
   close(): void {}
@@ -164,12 +161,12 @@ export class LiveProgress implements Progress {
 
   stageEnd(result: StageResult | PretrainingResult): void {
     this.close();
-    this.#screen.write(`${endLine(result)}\n`);
+    this.#screen.write(`${visible(endLine(result))}\n`);
   }
 
   message(text: string): void {
     // Over the bar's line, which then moves down by one.
-    this.#screen.write(`\r\x1b[K${text}\n`);
+    this.#screen.write(`\r\x1b[K${visible(text)}\n`);
     this.#bar?.render(true);
   }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { withGpu } from "./device.ts";
 import { memoryBudgetOption } from "./options.ts";
+import { print } from "./output.ts";
 
 /** Adds the command to the program. */
 export function addReport(program: Command): void {
@@ -34,12 +35,11 @@ Examples:
       // Its packages for charts take longer to load than all the rest; no other command needs them.
       const { writeReport } = await import("../train/report/report.ts");
       const output = out ?? join(run, "report.html");
-      const onMessage = (text: string) => console.log(text);
       await withGpu(
         { memoryBudget },
-        onMessage,
-        (gpu) => writeReport(gpu, { run, compare, output, onMessage }),
+        print,
+        (gpu) => writeReport(gpu, { run, compare, output, onMessage: print }),
       );
-      console.log(output);
+      print(output);
     });
 }

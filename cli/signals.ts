@@ -1,7 +1,10 @@
-// SIGINT, SIGTERM and SIGUSR2: finish what is under way, then stop.
+// SIGINT, SIGTERM and SIGUSR2, and a reader of the output that goes away: finish what is under way, then
+// stop.
+
+import { type OutputEnd, outputEnd, printError } from "./output.ts";
 
 /**
- * Turns the first of these signals into an abort, and a second SIGINT or SIGTERM into an exit. SIGUSR2
+ * Turns the first of these into an abort, and a second SIGINT or SIGTERM into an exit. SIGUSR2
  * comes from schedulers, some of which send it to the end; SIGUSR1 would open Deno's debugger.
  */
 export class StopSignals implements Disposable {
@@ -9,7 +12,7 @@ export class StopSignals implements Disposable {
   readonly #message: (text: string) => void;
   readonly #unit: string;
   readonly #listeners: [Deno.Signal, () => void][] = [];
-  /** 0, or 128 + the signal's number once one has come. */
+  /** 0, or 128 + the signal's number once one has come; what the end of the output gives. */
   exitCode = 0;
 
   /**
@@ -20,10 +23,24 @@ export class StopSignals implements Disposable {
   constructor(message: (text: string) => void, unit: string) {
     this.#message = message;
     this.#unit = unit;
+    if (outputEnd.aborted) this.#endOutput();
+    outputEnd.addEventListener("abort", this.#endOutput);
     this.#listen("SIGINT", 130);
     if (Deno.build.os === "windows") return;
     this.#listen("SIGTERM", 143);
     this.#listen("SIGUSR2", 128 + (Deno.build.os === "linux" ? 12 : 31));
+  }
+
+  /** Nobody is told: standard output takes nothing more. */
+  readonly #endOutput = () => {
+    if (this.signal.aborted) return;
+    this.exitCode = (outputEnd.reason as OutputEnd).exitCode;
+    this.#controller.abort();
+  };
+
+  /** Says something where somebody still reads it. */
+  message(text: string): void {
+    (outputEnd.aborted ? printError : this.#message)(text);
   }
 
   /** Aborted by the first signal. */
@@ -59,6 +76,7 @@ export class StopSignals implements Disposable {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
+    outputEnd.removeEventListener("abort", this.#endOutput);
     for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
   }
 }

@@ -2,6 +2,7 @@
 
 import { dirname, join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
+import { exists } from "../train/base/folders.ts";
 import { together } from "../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
@@ -11,6 +12,7 @@ import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
+import { print, printError } from "./output.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import {
@@ -169,12 +171,8 @@ Examples:
 /** Prints what the training would take. */
 async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(
-    device,
-    (text) => console.error(text),
-    (gpu) => dryRun(gpu, resolved),
-  );
-  console.log(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
+  const found = await withGpu(device, printError, (gpu) => dryRun(gpu, resolved));
+  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
   return 0;
 }
 
@@ -205,10 +203,10 @@ async function train(flags: TrainFlags): Promise<number> {
     if (result !== null) {
       const table = classTable(result.stages);
       if (table !== "") progress.message(`\n${table}\n`);
-      if (flags.json) console.log(JSON.stringify(result, null, 2));
+      if (flags.json) print(JSON.stringify(result, null, 2));
     }
-    if (stop.exitCode !== 0) {
-      progress.message(`Stopped; ./run train --resume ${config.out} goes on`);
+    if (stop.exitCode !== 0 && exists(join(config.out, "config.json"))) {
+      stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
     }
     return stop.exitCode;
   } finally {

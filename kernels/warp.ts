@@ -2,6 +2,7 @@
 // in the WGSL.
 
 import { IGNORE } from "./ignore_label.ts";
+import { checkLabels, type LabelRange } from "./labels.ts";
 import { checkSize, imageSizes, labelSizes, type Size } from "./planes.ts";
 import {
   type AnyArray,
@@ -151,10 +152,16 @@ export function packImages(gpu: Gpu, images: readonly HostPixels[]): Packed<3> {
 /**
  * Uploads label maps of any sizes, one byte per pixel.
  *
+ * @param range Which labels there may be; any unless given.
  * @throws {TypeError} If the number of bytes is not that of the size.
- * @throws {RangeError} If a map is empty.
+ * @throws {RangeError} If a map is empty, or has a label out of range.
  */
-export function packLabels(gpu: Gpu, labels: readonly HostPixels[]): Packed<1> {
+export function packLabels(
+  gpu: Gpu,
+  labels: readonly HostPixels[],
+  range?: LabelRange,
+): Packed<1> {
+  if (range) labels.forEach(({ data }, index) => checkLabels(data, range, `label map ${index}`));
   return pack(gpu, labels, 1);
 }
 

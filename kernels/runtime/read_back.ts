@@ -53,6 +53,7 @@ export class ReadBack {
       await built();
       await staging.mapAsync(GPUMapMode.READ, 0, mapped);
     } catch (cause) {
+      if (await isLost(this.#device)) throw cause; // the device says more
       throw new GpuError(
         `Cannot read back "${arrays[0]?.label}" as the GPU did not give ${formatBytes(total)} to ` +
           `the host (${
@@ -106,5 +107,21 @@ export class ReadBack {
   close(): void {
     this.#closed = true;
     this.#staging?.destroy();
+  }
+}
+
+/** How long the news of a lost device may come after the failure of what it was asked, in milliseconds. */
+const NEWS_DELAY = 200;
+
+/** Whether the device is lost: that is told a little later than what fails through it. */
+async function isLost(device: GPUDevice): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const isStillThere = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), NEWS_DELAY);
+  });
+  try {
+    return await Promise.race([device.lost.then(() => true), isStillThere]);
+  } finally {
+    clearTimeout(timer);
   }
 }

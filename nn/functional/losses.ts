@@ -47,7 +47,8 @@ function recordMean(
  * Mean over pixels of −log softmax(logits) at the label; 0 where no pixel counts.
  *
  * @param logits [N, K, H, W].
- * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
+ * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`. Others are
+ *   passed over without an error: `kernels.uploadLabels` finds them.
  * @throws {TypeError} If the shapes do not fit.
  */
 export function crossEntropy(
@@ -64,7 +65,8 @@ export function crossEntropy(
  * counts.
  *
  * @param logits [N, K, H, W].
- * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
+ * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`. Others are
+ *   passed over without an error: `kernels.uploadLabels` finds them.
  * @throws {TypeError} If the shapes do not fit.
  */
 export function symmetricCrossEntropy(

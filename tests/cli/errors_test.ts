@@ -6,6 +6,7 @@ import { createProgram, describeFailure } from "../../cli/program.ts";
 import { GpuError, MemoryError } from "../../kernels/runtime/errors.ts";
 import { DataError } from "../../train/base/data_error.ts";
 import { DivergenceError } from "../../train/run/divergence_error.ts";
+import { TrainingError } from "../../train/run/training_error.ts";
 import { withFolder } from "../train/_folder.ts";
 import { runProgram } from "./_program.ts";
 
@@ -15,13 +16,27 @@ function commandCalled(name: string) {
   return command;
 }
 
-for (const Kind of [DataError, GpuError, MemoryError, DivergenceError]) {
-  Deno.test(`a ${Kind.name} is one sentence and exit code 2`, () => {
+for (
+  const [Kind, exitCode] of [
+    [DataError, 2],
+    [GpuError, 2],
+    [MemoryError, 2],
+    [TrainingError, 3],
+    [DivergenceError, 3],
+  ] as const
+) {
+  Deno.test(`a ${Kind.name} is one sentence and exit code ${exitCode}`, () => {
     const error = new Kind("The dog ate it; get another dog");
-    assert.deepEqual(describeFailure(error), { exitCode: 2, shown: error.message });
+    assert.deepEqual(describeFailure(error), { exitCode, shown: error.message });
     assert.equal(error.name, Kind.name);
   });
 }
+
+Deno.test("an error while tidying up does not hide the one before it", () => {
+  const first = new DataError("The disk is full; make room");
+  const later = new SuppressedError(new Error("close failed"), first);
+  assert.deepEqual(describeFailure(later), { exitCode: 2, shown: first.message });
+});
 
 Deno.test("any other error is a bug, whatever its words: its stack and exit code 1", () => {
   for (const Kind of [Error, TypeError, RangeError, Deno.errors.NotFound]) {
@@ -57,7 +72,7 @@ async function train(values: Record<string, unknown>, ...flags: string[]) {
 Deno.test("a training that diverges ends with a sentence", async () => {
   const { code, stderr } = await train({ stages: { source: { learningRate: 1e30 } } });
   assert.match(stderr, /^Training diverged in stage source at step 1 as the loss [^\n]+\n$/);
-  assert.equal(code, 2);
+  assert.equal(code, 3);
 });
 
 Deno.test("a training that does not fit its memory ends with a sentence and the flag", async () => {

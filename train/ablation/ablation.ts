@@ -1,11 +1,11 @@
 // An ablation: the trainings of a table for every seed, each in a run folder that is resumed or skipped.
 
-import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
+import { exists, makeFolder, removeAll } from "../base/folders.ts";
 import { mergeConfig } from "../config/config.ts";
 import { withPretraining } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
@@ -82,7 +82,7 @@ export async function runAblation(
 ): Promise<AblationTable> {
   const plan = planAblation(options);
   const pathOf = tablePaths(options);
-  Deno.mkdirSync(pathOf.folder, { recursive: true });
+  makeFolder(pathOf.folder);
   for (const [index, run] of plan.entries()) {
     if (signal.aborted) break;
     if (resultOf(run.config)) continue;
@@ -146,7 +146,7 @@ async function train(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    if (existsSync(join(config.out, "config.json"))) {
+    if (exists(join(config.out, "config.json"))) {
       await resumeTraining(config.out, gpu, observer, signal);
     } else {
       removeUnstarted(config.out);
@@ -156,17 +156,13 @@ async function train(
     if (!signal.aborted || error !== signal.reason) throw error;
   }
   // The largest files of a run, and the start that all runs share can make them again.
-  if (resultOf(config)) removeFolder(join(config.out, "soft_labels"));
+  if (resultOf(config)) removeAll(join(config.out, "soft_labels"));
   gpu.pool.trim();
-}
-
-function removeFolder(path: string): void {
-  if (existsSync(path)) Deno.removeSync(path, { recursive: true });
 }
 
 /** The stages of a finished run, null where it is not finished or not begun. */
 function resultOf(config: RunConfig): readonly StageResult[] | null {
-  if (!existsSync(join(config.out, "config.json"))) return null;
+  if (!exists(join(config.out, "config.json"))) return null;
   const found = readRunConfig(config.out);
   if (!isSameTraining(found, config)) {
     throw new DataError(

@@ -5,7 +5,7 @@
  * @module
  */
 import { dirname } from "node:path";
-import { DataError, describeFailure } from "./data_error.ts";
+import { DataError, onDisk } from "./data_error.ts";
 
 /**
  * A file that appears at its path when it is committed; disposed before that, it leaves nothing.
@@ -17,6 +17,7 @@ export class AtomicFile implements Disposable {
 
   /** Opens the temporary file. @throws {DataError} If that cannot be done. */
   constructor(path: string) {
+    checkReplaceable(path);
     this.#path = path;
     this.#temporary = `${path}.partial`;
     const options = { write: true, create: true, truncate: true };
@@ -63,16 +64,23 @@ export class AtomicFile implements Disposable {
   }
 
   #attempt<T>(action: () => T): T {
-    try {
-      return action();
-    } catch (error) {
-      throw new DataError(
-        `Cannot write ${this.#path} as ${describeFailure(error)}; ` +
-          `make room or choose another folder`,
-        { cause: error },
-      );
-    }
+    return onDisk(`write ${this.#path}`, "make room or choose another folder", action);
   }
+}
+
+/** Refuses what a rename would replace that is no file: a folder, a device, a pipe. */
+function checkReplaceable(path: string): void {
+  let found: Deno.FileInfo;
+  try {
+    found = Deno.statSync(path);
+  } catch {
+    return; // nothing is there, or opening the file beside it will say what is wrong
+  }
+  if (found.isFile) return;
+  const what = found.isDirectory ? "folder" : "device or a pipe";
+  throw new DataError(
+    `Cannot write ${path} as it is a ${what}: expected a file, or nothing; choose another path`,
+  );
 }
 
 /**
@@ -85,6 +93,15 @@ export function writeFileAtomic(path: string, parts: Iterable<Uint8Array>): void
   using file = new AtomicFile(path);
   for (const part of parts) file.write(part);
   file.commit();
+}
+
+/**
+ * Finds out whether a file can be written where that comes only after long work; leaves it as it is.
+ *
+ * @throws {DataError} If it cannot.
+ */
+export function checkWritable(path: string): void {
+  new AtomicFile(path)[Symbol.dispose]();
 }
 
 /** Writes all of `bytes`: one `writeSync` may take only a part. */

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { digestOfFile } from "../base/digest.ts";
+import { exists } from "../base/folders.ts";
 import { CLASS_FILE } from "./class_file.ts";
 import type { OpenedDataset } from "./dataset.ts";
 import type { HashReply } from "./hash_worker.ts";
@@ -154,7 +154,7 @@ export class Fingerprint implements Disposable {
 function filesOf({ root, layout, items, trainIds }: OpenedDataset): FoundFile[] {
   const classFile = join(root, CLASS_FILE);
   return [
-    ...(layout.classes === null && trainIds && existsSync(classFile) ? [classFile] : []),
+    ...(layout.classes === null && trainIds && exists(classFile) ? [classFile] : []),
     ...items.map(({ image }) => image),
     ...items.flatMap(({ label }) => label ?? []),
   ].map((path) => {

@@ -1,6 +1,7 @@
 // Whole images in batches of one size, as a network in evaluation mode sees them.
 
 import type { Size } from "../../kernels/planes.ts";
+import type { LabelRange } from "../../kernels/labels.ts";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
@@ -29,8 +30,15 @@ export function networkSize({ height, width }: Size, longSide: number): Size {
  *
  * @param samples At least one.
  * @param longSide What an image's long side is resized to, `data.longSide` of the training.
+ * @param range Which labels there may be; any unless given.
+ * @throws {RangeError} If a label is out of range.
  */
-export function uploadSamples(gpu: Gpu, samples: readonly Sample[], longSide: number): FullImages {
+export function uploadSamples(
+  gpu: Gpu,
+  samples: readonly Sample[],
+  longSide: number,
+  range?: LabelRange,
+): FullImages {
   const { width, height } = (samples[0] as Sample).image;
   const whole = fullView({ width, height });
   const size = networkSize({ width, height }, longSide);
@@ -39,7 +47,7 @@ export function uploadSamples(gpu: Gpu, samples: readonly Sample[], longSide: nu
   const images = warpImages(packed, samples.map(() => resized), size);
   const labelled = samples.flatMap(({ label }) => label ?? []);
   if (labelled.length < samples.length) return { images, labels: null };
-  using packedLabels = packLabels(gpu, labelled);
+  using packedLabels = packLabels(gpu, labelled, range);
   const views = samples.map(() => whole.imageView());
   return { images, labels: warpLabels(packedLabels, views, { height, width }) };
 }
@@ -113,7 +121,7 @@ export function forEachImageBatch(
   return inEvaluation(network, async () => {
     for await (const samples of sameSizeBatches(loader)) {
       signal?.throwIfAborted();
-      const { images, labels } = uploadSamples(network.gpu, samples, longSide);
+      const { images, labels } = uploadSamples(network.gpu, samples, longSide, network);
       try {
         await use({ samples, size: samples[0].image, images, labels });
       } finally {

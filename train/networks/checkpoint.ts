@@ -11,7 +11,7 @@ import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { checkFinite, saveState } from "../../nn/formats/weights.ts";
-import { WeightsValueError } from "../../nn/formats/weights_error.ts";
+import { WeightsFileError, WeightsValueError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { indexOfDigest, NO_DIGEST } from "../base/digest.ts";
@@ -46,6 +46,9 @@ export async function writeCheckpoint(
   file.commit();
 }
 
+/** A checkpoint whose bytes are not what was written: it is of no use to anyone. */
+export class DamagedCheckpointError extends DataError {}
+
 /** An opened checkpoint whose digest was right. Arrays are read from the file when they are restored. */
 export class Checkpoint implements Disposable {
   /** The file. */
@@ -58,29 +61,33 @@ export class Checkpoint implements Disposable {
   /**
    * Opens a checkpoint and verifies every byte of it.
    *
-   * @throws {DataError} If the file cannot be read, is no checkpoint or is damaged.
+   * @throws {DamagedCheckpointError} If its format or its digest is broken.
+   * @throws {DataError} If the file cannot be read, is no checkpoint or one of a later version.
    */
   constructor(path: string) {
     this.path = path;
     try {
       this.#file = new FileSource(path);
     } catch (error) {
-      throw failure(path, describeFailure(error), error);
+      throw new DataError(sentence(path, describeFailure(error)), { cause: error });
     }
     try {
       this.#arrays = new Safetensors(this.#file);
       const { metadata } = this.#arrays;
-      const version = metadata.get("checkpoint");
-      if (version !== VERSION) {
-        const found = version === undefined ? "no checkpoint metadata" : `version ${version}`;
-        throw failure(path, `it has ${found}: expected version ${VERSION}`);
-      }
+      checkVersion(path, metadata);
       this.#verify(metadata.get("sha256") ?? "");
+      if (metadata.get("checkpoint") !== VERSION) throw otherVersion(path, metadata);
       this.state = JSON.parse(metadata.get("state") ?? "null");
     } catch (error) {
       this.#file[Symbol.dispose]();
       if (error instanceof DataError) throw error;
-      throw failure(path, `it is damaged (${describeFailure(error)})`, error);
+      const reason = describeFailure(error);
+      if (error instanceof WeightsFileError) {
+        throw new DamagedCheckpointError(sentence(path, `it is damaged (${reason})`), {
+          cause: error,
+        });
+      }
+      throw new DataError(sentence(path, reason), { cause: error });
     }
   }
 
@@ -177,14 +184,28 @@ export class Checkpoint implements Disposable {
     }
     const found = hash.digest("hex");
     if (found !== digest) {
-      throw failure(this.path, `its content does not match its digest: found ${found}`);
+      const reason = `its content does not match its digest: found ${found}`;
+      throw new DamagedCheckpointError(sentence(this.path, reason));
     }
   }
 }
 
-function failure(path: string, reason: string, cause?: unknown): DataError {
-  return new DataError(
-    `Cannot open checkpoint ${path} as ${reason}; give a checkpoint that a training has written`,
-    { cause },
-  );
+/**
+ * Refuses what has no digest, or one that this version may not know: weights of other programs, and
+ * checkpoints of later versions.
+ */
+function checkVersion(path: string, metadata: ReadonlyMap<string, string>): void {
+  const isOther = !metadata.has("checkpoint") && !metadata.has("sha256");
+  const isLater = Number(metadata.get("checkpoint")) > Number(VERSION);
+  if (isOther || isLater) throw otherVersion(path, metadata);
+}
+
+function otherVersion(path: string, metadata: ReadonlyMap<string, string>): DataError {
+  const version = metadata.get("checkpoint");
+  const found = version === undefined ? "no checkpoint metadata" : `version ${version}`;
+  return new DataError(sentence(path, `it has ${found}: expected version ${VERSION}`));
+}
+
+function sentence(path: string, reason: string): string {
+  return `Cannot open checkpoint ${path} as ${reason}; give a checkpoint that a training has written`;
 }

@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
+import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
@@ -87,7 +88,7 @@ function pictureSections({ path, result }: RunRecord): Section[] {
   const samples = join(path, "samples");
   const figures = result.stages.map(({ name }) => ({ name, file: join(samples, `${name}.png`) }))
     .filter(({ file }) => existsSync(file))
-    .map(({ name, file }) => figure(Deno.readFileSync(file), `after ${name}`));
+    .map(({ name, file }) => figure(readFile(file), `after ${name}`));
   const sections: Section[] = [];
   if (figures.length > 0) {
     sections.push({
@@ -106,9 +107,7 @@ function pictureSections({ path, result }: RunRecord): Section[] {
       lead: "The same images at several steps: image, label, prediction, the stage's label (the " +
         "paper's Figure 2).",
       body: row(
-        steps.sort().map((file) =>
-          figure(Deno.readFileSync(join(folder, file)), basename(file, ".png"))
-        ),
+        steps.sort().map((file) => figure(readFile(join(folder, file)), basename(file, ".png"))),
       ),
     });
   }

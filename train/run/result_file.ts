@@ -1,9 +1,9 @@
 // `result.json`: what a run has come to, checked when it is read.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { DataError, describeFailure } from "../base/data_error.ts";
+import { exists } from "../base/folders.ts";
 import type { Best } from "../evaluation/selection.ts";
 import { STAGES } from "../stages/kinds.ts";
 
@@ -102,7 +102,7 @@ const schema = v.looseObject({
  */
 export function readRunResult(folder: string): RunResult | null {
   const path = join(folder, "result.json");
-  if (!existsSync(path)) return null;
+  if (!exists(path)) return null;
   const failure = (reason: string, cause?: unknown) =>
     new DataError(`Cannot use ${path} as ${reason}; restore it, or start a new run`, { cause });
   let values: unknown;

@@ -1,11 +1,12 @@
 // Where an interrupted run goes on: after the newest checkpoint of it that is whole.
 
 import { isDeepStrictEqual } from "node:util";
-import { Checkpoint } from "../networks/checkpoint.ts";
+import { Checkpoint, DamagedCheckpointError } from "../networks/checkpoint.ts";
 import type { KnownData } from "../data/fingerprint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { DataError } from "../base/data_error.ts";
+import { renameFile } from "../base/folders.ts";
 import { unpack } from "../base/packed.ts";
 import { runConfigOf } from "./run_config.ts";
 import type { RunFolder } from "./run_folder.ts";
@@ -100,9 +101,10 @@ function readState(path: string, warn: (text: string) => void): CheckpointState 
     using checkpoint = new Checkpoint(path);
     return checkpoint.state as CheckpointState;
   } catch (error) {
-    if (!(error instanceof DataError)) throw error;
+    // One that is whole, but cannot be read or is of a later version, is not passed over.
+    if (!(error instanceof DamagedCheckpointError)) throw error;
     // Out of the way, or it would take the place of the one before, which is whole.
-    Deno.renameSync(path, `${path}.damaged`);
+    renameFile(path, `${path}.damaged`);
     warn(
       `WARNING: an earlier checkpoint is used, and ${path} set aside as .damaged. ${error.message}`,
     );

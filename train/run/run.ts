@@ -1,6 +1,6 @@
 // A whole run: data, run folder, and the stages of the pipeline one after the other.
 
-import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { type Gpu, GpuError } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import type { RunConfig } from "../config/settings.ts";
@@ -22,16 +22,19 @@ import {
 import { runStage } from "./stage_run.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
-import { checkBackbones, checkpointsBefore, networkBefore } from "./starts.ts";
+import { checkBackbones, checkpointsBefore, networkBefore, networkGivenTo } from "./starts.ts";
 import { FEATURE_NORM } from "../networks/trained_network.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
+import { TrainingError } from "./training_error.ts";
 
 /**
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
  *
  * @param signal Stops after the current step, with everything saved.
  * @returns What `result.json` holds: the stages that ran to their end.
- * @throws {DataError} If data or run folder cannot be used.
+ * @throws {DataError} If data or run folder cannot be used; what fails before the first step leaves no
+ *   run folder.
+ * @throws {TrainingError} If the loss is not finite, or the GPU fails.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function runTraining(
@@ -40,14 +43,19 @@ export async function runTraining(
   observer: TrainingObserver,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const data = await openRunData(config.data, (text) => observer.message(text));
+  const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
   const taken = checkpointsBefore(config); // before there is a folder
   using fingerprint = fingerprintOf(config, data);
   fingerprint.start();
   using folder = RunFolder.create(config.out, config);
-  folder.adopt(taken);
-  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
+  try {
+    folder.adopt(taken);
+    return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
+  } catch (error) {
+    if (!signal.aborted) folder.discardUnlessBegun();
+    throw error;
+  }
 }
 
 /**
@@ -58,6 +66,7 @@ export async function runTraining(
  * @param options.acceptChangedData Whether it also goes on where its data have changed.
  * @returns What `result.json` holds.
  * @throws {DataError} If data or run folder cannot be used, or `config.json` or the data were changed.
+ * @throws {TrainingError} If the GPU fails while it trains.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function resumeTraining(
@@ -70,7 +79,7 @@ export async function resumeTraining(
   using folder = RunFolder.open(path);
   const config = configOf(folder);
   const point = findResumePoint(folder, config, (text) => observer.message(text));
-  const data = await openRunData(config.data, (text) => observer.message(text));
+  const data = await openRunData(config.data, (text) => observer.message(text), signal);
   using fingerprint = fingerprintOf(config, data);
   const message = (text: string) => observer.message(text);
   if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
@@ -130,9 +139,10 @@ async function trainStages(
   point: ResumePoint | null,
 ): Promise<RunResult> {
   const { config, gpu, folder } = given;
-  checkBackbones(config, folder);
-  using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
   const { done, result } = resultSoFar(given, point);
+  const resumed = point && !done.includes(point.stage) ? point : null;
+  checkBackbones(config, folder, done.length + Number(resumed !== null));
+  using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
   const warn = (text: string) => given.observer.message(text);
   const stepsDone = new Map<string, number>(done.map((name) => [name, config.stages[name].steps]));
   if (point) stepsDone.set(point.stage, point.step);
@@ -144,13 +154,16 @@ async function trainStages(
   folder.writeResult(result); // also where the first stage is stopped
   const run: RunState = {
     ...given,
-    network: startingNetwork(given, done.length),
-    networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name)),
+    network: startingNetwork(given, done.length, resumed),
+    networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name), null),
     validation,
   };
   try {
     for (const name of config.pipeline.slice(done.length)) {
-      const stage = await runStage(run, name, point?.stage === name ? point : null);
+      const stage = await runStage(run, name, resumed?.stage === name ? resumed : null)
+        .catch((error) => {
+          throw failureOf(name, error);
+        });
       if (!stage) break;
       addResult(result, stage);
       folder.writeResult(result);
@@ -184,17 +197,30 @@ function warnOfGaps(
   }
 }
 
+/** What a stage was ended by: where the GPU has failed, that the training has. */
+function failureOf(stage: StageName, error: unknown): unknown {
+  if (!(error instanceof GpuError)) return error;
+  return new TrainingError(`Training failed in stage ${stage}. ${error.message}`, { cause: error });
+}
+
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
   { config: { pipeline, stages, seed }, gpu, folder, observer }: RunBase,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
+  const adapter = gpu.adapter.description;
+  if (found && found.adapter !== adapter) {
+    observer.message(
+      `NOTE: the run was on "${found.adapter}" so far and goes on on "${adapter}": ` +
+        "its last bits may differ from those of a run on one adapter and driver",
+    );
+  }
   // A stage with a result has nothing left to do but to give its network to the next one.
   const isDone = point !== null && point.step === stages[point.stage].steps &&
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
-  const result: RunResult = { adapter: gpu.adapter.description, seed, stages: [] };
+  const result: RunResult = { adapter, seed, stages: [] };
   for (const name of done) {
     const stage = resultOfStage(found, name);
     addResult(result, stage);
@@ -213,20 +239,26 @@ function addResult(result: RunResult, stage: StageResult | PretrainingResult | u
   else result.pretraining = stage;
 }
 
-/** The network that the stage after the first `done` of the pipeline starts from. */
+/**
+ * The network that the stage after the first `done` of the pipeline is given: the one before it has left
+ * it, or, where that stage goes on, the one in its own checkpoint.
+ */
 function startingNetwork(
   { config, gpu, data, folder }: RunBase,
   done: number,
+  point: ResumePoint | null,
 ): DeepLab {
   const classes = data.classes.names.length;
-  const path = networkBefore(folder, config, done) ?? config.init;
   const create = (featureNorm = false) => createNetwork(config, gpu, classes, { featureNorm });
+  const own = point && networkGivenTo(point);
+  const path = own ? own.path : networkBefore(folder, config, done) ?? config.init;
   if (path === null) return create();
   if (!isCheckpoint(path)) return startFromWeights(path, create);
+  const prefix = own?.prefix ?? "network";
   using checkpoint = new Checkpoint(path);
-  const network = create(checkpoint.has(FEATURE_NORM));
+  const network = create(checkpoint.has(FEATURE_NORM.replace("network", prefix)));
   try {
-    checkpoint.restore(network.stateDict(), "network.", { finite: true });
+    checkpoint.restore(network.stateDict(), `${prefix}.`, { finite: true });
   } catch (error) {
     network.dispose();
     throw error;

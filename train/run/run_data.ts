@@ -40,11 +40,14 @@ export interface RunData {
  * Opens the data of a configuration; writes the built-in benchmark first where no folders are
  * given.
  *
+ * @param signal Stops while the benchmark is written.
  * @throws {DataError} If a data set cannot be used.
+ * @throws The signal's reason, if it is aborted.
  */
 export async function openRunData(
   config: RunConfig["data"],
   message: (text: string) => void,
+  signal?: AbortSignal,
 ): Promise<RunData> {
   checkThreadsCanStart(); // before there is a run folder
   const { sourceDirectory, targetDirectory, streets } = config;
@@ -61,6 +64,7 @@ export async function openRunData(
       width,
       height,
       counts: { sourceTrain, targetTrain, targetVal },
+      signal,
     });
   }
   const source = {

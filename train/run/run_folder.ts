@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure, shortList } from "../base/data_error.ts";
+import { DataError, describeFailure, onDisk, shortList } from "../base/data_error.ts";
+import { copyFile, exists, makeFolder, readFile, removeAll, renameFile } from "../base/folders.ts";
 import { keepLines, type MetricLine } from "./metrics_file.ts";
 import { readRunResult, type RunResult } from "./result_file.ts";
 
@@ -26,11 +26,14 @@ export class RunFolder implements Disposable {
   /** The content of `config.json`. */
   readonly config: unknown;
   readonly #metrics: Deno.FsFile;
+  /** Whether there was no folder before. */
+  readonly #isNew: boolean;
 
-  private constructor(path: string, config: unknown, metrics: Deno.FsFile) {
+  private constructor(path: string, config: unknown, metrics: Deno.FsFile, isNew = false) {
     this.path = path;
     this.config = config;
     this.#metrics = metrics;
+    this.#isNew = isNew;
   }
 
   /**
@@ -46,6 +49,7 @@ export class RunFolder implements Disposable {
           `choose another one`,
       );
     const metricsPath = join(path, "metrics.jsonl");
+    const isNew = !exists(path);
     let metrics;
     try {
       Deno.mkdirSync(path, { recursive: true });
@@ -54,6 +58,7 @@ export class RunFolder implements Disposable {
       // Of two processes that come this far together, only one creates this file.
       metrics = Deno.openSync(metricsPath, { append: true, read: true, createNew: true });
     } catch (error) {
+      if (isNew) removeIfPossible(path);
       if (error instanceof DataError) throw error;
       if (error instanceof Deno.errors.AlreadyExists) {
         throw failure("it is occupied by another run or a file");
@@ -68,9 +73,10 @@ export class RunFolder implements Disposable {
     } catch (error) {
       metrics.close();
       removeUnstarted(path);
+      if (isNew) removeIfPossible(path);
       throw error instanceof DataError ? error : failure(describeFailure(error));
     }
-    return new RunFolder(path, config, metrics);
+    return new RunFolder(path, config, metrics, isNew);
   }
 
   /**
@@ -90,25 +96,27 @@ export class RunFolder implements Disposable {
         { cause: error },
       );
     }
-    if (!metrics.tryLockSync(true)) {
+    const folder = new RunFolder(path, config, metrics);
+    try {
+      if (folder.#onMetrics("lock", () => folder.#metrics.tryLockSync(true))) return folder;
+    } catch (error) {
       metrics.close();
-      throw new DataError(
-        `Cannot open run folder ${path} as another process is writing to it; wait for its end`,
-      );
+      throw error;
     }
-    return new RunFolder(path, config, metrics);
+    metrics.close();
+    throw new DataError(
+      `Cannot open run folder ${path} as another process is writing to it; wait for its end`,
+    );
   }
 
   /** Appends one line to `metrics.jsonl`. Numbers that are not finite become null. */
   appendMetrics(record: Record<string, unknown>): void {
-    try {
-      writeWhole(this.#metrics, new TextEncoder().encode(JSON.stringify(record) + "\n"));
-    } catch (error) {
-      throw new DataError(
-        `Cannot write ${join(this.path, "metrics.jsonl")} as ${describeFailure(error)}; make room`,
-        { cause: error },
-      );
-    }
+    const line = new TextEncoder().encode(JSON.stringify(record) + "\n");
+    this.#onMetrics("write", () => writeWhole(this.#metrics, line));
+  }
+
+  #onMetrics<T>(action: string, use: () => T): T {
+    return onDisk(`${action} ${join(this.path, "metrics.jsonl")}`, "make room", use);
   }
 
   /**
@@ -123,7 +131,7 @@ export class RunFolder implements Disposable {
     warn: (text: string) => void = () => {},
   ): readonly MetricLine[] {
     const path = join(this.path, "metrics.jsonl");
-    const before = Deno.readFileSync(path);
+    const before = readFile(path);
     const { records, bytes, damaged } = keepLines(before, keep);
     if (damaged.length > 0) {
       const aside = freeName(`${path}.damaged`);
@@ -136,12 +144,14 @@ export class RunFolder implements Disposable {
           `it: ${those} not as a run writes it`,
       );
     }
-    if (bytes.some((byte, at) => byte !== before[at])) {
-      this.#metrics.truncateSync(0);
-      writeWhole(this.#metrics, bytes); // it is open for appending
-    } else {
-      this.#metrics.truncateSync(bytes.length);
-    }
+    this.#onMetrics("cut", () => {
+      if (bytes.some((byte, at) => byte !== before[at])) {
+        this.#metrics.truncateSync(0);
+        writeWhole(this.#metrics, bytes); // it is open for appending
+      } else {
+        this.#metrics.truncateSync(bytes.length);
+      }
+    });
     return records;
   }
 
@@ -171,40 +181,31 @@ export class RunFolder implements Disposable {
    */
   writeConfusion(stage: string, classes: readonly string[], counts: readonly number[][]): void {
     const folder = join(this.path, "confusion");
-    Deno.mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeJson(join(folder, `${stage}.json`), { stage, classes, counts });
   }
 
   /** Makes room for a checkpoint: one that is there is kept beside it until the next. */
   keepPreviousCheckpoint(name: string): void {
     const path = this.checkpointPath(name);
-    if (existsSync(path)) Deno.renameSync(path, this.checkpointPath(`${name}.previous`));
+    if (exists(path)) renameFile(path, this.checkpointPath(`${name}.previous`));
   }
 
   /** Copies checkpoints of another run into this one, under the names of their stages. */
   adopt(checkpoints: ReadonlyMap<string, string>): void {
-    for (const [name, from] of checkpoints) {
-      const path = this.checkpointPath(name);
-      try {
-        Deno.copyFileSync(from, path);
-      } catch (error) {
-        throw new DataError(`Cannot copy ${from} to ${path} as ${describeFailure(error)}`, {
-          cause: error,
-        });
-      }
-    }
+    for (const [name, from] of checkpoints) copyFile(from, this.checkpointPath(name));
   }
 
   /** The paths of the checkpoints of a stage that are there, the newest first. */
   checkpoints(name: string): string[] {
     return [name, `${name}.previous`].map((name) => this.checkpointPath(name)).filter((path) =>
-      existsSync(path)
+      exists(path)
     );
   }
 
   /** Puts the metrics on the disk, so that they are there if a checkpoint is. */
   syncMetrics(): void {
-    this.#metrics.syncDataSync();
+    this.#onMetrics("write", () => this.#metrics.syncDataSync());
   }
 
   /** The path of a sample image: `samples/<name>.png`. */
@@ -212,10 +213,25 @@ export class RunFolder implements Disposable {
     return join(this.path, "samples", `${name}.png`);
   }
 
+  /**
+   * Removes all that the run has made, the folder itself where it was not there before, if no step was
+   * recorded yet: the same command, once it is corrected, then finds its folder free.
+   */
+  discardUnlessBegun(): void {
+    if (this.#metrics.statSync().size > 0) return;
+    for (const { name } of Deno.readDirSync(this.path)) {
+      if (isMadeByRun(name)) removeAll(join(this.path, name));
+    }
+    if (this.#isNew) removeIfPossible(this.path);
+  }
+
   /** Puts the metrics on the disk and lets other processes in. */
   close(): void {
-    this.syncMetrics();
-    this.#metrics.close();
+    try {
+      this.syncMetrics();
+    } finally {
+      this.#metrics.close();
+    }
   }
 
   /** The same as {@link RunFolder.close}. */
@@ -227,6 +243,12 @@ export class RunFolder implements Disposable {
 /** The path of a checkpoint in a run folder: of a stage's last network, or of its best, `<stage>.best`. */
 export function checkpointPathIn(folder: string, name: string): string {
   return join(folder, "checkpoints", `${name}.safetensors`);
+}
+
+/** Whether a run makes a file or folder of this name in its folder. */
+function isMadeByRun(name: string): boolean {
+  return /^(metrics\.jsonl|(config|result)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
+    .test(name);
 }
 
 /** Removes what a run leaves that did not come as far as its `config.json`; other files stay. */
@@ -244,6 +266,6 @@ function writeJson(path: string, value: unknown): void {
 function freeName(path: string): string {
   for (let number = 1;; number++) {
     const name = number === 1 ? path : `${path}.${number}`;
-    if (!existsSync(name)) return name;
+    if (!exists(name)) return name;
   }
 }

@@ -66,7 +66,8 @@ export async function runStage(
     const rendersViews = kind.hasStrongViews && strongView === "randaugment";
     using target = load(prepared.target ?? data.target, "target", rendersViews ? views : null);
     for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
-    const batches = new Batches({ ...views, gpu, batch }, source, target);
+    const { classes } = stage.network;
+    const batches = new Batches({ ...views, gpu, batch, classes }, source, target);
     return await loopStage(run, { ...prepared, batches, isPretraining }, point);
   } finally {
     if (isPretraining) stage.network.dispose();
@@ -95,7 +96,10 @@ function contextOf(
       using start = run.networkBefore(name);
       run.network.loadStateDict(start.stateDict());
     },
-    loadBackbone: (network, stage) => loadBackbone(run, network, stage as StageName),
+    loadBackbone: (network, stage) => {
+      // A checkpoint holds it, as it holds all that the stage has made of it.
+      if (point === null) loadBackbone(run, network, stage as StageName);
+    },
   };
 }
 

@@ -1,14 +1,15 @@
 // What stages start from: networks and backbones of the stages before, in this run or in an earlier one.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
+import { exists } from "../base/folders.ts";
 import { backboneStage, weightsInstead } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadWeights, openWeights } from "../networks/weights_file.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
+import type { ResumePoint } from "./resume.ts";
 import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
 import type { RunState } from "./run_state.ts";
 
@@ -34,11 +35,13 @@ export function loadBackbone(
 /**
  * Checks, before hours of work, that every stage will find the backbone it starts from.
  *
+ * @param begun How many stages of the pipeline have theirs already.
  * @throws {DataError} If one will not.
  */
-export function checkBackbones(config: RunConfig, folder: RunFolder): void {
+export function checkBackbones(config: RunConfig, folder: RunFolder, begun: number): void {
   const { pipeline, stages } = config;
   for (const [index, name] of pipeline.entries()) {
+    if (index < begun) continue;
     const start = kindOf(name).backboneStart?.(stages[name]) ?? null;
     const needed = backboneStage(name, config);
     if (start === null || needed === null) continue;
@@ -48,7 +51,7 @@ export function checkBackbones(config: RunConfig, folder: RunFolder): void {
       continue;
     }
     const path = folder.checkpointPath(needed);
-    if (pipeline.slice(0, index).includes(needed) || existsSync(path)) continue;
+    if (pipeline.slice(0, index).includes(needed) || exists(path)) continue;
     const [setting, value] = start.otherwise;
     throw new DataError(
       `Cannot run ${name} as it starts from the backbone of ${needed} and ${path} is missing: expected ` +
@@ -73,10 +76,19 @@ function stagesBefore({ pipeline }: RunConfig, done: number): StageName[] {
  */
 export function networkBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
   const before = stagesBefore(config, done).filter(leavesNetwork);
-  const last = before.map((name) => folder.checkpointPath(name)).findLast((path) =>
-    existsSync(path)
-  );
+  const last = before.map((name) => folder.checkpointPath(name)).findLast((path) => exists(path));
   return last === undefined ? null : handedOn(last, config);
+}
+
+/**
+ * Where the checkpoint that a stage goes on from holds the network that the stage was given; null where it
+ * does not, as the network passes the stage by.
+ */
+export function networkGivenTo(
+  { stage, path }: ResumePoint,
+): { path: string; prefix: string } | null {
+  const { role, givenNetwork = "network" } = kindOf(stage);
+  return role === "pretraining" ? null : { path, prefix: givenNetwork };
 }
 
 /** Whether the next stage starts from this one's network. */
@@ -87,7 +99,7 @@ function leavesNetwork(name: StageName): boolean {
 /** Of a stage's checkpoints that with its best network, where that is selected and is not the last. */
 function handedOn(last: string, { select }: RunConfig): string {
   const best = last.replace(/safetensors$/, "best.safetensors");
-  return select !== "last" && existsSync(best) ? best : last;
+  return select !== "last" && exists(best) ? best : last;
 }
 
 /**
@@ -102,7 +114,7 @@ export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
   const found = new Map(
     stagesBefore(config, 0)
       .map((name) => [name, checkpointPathIn(base, name)] as const)
-      .filter(([, path]) => existsSync(path))
+      .filter(([, path]) => exists(path))
       .map(([name, path]) => [name, handedOn(path, config)] as const),
   );
   for (const path of found.values()) new Checkpoint(path)[Symbol.dispose]();

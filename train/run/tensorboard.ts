@@ -3,7 +3,6 @@
 // A file is a row of records: length, checksum of the length, message, checksum of the message. The
 // checksums are CRC-32C, rotated and shifted by a constant so that data with checksums in it stays safe.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   bytesField,
@@ -14,7 +13,8 @@ import {
   utf8,
 } from "../../nn/formats/protobuf.ts";
 import { writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { onDisk } from "../base/data_error.ts";
+import { exists, readFile } from "../base/folders.ts";
 import { readPngHeader } from "../images/image.ts";
 import type {
   EvaluationReport,
@@ -103,13 +103,14 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
   /** Writes the sample picture of the stage, where there is one. */
   stageEnd({ name, steps }: StageResult | PretrainingResult): void {
     const path = join(this.#folder, "samples", `${name}.png`);
-    if (!existsSync(path)) return;
+    if (!exists(path)) return;
     const { width, height } = readPngHeader(path);
+    const png = readFile(path);
     const image = message(
       integerField(1, height),
       integerField(2, width),
       integerField(3, 3),
-      bytesField(4, Deno.readFileSync(path)),
+      bytesField(4, png),
     );
     this.#summary(steps, [message(bytesField(1, utf8(`${name}/samples`)), bytesField(4, image))]);
   }
@@ -135,15 +136,11 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
   }
 
   #attempt(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      throw new DataError(
-        `Cannot write TensorBoard's events in ${this.#folder} as ${describeFailure(error)}; ` +
-          `make room, or train without them`,
-        { cause: error },
-      );
-    }
+    onDisk(
+      `write TensorBoard's events in ${this.#folder}`,
+      "make room, or train without them",
+      action,
+    );
   }
 }
 

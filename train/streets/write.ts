@@ -4,7 +4,8 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { writeWhole } from "../base/atomic_file.ts";
+import { DataError, describeFailure, isRefusal } from "../base/data_error.ts";
 import { encodeImage, encodeLabel } from "../images/image.ts";
 import { renderStreet, type StreetOptions } from "./render.ts";
 
@@ -30,6 +31,8 @@ export interface StreetsOptions {
   height: number;
   /** Called after every image. */
   onProgress?: (done: number, total: number) => void;
+  /** Stops before the next image. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Raise it when the same options draw other images: folders of older versions are not reused. */
@@ -37,17 +40,20 @@ const VERSION = 1;
 
 const MARKER = "streets.json";
 
+/** How long a folder without a marker is taken for one that is just being made, in milliseconds. */
+const ONE_HOUR = 3_600_000;
+
 /**
  * Writes the benchmark to a folder, or returns at once if the folder already holds it with the same
- * parameters. The folder appears complete or not at all.
+ * parameters. The folder appears complete or not at all; several processes may write it at once.
  *
  * @param directory Holds `source/` and `target/` afterwards; its parents are made.
  * @throws {DataError} If the folder holds something else or cannot be written.
  * @throws {RangeError} If a count is no whole number, or see {@link renderStreet}.
+ * @throws The signal's reason, if it is aborted.
  */
 export async function writeStreets(directory: string, options: StreetsOptions): Promise<void> {
-  const { seed, counts, width, height, onProgress } = options;
-  for (const [name, count] of Object.entries(counts)) {
+  for (const [name, count] of Object.entries(options.counts)) {
     if (!Number.isSafeInteger(count) || count < 0) {
       throw new RangeError(`Cannot write streets as ${name} is ${count}: expected 0 or more`);
     }
@@ -57,32 +63,77 @@ export async function writeStreets(directory: string, options: StreetsOptions): 
     version: VERSION,
     ...describe(options),
   });
+  await removeAbandoned(directory);
   if (await isReusable(directory, parameters)) return;
 
-  const files = filesOf(counts);
-  let temporary = "";
+  const parent = dirname(directory);
+  const temporary = join(parent, `.${basename(directory)}-${crypto.randomUUID()}.partial`);
   try {
-    const parent = dirname(directory);
-    await Deno.mkdir(parent, { recursive: true });
-    temporary = await Deno.makeTempDir({ dir: parent, prefix: `.${basename(directory)}-` });
-    const folders = new Set(files.flatMap(({ image, label }) => [dirname(image), dirname(label)]));
-    for (const folder of folders) await Deno.mkdir(join(temporary, folder), { recursive: true });
-    let done = 0;
-    for (const { image, label, domain, split, index } of files) {
-      const street = renderStreet({ seed, domain, split, index, width, height });
-      const coloured = encodeImage({ data: street.image, width, height });
-      await Deno.writeFile(join(temporary, image), coloured);
-      const ids = encodeLabel({ data: street.label, width, height });
-      await Deno.writeFile(join(temporary, label), ids);
-      onProgress?.(++done, files.length);
-    }
-    await Deno.writeTextFile(join(temporary, MARKER), parameters + "\n");
-    await Deno.chmod(temporary, 0o755).catch(() => {}); // Windows has no modes.
+    await Deno.mkdir(temporary, { recursive: true });
+    // Locked for as long as this process lives, so that others leave the folder alone.
+    using marker = await Deno.open(join(temporary, MARKER), { write: true, createNew: true });
+    await marker.lock(true);
+    await drawInto(temporary, options);
+    writeWhole(marker, new TextEncoder().encode(parameters + "\n"));
+    if (Deno.build.os === "windows") marker.close(); // which renames no folder with an open file
     await Deno.rename(temporary, directory);
   } catch (error) {
-    if (temporary) await Deno.remove(temporary, { recursive: true }).catch(() => {});
-    if (error instanceof RangeError) throw error;
+    await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    if (!isRefusal(error)) throw error;
+    // Another process has been faster.
+    if (await isReusable(directory, parameters)) return;
     throw failure(directory, error);
+  }
+}
+
+async function drawInto(folder: string, options: StreetsOptions): Promise<void> {
+  const { seed, counts, width, height, onProgress, signal } = options;
+  const files = filesOf(counts);
+  const folders = new Set(files.flatMap(({ image, label }) => [dirname(image), dirname(label)]));
+  for (const name of folders) await Deno.mkdir(join(folder, name), { recursive: true });
+  let done = 0;
+  for (const { image, label, domain, split, index } of files) {
+    signal?.throwIfAborted();
+    const street = renderStreet({ seed, domain, split, index, width, height });
+    await Deno.writeFile(
+      join(folder, image),
+      encodeImage({ data: street.image, width, height }),
+    );
+    await Deno.writeFile(
+      join(folder, label),
+      encodeLabel({ data: street.label, width, height }),
+    );
+    onProgress?.(++done, files.length);
+  }
+}
+
+/**
+ * Removes what processes have left beside the folder that were killed while they wrote it. A marker that
+ * is locked is that of one at work, and a folder without one that of one which has just begun.
+ */
+async function removeAbandoned(directory: string): Promise<void> {
+  const parent = dirname(directory);
+  const prefix = `.${basename(directory)}-`;
+  try {
+    for await (const { name, isDirectory } of Deno.readDir(parent)) {
+      if (!isDirectory || !name.startsWith(prefix)) continue;
+      if (!/^[\da-f-]{36}\.partial$/.test(name.slice(prefix.length))) continue;
+      const path = join(parent, name);
+      if (await isAbandoned(path)) await Deno.remove(path, { recursive: true });
+    }
+  } catch {
+    // There is no folder yet, or another process was faster: nothing depends on it.
+  }
+}
+
+async function isAbandoned(folder: string): Promise<boolean> {
+  try {
+    using marker = await Deno.open(join(folder, MARKER), { read: true, write: true });
+    return await marker.tryLock(true);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) return false;
+    const { mtime } = await Deno.stat(folder);
+    return mtime !== null && Date.now() - mtime.getTime() > ONE_HOUR;
   }
 }
 

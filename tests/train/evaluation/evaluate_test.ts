@@ -144,3 +144,11 @@ Deno.test("evaluation without labels has no scores, and can be stopped", () =>
     assert.ok(network.training, "the mode is restored");
     assert.equal(network.gpu.memory.live, before, "bytes left behind");
   }));
+
+Deno.test("a label that the network has no class for is not passed over", () =>
+  withFolder(async (root) => {
+    using loader = new Loader({ dataset: makeDataset(root, [0, 1, 2, 3, 4]), order: "sequential" });
+    const network = await makeNetwork();
+    await assert.rejects(measure(network, loader, LONG_SIDE), /label 4: expected a class below 4/);
+    network.dispose();
+  }));

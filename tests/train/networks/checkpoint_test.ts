@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { AnyArray, Gpu } from "../../../kernels/runtime/mod.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
-import { Checkpoint, writeCheckpoint } from "../../../train/networks/checkpoint.ts";
+import {
+  Checkpoint,
+  DamagedCheckpointError,
+  writeCheckpoint,
+} from "../../../train/networks/checkpoint.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 
@@ -134,4 +138,35 @@ Deno.test("a checkpoint that cannot be finished leaves the earlier one as it was
     await assert.rejects(writeCheckpoint(path, broken, { step: 13 }), /released/);
     assert.deepEqual(Deno.readFileSync(path), before);
     assert.deepEqual(namesIn(join(path, "..")), ["last.safetensors"]);
+  }));
+
+Deno.test("only a checkpoint whose bytes have changed is called damaged", () =>
+  withCheckpoint((path) => {
+    const sound = Deno.readFileSync(path);
+    const isDamaged = () => {
+      try {
+        new Checkpoint(path)[Symbol.dispose]();
+        return false;
+      } catch (error) {
+        return error instanceof DamagedCheckpointError;
+      }
+    };
+    assert.equal(isDamaged(), false);
+    for (let at = 0; at < sound.length; at += 5) {
+      const damaged = sound.slice();
+      damaged[at] ^= 1 << (at % 8);
+      Deno.writeFileSync(path, damaged);
+      assert.ok(isDamaged(), `byte ${at}`);
+    }
+    for (const length of [0, 7, 60, sound.length - 1]) {
+      Deno.writeFileSync(path, sound.subarray(0, length));
+      assert.ok(isDamaged(), `${length} bytes`);
+    }
+    Deno.writeFileSync(path, writeSafetensors(new Map()));
+    assert.equal(isDamaged(), false, "weights of another program");
+    Deno.removeSync(path);
+    assert.equal(isDamaged(), false, "nothing");
+    Deno.mkdirSync(path);
+    assert.equal(isDamaged(), false, "a folder");
+    return Promise.resolve();
   }));

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { CLASSES, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
 import { DataError } from "../../../train/base/data_error.ts";
 import { decodeImage, decodeLabel } from "../../../train/images/image.ts";
+import { runProgram, startProgram } from "../../cli/_program.ts";
+import { fileCallsOf } from "../_file_calls.ts";
+import { until } from "../_until.ts";
 import { renderStreet, type StreetOptions, writeStreets } from "../../../train/streets/mod.ts";
 
 const base: StreetOptions = {
@@ -187,5 +191,88 @@ Deno.test("writing streets that fails halfway leaves nothing behind", async () =
     const broken = { ...options, counts: { ...counts, targetVal: -1 } };
     await assert.rejects(writeStreets(directory, broken), RangeError);
     assert.deepEqual([...Deno.readDirSync(folder)], []);
+  });
+});
+
+Deno.test("streets appear by one rename, when they are complete", async () => {
+  await withFolder(async (folder) => {
+    const directory = join(folder, "streets");
+    const calls = await fileCallsOf(() =>
+      writeStreets(directory, {
+        ...options,
+        onProgress: () => assert.ok(!existsSync(directory), "nothing is there before all is"),
+      })
+    );
+    const renames = calls.filter((call) => call.startsWith("rename"));
+    assert.equal(renames.length, 1);
+    assert.match(renames[0], /^rename .*\.streets-[^/]*\.partial to .*\/streets$/);
+    assert.equal(calls.at(-1), renames[0], "nothing is written afterwards");
+  });
+});
+
+/** What `generate` draws for tests that must catch it at work. */
+function generating(out: string, images: number): string[] {
+  const size = ["--width", "64", "--height", "32", "--source-images", String(images)];
+  return ["generate", "--out", out, ...size, "--target-images", "1", "--val-images", "1"];
+}
+
+Deno.test("processes that write the same streets at once all succeed", async () => {
+  await withFolder(async (folder) => {
+    const args = generating(join(folder, "streets"), 100);
+    const outcomes = await Promise.all([1, 2, 3].map(() => runProgram(...args)));
+    for (const { code, stderr } of outcomes) assert.deepEqual([code, stderr], [0, ""]);
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["streets"]);
+  });
+});
+
+Deno.test("streets of another process that is faster are used, or refused if they are others", async () => {
+  await withFolder(async (folder) => {
+    const directory = join(folder, "streets");
+    const overtakenBy = async (seed: number) => {
+      const other = join(folder, "other");
+      await writeStreets(other, { ...options, seed });
+      const onProgress = (done: number, total: number) => {
+        if (done === total) Deno.renameSync(other, directory); // all but the rename is done
+      };
+      await writeStreets(directory, { ...options, onProgress });
+    };
+    await overtakenBy(options.seed);
+    Deno.removeSync(directory, { recursive: true });
+    await assert.rejects(overtakenBy(6), /streets with other parameters/);
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["streets"]);
+  });
+});
+
+Deno.test("what a killed generate leaves is removed by the next one, what a live one makes is not", async () => {
+  await withFolder(async (folder) => {
+    const hidden = () =>
+      [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.startsWith("."));
+    /** A process that has begun to draw, and its folder. */
+    const begin = async () => {
+      const before = hidden();
+      const child = startProgram(generating(join(folder, "streets"), 5000));
+      const name = await until(
+        "a street is drawn",
+        () =>
+          hidden().find((name) =>
+            !before.includes(name) &&
+            existsSync(join(folder, name, "source", "images", "00001.png"))
+          ),
+      );
+      return { child, output: child.output(), name };
+    };
+    const killed = await begin();
+    killed.child.kill("SIGKILL");
+    await killed.output;
+    const live = await begin();
+    assert.deepEqual(hidden(), [live.name], "the next one has removed what was left");
+    const mine = [".streets-backup", ".streets-backup.partial", ".street"];
+    for (const name of mine) Deno.mkdirSync(join(folder, name));
+    await writeStreets(join(folder, "streets"), options);
+    assert.deepEqual(hidden().sort(), [live.name, ...mine].sort());
+    live.child.kill("SIGINT");
+    const { code, stderr } = await live.output;
+    assert.equal(code, 130, new TextDecoder().decode(stderr));
+    assert.deepEqual(hidden().sort(), mine.sort(), "one that is stopped leaves nothing");
   });
 });

@@ -1,7 +1,14 @@
 // From decoded samples to what batches are made of: random views, cut on the GPU.
 
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
-import { packImages, packLabels, warpImages, warpLabels, warpMaps } from "../../../kernels/warp.ts";
+import {
+  type Packed,
+  packImages,
+  packLabels,
+  warpImages,
+  warpLabels,
+  warpMaps,
+} from "../../../kernels/warp.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
 import type { RgbImage } from "../../images/rgb.ts";
@@ -29,6 +36,8 @@ export interface BatchOptions extends ViewOptions {
   readonly gpu: Gpu;
   /** Images of a domain per step. */
   readonly batch: number;
+  /** K, to find labels that are none of the classes; they are not looked for unless given. */
+  readonly classes?: number;
 }
 
 /** Where images come from. */
@@ -51,6 +60,12 @@ export class Batches {
     return this.#loaders.source.waited + this.#loaders.target.waited;
   }
 
+  /** The labels of samples. @throws {RangeError} If one is none of the classes. */
+  packLabels(samples: readonly Sample[]): Packed<1> {
+    const { gpu, classes } = this.options;
+    return packLabels(gpu, samples.map(labelOf), classes === undefined ? undefined : { classes });
+  }
+
   /** Whole images of a domain, as many as a batch has. */
   nextSamples(domain: Domain): Promise<Sample[]> {
     return this.#loaders[domain].next(this.options.batch);
@@ -67,7 +82,7 @@ export class Batches {
     const samples = await this.nextSamples("source");
     const views = this.#weakViews(samples, "source").map((view) => view.imageView());
     using images = packImages(gpu, samples.map(({ image }) => image));
-    using labels = packLabels(gpu, samples.map(labelOf));
+    using labels = this.packLabels(samples);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
   }
 
@@ -120,7 +135,7 @@ export class Batches {
 }
 
 /** The label of a sample. */
-export function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
+function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
   if (!label) throw new TypeError(`Cannot make a labelled batch as "${name}" has no label`);
   return label;
 }

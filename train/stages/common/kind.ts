@@ -115,6 +115,11 @@ export interface StageKind<S extends StageSettings = AnySettings, B = unknown> {
    * - `reference`: it learns the target's own labels, to compare with, and runs alone.
    */
   readonly role: "adaptation" | "pretraining" | "reference";
+  /**
+   * Under which prefix its checkpoints hold the network of the stage before, so that a run goes on without
+   * that stage's checkpoint: `network` unless given, which is the one that it goes on training.
+   */
+  readonly givenNetwork?: string;
   /** Whether its target images come in a strong view too. */
   readonly hasStrongViews: boolean;
   /** Its choices where the paper and its released code disagree. */

@@ -2,7 +2,6 @@
 //
 // One file per image, so that a data set of any size fits and a resumed run reads the same bits.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { argmax } from "../../../kernels/argmax.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
@@ -14,6 +13,7 @@ import { resizeBilinear } from "../../../nn/functional/spatial.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { writeFileAtomic } from "../../base/atomic_file.ts";
 import { DataError } from "../../base/data_error.ts";
+import { exists, makeFolder } from "../../base/folders.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { warpMask } from "../../../kernels/warp.ts";
 import { forEachImageBatch, inEvaluation } from "../../evaluation/image_batches.ts";
@@ -99,7 +99,7 @@ export class SoftLabels {
       const file = fileName(index);
       return { name, index, file, path: join(this.#folder, file) };
     });
-    const missing = files.map(({ path }) => path).filter((path) => !existsSync(path));
+    const missing = files.map(({ path }) => path).filter((path) => !exists(path));
     if (missing.length > 0) return missing;
     const bytes = files.reduce((sum, { path }) => sum + Deno.statSync(path).size, 0);
     for (const { name, index, file, path } of files) {
@@ -200,7 +200,7 @@ export async function labelTarget(
   signal: AbortSignal,
   { views = null, padding = "masked", ...variants }: PrototypeStart = {},
 ): Promise<{ softLabels: SoftLabels; bank: PrototypeBank }> {
-  Deno.mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const softLabels = new SoftLabels(folder, { classes: network.classes });
   const bank = bankFor(network, variants);
   using loader = new Loader({ dataset, order: "sequential" });

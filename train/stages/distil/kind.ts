@@ -1,9 +1,9 @@
 // Stages 2 and 3 in the registry: pseudo labels, what students start from, and batches.
 
-import { packLabels, warpLabelMaps, warpLabels } from "../../../kernels/warp.ts";
+import { warpLabelMaps, warpLabels } from "../../../kernels/warp.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { quarterOf } from "../common/batch.ts";
-import { type Batches, labelOf } from "../common/batches.ts";
+import type { Batches } from "../common/batches.ts";
 import type { RunContext, StageKind } from "../common/kind.ts";
 import { Distil, type DistilBatch } from "./distil.ts";
 import {
@@ -33,6 +33,7 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
     summary,
     settings: DISTIL_SETTINGS,
     role: "adaptation",
+    givenNetwork: "teacher",
     hasStrongViews: true,
     recipe: (variant) => ({
       teacherView: variant === "official" ? "strong" : "weak",
@@ -115,11 +116,11 @@ function makeDistil(context: RunContext<DistilSettings>): Distil {
 
 /** A batch of labelled source images, and of target images in two views with their pseudo labels. */
 export async function nextDistilBatch(batches: Batches): Promise<DistilBatch> {
-  const { gpu, view: { crop } } = batches.options;
+  const { view: { crop } } = batches.options;
   const source = await batches.nextSource();
   const weak = await batches.nextTarget();
   const views = batches.withStrong(weak);
-  using packed = packLabels(gpu, weak.samples.map(labelOf));
+  using packed = batches.packLabels(weak.samples);
   using weakLabels = warpLabels(packed, weak.views.map((view) => view.imageView()), crop);
   const quarter = quarterOf(crop);
   const toQuarter = views.strongViews.map((view) => view.mapView(crop, quarter));

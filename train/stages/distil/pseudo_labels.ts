@@ -1,7 +1,6 @@
 // Hard pseudo labels: what a network is sure of on the unlabelled target images, as files that can be
 // looked at and that a data set reads like any labels.
 
-import { existsSync } from "node:fs";
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectification.ts";
@@ -13,6 +12,7 @@ import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { DataError, describeFailure } from "../../base/data_error.ts";
 import { digestOfFile } from "../../base/digest.ts";
+import { exists } from "../../base/folders.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
@@ -72,7 +72,7 @@ export function missingPseudoLabels(
   dataset: Dataset,
   options: Pick<PseudoLabelOptions, "folder">,
 ): string[] {
-  return labelFiles(dataset, options).map(({ path }) => path).filter((path) => !existsSync(path));
+  return labelFiles(dataset, options).map(({ path }) => path).filter((path) => !exists(path));
 }
 
 /**

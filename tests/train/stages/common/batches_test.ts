@@ -363,3 +363,15 @@ Deno.test("a batch with labels needs some", () =>
     const message = 'Cannot make a labelled batch as "0" has no label';
     await assert.rejects(nextSourceOnlyBatch(batches), { name: "TypeError", message });
   }));
+
+Deno.test("a batch has no label that is none of the classes", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    using loader = new Loader({ dataset: makeDataset(root, [0, 7]), order: "sequential" });
+    const view = { crop: CROP, longSide: 60, scales: [1, 1], flip: 0 } as const;
+    const options = { gpu, batch: 1, seed: 0, stage: "source", view };
+    const made = (classes: number) =>
+      nextSourceOnlyBatch(new Batches({ ...options, classes }, loader, loader));
+    await assert.rejects(made(7), /has label 7: expected a class below 7, or 255/);
+    releaseBatch(await made(8));
+  }));
