@@ -119,7 +119,11 @@ Deno.test("no example names a permission that it does not need", () =>
         const fewer = permissions.filter((permission) => permission !== missing);
         const { code, errors } = await run(name, fewer, folder);
         assert.notEqual(code, 0, `${name} runs without ${missing}`);
-        assert.match(errors, /NotCapable|run again with|without the permission/, `${name} without ${missing}`);
+        assert.match(
+          errors,
+          /NotCapable|run again with|without the permission/,
+          `${name} without ${missing}`,
+        );
       }
     }
   }));

@@ -79,6 +79,13 @@ interface Look {
   readonly features: Tensor;
 }
 
+/** A term of equation 11, of what the network makes of a view. */
+type Term = (look: Look) => {
+  readonly name: string;
+  readonly weight: number;
+  readonly loss: Tensor;
+};
+
 /** What the momentum encoder makes of target images, in the frame of their weak views. */
 interface Sight extends ClassSums {
   /** [N, K, H/4, W/4]. */
@@ -272,31 +279,31 @@ export class Denoise implements Stage<DenoiseBatch> {
     shares: Readonly<Record<"labelled" | "seen" | "images", Share>>,
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
-    const size = sizeOf(teaching.distances);
-    return scope(() => {
-      const look = lookAt(this.network, studentView === "strong" ? strong : weak, size);
-      const symmetric = weighed(this.#labelLoss(look.logits, teaching), shares.labelled);
-      const prior = weighed(regulariser(look.logits, { normalisation }), shares.images);
-      const structure = gamma1 === 0 ? null : weighed(
-        structureLoss(
-          this.#bank.distancesOf(
-            studentView === "strong" ? look.features : lookAt(this.network, strong, size).features,
-          ),
-          teaching.distances,
-          teaching.mask,
-          { temperature, normalisation },
-        ),
-        shares.seen,
-      );
-      backward(
-        sum(symmetric, ...(structure ? [scale(structure, gamma1)] : []), scale(prior, gamma2)),
-      );
-      return {
-        symmetric: symmetric.array.retain(),
-        ...(structure && { structure: structure.array.retain() }),
-        regulariser: prior.array.retain(),
-      };
+    const { distances, mask } = teaching;
+    const size = sizeOf(distances);
+    const symmetric: Term = ({ logits }) => ({
+      name: "symmetric",
+      weight: 1,
+      loss: weighed(this.#labelLoss(logits, teaching), shares.labelled),
     });
+    const structure: Term = ({ features }) => {
+      const assigned = this.#bank.distancesOf(features);
+      const loss = structureLoss(assigned, distances, mask, { temperature, normalisation });
+      return { name: "structure", weight: gamma1, loss: weighed(loss, shares.seen) };
+    };
+    const prior: Term = ({ logits }) => ({
+      name: "regulariser",
+      weight: gamma2,
+      loss: weighed(regulariser(logits, { normalisation }), shares.images),
+    });
+    const ofStrong = gamma1 === 0 ? [] : [structure];
+    const learn = (view: GpuArray, ...terms: Term[]) =>
+      terms.length === 0 ? {} : learnFrom(this.network, view, size, terms);
+    const { regulariser: last, ...losses } = studentView === "strong"
+      ? learn(strong, symmetric, ...ofStrong, prior)
+      // One view after the other, so that the activations of one alone are held.
+      : { ...learn(weak, symmetric, prior), ...learn(strong, ...ofStrong) };
+    return { ...losses, regulariser: last }; // in the order of equation 11
   }
 
   /** ℓ_sce of equation 6. */
@@ -330,12 +337,18 @@ function lookAt(network: DeepLab, images: GpuArray, size: Size): Look {
   return { features: resizeBilinear(features, size), logits: resizeBilinear(logits, size) };
 }
 
-function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
-  return { height, width };
+/** Adds the gradients of what a network makes of a view; the losses without their weights. */
+function learnFrom(network: DeepLab, view: GpuArray, size: Size, terms: readonly Term[]): Losses {
+  return scope(() => {
+    const look = lookAt(network, view, size);
+    const losses = terms.map((term) => term(look));
+    backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
+    return Object.fromEntries(losses.map(({ name, loss }) => [name, loss.array.retain()]));
+  });
 }
 
-function sum(...terms: Tensor[]): Tensor {
-  return terms.reduce(add);
+function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
+  return { height, width };
 }
 
 /**
