@@ -1,5 +1,5 @@
-// Kills one training again and again at random moments and resumes it, then compares every bit with a
-// training that was left alone. Too long for the suite: `deno task kills 40`.
+// Kills trainings again and again at random moments and resumes them, then compares every bit with
+// trainings that were left alone. Too long for the suite: `deno task kills 40`.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -7,41 +7,66 @@ import { join } from "node:path";
 import { runProgram } from "../cli/_program.ts";
 import { assertSameOutcome, killWhen, outcomeOf, tinyConfig } from "./_resume.ts";
 
-const wanted = Number(Deno.args[0] ?? 40);
-const folder = Deno.makeTempDirSync();
-const config = join(folder, "tiny.json");
-const steps = Math.max(4, 3 * wanted); // long enough to be killed that often
-const values = tinyConfig(folder, steps);
-Deno.writeTextFileSync(config, JSON.stringify(values));
-const whole = join(folder, "whole");
-const started = performance.now();
-const run = await runProgram("train", "--config", config, "--out", whole);
-assert.equal(run.code, 0, run.stderr);
-const seconds = (performance.now() - started) / 1000;
+/** What is trained: settings over the tiny configuration, and flags. */
+const TRAININGS: Readonly<Record<string, { values: object; flags: readonly string[] }>> = {
+  "as streets": { values: {}, flags: [] },
+  "RandAugment, in two parts, by the paper": {
+    values: { strongView: "randaugment" },
+    flags: ["--accumulate", "2", "--recipe", "paper"],
+  },
+  "RandAugment, in two parts, by the released code": {
+    values: { strongView: "randaugment" },
+    flags: ["--accumulate", "2", "--recipe", "official"],
+  },
+};
 
-let kills = 0, runs = 0;
-const killed = join(folder, "killed");
-for (let ended = false; !ended;) {
-  runs++;
-  // Killed before there was a run to resume.
-  if (!existsSync(join(killed, "config.json")) && existsSync(killed)) {
-    Deno.removeSync(killed, { recursive: true });
-  }
-  const args = existsSync(join(killed, "config.json"))
-    ? ["train", "--resume", killed]
-    : ["train", "--config", config, "--out", killed];
-  if (kills === wanted) {
-    const last = await runProgram(...args);
-    assert.equal(last.code, 0, last.stderr);
-    break;
-  }
-  // Late enough that each run gets somewhere: a checkpoint comes every other step.
-  const until = performance.now() + 1000 + Math.random() * (500 + 1500 * seconds / wanted);
-  if (await killWhen(() => performance.now() > until, args)) kills++;
-  else ended = true;
+const wanted = Number(Deno.args[0] ?? 40);
+for (const [index, [title, { values, flags }]] of Object.entries(TRAININGS).entries()) {
+  const count = Object.keys(TRAININGS).length;
+  const kills = Math.floor(wanted / count) + Number(index < wanted % count);
+  const folder = Deno.makeTempDirSync();
+  const config = join(folder, "tiny.json");
+  const steps = Math.max(4, 3 * kills); // long enough to be killed that often
+  const tiny = tinyConfig(folder, steps);
+  Deno.writeTextFileSync(
+    config,
+    JSON.stringify({ ...tiny, data: { ...tiny.data as object, ...values } }),
+  );
+  const { done, runs } = await killAgainAndAgain(folder, ["--config", config, ...flags], kills);
+  console.log(
+    `${title}: ${done} kills in ${runs} runs of 6 × ${steps} steps: every bit is as in a run without one`,
+  );
+  Deno.removeSync(folder, { recursive: true });
 }
-assertSameOutcome(outcomeOf(killed), outcomeOf(whole));
-console.log(
-  `${kills} kills in ${runs} runs of 5 × ${steps} steps: every bit is as in a run without one`,
-);
-Deno.removeSync(folder, { recursive: true });
+
+/** Trains once alone and once with kills, and compares. */
+async function killAgainAndAgain(
+  folder: string,
+  flags: readonly string[],
+  kills: number,
+): Promise<{ done: number; runs: number }> {
+  const [whole, killed] = [join(folder, "whole"), join(folder, "killed")];
+  const started = performance.now();
+  const run = await runProgram("train", ...flags, "--out", whole);
+  assert.equal(run.code, 0, run.stderr);
+  const seconds = (performance.now() - started) / 1000;
+  let [done, runs] = [0, 0];
+  for (let ended = false; !ended;) {
+    runs++;
+    const isBegun = existsSync(join(killed, "config.json"));
+    // Killed before there was a run to resume.
+    if (!isBegun && existsSync(killed)) Deno.removeSync(killed, { recursive: true });
+    const args = isBegun ? ["train", "--resume", killed] : ["train", ...flags, "--out", killed];
+    if (done === kills) {
+      const last = await runProgram(...args);
+      assert.equal(last.code, 0, last.stderr);
+      break;
+    }
+    // Late enough that each run gets somewhere: a checkpoint comes every other step.
+    const until = performance.now() + 1000 + Math.random() * (500 + 1500 * seconds / kills);
+    if (await killWhen(() => performance.now() > until, args)) done++;
+    else ended = true;
+  }
+  assertSameOutcome(outcomeOf(killed), outcomeOf(whole));
+  return { done, runs };
+}

@@ -48,7 +48,7 @@ export const DENOISE_SETTINGS = {
   emaDecay: "share",
   /**
    * What the momentum encoder's batch norms use: the statistics of the target batch (official), or the
-   * student's running ones. It never has dropout here.
+   * student's running ones.
    */
   encoderStatistics: ["batch", "running"],
   /**
