@@ -41,7 +41,7 @@ Deno.test("progress spells out what it is told, on a terminal too", () => {
 Deno.test("neither file names nor class names command the terminal", () =>
   withFolder(async (folder) => {
     const missing = await runProgram("train", "--resume", join(folder, `no${EVIL}run`));
-    assert.match(missing.stderr, /^Cannot read config file [^\n]*no\\u001b[^\n]*\n$/);
+    assert.match(missing.stderr, /^Cannot use run folder [^\n]*no\\u001b[^\n]*\n$/);
     assert.doesNotMatch(missing.stderr, COMMANDS);
 
     const data = join(folder, "data");

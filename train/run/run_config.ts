@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { DataError } from "../base/data_error.ts";
+import { exists } from "../base/folders.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 
@@ -16,6 +17,11 @@ const ALWAYS = ["seed", "pipeline", "network", "data", "stages"] as const;
  */
 export function readRunConfig(folder: string): RunConfig {
   const path = join(folder, "config.json");
+  if (!exists(path)) {
+    throw new DataError(
+      `Cannot use run folder ${folder} as it has no config.json; give the folder of an earlier run`,
+    );
+  }
   return runConfigOf(readConfigFile(path), path);
 }
 

@@ -115,7 +115,7 @@ Deno.test("a run is not resumed with another configuration, other flags or besid
     assert.match(flags.stderr, /^Cannot resume .* with --seed as its config\.json decides/);
     const nothing = await runProgram("train", "--resume", join(folder, "nothing"));
     assert.equal(nothing.code, 2);
-    assert.match(nothing.stderr, /^Cannot read config file .*nothing/);
+    assert.match(nothing.stderr, /^Cannot use run folder .*nothing/);
   }));
 
 Deno.test("a run whose views are rendered goes on from where it was stopped in the same bits", () =>
