@@ -18,6 +18,7 @@ import { filledNetwork, SMALL, stateValues, writeTorch } from "../train/_foreign
 import { dataError, namesIn, withFolder } from "../train/_folder.ts";
 import { imagePng } from "../train/_png.ts";
 import { runProgram } from "./_program.ts";
+import { assertSame } from "../_same.ts";
 
 Deno.test("export writes the graph of a PyTorch file, with the names of the classes", () =>
   withFolder(async (folder) => {
@@ -157,9 +158,9 @@ Deno.test("a run starts from a file, and its student from another in the place o
       return stateOf(file.weights, "network.").get(name)?.floats().slice();
     };
     for (const name of ["conv1.weight", "layer1.0.conv1.weight", "layer5.head.1.weight"]) {
-      assert.deepEqual(saved("source", name), values.get(name), name);
+      assertSame(saved("source", name), values.get(name), name);
     }
-    assert.deepEqual(saved("stage2", "conv1.weight"), values.get("conv1.weight"));
+    assertSame(saved("stage2", "conv1.weight"), values.get("conv1.weight"));
     assert.ok(saved("stage2", "layer1.0.conv1.weight")?.every((value) => value === 0.25));
     assert.notDeepEqual(
       saved("stage2", "layer5.head.1.weight"),

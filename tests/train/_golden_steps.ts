@@ -23,6 +23,7 @@ import {
   take,
   type Values,
 } from "./_stages.ts";
+import { assertSame } from "../_same.ts";
 
 const LOSS = 1e-4;
 const PROTOTYPES = 1e-5;
@@ -109,7 +110,7 @@ export async function runSteps<B>(
     const before = held();
     const found = await take(stage.step(batch, step));
     assert.equal(held(), before, `bytes left behind by step ${step}`);
-    assert.deepEqual(await gpu.readAll(arraysIn(batch)), given, "the batch stays as it is");
+    assertSame(await gpu.readAll(arraysIn(batch)), given, "the batch stays as it is");
     assert.deepEqual(Object.keys(found), Object.keys(expected[step] ?? {}), "names of the losses");
     for (const [name, value] of Object.entries(expected[step] ?? {})) {
       assertNear(`${name} loss of step ${step}`, [found[name] as number], [value], LOSS);

@@ -6,6 +6,7 @@ import { Safetensors } from "../../nn/formats/safetensors.ts";
 import type { PretrainingResult } from "../../train/run/run_folder.ts";
 import { startProgram } from "../cli/_program.ts";
 import { namesIn } from "./_folder.ts";
+import { assertSame } from "../_same.ts";
 
 const STAGES = ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"] as const;
 /** Steps of every stage. */
@@ -81,7 +82,7 @@ export function assertSameOutcome(
   expected: Record<string, unknown>,
 ) {
   assert.deepEqual(Object.keys(found), Object.keys(expected));
-  for (const [name, value] of Object.entries(expected)) assert.deepEqual(found[name], value, name);
+  for (const [name, value] of Object.entries(expected)) assertSame(found[name], value, name);
 }
 
 /** Starts a command and kills it, with no chance to tidy up, once `when` holds; false if it ended well first. */

@@ -17,6 +17,7 @@ import { runTraining } from "../../../train/run/run.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
+import { assertSame } from "../../_same.ts";
 
 const STEPS = 3;
 
@@ -130,6 +131,6 @@ Deno.test("watching labels changes neither network nor losses, and leaves record
     // The encoder's running statistics follow what it sees last; every step overwrites them.
     const kept = [...first.entries.keys()].filter((name) => !/^encoder.*running/.test(name));
     for (const name of kept.filter((name) => first.entry(name).dtype === "F32")) {
-      assert.deepEqual(second.floats(name), first.floats(name), name);
+      assertSame(second.floats(name), first.floats(name), name);
     }
   }));

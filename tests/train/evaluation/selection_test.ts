@@ -15,6 +15,7 @@ import { BestNetwork } from "../../../train/evaluation/selection.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { tinyConfig, withoutCost } from "../_resume.ts";
+import { assertSame } from "../../_same.ts";
 
 Deno.test("information is full for sure and balanced predictions, and nothing for collapsed or unsure ones", () => {
   const of = (pixels: number[][]) => {
@@ -152,7 +153,7 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
       base: config.out,
     });
     await runTraining(alone, gpu, SILENT, signal);
-    assert.deepEqual(arraysOf(path("alone", "warmup")), arraysOf(path("run", "warmup")));
+    assertSame(arraysOf(path("alone", "warmup")), arraysOf(path("run", "warmup")));
 
     // An interruption that cost the last checkpoint of source, and all that came after it.
     const kept = [arraysOf(start), arraysOf(path("run", "warmup")), metrics];
@@ -164,7 +165,7 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
     const resumed = await resumeTraining(config.out, gpu, SILENT, signal);
     assert.deepEqual(resumed.stages.map(withoutCost), stages.map(withoutCost));
     const lines = Deno.readTextFileSync(join(config.out, "metrics.jsonl")).trimEnd().split("\n");
-    assert.deepEqual(
+    assertSame(
       [arraysOf(start), arraysOf(path("run", "warmup")), lines.map((line) => JSON.parse(line))],
       kept,
     );
@@ -174,7 +175,7 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
       if (existsSync(path("run", name))) Deno.removeSync(path("run", name));
     }
     await resumeTraining(config.out, gpu, SILENT, signal);
-    assert.deepEqual(arraysOf(path("run", "warmup")), kept[1]);
+    assertSame(arraysOf(path("run", "warmup")), kept[1]);
   }));
 
 Deno.test("labels that are not there cannot select", () =>

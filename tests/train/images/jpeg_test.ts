@@ -10,6 +10,7 @@ import { Loader } from "../../../train/data/loader.ts";
 import golden from "../../goldens/jpeg.json" with { type: "json" };
 import { dataError, withFolder } from "../_folder.ts";
 import { write } from "../_png.ts";
+import { assertSame } from "../../_same.ts";
 
 const { width, height } = golden;
 
@@ -28,7 +29,7 @@ for (const name of Object.keys(golden.files) as (keyof typeof golden.files)[]) {
     const decoded = decodeJpeg(file, "a.jpg");
     assert.deepEqual([decoded.width, decoded.height], [width, height]);
 
-    assert.deepEqual(decoded.data, pixels);
+    assertSame(decoded.data, pixels);
   });
 }
 
@@ -54,7 +55,7 @@ Deno.test("a JPEG that is cut anywhere, damaged or of another kind is refused wi
     dataError("does not start with the JPEG signature"),
   );
   const grey = take("grey"); // the codec still works after what it refused
-  assert.deepEqual(decodeJpeg(grey.file, "a.jpg").data, grey.pixels);
+  assertSame(decodeJpeg(grey.file, "a.jpg").data, grey.pixels);
 });
 
 Deno.test("bytes that a camera left between segments cost no pixel and are no damage", async () => {
@@ -63,7 +64,7 @@ Deno.test("bytes that a camera left between segments cost no pixel and are no da
   const padded = new Uint8Array(file.length + 3);
   padded.set(file.subarray(0, -2));
   padded.set([1, 2, 3, 0xff, 0xd9], file.length - 2);
-  assert.deepEqual(decodeJpeg(padded, "a.jpg").data, pixels);
+  assertSame(decodeJpeg(padded, "a.jpg").data, pixels);
 });
 
 Deno.test("an absurd size is refused from the header", () => {
@@ -87,10 +88,10 @@ Deno.test("a worker decodes JPEG files, and a truncated one fails by its name al
     const dataset = openDataset({ root, layout: FOLDER, split: "train", trainIds: null });
     using loader = new Loader({ dataset, order: "sequential" });
     const [first] = await loader.next(1);
-    assert.deepEqual(first.image, { data: pixels, width, height });
+    assertSame(first.image, { data: pixels, width, height });
     await assert.rejects(loader.next(1), dataError(join(root, "images", "b.JPEG"), "truncated"));
     const [third] = await loader.next(1);
-    assert.deepEqual(third.image.data, take("grey").pixels);
+    assertSame(third.image.data, take("grey").pixels);
     await loadJpegCodec();
-    assert.deepEqual(readImage(join(root, "images", "a.jpg")).data, pixels);
+    assertSame(readImage(join(root, "images", "a.jpg")).data, pixels);
   }));

@@ -18,6 +18,7 @@ import { DeepLab } from "../../../nn/deeplab.ts";
 import { testGpu } from "../../_device.ts";
 import { filledNetwork, SMALL, stateValues, writeTorch } from "../_foreign.ts";
 import { dataError, withFolder } from "../_folder.ts";
+import { assertSame } from "../../_same.ts";
 
 const BACKBONE = /^(conv1|bn1|layer[1-4])\./;
 
@@ -35,7 +36,7 @@ Deno.test("a network from a PyTorch file has the shape and the weights of the on
       using saved = await filledNetwork(options);
       await writeTorch(path, saved, { prefix: "ResNet101.model_state.module." });
       using trained = loadTrainedNetwork(await testGpu(), path, config);
-      assert.deepEqual(await stateValues(trained.network), await stateValues(saved));
+      assertSame(await stateValues(trained.network), await stateValues(saved));
       assert.equal(trained.classes.names.length, options.classes);
       assert.equal(trained.classes.names.includes("wall"), options.classes !== 13);
       assert.equal(trained.network.training, false);
@@ -134,14 +135,14 @@ Deno.test("a run starts from all that weights have", () =>
     await writeTorch(path, saved, { prefix: "module." });
     {
       using network = startFromWeights(path, create);
-      assert.deepEqual(await stateValues(network), expected);
+      assertSame(await stateValues(network), expected);
     }
     await writeTorch(path, saved, { only: BACKBONE });
     using network = startFromWeights(path, create);
     using fresh = create(false);
     const untouched = await stateValues(fresh);
     for (const [name, values] of await stateValues(network)) {
-      assert.deepEqual(values, (BACKBONE.test(name) ? expected : untouched).get(name), name);
+      assertSame(values, (BACKBONE.test(name) ? expected : untouched).get(name), name);
     }
     const before = gpu.memory.live;
     const other = (featureNorm: boolean) => new DeepLab(gpu, { ...SMALL, width: 8, featureNorm });
@@ -168,7 +169,7 @@ Deno.test("a student starts from a file in the place of stage selfsup", () =>
     using run = RunFolder.create(join(folder, "run"), config);
     loadBackbone({ config, folder: run }, student, "selfsup");
     for (const [name, values] of await stateValues(student)) {
-      assert.deepEqual(values, (BACKBONE.test(name) ? expected : before).get(name), name);
+      assertSame(values, (BACKBONE.test(name) ? expected : before).get(name), name);
     }
   }));
 

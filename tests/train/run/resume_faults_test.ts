@@ -13,6 +13,7 @@ import { startProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { assertSameOutcome, outcomeOf, STEPS, tinyConfig } from "../_resume.ts";
+import { assertSame } from "../../_same.ts";
 
 const { signal } = new AbortController();
 
@@ -74,7 +75,7 @@ Deno.test("a checkpoint that is whole, but of another version or unreadable, sto
         resume(config),
         dataError(path, `it has version ${version}: expected version 1; `),
       );
-      assert.deepEqual(Deno.readFileSync(path), ofVersion(version, bytes));
+      assertSame(Deno.readFileSync(path), ofVersion(version, bytes));
     }
     Deno.removeSync(path);
     Deno.mkdirSync(path);
@@ -89,7 +90,7 @@ Deno.test("a checkpoint that is whole, but of another version or unreadable, sto
     assert.match(said, /^Cannot [^\n]*source\.safetensors as Deno was started without [^\n]*\n$/);
     assert.equal(code, 2);
     assert.deepEqual(namesIn(checkpoints), files);
-    assert.deepEqual(Deno.readFileSync(path), bytes);
+    assertSame(Deno.readFileSync(path), bytes);
     await resume(config);
   }));
 

@@ -15,6 +15,7 @@ import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { assertAllClose } from "../../_check.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
+import { assertSame } from "../../_same.ts";
 
 const LOSSES = {
   source: ["source"],
@@ -199,7 +200,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
       assert.ok(first.size > 100);
       assert.deepEqual([...second.keys()], [...first.keys()]);
       for (const [name, bits] of first) {
-        assert.deepEqual(second.get(name), bits, `bits of ${name} in ${stage}`);
+        assertSame(second.get(name), bits, `bits of ${name} in ${stage}`);
       }
     }
     assert.deepEqual(metricsOf(again), metrics);

@@ -11,6 +11,7 @@ import {
 } from "../../../train/views/randaugment.ts";
 import { Fill } from "../../goldens/fill.ts";
 import { readGolden } from "../../goldens/golden.ts";
+import { assertSame } from "../../_same.ts";
 
 /** Name, strength in tenths, and pixels in base64 or a digest. */
 type Case = readonly [name: (typeof RANDAUGMENT_POOL)[number], tenths: number, pixels: string];
@@ -53,7 +54,7 @@ const small = noise(golden.width, golden.height);
 for (const test of golden.colours) {
   const [name, , pixels] = test;
   Deno.test(`${name} makes Pillow's bytes at every strength`, () => {
-    assert.deepEqual(render(small, test), decoded(pixels));
+    assertSame(render(small, test), decoded(pixels));
     const large = noise(256, 192);
     for (const test of golden.digests.filter(([other]) => other === name)) {
       assert.equal(digestOf(render(large, test)), test[2], `at a strength of ${test[1]} tenths`);

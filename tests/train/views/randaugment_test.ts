@@ -23,6 +23,7 @@ import { renderView } from "../../../train/views/render_view.ts";
 import { drawTargetViews, renderTargetViews } from "../../../train/views/target_views.ts";
 import { assertAllClose } from "../../_check.ts";
 import { testGpu } from "../../_device.ts";
+import { assertSame } from "../../_same.ts";
 
 const SIZE = { width: 60, height: 48 };
 /** Side of the blocks of one label and one colour; 20 of them. */
@@ -216,6 +217,6 @@ Deno.test("the weak view that is rendered is the one of the GPU, rounded to 8 bi
     const plane = crop.width * crop.height;
     const found = values.map((_, i) => pixels.weak.data[3 * (i % plane) + Math.floor(i / plane)]);
     assertAllClose("weak", found, values.map((value) => value * 255), { atol: 0.501, rtol: 0 });
-    assert.deepEqual(pixels.strong, strong.render(pixels.weak), "the strong view is made of it");
+    assertSame(pixels.strong, strong.render(pixels.weak), "the strong view is made of it");
   }
 });

@@ -21,6 +21,7 @@ import { testGpu } from "../../../_device.ts";
 import { withFolder } from "../../_folder.ts";
 import { write } from "../../_png.ts";
 import { arraysIn } from "../../_stages.ts";
+import { assertSame } from "../../../_same.ts";
 
 const SIZES = [[64, 40], [50, 61], [90, 33]] as const;
 /** Shades of the two classes. What lies halfway is nearest to neither. */
@@ -123,9 +124,9 @@ Deno.test("seed, stage and position decide a batch, and nothing else", () =>
       return { views, values };
     };
     const first = await make({}, 3);
-    assert.deepEqual(await make({}, 3), first, "the same again");
+    assertSame(await make({}, 3), first, "the same again");
     const last = { views: first.views.slice(2), values: first.values.slice(2) };
-    assert.deepEqual(await make({ skip: 2 }, 1), last, "from a position on");
+    assertSame(await make({ skip: 2 }, 1), last, "from a position on");
     for (const other of [{ seed: 2 }, { stage: "warmup" }, { skip: 1 }]) {
       const { values } = await make(other, 1);
       for (const [index, array] of values[0].entries()) {
@@ -162,7 +163,7 @@ Deno.test("views that the loader renders are those of the GPU in 8 bits, with a 
     const renders = true;
     const rendered = await make({ target: { renders } }, 4);
     const others = { workers: 2, ahead: 1, cacheBytes: 0 };
-    assert.deepEqual(await make({ target: { renders, ...others } }, 4), rendered, "the same again");
+    assertSame(await make({ target: { renders, ...others } }, 4), rendered, "the same again");
     const later = await make({ skip: 3, target: { renders } }, 1);
     assert.deepEqual(later, rendered.slice(3), "from a position on");
     const onGpu = await make({}, 4);
@@ -170,7 +171,7 @@ Deno.test("views that the loader renders are those of the GPU in 8 bits, with a 
       const [index, { weakValues, strongValues, softValues, strongViews }] of rendered.entries()
     ) {
       const exact = onGpu[index] as (typeof onGpu)[number];
-      assert.deepEqual(softValues, exact.softValues, "soft labels follow the same weak view");
+      assertSame(softValues, exact.softValues, "soft labels follow the same weak view");
       for (const [i, value] of weakValues.entries()) {
         assert.ok(Math.abs(value - (exact.weakValues[i] as number)) < 0.501 / 255, `value ${i}`);
       }

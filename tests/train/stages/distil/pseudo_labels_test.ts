@@ -20,6 +20,7 @@ import { Distil, type DistilBatch } from "../../../../train/stages/distil/distil
 import { ViewTransform } from "../../../../train/views/views.ts";
 import { testGpu } from "../../../_device.ts";
 import { namesIn, withFolder } from "../../_folder.ts";
+import { assertSame } from "../../../_same.ts";
 
 const CLASSES_OF_STREETS = classSet(STREETS_TRAIN_IDS);
 const K = STREETS_TRAIN_IDS.length;
@@ -242,7 +243,7 @@ for (const teacherView of ["weak", "strong"] as const) {
         assert.ok(Math.abs(found - value) < tolerance, `${name} is ${found}, expected ${value}`);
       }
       const teacherAfter = await teacher.namedParameters().values().next().value?.read();
-      assert.deepEqual(teacherAfter, teacherBefore, "the teacher is frozen");
+      assertSame(teacherAfter, teacherBefore, "the teacher is frozen");
       for (const array of Object.values(losses)) array.release();
       student.dispose();
     });

@@ -26,6 +26,7 @@ import {
   unchanged,
 } from "../../_golden_steps.ts";
 import { type Case, golden, labelled, networkOf, readAll, type Rows, take } from "../../_stages.ts";
+import { assertSame } from "../../../_same.ts";
 
 const CROP = { height: 40, width: 56 };
 const VIEW = { crop: CROP, longSide: 64, scales: [0.75, 1.25], flip: 0.5 } as const;
@@ -149,7 +150,7 @@ for (const [count, what] of [[3, "places"], [0, "whole images"]] as const) {
     assert.equal(gpu.memory.live - gpu.memory.derived, live, "bytes left behind");
     releaseBatch(batch);
     const after = await readAll(new Map([...head].map(([name, { array }]) => [name, array])));
-    assert.deepEqual(after, before);
+    assertSame(after, before);
   });
 }
 
