@@ -100,10 +100,9 @@ Deno.test("--init and --student-init name the weights that a run and its student
   assert.equal(config.init, "a.pth");
   assert.equal(config.stages.selfsup.weights, "simclr.pth");
   assert.ok(!config.pipeline.includes("selfsup"));
-  assert.deepEqual(
-    [config.stages.stage2, config.stages.stage3].map(({ studentStart }) => studentStart),
-    ["self-supervised", "self-supervised"],
-  );
+  for (const { studentStart, featureNorm } of [config.stages.stage2, config.stages.stage3]) {
+    assert.deepEqual([studentStart, featureNorm], ["self-supervised", true]);
+  }
   const official = await resolveConfig({ studentInit: "b", recipe: "official" }, now);
   assert.equal(official.stages.stage3.studentStart, "teacher");
   const named = await resolveConfig({ studentInit: "b", stages: ["stage1", "stage2"] }, now);
