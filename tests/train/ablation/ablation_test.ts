@@ -13,6 +13,7 @@ import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { killWhen, tinyConfig } from "../_resume.ts";
+import { SILENT } from "../_observer.ts";
 
 const base = presetConfig("default");
 
@@ -82,10 +83,7 @@ Deno.test("a plan trains the common start first and once a seed, and no training
 /** Notes what an ablation says. */
 function listener(heard: string[], listen: (text: string) => void = () => {}): TrainingObserver {
   return {
-    stageStart: () => {},
-    step: () => {},
-    evaluation: () => {},
-    stageEnd: () => {},
+    ...SILENT,
     message: (text) => {
       heard.push(text);
       listen(text);

@@ -12,12 +12,12 @@ import { decodeItem } from "../../../train/data/dataset.ts";
 import { readImage } from "../../../train/images/image.ts";
 import { scoreLabels, spreadOver } from "../../../train/evaluation/label_scores.ts";
 import { ConfusionMatrix } from "../../../train/evaluation/metrics.ts";
-import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { runTraining } from "../../../train/run/run.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
 import { assertSame } from "../../_same.ts";
+import { SILENT } from "../_observer.ts";
 
 const STEPS = 3;
 
@@ -27,14 +27,6 @@ function configOf(folder: string, out: string, values: Partial<RunConfig> = {}):
     from: "the test",
   });
 }
-
-const silent: TrainingObserver = {
-  stageStart() {},
-  step() {},
-  evaluation() {},
-  stageEnd() {},
-  message() {},
-};
 
 Deno.test("labels are scored against the target's own, where there are any", () =>
   withFolder(async (folder) => {
@@ -104,7 +96,7 @@ Deno.test("watching labels changes neither network nor losses, and leaves record
         pipeline: ["stage1"],
         labelWatch: { every, images: 4, pictures: 2 },
       });
-      await runTraining(config, gpu, silent, signal);
+      await runTraining(config, gpu, SILENT, signal);
       return config;
     };
     const [bare, watched] = [await run("bare", 0), await run("watched", 2)];

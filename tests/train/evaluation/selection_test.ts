@@ -9,13 +9,13 @@ import type { RunConfig } from "../../../train/config/settings.ts";
 import { Information } from "../../../train/evaluation/information.ts";
 import { publishedMeans } from "../../../train/evaluation/metrics.ts";
 import { PUBLISHED_SUBSETS } from "../../../train/data/classes.ts";
-import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { BestNetwork } from "../../../train/evaluation/selection.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { tinyConfig, withoutCost } from "../_resume.ts";
 import { assertSame } from "../../_same.ts";
+import { SILENT } from "../_observer.ts";
 
 Deno.test("information is full for sure and balanced predictions, and nothing for collapsed or unsure ones", () => {
   const of = (pixels: number[][]) => {
@@ -92,13 +92,6 @@ Deno.test("the best is written where it is not the last, and goes where the last
   assert.deepEqual(unlabelled.best, { step: 1, value: 5 }, "without labels information decides");
 });
 
-const SILENT: TrainingObserver = {
-  stageStart: () => {},
-  step: () => {},
-  evaluation: () => {},
-  stageEnd: () => {},
-  message: () => {},
-};
 const { signal } = new AbortController();
 
 function configOf(folder: string, out: string, values: Record<string, unknown>): RunConfig {

@@ -18,8 +18,8 @@ import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
+import { SILENT } from "../_observer.ts";
 
-const SILENT = { stageStart() {}, step() {}, evaluation() {}, stageEnd() {}, message() {} };
 const { signal } = new AbortController();
 const NAME = "layer2.0.conv2.weight";
 

@@ -7,20 +7,13 @@ import { STREETS_TRAIN_IDS } from "../../../train/data/classes.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import type { StageName } from "../../../train/stages/kinds.ts";
-import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { planTraining } from "../../../train/plan/plan.ts";
 import { runTraining } from "../../../train/run/run.ts";
 import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";
+import { SILENT } from "../_observer.ts";
 
 const GIB = 2 ** 30;
-const quiet: TrainingObserver = {
-  stageStart: () => {},
-  step: () => {},
-  evaluation: () => {},
-  stageEnd: () => {},
-  message: () => {},
-};
 
 /** Shapes of a run: network, batch and crop. */
 const SHAPES = {
@@ -63,7 +56,7 @@ async function comparePeaks(config: RunConfig): Promise<number> {
   gpu.pool.trim();
   const before = gpu.memory.live;
   gpu.resetPeak();
-  await runTraining(config, gpu, quiet, new AbortController().signal);
+  await runTraining(config, gpu, SILENT, new AbortController().signal);
   const measured = gpu.memory.peak - before;
   const planned = Math.max(plan.peak, plan.name === "selfsup" ? 0 : evaluation.peak);
   assert.ok(

@@ -14,8 +14,7 @@ import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { runTraining } from "../../../train/run/run.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, withFolder } from "../_folder.ts";
-
-const SILENT = { stageStart() {}, step() {}, evaluation() {}, stageEnd() {}, message() {} };
+import { SILENT } from "../_observer.ts";
 
 function tinyConfig(folder: string): RunConfig {
   const stage = { steps: 3, scheduleSteps: 3 };

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
-import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { runTraining } from "../../../train/run/run.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { assertAllClose } from "../../_check.ts";
@@ -14,14 +13,7 @@ import { testGpu } from "../../_device.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
 import { assertSame } from "../../_same.ts";
-
-const SILENT: TrainingObserver = {
-  stageStart: () => {},
-  step: () => {},
-  evaluation: () => {},
-  stageEnd: () => {},
-  message: () => {},
-};
+import { SILENT } from "../_observer.ts";
 
 /** A run of one step a stage; the students of stage 2 start from stage selfsup, as {@link tinyConfig} has it. */
 function configOf(folder: string, name: string, values: Record<string, unknown>): RunConfig {

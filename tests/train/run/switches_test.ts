@@ -16,6 +16,7 @@ import { STAGE_SETTINGS } from "../../../train/stages/common/settings.ts";
 import { kindOf, type StageName, STAGES } from "../../../train/stages/kinds.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
+import { SILENT } from "../_observer.ts";
 
 /** Keys of a configuration by their paths, `stages.stage1.alpha`. */
 type Values = Readonly<Record<string, unknown>>;
@@ -217,17 +218,10 @@ async function outcome(folder: string, stage: StageName, values: Values): Promis
     out,
   };
   const config = mergeConfig(presetConfig("default"), { values: nested(given), from: "the test" });
-  const silent = {
-    stageStart: () => {},
-    step: () => {},
-    evaluation: () => {},
-    stageEnd: () => {},
-    message: () => {},
-  };
   gpu.pool.trim();
   const reads = await countReads(
     gpu,
-    () => runTraining(config, gpu, silent, new AbortController().signal),
+    () => runTraining(config, gpu, SILENT, new AbortController().signal),
   );
   const said = [`read ${reads} times`, out.startsWith(join(folder, "run ")) ? "" : out];
   const visit = (path: string, name: string) => {
@@ -257,13 +251,6 @@ async function outcome(folder: string, stage: StageName, values: Values): Promis
 /** Runs of all stages but the reference, for others to start from, and a copy of the data in another place. */
 async function makeBases(folder: string): Promise<void> {
   const { signal } = new AbortController();
-  const silent = {
-    stageStart: () => {},
-    step: () => {},
-    evaluation: () => {},
-    stageEnd: () => {},
-    message: () => {},
-  };
   for (const [name, seed] of [["base", 0], ["other", 1]] as const) {
     const values = nested({
       ...TINY,
@@ -273,7 +260,7 @@ async function makeBases(folder: string): Promise<void> {
       "out": join(folder, name),
     });
     const config = mergeConfig(presetConfig("default"), { values, from: "the test" });
-    await runTraining(config, await testGpu(), silent, signal);
+    await runTraining(config, await testGpu(), SILENT, signal);
   }
   cpSync(join(folder, "streets"), join(folder, "moved"), { recursive: true });
   const images = (at: string, name: string) => join(folder, "moved", "source", at, name);

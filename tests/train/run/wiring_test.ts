@@ -11,7 +11,6 @@ import { Loader } from "../../../train/data/loader.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { evaluationOf, measure } from "../../../train/evaluation/evaluate.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
-import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { runTraining } from "../../../train/run/run.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
 import type { RunResult } from "../../../train/run/run_folder.ts";
@@ -26,15 +25,9 @@ import { kindOf } from "../../../train/stages/kinds.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
+import { SILENT } from "../_observer.ts";
 
 const { signal } = new AbortController();
-const quiet: TrainingObserver = {
-  stageStart: () => {},
-  step: () => {},
-  evaluation: () => {},
-  stageEnd: () => {},
-  message: () => {},
-};
 
 /** A tiny configuration with some values in another way. */
 function configOf(folder: string, ...layers: readonly object[]): RunConfig {
@@ -43,7 +36,7 @@ function configOf(folder: string, ...layers: readonly object[]): RunConfig {
 }
 
 const run = async (config: RunConfig): Promise<RunResult> =>
-  await runTraining(config, await testGpu(), quiet, signal);
+  await runTraining(config, await testGpu(), SILENT, signal);
 
 /** Holds two folders to the same files, byte by byte. */
 function assertSameFiles(found: string, expected: string): void {

@@ -1,11 +1,7 @@
 // Stage 1: pseudo-label denoising and target-structure learning (paper, sections 3.2 and 3.3).
 
-import { argmax } from "../../../kernels/argmax.ts";
 import type { Size } from "../../../kernels/planes.ts";
-import type { ClassSums } from "../../../kernels/class_sums.ts";
-import { IGNORE } from "../../../kernels/ignore_label.ts";
-import { idsWhereLabelled } from "../../../kernels/rectification.ts";
-import { type AnyArray, type GpuArray, sameShape } from "../../../kernels/runtime/mod.ts";
+import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import {
   warpLabelMaps,
   warpMaps,
@@ -17,11 +13,9 @@ import type { DeepLab } from "../../../nn/deeplab.ts";
 import { updateEma } from "../../../nn/ema.ts";
 import { BatchNorm2d, Dropout2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
-import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
+import { backward, noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
-import type { ViewTransform } from "../../views/views.ts";
-import { joined, joinedRows, type Pass, type Share, weighed } from "../common/accumulate.ts";
+import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch, TargetViews, WholeImages } from "../common/batch.ts";
 import { regulariser, softSymmetricLoss, structureLoss, symmetricLoss } from "../common/losses.ts";
 import { labelled, sourcePass } from "../common/source_pass.ts";
@@ -34,6 +28,7 @@ import {
 } from "../common/stage.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import { AS_IN_THE_PAPER, type DenoiseChoices, type DenoiseSettings } from "./settings.ts";
+import { type Look, lookAt, seeWeak, seeWhole, type Sight, sizeOf } from "./sight.ts";
 import { labelTargetPixels, type TargetLabels } from "./target_labels.ts";
 
 /**
@@ -73,26 +68,12 @@ type Teaching = {
   readonly counts: GpuArray;
 };
 
-/** What a network makes of a view, at a quarter of its size. */
-interface Look {
-  readonly logits: Tensor;
-  readonly features: Tensor;
-}
-
 /** A term of equation 11, of what the network makes of a view. */
 type Term = (look: Look) => {
   readonly name: string;
   readonly weight: number;
   readonly loss: Tensor;
 };
-
-/** What the momentum encoder makes of target images, in the frame of their weak views. */
-interface Sight extends ClassSums {
-  /** [N, K, H/4, W/4]. */
-  readonly logits: GpuArray;
-  /** [N, C, H/4, W/4]. */
-  readonly features: GpuArray;
-}
 
 /** Keeps the encoder's dropout from dropping what the network's does. */
 const ENCODER_SEED = 0x5eed;
@@ -213,8 +194,8 @@ export class Denoise implements Stage<DenoiseBatch> {
     return noGrad(() =>
       scope(() => {
         const sight = this.#options.encoderView === "whole"
-          ? this.#seeWhole(target)
-          : this.#seeWeak(target);
+          ? seeWhole(this.#encoder, this.#bank, target, this.name)
+          : seeWeak(this.#encoder, this.#bank, target, padding);
         const { labels, soft, confidence, distances } = this.#label(sight, softLabels);
         const views = strongViews.map((view) => view.mapView(size, size));
         const warp = distanceWarp === "nearest" ? warpNearestMaps : warpMaps;
@@ -235,42 +216,6 @@ export class Denoise implements Stage<DenoiseBatch> {
         return teaching;
       })
     );
-  }
-
-  /** The weak views, and sums over them. */
-  #seeWeak({ weak, softLabels }: DenoiseBatch["target"]): Sight {
-    const { logits, features } = lookAt(this.#encoder, weak, sizeOf(softLabels));
-    using predictions = labelsOf(logits.array);
-    using ids = this.#options.padding === "masked"
-      ? idsWhereLabelled(predictions, softLabels, IGNORE)
-      : predictions.retain();
-    const sums = this.#bank.sums(features.array, ids);
-    return { logits: logits.array.retain(), features: features.array.retain(), ...sums };
-  }
-
-  /** The whole images, those of one size at once; sums over them, and what is left in the weak views. */
-  #seeWhole({ weak, whole, softLabels }: DenoiseBatch["target"]): Sight {
-    if (!whole) {
-      throw new TypeError(
-        `Cannot run ${this.name} as its encoder sees whole images and the batch has none: give ` +
-          "target.whole, or set encoderView to weak",
-      );
-    }
-    const size = sizeOf(softLabels);
-    const sights = groupsOfOneSize(whole).map(({ images, views }) => {
-      using batch = joinedRows(images);
-      // At the scale that the labels have to the weak view.
-      const wholeSize = scaled(sizeOf(batch), sizeOf(weak), size);
-      const { logits, features } = lookAt(this.#encoder, batch, wholeSize);
-      using predictions = labelsOf(logits.array);
-      const toWeak = views.map((view) => view.mapView(wholeSize, size));
-      return {
-        logits: warpMaps(logits.array, toWeak, size),
-        features: warpMaps(features.array, toWeak, size),
-        ...this.#bank.sums(features.array, predictions),
-      };
-    });
-    return joined(sights);
   }
 
   /** Equations 6, 9 and 10, summed as in equation 11. */
@@ -331,12 +276,6 @@ export class Denoise implements Stage<DenoiseBatch> {
   }
 }
 
-/** Runs a network and resizes what it says. */
-function lookAt(network: DeepLab, images: GpuArray, size: Size): Look {
-  const { features, logits } = network.forward(input(images));
-  return { features: resizeBilinear(features, size), logits: resizeBilinear(logits, size) };
-}
-
 /** Adds the gradients of what a network makes of a view; the losses without their weights. */
 function learnFrom(network: DeepLab, view: GpuArray, size: Size, terms: readonly Term[]): Losses {
   return scope(() => {
@@ -345,10 +284,6 @@ function learnFrom(network: DeepLab, view: GpuArray, size: Size, terms: readonly
     backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
     return Object.fromEntries(losses.map(({ name, loss }) => [name, loss.array.retain()]));
   });
-}
-
-function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
-  return { height, width };
 }
 
 /**
@@ -360,36 +295,4 @@ function seenInBoth(confidence: GpuArray, views: readonly WarpView[]): GpuArray 
   using channel = confidence.view([images, 1, height, width]);
   using warped = warpMaps(channel, views, { height, width });
   return warped.view(confidence.shape);
-}
-
-/** A size times the ratio of two others; at least one pixel. */
-function scaled({ height, width }: Size, from: Size, to: Size): Size {
-  return {
-    height: Math.max(1, Math.floor(height * to.height / from.height)),
-    width: Math.max(1, Math.floor(width * to.width / from.width)),
-  };
-}
-
-/** The most likely classes, [N, H, W]. */
-function labelsOf(logits: GpuArray): GpuArray<"u32"> {
-  const { labels, confidence } = argmax(logits);
-  confidence.release();
-  return labels;
-}
-
-/** Neighbours of one size together, in order. */
-function groupsOfOneSize({ images, views }: WholeImages): {
-  readonly images: GpuArray[];
-  readonly views: ViewTransform[];
-}[] {
-  const groups: { images: GpuArray[]; views: ViewTransform[] }[] = [];
-  images.forEach((image, index) => {
-    const last = groups.at(-1);
-    const fits = last && sameShape(last.images[0].shape, image.shape);
-    const group = fits ? last : { images: [], views: [] };
-    if (!fits) groups.push(group);
-    group.images.push(image);
-    group.views.push(views[index]);
-  });
-  return groups;
 }

@@ -3,7 +3,6 @@
 // One file per image, so that a data set of any size fits and a resumed run reads the same bits.
 
 import { join } from "node:path";
-import { argmax } from "../../../kernels/argmax.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { idsWhereLabelled } from "../../../kernels/rectification.ts";
@@ -22,6 +21,7 @@ import { Loader, type Sample } from "../../data/loader.ts";
 import { quarterOf } from "../common/batch.ts";
 import type { WeakViews } from "../common/batches.ts";
 import { PrototypeBank, type PrototypeBankOptions } from "./prototypes.ts";
+import { labelsOf } from "./sight.ts";
 import type { DenoiseSettings } from "./settings.ts";
 import {
   encodeSoftLabel,
@@ -239,11 +239,9 @@ function collect(
   logits: GpuArray,
   seen: GpuArray | null,
 ): void {
-  const { labels, confidence } = argmax(logits);
-  confidence.release();
-  using ids = seen ? idsWhereLabelled(labels, seen, IGNORE) : labels.retain();
+  using predictions = labelsOf(logits);
+  using ids = seen ? idsWhereLabelled(predictions, seen, IGNORE) : predictions.retain();
   bank.collect(features, ids);
-  labels.release();
 }
 
 /** Adds what a network makes of weak views, and releases them. */

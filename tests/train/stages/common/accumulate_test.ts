@@ -25,6 +25,7 @@ import { Fill } from "../../../goldens/fill.ts";
 import { dataError, withFolder } from "../../_folder.ts";
 import { assertSameOutcome, tinyConfig } from "../../_resume.ts";
 import { readAll, take } from "../../_stages.ts";
+import { SILENT } from "../../_observer.ts";
 
 const [BATCH, HEIGHT, WIDTH, CLASSES] = [4, 29, 41, 5] as const;
 const QUARTER = [7, 10] as const;
@@ -250,11 +251,8 @@ Deno.test("a run in parts, with recomputation, is resumed to the same bits", () 
       });
       const stop = new AbortController();
       const observer = {
-        stageStart: () => {},
+        ...SILENT,
         step: ({ step }: { step: number }) => step === stopAt && stop.abort(),
-        evaluation: () => {},
-        stageEnd: () => {},
-        message: () => {},
       };
       await runTraining(config, gpu, observer, stop.signal);
       if (stopAt >= 0) await resumeTraining(out, gpu, observer, new AbortController().signal);
