@@ -33,6 +33,7 @@ export * from "./half.ts";
 export * from "./ignore_label.ts";
 export * from "./kl_divergence.ts";
 export { type LabelRange, uploadLabels } from "./labels.ts";
+export * from "./loss_scale.ts";
 export * from "./dense/linear.ts";
 export { matmul, type MatmulOptions } from "./dense/matmul.ts";
 export * from "./max_pool2d.ts";

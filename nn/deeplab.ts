@@ -1,12 +1,14 @@
 // DeepLabv2: a dilated ResNet with one of two heads, under the official names.
 
-import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import { type Gpu, type GpuArray, GpuError, type Precision } from "../kernels/runtime/mod.ts";
 import { type ActivationStorage, storeActivations } from "./activation.ts";
 import { ClassicHead, type Head, type NetworkOutput, ProdaHead } from "./heads.ts";
 import { initialise, type InitScheme } from "./init.ts";
 import { BatchNorm2d, Dropout2d } from "./layers.ts";
 import { Module } from "./module.ts";
+import { computeIn } from "./precision.ts";
 import { ResNet } from "./resnet.ts";
+import type { Synchronous } from "./synchronous.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Shape and start of a DeepLab. */
@@ -40,6 +42,11 @@ export interface DeepLabOptions {
    * are rounded like that.
    */
   readonly activations?: ActivationStorage | undefined;
+  /**
+   * The numbers that convolutions and their gradients multiply (default `f32`). With `f16`, train by
+   * the gradients of a loss that a `LossScale` scales.
+   */
+  readonly compute?: Precision | undefined;
   /** Seed of the starting weights (default 0). */
   readonly seed?: number | undefined;
   /**
@@ -84,6 +91,8 @@ export class DeepLab extends Module {
   readonly #featureNorm: BatchNorm2d | null;
   readonly #head: Head;
   readonly #activations: ActivationStorage;
+  /** The numbers that convolutions multiply. */
+  readonly compute: Precision;
 
   /**
    * Makes the network, in training mode; its weights are drawn unless `init` is `none`.
@@ -104,12 +113,24 @@ export class DeepLab extends Module {
       featureNorm = false,
       recompute = false,
       activations = "f32",
+      compute = "f32",
       seed = 0,
       init = "he",
     } = options;
     checkOptions({ classes, headChannels, groups, dilations, dropout });
     this.gpu = gpu;
     this.#activations = activations;
+    this.compute = compute;
+    if (compute === "f16" && !gpu.hasHalves) {
+      throw new GpuError(
+        `Cannot compute in f16 on "${gpu.adapter.description}" as ${
+          gpu.kernelClass === "direct"
+            ? 'the direct kernels have no such arithmetic: open it with `kernels` "shared"'
+            : "it has no 16-bit floats"
+        }, or set \`memory.compute\` to "f32"`,
+        { options: ["memory.compute", "kernels"] },
+      );
+    }
     this.classes = classes;
     this.#backbone = this.child("", new ResNet(gpu, { blocks, width, recompute }));
     const inputs = this.#backbone.outputs;
@@ -142,7 +163,12 @@ export class DeepLab extends Module {
    * @throws {TypeError} If `x` is not a batch of three-channel images.
    */
   forward(x: Tensor): NetworkOutput {
-    return storeActivations(this.#activations, () => this.#predict(this.extract(x)));
+    return this.#run(() => this.#predict(this.extract(x)));
+  }
+
+  /** Runs a part of the network, with its activations and products as the options say. */
+  #run<T>(part: () => Synchronous<T>): Synchronous<T> {
+    return computeIn(this.compute, () => storeActivations(this.#activations, part));
   }
 
   /** Features and logits from those of the backbone, which it takes over. */
@@ -168,7 +194,7 @@ export class DeepLab extends Module {
         `Cannot run DeepLab on a tensor of shape [${x.shape.join(", ")}]: it takes [N, 3, H, W]`,
       );
     }
-    return storeActivations(this.#activations, () => this.#backbone.forward(x));
+    return this.#run(() => this.#backbone.forward(x));
   }
 
   /** Every batch norm of the network. */

@@ -25,6 +25,7 @@ export * from "./formats/weights_file.ts";
 export * from "./heads.ts";
 export * from "./init.ts";
 export * from "./layers.ts";
+export { LossScale } from "./loss_scale.ts";
 export {
   type HostState,
   Layer,
@@ -34,6 +35,7 @@ export {
   type StateSource,
 } from "./module.ts";
 export * from "./optim.ts";
+export { computeIn } from "./precision.ts";
 export * from "./pretrained.ts";
 export { Random } from "./random.ts";
 export * from "./recompute.ts";

@@ -7,6 +7,7 @@
 
 import { GpuArray } from "../kernels/runtime/mod.ts";
 import { Activation } from "./activation.ts";
+import { computeIn, currentPrecision } from "./precision.ts";
 import { refusePromise } from "./synchronous.ts";
 import {
   type Backward,
@@ -88,8 +89,12 @@ export function recompute(
   inputs: readonly Tensor[],
   fn: (...inputs: Tensor[]) => Tensor,
 ): Tensor {
+  const precision = currentPrecision();
   const run = (inputs: readonly Tensor[]) =>
-    refusePromise("recompute", "the backward would not wait for it", fn(...inputs));
+    computeIn(
+      precision,
+      () => refusePromise("recompute", "the backward would not wait for it", fn(...inputs)),
+    );
   const before = recordingState();
   if (!before.recording) return run(inputs);
   using notes = new Notes(); // the node retains what it keeps of them

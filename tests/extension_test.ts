@@ -19,7 +19,7 @@ const STAGE = `// A toy stage: source labels, and target predictions whose class
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { scale } from "../../../nn/functional/elementwise.ts";
-import { backward, input, scope } from "../../../nn/tape.ts";
+import { input, scope } from "../../../nn/tape.ts";
 import { weighed } from "../common/accumulate.ts";
 import type { SourceBatch } from "../common/batch.ts";
 import type { StageKind } from "../common/kind.ts";
@@ -52,13 +52,13 @@ class Prior implements Stage<PriorBatch> {
   step({ source, target }: PriorBatch, step: number): Record<string, GpuArray> {
     this.#trainer.begin(step);
     const losses = {
-      ...this.#trainer.learn(source, sourcePass(this.network)),
+      ...this.#trainer.learn(source, sourcePass(this.#trainer)),
       ...this.#trainer.learn(target, {
         learn: ({ images }, shares) =>
           scope(() => {
             const { logits } = this.network.forward(input(images));
             const loss = weighed(regulariser(logits), shares.images);
-            backward(scale(loss, this.options.priorWeight));
+            this.#trainer.backward(scale(loss, this.options.priorWeight));
             return { prior: loss.array.retain() };
           }),
       }),

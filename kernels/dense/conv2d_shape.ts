@@ -1,6 +1,6 @@
 // What a convolution's sizes are, and what they must be.
 
-import { formatShape, type GpuArray, type Shape } from "../runtime/mod.ts";
+import { formatShape, type GpuArray, type Precision, type Shape } from "../runtime/mod.ts";
 
 /** Step, zero border and tap distance of a convolution, in pixels, the same along both axes. */
 export interface Conv2dGeometry {
@@ -10,6 +10,8 @@ export interface Conv2dGeometry {
   readonly padding: number;
   /** Distance between taps. */
   readonly dilation: number;
+  /** The numbers that are multiplied (default `f32`); the direct class has no others. */
+  readonly precision?: Precision;
 }
 
 /** Sizes of a convolution. */
@@ -32,6 +34,8 @@ export interface Conv2dSizes extends Conv2dGeometry {
   readonly tapRows: number;
   /** Columns of the kernel. */
   readonly tapColumns: number;
+  /** The numbers that are multiplied. */
+  readonly precision: Precision;
 }
 
 /**
@@ -48,7 +52,7 @@ export function conv2dSizes(input: Shape, weight: Shape, geometry: Conv2dGeometr
       `Cannot run conv2d as input channels must equal weight channels: input has ${inChannels}, weight expects ${channels}`,
     );
   }
-  const { stride, padding, dilation } = geometry;
+  const { stride, padding, dilation, precision = "f32" } = geometry;
   wholeNumber("stride", stride, 1);
   wholeNumber("padding", padding, 0);
   wholeNumber("dilation", dilation, 1);
@@ -76,6 +80,7 @@ export function conv2dSizes(input: Shape, weight: Shape, geometry: Conv2dGeometr
     stride,
     padding,
     dilation,
+    precision,
   };
 }
 

@@ -23,6 +23,8 @@ export interface Gpu extends Disposable {
   readonly device: GPUDevice;
   /** How convolutions and matrix products are computed. */
   readonly kernelClass: KernelClass;
+  /** Whether kernels of the shared class can multiply in 16-bit floats. */
+  readonly hasHalves: boolean;
   /** Most bytes of one array that one binding may show to a kernel. */
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */

@@ -17,6 +17,7 @@ export class Device implements Gpu {
   readonly adapter: AdapterDescription;
   readonly device: GPUDevice;
   readonly kernelClass: KernelClass;
+  readonly hasHalves: boolean;
   readonly maxBindingBytes: number;
   readonly offsetAlignment: number;
   readonly choices: Choices<GpuArray>;
@@ -34,6 +35,7 @@ export class Device implements Gpu {
     this.adapter = adapter;
     const { kernels = "auto" } = options;
     this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
+    this.hasHalves = this.kernelClass === "shared" && device.features.has("shader-f16");
     this.maxBindingBytes = Math.min(
       device.limits.maxStorageBufferBindingSize,
       options.maxBindingBytes ?? Infinity,

@@ -50,16 +50,17 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
   const requiredLimits: Record<string, number> = {};
   for (const limit of WANTED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
-  const device = await adapter.requestDevice({
-    requiredLimits,
-    requiredFeatures: timestamps ? ["timestamp-query"] : [],
-  }).catch((cause: Error) => {
-    throw new GpuError(
-      `Cannot open "${adapter.info.description}" as it gives no device (${cause.message}): close ` +
-        "other programs that use it, or update its driver",
-      { cause },
-    );
-  });
+  const requiredFeatures: GPUFeatureName[] = timestamps ? ["timestamp-query"] : [];
+  if (adapter.features.has("shader-f16")) requiredFeatures.push("shader-f16");
+  const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch(
+    (cause: Error) => {
+      throw new GpuError(
+        `Cannot open "${adapter.info.description}" as it gives no device (${cause.message}): close ` +
+          "other programs that use it, or update its driver",
+        { cause },
+      );
+    },
+  );
   return new Device(device, {
     description: adapter.info.description,
     vendor: adapter.info.vendor,

@@ -6,8 +6,11 @@ import {
   uniformFields,
   type WgslBinding,
   type WgslFile,
+  withHalves,
   workgroupSize,
 } from "./wgsl.ts";
+
+import type { Precision } from "./options.ts";
 
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
@@ -28,6 +31,8 @@ export interface KernelDefinition<R extends string, W extends string, P extends 
   readonly writes: readonly W[];
   /** Fields of the parameter struct, in its order, in camelCase. */
   readonly params?: Readonly<Record<P, ScalarType>>;
+  /** What the WGSL's `alias Element` stands for; f32, as the text says, unless given. */
+  readonly element?: Precision | undefined;
   /** The WGSL uniform variable that holds the parameters; `params` unless said. */
   readonly paramsVariable?: string;
 }
@@ -70,8 +75,9 @@ export function defineKernel<
   const W extends string = never,
   const P extends string = never,
 >(definition: KernelDefinition<R, W, P>): Kernel<R | W, P> {
-  const { name, file, source, entry, reads, writes, constants = {} } = definition;
+  const { name, file, entry, reads, writes, constants = {} } = definition;
   checkOverrides(definition);
+  const source = definition.element === "f16" ? withHalves(definition) : definition.source;
   const bindings = arrayBindings(definition);
   const arrays = [...reads, ...writes].map((array, index) => {
     const found = bindings.get(snakeCase(array));

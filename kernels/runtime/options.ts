@@ -6,6 +6,12 @@
  */
 export type KernelClass = "direct" | "shared";
 
+/**
+ * The numbers that products are made of: 32-bit floats; or 16-bit ones, `f16`, a few of which are
+ * added up before they go into a 32-bit sum.
+ */
+export type Precision = "f32" | "f16";
+
 /** How to open a device. */
 export interface GpuOptions {
   /** The class of kernels; unless said, the one made for the adapter. */

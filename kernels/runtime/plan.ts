@@ -16,7 +16,7 @@ const SOME_GPU: AdapterDescription = {
   description: "planning device",
   vendor: "",
   isFallback: false,
-  features: [],
+  features: ["shader-f16"],
 };
 
 /** WebGPU's defaults, as far as the library reads them. */
@@ -44,13 +44,14 @@ export function planningGpu(options: PlanningOptions = {}): Gpu {
   const names = Object.keys(DEFAULT_LIMITS) as (keyof typeof DEFAULT_LIMITS)[];
   // One by one, as a device's limits are no properties of their own.
   const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
-  const device = new PlanningDevice(Object.fromEntries(given));
+  const device = new PlanningDevice(Object.fromEntries(given), adapter.features);
   return new Device(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
 }
 
 /** The part of a GPUDevice that the runtime uses, without anything behind it. */
 class PlanningDevice {
   readonly limits: object;
+  readonly features: ReadonlySet<string>;
   readonly lost = new Promise<never>(() => {});
   readonly queue = {
     submit: nothing,
@@ -67,8 +68,9 @@ class PlanningDevice {
   readonly createQuerySet = empty;
   readonly createShaderModule = empty;
 
-  constructor(limits: object) {
+  constructor(limits: object, features: readonly string[]) {
     this.limits = limits;
+    this.features = new Set(features);
   }
 
   popErrorScope(): Promise<null> {

@@ -105,6 +105,20 @@ export function wgslConstants<const N extends string>(
   return Object.fromEntries(found) as Record<N, number>;
 }
 
+/**
+ * The text with `alias Element` as f16 instead of f32.
+ *
+ * @throws {TypeError} If it has no such alias.
+ */
+export function withHalves({ file, source }: WgslFile): string {
+  const alias = /^alias Element = f32;/m;
+  if (!alias.test(source)) {
+    throw new TypeError(`Cannot use ${file} with f16 as it has no line "alias Element = f32;"`);
+  }
+  // On the first line, so that errors name the lines of the file.
+  return `enable f16; ${source.replace(alias, "alias Element = f16;")}`;
+}
+
 /** @throws {TypeError} If a value is given for what is no `override` constant. */
 export function checkOverrides({ file, source, constants = {} }: WgslFile): void {
   const overrides = declarations(source).flatMap(([kind, name]) => kind === "override" ? name : []);

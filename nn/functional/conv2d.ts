@@ -4,6 +4,7 @@ import { conv2dForward, conv2dInputGradient } from "../../kernels/dense/conv2d.t
 import type { Conv2dGeometry } from "../../kernels/dense/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../../kernels/dense/conv2d_weight.ts";
 import { Activation } from "../activation.ts";
+import { currentPrecision } from "../precision.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -15,7 +16,8 @@ import type { Tensor } from "../tensor.ts";
  * @param weight [O, C, rows, columns].
  * @param bias [O], or null.
  * @param geometry In pixels, the same along both axes: `stride` (default 1), `padding` (0),
- *   `dilation` (1).
+ *   `dilation` (1). `precision`: the numbers that are multiplied, here and in the gradients
+ *   (`f32`, unless `computeIn` says otherwise).
  * @returns [N, O, H', W'].
  * @throws {TypeError} If the shapes do not fit each other.
  * @throws {RangeError} If the geometry is out of range or leaves no output.
@@ -24,9 +26,14 @@ export function conv2d(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null,
-  { stride = 1, padding = 0, dilation = 1 }: Partial<Conv2dGeometry> = {},
+  {
+    stride = 1,
+    padding = 0,
+    dilation = 1,
+    precision = currentPrecision(),
+  }: Partial<Conv2dGeometry> = {},
 ): Tensor {
-  const geometry = { stride, padding, dilation };
+  const geometry = { stride, padding, dilation, precision };
   const output = conv2dForward(x.array, weight.array, bias?.array ?? null, geometry);
   const kept = new Activation(x.array);
   const saved = [kept, weight.array] as const;

@@ -62,7 +62,7 @@ const DEFAULT: RunConfig = {
     dropout: 0.1,
     initialisation: "he",
   },
-  memory: { recompute: false, accumulate: 1, activations: "f32" },
+  memory: { recompute: false, accumulate: 1, activations: "f32", compute: "f32" },
   data: {
     sourceDirectory: null,
     sourceLayout: "gta5",

@@ -76,6 +76,11 @@ export const RUN_SETTINGS = {
     accumulate: "count",
     /** How activations are kept for the backward: as they are, or in half the bytes and 11 bits. */
     activations: ["f32", "f16"],
+    /**
+     * The numbers that convolutions and their gradients multiply: 32-bit floats, or 16-bit ones that are
+     * added up in 32 bits, with a loss scale. All else is in 32 bits. `f16` takes an adapter with `shader-f16`.
+     */
+    compute: ["f32", "f16"],
   },
   /** Where images come from and how they are cut. */
   data: {

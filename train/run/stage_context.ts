@@ -13,7 +13,7 @@ import type { StageName } from "../stages/kinds.ts";
  * @param init Whether its starting weights are drawn, as the configuration says, or others follow.
  */
 export function createNetwork(
-  { network, memory: { recompute, activations }, seed }: RunConfig,
+  { network, memory: { recompute, activations, compute }, seed }: RunConfig,
   gpu: Gpu,
   classes: number,
   { featureNorm = false, init = "drawn" }: {
@@ -26,6 +26,7 @@ export function createNetwork(
     ...shape,
     recompute,
     activations,
+    compute,
     classes,
     featureNorm,
     seed,

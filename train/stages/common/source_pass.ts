@@ -2,11 +2,12 @@
 
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
-import { backward, input, scope } from "../../../nn/tape.ts";
+import { input, scope } from "../../../nn/tape.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { type Counted, type Pass, type Share, weighed } from "./accumulate.ts";
 import type { SourceBatch } from "./batch.ts";
 import { sourceLoss } from "./losses.ts";
+import type { NetworkTrainer } from "./stage.ts";
 
 /** Pixels that have a label of one of a network's classes. */
 export function labelled(labels: GpuArray<"u32">, { classes }: DeepLab): Counted {
@@ -16,17 +17,19 @@ export function labelled(labels: GpuArray<"u32">, { classes }: DeepLab): Counted
 /**
  * The cross entropy of labelled source images, ℓ_ce(source) of equation 11, as the loss `source`.
  *
+ * @param trainer The network's, which gets the gradients.
  * @param tracks Whether the images move the running statistics of batch norms.
  */
 export function sourcePass(
-  network: DeepLab,
+  trainer: NetworkTrainer,
   tracks = true,
 ): Pass<SourceBatch, Record<never, never>, "labelled", { source: GpuArray }> {
+  const { network } = trainer;
   const learn = ({ images, labels }: SourceBatch, share: Share) =>
     scope(() => {
       const { logits } = network.forward(input(images));
       const loss = weighed(sourceLoss(logits, labels), share);
-      backward(loss);
+      trainer.backward(loss);
       return { source: loss.array.retain() };
     });
   return {

@@ -2,8 +2,10 @@
 
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
+import { LossScale } from "../../../nn/loss_scale.ts";
 import { Sgd } from "../../../nn/optim.ts";
 import { polynomial } from "../../../nn/schedule.ts";
+import type { Tensor } from "../../../nn/tensor.ts";
 import { type Arrays, learnInParts, type Pass } from "./accumulate.ts";
 import type { StageSettings } from "./settings.ts";
 
@@ -51,6 +53,11 @@ export function learningRateOf(
   return learningRate * ramp * polynomial(step, scheduleSteps, power);
 }
 
+/** A loss scale for a network that computes in halves. */
+export function lossScaleFor({ gpu, compute }: DeepLab): LossScale | undefined {
+  return compute === "f16" ? new LossScale(gpu) : undefined;
+}
+
 /**
  * A network with its SGD and polynomial schedule. A step of a stage is {@link NetworkTrainer.begin}, a
  * {@link NetworkTrainer.learn} for each domain, and {@link NetworkTrainer.update}.
@@ -69,7 +76,7 @@ export class NetworkTrainer {
     this.#optimiser = new Sgd([
       { parameters: backbone },
       { parameters: head, learningRateFactor: options.headFactor },
-    ], options);
+    ], { ...options, lossScale: lossScaleFor(network) });
   }
 
   /** The backbone's learning rate of a step. */
@@ -94,6 +101,11 @@ export class NetworkTrainer {
     pass: Pass<B, P, C, R>,
   ): R {
     return learnInParts(batch, this.#options.accumulate ?? 1, pass);
+  }
+
+  /** Adds the gradients of a loss, scaled where the network computes in halves. */
+  backward(loss: Tensor): void {
+    this.#optimiser.backward(loss);
   }
 
   /** Applies the gradients that have been accumulated, and clears them. */

@@ -13,7 +13,7 @@ import type { DeepLab } from "../../../nn/deeplab.ts";
 import { updateEma } from "../../../nn/ema.ts";
 import { BatchNorm2d, Dropout2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
-import { backward, noGrad, scope } from "../../../nn/tape.ts";
+import { noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch, TargetViews, WholeImages } from "../common/batch.ts";
@@ -136,7 +136,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.#encoder.setStep(this.#options.seed ^ ENCODER_SEED, step);
     const tracks = this.#options.statistics !== "target";
     const losses = {
-      ...trainer.learn(source, sourcePass(this.network, tracks)),
+      ...trainer.learn(source, sourcePass(trainer, tracks)),
       ...trainer.learn(target, this.#targetPass),
     };
     trainer.update(step);
@@ -281,7 +281,7 @@ function learnFrom(network: DeepLab, view: GpuArray, size: Size, terms: readonly
   return scope(() => {
     const look = lookAt(network, view, size);
     const losses = terms.map((term) => term(look));
-    backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
+    this.#trainer.backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
     return Object.fromEntries(losses.map(({ name, loss }) => [name, loss.array.retain()]));
   });
 }

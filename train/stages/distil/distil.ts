@@ -6,7 +6,7 @@ import { warpMaps, warpMask } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
-import { backward, input, noGrad, scope } from "../../../nn/tape.ts";
+import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch, TargetViews } from "../common/batch.ts";
 import { distillationLoss, selfTrainingLoss } from "../common/losses.ts";
@@ -85,7 +85,7 @@ export class Distil implements Stage<DistilBatch> {
     trainer.begin(step);
     const tracks = this.#options.statistics !== "target";
     const losses = {
-      ...trainer.learn(source, sourcePass(this.network, tracks)),
+      ...trainer.learn(source, sourcePass(trainer, tracks)),
       ...trainer.learn(target, this.#targetPass),
     };
     trainer.update(step);
@@ -114,7 +114,7 @@ export class Distil implements Stage<DistilBatch> {
       const pseudo = weighed(selfTrainingLoss(logits, labels), shares.labelled);
       const divergence = distillationLoss(logits, probabilities, { formula, mask });
       const distillation = weighed(divergence, shares.seen);
-      backward(add(pseudo, scale(distillation, beta)));
+      this.#trainer.backward(add(pseudo, scale(distillation, beta)));
       return { pseudo: pseudo.array.retain(), distillation: distillation.array.retain() };
     });
   }

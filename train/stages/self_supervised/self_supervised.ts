@@ -8,11 +8,12 @@ import { globalAveragePool, samplePlanes } from "../../../nn/functional/spatial.
 import { ProjectionHead } from "../../../nn/heads.ts";
 import { initialise } from "../../../nn/init.ts";
 import { Sgd } from "../../../nn/optim.ts";
-import { backward, input, scope } from "../../../nn/tape.ts";
+import { input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import {
   learningRateOf,
   type Losses,
+  lossScaleFor,
   type OptimiserOptions,
   prefixed,
   type Stage,
@@ -71,7 +72,7 @@ export class SelfSupervised implements Stage<ContrastBatch> {
         parameters: this.#projection.namedParameters("projection"),
         learningRateFactor: options.headFactor,
       },
-    ], options);
+    ], { ...options, lossScale: lossScaleFor(network) });
   }
 
   /** The backbone's learning rate of a step. */
@@ -94,7 +95,7 @@ export class SelfSupervised implements Stage<ContrastBatch> {
       const rows = views.places.length > 0 ? sampled(features, views) : globalAveragePool(features);
       const projected = normaliseRows(this.#projection.forward(rows));
       const loss = ntXent(dotRows(projected, projected), this.#options.temperature);
-      backward(loss);
+      this.#optimiser.backward(loss);
       return loss.array.retain();
     });
   }

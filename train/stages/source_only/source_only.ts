@@ -39,7 +39,7 @@ export class SourceOnly implements Stage<SourceOnlyBatch> {
   /** One optimiser update; its loss is `source`. */
   step({ source }: SourceOnlyBatch, step: number): Losses {
     this.#trainer.begin(step);
-    const losses = this.#trainer.learn(source, sourcePass(this.network));
+    const losses = this.#trainer.learn(source, sourcePass(this.#trainer));
     this.#trainer.update(step);
     return losses;
   }

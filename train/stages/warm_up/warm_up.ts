@@ -112,7 +112,7 @@ export class WarmUp implements Stage<WarmUpBatch> {
           const { logits } = this.network.forward(input(images));
           const loss = weighed(sourceLoss(logits, labels), shares.labelled);
           const probabilities = this.#probabilities(logits, images).array.retain();
-          backward(loss);
+          this.#trainer.backward(loss);
           return { source: loss.array.retain(), probabilities };
         }),
     });
@@ -127,7 +127,7 @@ export class WarmUp implements Stage<WarmUpBatch> {
           const probabilities = this.#probabilities(logits, images);
           const scores = this.#discriminator.forward(probabilities);
           const loss = weighed(this.#ganLoss(scores, SOURCE_LABEL), shares.images);
-          backward(scale(loss, this.#options.adversarialWeight));
+          this.#trainer.backward(scale(loss, this.#options.adversarialWeight));
           return { adversarial: loss.array.retain(), probabilities: probabilities.array.retain() };
         }),
     });
