@@ -1,5 +1,6 @@
 // Gradients of a convolution to its weight and bias; formulas in the WGSL.
 
+import { type Accumulator, accumulatorFor } from "../accumulator.ts";
 import { checkGradOutput } from "./conv2d.ts";
 import {
   conv2dFlops,
@@ -94,6 +95,14 @@ const totalBiasKernel = defineKernel({
   params: biasParams,
 });
 
+/** Which gradients to compute: none, in a new array, or in one that is given. */
+export interface Conv2dParameterNeeds {
+  /** Of the shape of the weight. */
+  readonly weight: boolean | Accumulator;
+  /** [O]. */
+  readonly bias: boolean | Accumulator;
+}
+
 /** Gradients to a convolution's parameters; null where none was asked for. */
 export interface Conv2dParameterGradients {
   /** Of the shape of the weight. */
@@ -108,7 +117,7 @@ export interface Conv2dParameterGradients {
  * @param gradOutput [N, O, H', W'].
  * @param x [N, C, H, W], the input of the forward.
  * @param weightShape [O, C, rows, columns].
- * @param needs Which of the two to compute.
+ * @param needs Which of the two to compute, and where to.
  * @throws {TypeError} If the shapes do not fit each other.
  */
 export function conv2dParameterGradients(
@@ -116,33 +125,38 @@ export function conv2dParameterGradients(
   x: GpuArray,
   weightShape: Shape,
   geometry: Conv2dGeometry,
-  needs: { readonly weight: boolean; readonly bias: boolean },
+  needs: Conv2dParameterNeeds,
 ): Conv2dParameterGradients {
   const sizes = conv2dSizes(x.shape, weightShape, geometry);
   checkGradOutput(gradOutput, sizes);
   const { gpu } = x;
-  const weight = needs.weight ? gpu.empty(weightShape, "conv2d.weight_gradient") : null;
-  const bias = needs.bias ? gpu.empty([sizes.outChannels], "conv2d.bias_gradient") : null;
-  if (!weight && !bias) return { weight, bias };
+  const empty = (shape: Shape, label: string) => () => gpu.empty(shape, label);
+  const weight = accumulatorFor(needs.weight, empty(weightShape, "conv2d.weight_gradient"));
+  const bias = accumulatorFor(needs.bias, empty([sizes.outChannels], "conv2d.bias_gradient"));
+  const gradients = { weight: weight?.array ?? null, bias: bias?.array ?? null };
   if (gradOutput.size === 0 || x.size === 0) {
-    for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
-    return { weight, bias };
+    for (const to of [weight, bias]) if (to && !to.accumulate) gpu.clear(to.array);
+    return gradients;
   }
   const byWinograd = weight !== null && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
-    arrays: [gradOutput, x, weight],
-    run: (byWinograd, [gradOutput, x, weight]) =>
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd),
+    arrays: [gradOutput, x, weight.array],
+    run: (byWinograd, [gradOutput, x, array]) => {
+      const weight = { array, accumulate: false };
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd);
+    },
   });
-  parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
-  return { weight, bias };
+  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  return gradients;
 }
 
 function parameterGradients(
-  { gradOutput, x, weight, bias }: Conv2dParameterGradients & {
+  { gradOutput, x, weight, bias }: {
     readonly gradOutput: GpuArray;
     readonly x: GpuArray;
+    readonly weight: Accumulator | null;
+    readonly bias: Accumulator | null;
   },
   sizes: Conv2dSizes,
   byWinograd: boolean,
@@ -150,14 +164,15 @@ function parameterGradients(
   const { gpu } = x;
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
     if (weight && byWinograd) {
-      const accumulate = first > 0;
-      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...sizes, accumulate });
+      const accumulate = weight.accumulate || first > 0;
+      const arrays = { gradOutput, x, gradWeight: weight.array };
+      winogradWeightGradient(arrays, { ...sizes, accumulate });
     }
     if (byWinograd && !bias) return;
     const images = x.shape[0] as number;
     const step = imagesAtOnce(gpu, sizes);
     for (let image = 0; image < images; image += step) {
-      const accumulate = first + image > 0;
+      const isFirst = first + image === 0;
       const part = { ...sizes, images: Math.min(step, images - image) };
       const gradPixels = pixelMajor(gradOutput, image, part.images);
       if (weight && !byWinograd) {
@@ -166,11 +181,11 @@ function parameterGradients(
           `pixel-major ${image} ${part.images}`,
           () => pixelMajor(x, image, part.images),
         );
-        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight };
-        weightGradient(arrays, part, accumulate);
+        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight.array };
+        weightGradient(arrays, part, weight.accumulate || !isFirst);
         inPixels.release();
       }
-      if (bias) biasGradient(gradPixels, bias, accumulate);
+      if (bias) biasGradient(gradPixels, bias.array, bias.accumulate || !isFirst);
       gradPixels.release();
     }
   });
