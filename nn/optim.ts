@@ -3,6 +3,8 @@
 import { adamAdvance, type AdamMoments, adamStep } from "../kernels/adam.ts";
 import { GpuArray } from "../kernels/runtime/mod.ts";
 import { type SgdOptions, sgdStep } from "../kernels/sgd.ts";
+import type { LossScale } from "./loss_scale.ts";
+import { backward } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Parameters that share a learning rate. */
@@ -75,6 +77,17 @@ export abstract class Optimiser<Memory> {
     return place;
   }
 
+  /** The gradients of all parameters that have one, as few arrays as they lie in. */
+  protected *gradients(): Iterable<GpuArray> {
+    for (const { parameters } of this.#groups) {
+      for (const run of runsOfGradients(parameters)) {
+        const places = [...run.values()].map((tensor) => this.gradientOf(tensor) as GpuArray);
+        using whole = GpuArray.spanning(places);
+        yield* whole ? [whole] : places;
+      }
+    }
+  }
+
   /** Drops the gradient of every parameter. */
   zeroGrad(): void {
     for (const { parameters } of this.#groups) {
@@ -115,23 +128,42 @@ export abstract class Optimiser<Memory> {
 export class Sgd extends Optimiser<GpuArray> {
   readonly #momentum: number;
   readonly #weightDecay: number;
+  readonly #lossScale: LossScale | undefined;
+  /** What {@link LossScale.judge} said of this step's gradients; null where nothing is scaled. */
+  #scaling: GpuArray | null = null;
 
   /**
    * Starts every velocity at 0.
    *
+   * @param options `lossScale`: the scale of all gradients, which then come from {@link Sgd.backward}
+   *   alone; it passes to the optimiser.
    * @throws {TypeError} If a parameter occurs twice.
    */
   constructor(
     groups: readonly ParameterGroup[],
-    { momentum = 0, weightDecay = 0 }: {
+    { momentum = 0, weightDecay = 0, lossScale }: {
       readonly momentum?: number;
       readonly weightDecay?: number;
+      readonly lossScale?: LossScale | undefined;
     } = {},
   ) {
     const velocities = new Map(groups.flatMap(({ parameters }) => zerosLike(parameters)));
     super(groups, (tensor) => velocities.get(tensor) as GpuArray);
     this.#momentum = momentum;
     this.#weightDecay = weightDecay;
+    this.#lossScale = lossScale;
+  }
+
+  /** `backward` of a loss whose gradients this optimiser takes, scaled where it has a scale. */
+  backward(loss: Tensor): void {
+    if (this.#lossScale) this.#lossScale.backward(loss);
+    else backward(loss);
+  }
+
+  /** Updates every parameter that has a gradient; with a loss scale, if all of them are finite. */
+  override step(learningRate: number): void {
+    this.#scaling = this.#lossScale?.judge(this.gradients()) ?? null;
+    super.step(learningRate);
   }
 
   /** Parameters with gradients that lie one after the other are updated in one dispatch. */
@@ -150,7 +182,7 @@ export class Sgd extends Optimiser<GpuArray> {
       using velocity = GpuArray.spanning(velocities) as GpuArray;
       const gradients = tensors.map((tensor) => this.gradientOf(tensor) as GpuArray);
       using gradient = GpuArray.spanning(gradients) as GpuArray;
-      sgdStep(weight, velocity, gradient, this.#numbers(learningRate));
+      sgdStep(weight, velocity, gradient, this.#numbers(learningRate), this.#scaling);
     }
   }
 
@@ -165,12 +197,14 @@ export class Sgd extends Optimiser<GpuArray> {
     velocity: GpuArray,
     learningRate: number,
   ): void {
-    sgdStep(array, velocity, grad, this.#numbers(learningRate));
+    sgdStep(array, velocity, grad, this.#numbers(learningRate), this.#scaling);
   }
 
-  /** The velocities, as `velocity.<parameter>`. */
+  /** The velocities, as `velocity.<parameter>`, and the `lossScale` if there is one. */
   override state(): Map<string, GpuArray> {
-    return new Map([...this.memories].map(([name, array]) => [`velocity.${name}`, array]));
+    const state = new Map([...this.memories].map(([name, array]) => [`velocity.${name}`, array]));
+    if (this.#lossScale) state.set("lossScale", this.#lossScale.state);
+    return state;
   }
 }
 

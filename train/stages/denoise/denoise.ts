@@ -243,7 +243,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     });
     const ofStrong = gamma1 === 0 ? [] : [structure];
     const learn = (view: GpuArray, ...terms: Term[]) =>
-      terms.length === 0 ? {} : learnFrom(this.network, view, size, terms);
+      terms.length === 0 ? {} : learnFrom(this.#trainer, view, size, terms);
     const { regulariser: last, ...losses } = studentView === "strong"
       ? learn(strong, symmetric, ...ofStrong, prior)
       // One view after the other, so that the activations of one alone are held.
@@ -277,11 +277,16 @@ export class Denoise implements Stage<DenoiseBatch> {
 }
 
 /** Adds the gradients of what a network makes of a view; the losses without their weights. */
-function learnFrom(network: DeepLab, view: GpuArray, size: Size, terms: readonly Term[]): Losses {
+function learnFrom(
+  trainer: NetworkTrainer,
+  view: GpuArray,
+  size: Size,
+  terms: readonly Term[],
+): Losses {
   return scope(() => {
-    const look = lookAt(network, view, size);
+    const look = lookAt(trainer.network, view, size);
     const losses = terms.map((term) => term(look));
-    this.#trainer.backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
+    trainer.backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
     return Object.fromEntries(losses.map(({ name, loss }) => [name, loss.array.retain()]));
   });
 }
