@@ -218,12 +218,15 @@ fn correlate(
   if (LEFT_TERMS < DEPTH) { l1 = weight[w + left_pass]; }
   if (RIGHT_TERMS < DEPTH) { r1 = x_at(term); }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = select(vec4f(), l0, left_k < end_k);
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = select(vec4f(), l0, left_k < end_k);
+    }
     right_tile[right_quad][right_term] = select(vec4f(), r0, t0.inside);
     if (LEFT_TERMS < DEPTH) {
       left_tile[left_quad][left_term + LEFT_TERMS] =

@@ -142,12 +142,15 @@ fn multiply(
   if (LEFT_TERMS < DEPTH) { l1 = left[l + left_pass]; }
   if (RIGHT_TERMS < DEPTH) { r1 = right[r + right_pass]; }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
+    }
     right_tile[right_quad][right_term] = kept(r0, right_k, end_k);
     if (LEFT_TERMS < DEPTH) {
       left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS, end_k);
