@@ -54,9 +54,11 @@ override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
+alias Element = f32;
+override IN_HALVES = false;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
 
 // Four positions: their images, and the row and column of each within the plane.
 struct Positions { image: vec4u, row: vec4u, column: vec4u, exists: vec4<bool> }
@@ -131,11 +133,22 @@ fn tap_rows_of(first: u32) -> vec2u {
   return used;
 }
 
-struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
+struct Sums {
+  c00: mat4x4<Element>,
+  c01: mat4x4<Element>,
+  c10: mat4x4<Element>,
+  c11: mat4x4<Element>,
+}
+
+struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4f, y: vec4f) -> mat4x4f {
-  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+  return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+fn widened(m: mat4x4<Element>) -> mat4x4f {
+  return mat4x4f(vec4f(m[0]), vec4f(m[1]), vec4f(m[2]), vec4f(m[3]));
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
@@ -149,6 +162,16 @@ fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
+}
+
+fn add_up(totals: ptr<function, Totals>, sums: ptr<function, Sums>) {
+  (*totals).c00 += widened((*sums).c00);
+  (*totals).c01 += widened((*sums).c01);
+  if (ROW_QUADS == 2) {
+    (*totals).c10 += widened((*sums).c10);
+    (*totals).c11 += widened((*sums).c11);
+  }
+  *sums = Sums();
 }
 
 // Where y has output channel 0 at four positions.
@@ -222,18 +245,19 @@ fn correlate(
   let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
   let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
+  var totals: Totals;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
     if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
-      left_tile[left_quad][left_term] = select(vec4f(), l0, left_k < end_k);
+      left_tile[left_quad][left_term] = vec4<Element>(select(vec4f(), l0, left_k < end_k));
     }
-    right_tile[right_quad][right_term] = select(vec4f(), r0, t0.inside);
+    right_tile[right_quad][right_term] = vec4<Element>(select(vec4f(), r0, t0.inside));
     if (LEFT_TERMS < DEPTH) {
       left_tile[left_quad][left_term + LEFT_TERMS] =
-        select(vec4f(), l1, left_k + LEFT_TERMS < end_k);
+        vec4<Element>(select(vec4f(), l1, left_k + LEFT_TERMS < end_k));
     }
     if (RIGHT_TERMS < DEPTH) {
-      right_tile[right_quad][right_term + RIGHT_TERMS] = select(vec4f(), r1, term.inside);
+      right_tile[right_quad][right_term + RIGHT_TERMS] = vec4<Element>(select(vec4f(), r1, term.inside));
     }
     workgroupBarrier();
     left_k += DEPTH;
@@ -253,20 +277,22 @@ fn correlate(
     add_products(&sums, row, column, 5);
     add_products(&sums, row, column, 6);
     add_products(&sums, row, column, 7);
+    if (IN_HALVES) { add_up(&totals, &sums); }
   }
+  add_up(&totals, &sums);
 
   let y0 = outputs_at(split, first_position + column);
   let y1 = outputs_at(split, first_position + column + THREAD_COLUMNS);
   let first = (first_quad + row) * 4;
-  store(first, y0, sums.c00[0], y1, sums.c01[0]);
-  store(first + 1, y0, sums.c00[1], y1, sums.c01[1]);
-  store(first + 2, y0, sums.c00[2], y1, sums.c01[2]);
-  store(first + 3, y0, sums.c00[3], y1, sums.c01[3]);
+  store(first, y0, totals.c00[0], y1, totals.c01[0]);
+  store(first + 1, y0, totals.c00[1], y1, totals.c01[1]);
+  store(first + 2, y0, totals.c00[2], y1, totals.c01[2]);
+  store(first + 3, y0, totals.c00[3], y1, totals.c01[3]);
   if (ROW_QUADS == 2) {
     let second = first + THREAD_ROWS * 4;
-    store(second, y0, sums.c10[0], y1, sums.c11[0]);
-    store(second + 1, y0, sums.c10[1], y1, sums.c11[1]);
-    store(second + 2, y0, sums.c10[2], y1, sums.c11[2]);
-    store(second + 3, y0, sums.c10[3], y1, sums.c11[3]);
+    store(second, y0, totals.c10[0], y1, totals.c11[0]);
+    store(second + 1, y0, totals.c10[1], y1, totals.c11[1]);
+    store(second + 2, y0, totals.c10[2], y1, totals.c11[2]);
+    store(second + 3, y0, totals.c10[3], y1, totals.c11[3]);
   }
 }

@@ -54,20 +54,35 @@ override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
+// The numbers that are multiplied. A variant of the kernel has f16 here: it adds up DEPTH products in
+// such numbers before they go into 32-bit sums.
+alias Element = f32;
+override IN_HALVES = false;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
 
 // What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
 // memory: a branch around the load makes drivers wait for it before the products, not after.
 fn kept(value: vec4f, k: u32, end_k: u32) -> vec4f { return select(vec4f(), value, k < end_k); }
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
-struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
+struct Sums {
+  c00: mat4x4<Element>,
+  c01: mat4x4<Element>,
+  c10: mat4x4<Element>,
+  c11: mat4x4<Element>,
+}
+
+struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4f, y: vec4f) -> mat4x4f {
-  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+  return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+fn widened(m: mat4x4<Element>) -> mat4x4f {
+  return mat4x4f(vec4f(m[0]), vec4f(m[1]), vec4f(m[2]), vec4f(m[3]));
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
@@ -81,6 +96,16 @@ fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
+}
+
+fn add_up(totals: ptr<function, Totals>, sums: ptr<function, Sums>) {
+  (*totals).c00 += widened((*sums).c00);
+  (*totals).c01 += widened((*sums).c01);
+  if (ROW_QUADS == 2) {
+    (*totals).c10 += widened((*sums).c10);
+    (*totals).c11 += widened((*sums).c11);
+  }
+  *sums = Sums();
 }
 
 struct Output { index: u32, inside: bool }
@@ -146,17 +171,18 @@ fn multiply(
   let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
   let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
+  var totals: Totals;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
     if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
-      left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
+      left_tile[left_quad][left_term] = vec4<Element>(kept(l0, left_k, end_k));
     }
-    right_tile[right_quad][right_term] = kept(r0, right_k, end_k);
+    right_tile[right_quad][right_term] = vec4<Element>(kept(r0, right_k, end_k));
     if (LEFT_TERMS < DEPTH) {
-      left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS, end_k);
+      left_tile[left_quad][left_term + LEFT_TERMS] = vec4<Element>(kept(l1, left_k + LEFT_TERMS, end_k));
     }
     if (RIGHT_TERMS < DEPTH) {
-      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, right_k + RIGHT_TERMS, end_k);
+      right_tile[right_quad][right_term + RIGHT_TERMS] = vec4<Element>(kept(r1, right_k + RIGHT_TERMS, end_k));
     }
     workgroupBarrier();
     left_k += DEPTH;
@@ -176,21 +202,23 @@ fn multiply(
     add_products(&sums, row, column, 5);
     add_products(&sums, row, column, 6);
     add_products(&sums, row, column, 7);
+    if (IN_HALVES) { add_up(&totals, &sums); }
   }
+  add_up(&totals, &sums);
 
   let y0 = output_at(split, span, first_column + column);
   let y1 = output_at(split, span, first_column + column + THREAD_COLUMNS);
   let first = (first_row + row) * 4;
-  store(first, y0, sums.c00[0], y1, sums.c01[0]);
-  store(first + 1, y0, sums.c00[1], y1, sums.c01[1]);
-  store(first + 2, y0, sums.c00[2], y1, sums.c01[2]);
-  store(first + 3, y0, sums.c00[3], y1, sums.c01[3]);
+  store(first, y0, totals.c00[0], y1, totals.c01[0]);
+  store(first + 1, y0, totals.c00[1], y1, totals.c01[1]);
+  store(first + 2, y0, totals.c00[2], y1, totals.c01[2]);
+  store(first + 3, y0, totals.c00[3], y1, totals.c01[3]);
   if (ROW_QUADS == 2) {
     let second = first + THREAD_ROWS * 4;
-    store(second, y0, sums.c10[0], y1, sums.c11[0]);
-    store(second + 1, y0, sums.c10[1], y1, sums.c11[1]);
-    store(second + 2, y0, sums.c10[2], y1, sums.c11[2]);
-    store(second + 3, y0, sums.c10[3], y1, sums.c11[3]);
+    store(second, y0, totals.c10[0], y1, totals.c11[0]);
+    store(second + 1, y0, totals.c10[1], y1, totals.c11[1]);
+    store(second + 2, y0, totals.c10[2], y1, totals.c11[2]);
+    store(second + 3, y0, totals.c10[3], y1, totals.c11[3]);
   }
 }
 
