@@ -166,14 +166,13 @@ function parameterGradients(
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
     const part = { ...sizes, images: x.shape[0] as number };
     const added = (to: Accumulator | null) => to && first > 0 ? { ...to, accumulate: true } : to;
-    const arrays = { gradOutput, x, weight: added(weight), bias: added(bias) };
-    if (arrays.weight && byWinograd) {
-      const { array: gradWeight, accumulate } = arrays.weight;
-      winogradWeightGradient({ gradOutput, x, gradWeight }, { ...part, accumulate });
-      arrays.weight = null;
+    if (byWinograd && weight) {
+      const accumulate = weight.accumulate || first > 0;
+      winogradWeightGradient({ gradOutput, x, gradWeight: weight.array }, { ...part, accumulate });
     }
-    if (x.gpu.kernelClass === "shared") fromPlanes(arrays, part);
-    else fromPixels(arrays, part);
+    const others = { gradOutput, x, weight: byWinograd ? null : added(weight), bias: added(bias) };
+    if (x.gpu.kernelClass === "shared") fromPlanes(others, part);
+    else fromPixels(others, part);
   });
 }
 
@@ -244,7 +243,7 @@ function total(
   );
 }
 
-/** Parts of the gradient from pixels, [splits, O, taps · input quads, 4], to be added over the splits. */
+/** Parts of the gradient, [splits, O, taps · input quads, 4], from pixel-major arrays. */
 function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
   const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
