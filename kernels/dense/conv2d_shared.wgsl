@@ -84,7 +84,7 @@ fn corners_at(first: u32) -> Corners {
 }
 
 // A term of the sum: its tap and channel, and where the tap reads channel 0 at four positions.
-// Outside the image `inside` is false and the index is zero, so that reading it is harmless.
+// Outside the image `inside` is false, what is read is dropped, and the index is zero.
 struct Term { tap: u32, channel: u32, index: vec4u, inside: vec4<bool> }
 
 fn term_at(corners: Corners, k: u32) -> Term {
@@ -107,12 +107,7 @@ fn advance(term: ptr<function, Term>, corners: Corners, terms: u32) {
 
 fn x_at(term: Term) -> vec4f {
   let i = term.index + term.channel * params.in_height * params.in_width;
-  return select(vec4f(), vec4f(x[i.x], x[i.y], x[i.z], x[i.w]), term.inside);
-}
-
-fn weight_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return weight[at];
+  return vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
 }
 
 // Whether row u of the taps reads outside the image at all rows from `top` to `bottom`.
@@ -214,36 +209,42 @@ fn correlate(
   let left_pass = LEFT_TERMS * out_quads;
   let corners = corners_at(first_position + right_quad);
   var term = term_at(corners, first_k + right_term);
-  var l0 = weight_at(left_k, end_k, w);
-  var r0 = x_at(term);
+  var t0 = term;
+  if (RIGHT_TERMS < DEPTH) { advance(&term, corners, RIGHT_TERMS); }
+  var l0 = weight[w];
+  var r0 = x_at(t0);
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
-  if (RIGHT_TERMS < DEPTH) {
-    advance(&term, corners, RIGHT_TERMS);
-    r1 = x_at(term);
-  }
+  if (LEFT_TERMS < DEPTH) { l1 = weight[w + left_pass]; }
+  if (RIGHT_TERMS < DEPTH) { r1 = x_at(term); }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = l0;
-    right_tile[right_quad][right_term] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = select(vec4f(), l0, left_k < end_k);
+    }
+    right_tile[right_quad][right_term] = select(vec4f(), r0, t0.inside);
+    if (LEFT_TERMS < DEPTH) {
+      left_tile[left_quad][left_term + LEFT_TERMS] =
+        select(vec4f(), l1, left_k + LEFT_TERMS < end_k);
+    }
+    if (RIGHT_TERMS < DEPTH) {
+      right_tile[right_quad][right_term + RIGHT_TERMS] = select(vec4f(), r1, term.inside);
+    }
     workgroupBarrier();
     left_k += DEPTH;
     w += DEPTH * out_quads;
-    l0 = weight_at(left_k, end_k, w);
     advance(&term, corners, RIGHT_TERMS);
-    r0 = x_at(term);
-    if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
-    if (RIGHT_TERMS < DEPTH) {
-      advance(&term, corners, RIGHT_TERMS);
-      r1 = x_at(term);
-    }
+    t0 = term;
+    if (RIGHT_TERMS < DEPTH) { advance(&term, corners, RIGHT_TERMS); }
+    l0 = weight[w];
+    r0 = x_at(t0);
+    if (LEFT_TERMS < DEPTH) { l1 = weight[w + left_pass]; }
+    if (RIGHT_TERMS < DEPTH) { r1 = x_at(term); }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
     add_products(&sums, row, column, 2);

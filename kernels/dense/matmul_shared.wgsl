@@ -58,15 +58,9 @@ const DEPTH = 8u;
 var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
 var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
 
-fn left_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return left[at];
-}
-
-fn right_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return right[at];
-}
+// What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
+// memory: a branch around the load makes drivers wait for it before the products, not after.
+fn kept(value: vec4f, k: u32, end_k: u32) -> vec4f { return select(vec4f(), value, k < end_k); }
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
 struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
@@ -141,31 +135,38 @@ fn multiply(
     right_column % params.column_quads;
   let left_pass = LEFT_TERMS * row_quads;
   let right_pass = RIGHT_TERMS * params.column_quads;
-  var l0 = left_at(left_k, end_k, l);
-  var r0 = right_at(right_k, end_k, r);
+  var l0 = left[l];
+  var r0 = right[r];
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
-  if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
+  if (LEFT_TERMS < DEPTH) { l1 = left[l + left_pass]; }
+  if (RIGHT_TERMS < DEPTH) { r1 = right[r + right_pass]; }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = l0;
-    right_tile[right_quad][right_term] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
+    }
+    right_tile[right_quad][right_term] = kept(r0, right_k, end_k);
+    if (LEFT_TERMS < DEPTH) {
+      left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS, end_k);
+    }
+    if (RIGHT_TERMS < DEPTH) {
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, right_k + RIGHT_TERMS, end_k);
+    }
     workgroupBarrier();
     left_k += DEPTH;
     right_k += DEPTH;
     l += DEPTH * row_quads;
     r += DEPTH * params.column_quads;
-    l0 = left_at(left_k, end_k, l);
-    r0 = right_at(right_k, end_k, r);
-    if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
-    if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
+    l0 = left[l];
+    r0 = right[r];
+    if (LEFT_TERMS < DEPTH) { l1 = left[l + left_pass]; }
+    if (RIGHT_TERMS < DEPTH) { r1 = right[r + right_pass]; }
     // Written out: drivers do not unroll the loops that WebGPU bounds.
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
