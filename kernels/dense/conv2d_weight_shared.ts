@@ -1,8 +1,10 @@
-// The first pass of a weight gradient by tiles in workgroup memory, for GPUs; formulas in the WGSL.
+// Gradients of a convolution to its weight and bias for GPUs: by tiles in workgroup memory, from
+// images as they are; formulas in the WGSL.
 
+import type { Accumulator } from "../accumulator.ts";
 import { conv2dFlops, type Conv2dSizes } from "./conv2d_shape.ts";
 import source from "./conv2d_weight_shared.wgsl" with { type: "text" };
-import { dispatch, type Gpu, type GpuArray } from "../runtime/mod.ts";
+import { defineKernel, dispatch, type Gpu, type GpuArray, gridFor } from "../runtime/mod.ts";
 import {
   byTiles,
   defineTileKernels,
@@ -13,63 +15,70 @@ import {
   tilingOf,
 } from "./shared_tiles.ts";
 
+const shared = { file: "kernels/dense/conv2d_weight_shared.wgsl", source } as const;
 const kernelOf = defineTileKernels({
+  ...shared,
   name: "conv2d_shared.weight_gradient",
-  file: "kernels/dense/conv2d_weight_shared.wgsl",
-  source,
   entry: "accumulate_products",
   reads: ["x", "gradOutput"],
   writes: ["parts"],
   params: {
     positions: "u32",
+    inChannels: "u32",
     inHeight: "u32",
     inWidth: "u32",
-    inQuads: "u32",
     outChannels: "u32",
     outHeight: "u32",
     outWidth: "u32",
     tapColumns: "u32",
     columns: "u32",
-    stride: "i32",
-    padding: "i32",
-    dilation: "i32",
+    stride: "u32",
+    padding: "u32",
+    dilation: "u32",
     ...TILE_PARAMS,
   },
 });
+const biasKernel = defineKernel({
+  ...shared,
+  name: "conv2d_shared.bias_gradient",
+  entry: "sum_bias",
+  reads: ["gradOutput"],
+  writes: ["gradBias"],
+  paramsVariable: "bias_params",
+  params: { images: "u32", channels: "u32", plane: "u32", accumulate: "u32" },
+});
 
-/** Arrays of a weight gradient. */
-export interface WeightGradientArrays {
-  /** Pixel-major, [N, 1, H'·W', O up to a multiple of 4]. */
+/** Arrays that a weight gradient is computed from. */
+interface Sources {
+  /** [N, O, H', W']. */
   readonly gradOutput: GpuArray;
-  /** Pixel-major, [N, 1, H·W, C up to a multiple of 4]. */
+  /** [N, C, H, W]. */
   readonly x: GpuArray;
-  /** Output, [O, C, rows, columns]. */
-  readonly gradWeight: GpuArray;
 }
 
 /**
- * `weightGradient` of conv2d_weight.ts in the shared class.
+ * The weight gradient of a convolution in the shared class.
  *
- * @param total Adds the parts, [splits, O, taps · input quads, 4], into the gradient.
+ * @param total Adds the parts, [splits, O, taps · input quads, 4], to the gradient.
  */
 export function weightGradientShared(
-  arrays: WeightGradientArrays,
+  { gradOutput, x }: Sources,
+  to: Accumulator,
   sizes: Conv2dSizes,
-  total: (parts: GpuArray, gradWeight: GpuArray) => void,
+  total: (parts: GpuArray, to: Accumulator) => void,
 ): void {
-  const { gradOutput, x, gradWeight } = arrays;
-  const run = (tile: SharedTile, { gradOutput, x, gradWeight }: WeightGradientArrays) => {
-    const parts = weightParts(tile, gradOutput, x, sizes);
-    total(parts, gradWeight);
+  const run = (tile: SharedTile, sources: Sources, to: Accumulator) => {
+    const parts = weightParts(tile, sources, sizes);
+    total(parts, to);
     parts.release();
   };
   const tile = x.gpu.choices.choose({
     ...tileChoice(x.gpu, extentOf(x.gpu, sizes)),
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
-    arrays: [gradOutput, x, gradWeight],
-    run: (tile, [gradOutput, x, gradWeight]) => run(tile, { gradOutput, x, gradWeight }),
+    arrays: [gradOutput, x, to.array],
+    run: (tile, [gradOutput, x, array]) => run(tile, { gradOutput, x }, { ...to, array }),
   });
-  run(tile, arrays);
+  run(tile, { gradOutput, x }, to);
 }
 
 function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
@@ -86,25 +95,33 @@ function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
 
 function weightParts(
   tile: SharedTile,
-  gradOutput: GpuArray,
-  x: GpuArray,
+  { gradOutput, x }: Sources,
   sizes: Conv2dSizes,
 ): GpuArray {
   const { gpu } = x;
-  const { outChannels, inChannels } = sizes;
+  const { outChannels } = sizes;
   const extent = extentOf(gpu, sizes);
   const tiling = tilingOf(tile, extent);
   const columns = extent.columns / 4;
   const shape = [tiling.splits, outChannels, columns, 4];
   const parts = gpu.empty(shape, "parts of a weight gradient");
-  const inQuads = Math.ceil(inChannels / 4);
   byTiles(tile, tiling, conv2dFlops(sizes), (params, grid, options) =>
     dispatch(
       kernelOf(tile),
       { x, gradOutput, parts },
-      { ...sizes, positions: extent.depth, inQuads, columns, ...params },
+      { ...sizes, positions: extent.depth, columns, ...params },
       grid,
       options,
     ));
   return parts;
+}
+
+/** The bias gradient of a convolution, from gradOutput [N, O, H', W'], in the shared class. */
+export function biasGradientShared(
+  gradOutput: GpuArray,
+  { array: gradBias, accumulate }: Accumulator,
+): void {
+  const [images, channels, height, width] = gradOutput.shape as [number, number, number, number];
+  const params = { images, channels, plane: height * width, accumulate: accumulate ? 1 : 0 };
+  dispatch(biasKernel, { gradOutput, gradBias }, params, gridFor(channels, 1));
 }
