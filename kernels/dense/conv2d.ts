@@ -22,6 +22,7 @@ import {
   dispatch,
   formatShape,
   type GpuArray,
+  type Precision,
   type Shape,
   sliceByImage,
   wgslConstants,
@@ -113,7 +114,7 @@ function forward(
     }));
   const flops = conv2dFlops(sizes) / images;
   sliceByImage([x], [y], ([x], [y]) => {
-    if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
+    if (isProduct(sizes)) return multiplyPixels({ x, weight: packed, bias, y }, sizes.precision);
     const { stride, padding, dilation } = sizes;
     correlate({ x, weight: packed, bias, y }, {
       tapRows,
@@ -127,7 +128,7 @@ function forward(
       yStep: 1,
       yTop: 0,
       yLeft: 0,
-    }, flops);
+    }, { flops, precision: sizes.precision });
   });
   packed.release();
 }
@@ -193,7 +194,9 @@ function inputGradient(
       const flops = 2 * row.count * column.count * row.taps * column.taps * sizes.inChannels *
         sizes.outChannels;
       sliceByImage([gradOutput], [gradInput], ([x], [y]) => {
-        if (isProduct(sizes)) return multiplyPixels(x, packed, null, y);
+        if (isProduct(sizes)) {
+          return multiplyPixels({ x, weight: packed, bias: null, y }, sizes.precision);
+        }
         correlate({ x, weight: packed, bias: null, y }, {
           tapRows: row.taps,
           tapColumns: column.taps,
@@ -206,7 +209,7 @@ function inputGradient(
           yStep: stride,
           yTop: row.residue,
           yLeft: column.residue,
-        }, flops);
+        }, { flops, precision: sizes.precision });
       });
       packed.release();
     }
@@ -256,25 +259,24 @@ function isProduct(sizes: Conv2dSizes): boolean {
 }
 
 /** y[n] = weightᵀ x[n] (+ bias), for 1 × 1 kernels. */
-function multiplyPixels(
-  x: GpuArray,
-  weight: GpuArray,
-  bias: GpuArray | null,
-  y: GpuArray,
-): void {
+function multiplyPixels({ x, weight, bias, y }: CorrelationArrays, precision: Precision): void {
   const [batch, depth, height, width] = x.shape as [number, number, number, number];
   const rows = y.shape[1] as number;
-  multiply({ left: weight, right: x, bias, c: y }, { batch, rows, depth, columns: height * width });
+  const sizes = { batch, rows, depth, columns: height * width, precision };
+  multiply({ left: weight, right: x, bias, c: y }, sizes);
 }
 
+/** @param work Of one image. */
 function correlate(
   arrays: CorrelationArrays,
   places: CorrelationPlaces,
-  flopsPerImage: number,
+  work: { readonly flops: number; readonly precision: Precision },
 ): void {
   const { x, weight, y } = arrays;
-  const flops = x.shape[0] as number * flopsPerImage;
-  if (x.gpu.kernelClass === "shared") return correlateShared(arrays, places, flops);
+  const flops = x.shape[0] as number * work.flops;
+  if (x.gpu.kernelClass === "shared") {
+    return correlateShared(arrays, places, flops, work.precision);
+  }
   const params = correlationParams({ ...arrays, bias: null }, places);
   const { outChannels } = params;
   // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles

@@ -10,7 +10,7 @@ import {
 } from "./conv2d_correlation.ts";
 import source from "./conv2d_shared.wgsl" with { type: "text" };
 import { mostSplitsOf, withParts } from "./matmul_shared.ts";
-import { dispatch, type GpuArray } from "../runtime/mod.ts";
+import { dispatch, type GpuArray, type Precision } from "../runtime/mod.ts";
 import {
   byTiles,
   defineTileKernels,
@@ -36,17 +36,18 @@ export function correlateShared(
   arrays: CorrelationArrays,
   places: CorrelationPlaces,
   flops: number,
+  precision: Precision,
 ): void {
   const { x, weight, y } = arrays;
   const params = correlationParams({ ...arrays, bias: null }, places);
   const tile = x.gpu.choices.choose({
     ...tileChoice(x.gpu, extentOf(y, params)),
-    key: `conv2d_shared ${Object.values(params).join(" ")}`,
+    key: `conv2d_shared ${Object.values(params).join(" ")} ${precision}`,
     arrays: [x, weight, y],
     run: (tile, [x, weight, y]) =>
-      correlateTiles(tile, { x, weight, bias: null, y }, places, flops),
+      correlateTiles(kernelOf(tile, precision), tile, { x, weight, bias: null, y }, places, flops),
   });
-  correlateTiles(tile, arrays, places, flops);
+  correlateTiles(kernelOf(tile, precision), tile, arrays, places, flops);
 }
 
 function extentOf(y: GpuArray, params: CorrelationParams): Extent {
@@ -61,6 +62,7 @@ function extentOf(y: GpuArray, params: CorrelationParams): Extent {
 }
 
 function correlateTiles(
+  kernel: ReturnType<typeof kernelOf>,
   tile: SharedTile,
   arrays: CorrelationArrays,
   places: CorrelationPlaces,
@@ -77,7 +79,7 @@ function correlateTiles(
     (y, bias) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
-          kernelOf(tile),
+          kernel,
           { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
           { ...sizes, hasBias: bias ? 1 : 0, ...params },
           grid,

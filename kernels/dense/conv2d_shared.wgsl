@@ -112,6 +112,10 @@ fn x_at(term: Term) -> vec4f {
   return vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
 }
 
+fn kept(value: vec4f, inside: vec4<bool>) -> vec4<Element> {
+  return vec4<Element>(select(vec4f(), value, inside));
+}
+
 // Whether row u of the taps reads outside the image at all rows from `top` to `bottom`.
 fn misses(u: u32, top: u32, bottom: u32) -> bool {
   let offset = i32(u) * params.tap_step + params.x_top;
@@ -249,15 +253,15 @@ fn correlate(
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
     if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
-      left_tile[left_quad][left_term] = vec4<Element>(select(vec4f(), l0, left_k < end_k));
+      left_tile[left_quad][left_term] = kept(l0, vec4<bool>(left_k < end_k));
     }
-    right_tile[right_quad][right_term] = vec4<Element>(select(vec4f(), r0, t0.inside));
+    right_tile[right_quad][right_term] = kept(r0, t0.inside);
     if (LEFT_TERMS < DEPTH) {
       left_tile[left_quad][left_term + LEFT_TERMS] =
-        vec4<Element>(select(vec4f(), l1, left_k + LEFT_TERMS < end_k));
+        kept(l1, vec4<bool>(left_k + LEFT_TERMS < end_k));
     }
     if (RIGHT_TERMS < DEPTH) {
-      right_tile[right_quad][right_term + RIGHT_TERMS] = vec4<Element>(select(vec4f(), r1, term.inside));
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, term.inside);
     }
     workgroupBarrier();
     left_k += DEPTH;

@@ -107,7 +107,7 @@ function weightParts(
   const parts = gpu.empty(shape, "parts of a weight gradient");
   byTiles(tile, tiling, conv2dFlops(sizes), (params, grid, options) =>
     dispatch(
-      kernelOf(tile),
+      kernelOf(tile, sizes.precision),
       { x, gradOutput, parts },
       { ...sizes, positions: extent.depth, columns, ...params },
       grid,

@@ -51,6 +51,8 @@ struct BiasParams {
 @group(1) @binding(0) var<uniform> bias_params: BiasParams;
 
 const DEPTH = 8u;
+alias Element = f32;
+override IN_HALVES = false;
 override THREAD_ROWS = 8u;
 override THREAD_COLUMNS = 8u;
 override ROW_QUADS = 2u;
@@ -59,8 +61,8 @@ override LEFT_QUADS = THREAD_ROWS * ROW_QUADS;
 override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 override PASS_QUADS = THREADS / DEPTH;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
 
 // A position k: what a tap without offset reads there, in pixels, and where channel 0 of its image
 // has both it and the gradient. Moved without a division, as it is at every step of the sum.
@@ -152,13 +154,26 @@ fn gradient_at(at: u32) -> vec4f {
 
 // What was loaded, or zeros. Asked only on the way to workgroup memory: a branch around the load
 // makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, keep: bool) -> vec4f { return select(vec4f(), value, keep); }
+fn kept(value: vec4f, keep: bool) -> vec4<Element> {
+  return vec4<Element>(select(vec4f(), value, keep));
+}
 
-struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
+struct Sums {
+  c00: mat4x4<Element>,
+  c01: mat4x4<Element>,
+  c10: mat4x4<Element>,
+  c11: mat4x4<Element>,
+}
+
+struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4f, y: vec4f) -> mat4x4f {
-  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+  return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+fn widened(m: mat4x4<Element>) -> mat4x4f {
+  return mat4x4f(vec4f(m[0]), vec4f(m[1]), vec4f(m[2]), vec4f(m[3]));
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
@@ -172,6 +187,16 @@ fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
+}
+
+fn add_up(totals: ptr<function, Totals>, sums: ptr<function, Sums>) {
+  (*totals).c00 += widened((*sums).c00);
+  (*totals).c01 += widened((*sums).c01);
+  if (ROW_QUADS == 2) {
+    (*totals).c10 += widened((*sums).c10);
+    (*totals).c11 += widened((*sums).c11);
+  }
+  *sums = Sums();
 }
 
 fn store(split: u32, channel: u32, column: u32, x0: vec4f, x1: vec4f) {
@@ -221,6 +246,7 @@ fn accumulate_products(
   let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
   let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
+  var totals: Totals;
   for (var k = first_k; k < end_k; k += DEPTH) {
     let exists = position.k < end_k;
     workgroupBarrier();
@@ -244,20 +270,22 @@ fn accumulate_products(
     add_products(&sums, row, column, 5);
     add_products(&sums, row, column, 6);
     add_products(&sums, row, column, 7);
+    if (IN_HALVES) { add_up(&totals, &sums); }
   }
+  add_up(&totals, &sums);
 
   let first = (first_quad + row) * 4;
   let at = first_column + column;
-  store(split, first, at, sums.c00[0], sums.c01[0]);
-  store(split, first + 1, at, sums.c00[1], sums.c01[1]);
-  store(split, first + 2, at, sums.c00[2], sums.c01[2]);
-  store(split, first + 3, at, sums.c00[3], sums.c01[3]);
+  store(split, first, at, totals.c00[0], totals.c01[0]);
+  store(split, first + 1, at, totals.c00[1], totals.c01[1]);
+  store(split, first + 2, at, totals.c00[2], totals.c01[2]);
+  store(split, first + 3, at, totals.c00[3], totals.c01[3]);
   if (ROW_QUADS == 2) {
     let second = first + THREAD_ROWS * 4;
-    store(split, second, at, sums.c10[0], sums.c11[0]);
-    store(split, second + 1, at, sums.c10[1], sums.c11[1]);
-    store(split, second + 2, at, sums.c10[2], sums.c11[2]);
-    store(split, second + 3, at, sums.c10[3], sums.c11[3]);
+    store(split, second, at, totals.c10[0], totals.c11[0]);
+    store(split, second + 1, at, totals.c10[1], totals.c11[1]);
+    store(split, second + 2, at, totals.c10[2], totals.c11[2]);
+    store(split, second + 3, at, totals.c10[3], totals.c11[3]);
   }
 }
 

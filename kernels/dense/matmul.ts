@@ -6,6 +6,7 @@ import {
   formatShape,
   type GpuArray,
   gridFor,
+  type Precision,
   wgslConstants,
 } from "../runtime/mod.ts";
 import source from "./matmul.wgsl" with { type: "text" };
@@ -136,12 +137,14 @@ function multiplyDirect(
   );
 }
 
-/** Which operands {@link matmul} reads with their axes exchanged. */
+/** Which operands {@link matmul} reads with their axes exchanged, and as which numbers. */
 export interface MatmulOptions {
   /** `a` is [K, M] (default false). */
   readonly transposeA?: boolean;
   /** `b` is [N, K] (default false). */
   readonly transposeB?: boolean;
+  /** The numbers that are multiplied (default `f32`); the direct class has no others. */
+  readonly precision?: Precision;
 }
 
 /**
@@ -153,7 +156,7 @@ export interface MatmulOptions {
  * @throws {TypeError} If an operand is no matrix or the lengths of the sum differ.
  */
 export function matmul(a: GpuArray, b: GpuArray, options: MatmulOptions = {}): GpuArray {
-  const { transposeA = false, transposeB = false } = options;
+  const { transposeA = false, transposeB = false, precision = "f32" } = options;
   const [rows, depth] = sides(a, transposeA);
   const [depthOfB, columns] = sides(b, transposeB);
   if (depth !== depthOfB) {
@@ -173,10 +176,11 @@ export function matmul(a: GpuArray, b: GpuArray, options: MatmulOptions = {}): G
   const c = paddedColumns === columns
     ? output.retain()
     : a.gpu.empty([rows, paddedColumns], "matmul");
-  multiply({ left, right, bias: null, c }, { batch: 1, rows, depth, columns: paddedColumns });
+  const sizes = { batch: 1, rows, depth, columns: paddedColumns, precision };
+  multiply({ left, right, bias: null, c }, sizes);
   if (paddedColumns > columns) {
-    const sizes = { rows, columns, paddedColumns };
-    dispatch(trimKernel, { padded: c, trimmed: output }, sizes, output.size);
+    const lengths = { rows, columns, paddedColumns };
+    dispatch(trimKernel, { padded: c, trimmed: output }, lengths, output.size);
   }
   for (const array of [left, right, c]) array.release();
   return output;

@@ -1,7 +1,7 @@
 // What a product of packed matrices takes, in whichever class of kernels: matmul.wgsl has the
 // formula.
 
-import type { GpuArray } from "../runtime/mod.ts";
+import type { GpuArray, Precision } from "../runtime/mod.ts";
 
 /** Lengths of the axes of `multiply`. */
 export interface MultiplySizes {
@@ -18,6 +18,8 @@ export interface MultiplySizes {
    * `MULTIPLY_TILE.columns`.
    */
   readonly leftPerBatch?: boolean;
+  /** The numbers that are multiplied (default `f32`); the direct class has no others. */
+  readonly precision?: Precision;
 }
 
 /** Operands of `multiply`. */

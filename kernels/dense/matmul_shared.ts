@@ -48,7 +48,7 @@ export function multiplyShared(arrays: MultiplyArrays, sizes: MultiplySizes): vo
   const extent = extentOf(c, sizes);
   const tile = c.gpu.choices.choose({
     ...tileChoice(c.gpu, extent),
-    key: `matmul_shared ${Object.values(extent).join(" ")}`,
+    key: `matmul_shared ${[...Object.values(extent), sizes.precision ?? "f32"].join(" ")}`,
     arrays: [left, right, c],
     run: (tile, [left, right, c]) => multiplyTiles(tile, { left, right, bias: null, c }, sizes),
   });
@@ -66,7 +66,7 @@ function extentOf(c: GpuArray, sizes: MultiplySizes): Extent {
 
 function multiplyTiles(tile: SharedTile, arrays: MultiplyArrays, sizes: MultiplySizes): void {
   const { left, right } = arrays;
-  const { batch, rows, depth, columns, leftPerBatch = false } = sizes;
+  const { batch, rows, depth, columns, leftPerBatch = false, precision = "f32" } = sizes;
   const extent = extentOf(arrays.c, sizes);
   const tiling = tilingOf(tile, extent);
   const flops = 2 * batch * rows * columns * depth;
@@ -76,7 +76,7 @@ function multiplyTiles(tile: SharedTile, arrays: MultiplyArrays, sizes: Multiply
     (c, bias) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
-          kernelOf(tile),
+          kernelOf(tile, precision),
           { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
           {
             rows,

@@ -54,8 +54,8 @@ override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
-// The numbers that are multiplied. A variant of the kernel has f16 here: it adds up DEPTH products in
-// such numbers before they go into 32-bit sums.
+// The numbers that are multiplied. A variant of the kernel has f16 here, and adds up DEPTH products
+// in it before they go into 32-bit sums.
 alias Element = f32;
 override IN_HALVES = false;
 
@@ -64,7 +64,9 @@ var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
 
 // What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
 // memory: a branch around the load makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, k: u32, end_k: u32) -> vec4f { return select(vec4f(), value, k < end_k); }
+fn kept(value: vec4f, k: u32, end_k: u32) -> vec4<Element> {
+  return vec4<Element>(select(vec4f(), value, k < end_k));
+}
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
 struct Sums {
@@ -175,14 +177,14 @@ fn multiply(
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
     if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
-      left_tile[left_quad][left_term] = vec4<Element>(kept(l0, left_k, end_k));
+      left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
     }
-    right_tile[right_quad][right_term] = vec4<Element>(kept(r0, right_k, end_k));
+    right_tile[right_quad][right_term] = kept(r0, right_k, end_k);
     if (LEFT_TERMS < DEPTH) {
-      left_tile[left_quad][left_term + LEFT_TERMS] = vec4<Element>(kept(l1, left_k + LEFT_TERMS, end_k));
+      left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS, end_k);
     }
     if (RIGHT_TERMS < DEPTH) {
-      right_tile[right_quad][right_term + RIGHT_TERMS] = vec4<Element>(kept(r1, right_k + RIGHT_TERMS, end_k));
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, right_k + RIGHT_TERMS, end_k);
     }
     workgroupBarrier();
     left_k += DEPTH;

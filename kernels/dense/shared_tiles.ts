@@ -8,6 +8,7 @@ import {
   gridFor,
   type Kernel,
   type KernelDefinition,
+  type Precision,
   type Ways,
   wgslConstants,
 } from "../runtime/mod.ts";
@@ -60,7 +61,7 @@ function sharedTile(
 }
 
 /**
- * The kernels of a WGSL file that takes tiles, one for each.
+ * The kernels of a WGSL file that takes tiles, one for each and for each precision of its products.
  *
  * @param definition As for `defineKernel`, but for the tile's constants.
  * @throws {TypeError} If the WGSL takes other tiles, or sums other than {@link DEPTH} terms at
@@ -72,14 +73,21 @@ export function defineTileKernels<
   const P extends string,
 >(
   definition: Omit<KernelDefinition<R, W, P>, "constants">,
-): (tile: SharedTile) => Kernel<R | W, P> {
-  const kernels = new Map(SHARED_TILES.map((tile) => {
-    const name = `${definition.name} ${tile.name}`;
-    const kernel = defineKernel({ ...definition, name, constants: tile.constants });
-    checkTile(tile, kernel);
-    return [tile, kernel];
-  }));
-  return (tile) => kernels.get(tile) as Kernel<R | W, P>;
+): (tile: SharedTile, precision: Precision) => Kernel<R | W, P> {
+  const defined = (precision: Precision) =>
+    new Map(SHARED_TILES.map((tile) => {
+      const inHalves = precision === "f16";
+      const kernel = defineKernel({
+        ...definition,
+        name: `${definition.name} ${tile.name}${inHalves ? " f16" : ""}`,
+        constants: { ...tile.constants, IN_HALVES: Number(inHalves) },
+        element: precision,
+      });
+      checkTile(tile, kernel);
+      return [tile, kernel];
+    }));
+  const kernels = { f32: defined("f32"), f16: defined("f16") };
+  return (tile, precision) => kernels[precision].get(tile) as Kernel<R | W, P>;
 }
 
 function checkTile({ name, rows, columns, threads }: SharedTile, kernel: Kernel): void {
