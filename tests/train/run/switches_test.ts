@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import type { Gpu } from "../../../kernels/runtime/mod.ts";
+import type { Gpu, KernelClass } from "../../../kernels/runtime/mod.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
 import type { Setting, SettingTable } from "../../../train/base/settings.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
@@ -57,6 +57,8 @@ interface Trial {
   readonly values?: (folder: string) => readonly unknown[];
   /** What else is set, in both runs. */
   readonly given?: (folder: string) => Values;
+  /** The class of kernels that has it. */
+  readonly kernels?: KernelClass;
   /** With another value the run is refused, with these words. */
   readonly refused?: RegExp;
 }
@@ -90,6 +92,7 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "network.blocks": { values: () => [[1, 1, 2, 1]] },
   "network.dilations": { values: () => [[2]] },
   "memory.accumulate": { values: () => [2] },
+  "memory.compute": { kernels: "shared" },
   "data.sourceDirectory": {
     given: ownData,
     values: (folder) => [join(folder, "moved", "source")],
@@ -205,8 +208,13 @@ async function countReads(gpu: Gpu, body: () => Promise<unknown>): Promise<numbe
 let runs = 0;
 
 /** Runs a stage, and says all that it leaves behind: files, arrays, records, results, and memory taken. */
-async function outcome(folder: string, stage: StageName, values: Values): Promise<string> {
-  const gpu = await testGpu();
+async function outcome(
+  folder: string,
+  stage: StageName,
+  values: Values,
+  kernels?: KernelClass,
+): Promise<string> {
+  const gpu = await testGpu(kernels);
   const ofStreets = Object.entries(values).filter(([key]) => key.startsWith("data.streets."));
   const out = (values["out"] as string | undefined) ?? join(folder, `run ${runs++}`);
   const given = {
@@ -275,9 +283,9 @@ Deno.test("every setting of a configuration makes a difference to the run that i
   await withFolder(async (folder) => {
     await makeBases(folder);
     const plain = new Map<string, string>();
-    const outcomeOf = async (stage: StageName, values: Values) => {
-      const key = JSON.stringify([stage, values]);
-      const known = plain.get(key) ?? await outcome(folder, stage, values);
+    const outcomeOf = async (stage: StageName, values: Values, kernels?: KernelClass) => {
+      const key = JSON.stringify([stage, values, kernels]);
+      const known = plain.get(key) ?? await outcome(folder, stage, values, kernels);
       plain.set(key, known);
       return known;
     };
@@ -300,9 +308,12 @@ Deno.test("every setting of a configuration makes a difference to the run that i
       assert.ok(values.length > 0, `the test has no other value for ${key}: add a trial`);
       await t.step(key, async () => {
         for (const value of values) {
-          const other = outcome(folder, stage, { ...given, [key]: value });
-          if (trial.refused) await assert.rejects(other, trial.refused);
-          else if (await other === await outcomeOf(stage, given)) unseen.push(`${key}: ${value}`);
+          const { kernels, refused } = trial;
+          const other = outcome(folder, stage, { ...given, [key]: value }, kernels);
+          if (refused) await assert.rejects(other, refused);
+          else if (await other === await outcomeOf(stage, given, kernels)) {
+            unseen.push(`${key}: ${value}`);
+          }
         }
       });
     }
