@@ -58,6 +58,13 @@ export interface Kernel<A extends string = string, P extends string = string> ex
   readonly names?: readonly [A, P];
 }
 
+const defined: Kernel[] = [];
+
+/** Every kernel that has been defined, in the order of the modules: for whoever measures them all. */
+export function definedKernels(): readonly Kernel[] {
+  return defined;
+}
+
 /**
  * Declares a kernel and checks the declaration against its WGSL: every array must be bound under
  * the snake_case of its name, what is written must be `read_write`, the parameters must be the
@@ -101,7 +108,18 @@ export function defineKernel<
     }
   }
   const size = workgroupSize(definition, entry);
-  return { name, file, source, entry, constants, workgroupSize: size, arrays, params };
+  const kernel: Kernel<R | W, P> = {
+    name,
+    file,
+    source,
+    entry,
+    constants,
+    workgroupSize: size,
+    arrays,
+    params,
+  };
+  defined.push(kernel);
+  return kernel;
 }
 
 function snakeCase(name: string): string {
