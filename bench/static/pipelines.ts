@@ -13,6 +13,7 @@ const DIRECT = [
   "conv2d.correlate_narrow",
   "conv2d.weight_gradient",
   "matmul.multiply",
+  "prototype_distances.backward",
 ];
 
 using gpu = await openGpu({ kernels: "shared" });
