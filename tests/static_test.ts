@@ -117,6 +117,14 @@ for (
   });
 }
 
+Deno.test("loads that are issued together are waited for once, others each", () => {
+  const [load, wait] = ["buffer_load_b32 v1, v9, s[0:3], 0 offen", "s_waitcnt vmcnt(0)"];
+  const waits = (...lines: string[]) =>
+    parseStatistics(listing("s_nop 0", [...lines, ...DUAL])).exposedWaits;
+  assert.equal(waits(load, load, "s_waitcnt vmcnt(1)", wait), 1);
+  assert.equal(waits(load, wait, load, wait), 2);
+});
+
 Deno.test("what holds no statistics is refused", () => {
   assert.throws(() => parseStatistics("the device is lost"), /Cannot read "VGPRs".*lost/s);
 });

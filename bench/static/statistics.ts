@@ -12,8 +12,8 @@ export interface Statistics {
   readonly waves: number;
   readonly codeBytes: number;
   /**
-   * Waits in the loop, before its first product, for loads that the same pass through it has issued:
-   * 0 where loads run ahead of the products.
+   * Waits in the loop, before its first product, for loads that the same pass through it has issued, loads
+   * that are issued together counting as one: 0 where loads run ahead of the products.
    */
   readonly exposedWaits: number;
   /** The driver's estimate of the cycles that a subgroup takes, where every loop has 8 passes. */
@@ -104,13 +104,14 @@ function loopStatistics(loop: readonly Operation[]) {
 }
 
 function exposedWaits(loop: readonly Operation[]): number {
-  let [loads, waits] = [0, 0];
+  let [loads, waits, isNew] = [0, 0, false];
   for (const operation of loop) {
     if (PRODUCT.test(operation)) break;
-    if (LOAD.test(operation)) loads++;
+    if (LOAD.test(operation)) [loads, isNew] = [loads + 1, true];
     const left = outstandingLoads(operation);
-    // Loads return in order: with fewer left than were issued here, one of these was waited for.
-    if (left !== undefined && left < loads) waits++;
+    // Loads return in order: with fewer left than were issued here, one of these was waited for. Loads that
+    // were issued together are waited for one after the other, for little longer than for the first.
+    if (left !== undefined && left < loads && isNew) [waits, isNew] = [waits + 1, false];
   }
   return waits;
 }
