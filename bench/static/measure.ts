@@ -39,7 +39,7 @@ export const MEASUREMENTS: readonly Measurement[] = [
   {
     name: "step_default",
     needsRadeon: true,
-    measure: () => measureSteps(20),
+    measure: () => measureSteps(10),
     problems: stepProblems,
   },
   { name: "step_full", needsRadeon: false, measure: planSteps, problems: stepProblems },
@@ -129,10 +129,10 @@ async function measureKernels(family: Family): Promise<Table> {
 /**
  * Runs steps of every stage of the default preset on an adapter that takes no time.
  *
- * @param timed Steps over which the host's time is a mean.
+ * @param rounds Rounds of five steps, of which the host's time is that of the fastest.
  */
-export async function measureSteps(timed: number): Promise<Table> {
-  const args = ["default", CLASSES.default, timed].map(String);
+export async function measureSteps(rounds: number): Promise<Table> {
+  const args = ["default", CLASSES.default, rounds].map(String);
   const output = await run("navi31", "steps.ts", ...args);
   const hosts = sections(output, "host");
   const rows = [...sections(output, "step")].map(([name, text]) => {
