@@ -3,9 +3,9 @@
 //
 // features: [N, C, H, W]; labels: [N, H, W]; sums: [N, K, C]; counts: [N, K]; plane = H W.
 // partial: one invocation owns CHANNELS × CLASSES of partial_sums [N, runs, K, C] and walks every
-// runs-th pixel of its image; y is the block of channels, z of classes. Behind the last channel comes
-// one of ones, whose sums are partial_counts [N, runs, K]. A pixel adds the outer product of its one-hot
-// label and its channels, as registers cannot be indexed by a label.
+// runs-th pixel of its image; y is the block of channels, z of classes. Behind the last channel
+// comes one of ones, whose sums are partial_counts [N, runs, K]. A pixel adds the outer product of
+// its one-hot label and its channels, as registers cannot be indexed by a label.
 // combine: one invocation owns one element of totals [N, width] and adds partials [N, runs, width].
 // Both overwrite.
 

@@ -7,13 +7,13 @@
 // features, grad_features: [N, C, H, W]; prototypes: [K, C];
 // distances, grad_distances: [N, K, H, W];
 // by_channel: prototypes as [C, K up to a multiple of FORWARD_CLASSES]; by_class: as [K, C up to a
-// multiple of the channels that an invocation owns], both padded with zeros by `pack`; plane = H W. All
-// overwrite.
+// multiple of the channels that an invocation owns], both padded with zeros by `pack`; plane = H W.
+// All overwrite.
 // forward: one invocation owns FORWARD_PIXELS × FORWARD_CLASSES, z is the block of classes.
 // backward: one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels.
 // backward_narrow: the same with NARROW_CHANNELS, which fit the registers of GPUs.
-// The pixels of an invocation lie `spacing` apart, so that neighbouring invocations read neighbouring
-// pixels and any plane fits.
+// The pixels of an invocation lie `spacing` apart, so that neighbouring invocations read
+// neighbouring pixels and any plane fits.
 
 @group(0) @binding(0) var<storage, read> prototypes: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<f32>;

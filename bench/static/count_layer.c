@@ -2,8 +2,9 @@
 // `submit dispatches 1120 barriers 1029 transfer_barriers 240 copies 221 fills 3`. When a device is
 // opened it prints `adapter NAME driver 25.0.7`.
 //
-// A barrier counts as one however many buffers it names; one that a copy or a fill takes part in is a
-// transfer barrier. One device and one thread that records are all that it expects.
+// A barrier counts as one however many buffers it names; where a copy or a fill takes part it is a
+// transfer barrier. Devices are counted together: it expects one thread, which submits what it has
+// recorded for one before it records for another.
 
 #include <stdio.h>
 #include <string.h>

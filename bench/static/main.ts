@@ -1,13 +1,20 @@
 // `deno task gpu:static`: what drivers' compilers say of every kernel of the shared class, and the
-// commands of a step of every stage, without a GPU. It fails where a kernel spills, or a figure is worse
-// than in the tables beside this file by more than a tenth; `--record` writes those anew.
+// commands of a step of every stage, without a GPU. It fails where a kernel spills, or a figure is
+// worse than in the tables beside this file by more than a tenth; `--record` writes those anew.
 
-import { MEASUREMENTS, recordedFile, recordedTable } from "./measure.ts";
+import {
+  DEFAULT_STEPS,
+  FAMILIES,
+  FULL_STEPS,
+  kernelsOf,
+  recordedFile,
+  recordedTable,
+} from "./measure.ts";
 import { toMarkdown, toTsv } from "./tables.ts";
 
 const isRecording = Deno.args.includes("--record");
 const all: string[] = [];
-for (const measurement of MEASUREMENTS) {
+for (const measurement of [...FAMILIES.map(kernelsOf), DEFAULT_STEPS, FULL_STEPS]) {
   const table = await measurement.measure();
   console.log(`\n${toMarkdown(table)}`);
   const recorded = recordedTable(measurement);

@@ -11,8 +11,6 @@ import { fromTsv, regressions, type Table, tableOf } from "./tables.ts";
 export interface Measurement {
   /** What it is of; its file has this name. */
   readonly name: string;
-  /** Whether it takes what install.sh installs. */
-  readonly needsRadeon: boolean;
   /** Makes the table. */
   measure(): Table | Promise<Table>;
   /** What is wrong with it, a sentence each, beside that recorded. */
@@ -25,25 +23,29 @@ export const CLASSES = { default: 8, full: 19 } as const;
 const HERE = new URL(".", import.meta.url).pathname;
 
 /** Radeons of three generations: RDNA 3, RDNA 2, and GCN as in data centres. */
-const FAMILIES = ["navi31", "navi21", "vega20"] as const;
-type Family = typeof FAMILIES[number];
+export const FAMILIES = ["navi31", "navi21", "vega20"] as const;
 
-/** All that is measured. */
-export const MEASUREMENTS: readonly Measurement[] = [
-  ...FAMILIES.map((family) => ({
-    name: family,
-    needsRadeon: true,
-    measure: () => measureKernels(family),
-    problems: kernelProblems,
-  })),
-  {
-    name: "step_default",
-    needsRadeon: true,
-    measure: () => measureSteps(10),
-    problems: stepProblems,
-  },
-  { name: "step_full", needsRadeon: false, measure: planSteps, problems: stepProblems },
-];
+/** One of them. */
+export type Family = typeof FAMILIES[number];
+
+/** Every kernel of the shared class, compiled for a family. */
+export function kernelsOf(family: Family): Measurement {
+  return { name: family, measure: () => measureKernels(family), problems: kernelProblems };
+}
+
+/** Commands of a step of every stage of the built-in benchmark, and the host's time for them. */
+export const DEFAULT_STEPS: Measurement = {
+  name: "step_default",
+  measure: () => measureSteps(10),
+  problems: stepProblems,
+};
+
+/** Commands of a step of every stage of the published recipe, as the runtime counts them. */
+export const FULL_STEPS: Measurement = {
+  name: "step_full",
+  measure: planSteps,
+  problems: stepProblems,
+};
 
 /** The file of a measurement's table. */
 export function recordedFile({ name }: Measurement): URL {
@@ -157,7 +159,6 @@ export async function measureSteps(rounds: number): Promise<Table> {
   return tableOf("default", new Map(rows));
 }
 
-/** The commands of a step of every stage of the published recipe. */
 function planSteps(): Table {
   const config = presetConfig("full");
   const rows = STAGES.map((name) => [name, plannedCommands(config, CLASSES.full, name)] as const);

@@ -1,4 +1,4 @@
-// What RADV says of a pipeline: its statistics, and the instructions of its innermost loop of products.
+// What RADV says of a pipeline: its statistics, and what its innermost loop of products holds.
 
 /** What is measured of a kernel without running it. */
 export interface Statistics {
@@ -12,8 +12,8 @@ export interface Statistics {
   readonly waves: number;
   readonly codeBytes: number;
   /**
-   * Waits in the loop, before its first product, for loads that the same pass through it has issued, loads
-   * that are issued together counting as one: 0 where loads run ahead of the products.
+   * Waits in the loop, before its first product, for loads that the same pass through it has
+   * issued; loads that are issued together count as one. 0 where loads run ahead of the products.
    */
   readonly exposedWaits: number;
   /** The driver's estimate of the cycles that a subgroup takes, where every loop has 8 passes. */
@@ -109,8 +109,8 @@ function exposedWaits(loop: readonly Operation[]): number {
     if (PRODUCT.test(operation)) break;
     if (LOAD.test(operation)) [loads, isNew] = [loads + 1, true];
     const left = outstandingLoads(operation);
-    // Loads return in order: with fewer left than were issued here, one of these was waited for. Loads that
-    // were issued together are waited for one after the other, for little longer than for the first.
+    // Loads return in order: with fewer left than were issued here, one of these was waited for.
+    // Those issued together are waited for one by one, for little longer than for the first.
     if (left !== undefined && left < loads && isNew) [waits, isNew] = [waits + 1, false];
   }
   return waits;

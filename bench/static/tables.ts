@@ -1,4 +1,4 @@
-// Tables of figures in files of tab-separated values, which are compared, and in Markdown, which is read.
+// Tables of figures: in files of tab-separated values to be compared, in Markdown to be read.
 
 /** Figures by the name of a row and of a column. */
 export interface Table {
@@ -75,8 +75,8 @@ export interface Bounds {
 const TOLERANCE = 0.1;
 
 /**
- * What is worse than it was by more than a tenth, and rows that only one of the tables has: a sentence
- * each.
+ * What is worse than it was by more than a tenth, and rows that only one of the tables has: a
+ * sentence each.
  */
 export function regressions(before: Table, now: Table, { low, high }: Bounds): string[] {
   const found: string[] = [];

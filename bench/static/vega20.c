@@ -1,7 +1,7 @@
 // Preloaded before Mesa's drm-shim, makes its vega10 a vega20, which it has no description of.
 //
-// A driver tells the chips of a family apart by the revision that the kernel reports. Both are GCN 5;
-// sizes that stay those of a vega10 do not enter a compilation.
+// A driver tells the chips of a family apart by the revision that the kernel reports. Both are
+// GCN 5; sizes that stay those of a vega10 do not enter a compilation.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
