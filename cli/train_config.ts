@@ -47,7 +47,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   dryRun?: boolean | undefined;
   recompute?: boolean | undefined;
   accumulate?: number | undefined;
-  autotune?: string | true | undefined;
+  autotune?: string | boolean | undefined;
   tensorboard?: boolean | undefined;
   json?: boolean | undefined;
 }
