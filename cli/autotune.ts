@@ -125,7 +125,7 @@ export async function tuneRun(
   report([
     `tuned ${chosen} kernels in ${Math.ceil(milliseconds / 1000)} s`,
     ...isKept ? [`kept in ${path}`] : [],
-    ...left > 0 ? [`${left} are left as they were, as the time was over`] : [],
+    ...left > 0 && !signal.aborted ? [`${left} are left as they were, as the time was over`] : [],
     ...skipped > 0
       ? [`${skipped} are left as they were, as they do not fit the memory budget`]
       : [],

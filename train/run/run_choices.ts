@@ -26,22 +26,21 @@ export function adapterName({ adapter }: Gpu): string {
   return [description, vendor, architecture, device].filter((part) => part).join(" ");
 }
 
+const KERNELS = new URL("../../kernels/", import.meta.url);
+
 /** What the kernels are, and what compiles them: neither can change without another name. */
-export function libraryName(): string {
-  return `${project.version}, kernels ${kernelsDigest().slice(0, 12)}, Deno ${Deno.version.deno}`;
+export function libraryName(kernels: URL = KERNELS): string {
+  const digest = digestOfFolder(kernels).slice(0, 12);
+  return `${project.version}, kernels ${digest}, Deno ${Deno.version.deno}`;
 }
 
-/** The digest of all files of `kernels/`. */
-function kernelsDigest(): string {
-  const digestIn = (folder: URL): string[] =>
-    entriesOf(fileURLToPath(folder)).map(({ name, isDirectory }) =>
-      name +
-      (isDirectory
-        ? digestIn(new URL(`${name}/`, folder)).join()
-        : digestOf(Deno.readFileSync(new URL(name, folder))))
-    );
-  const files = digestIn(new URL("../../kernels/", import.meta.url));
-  return digestOf(new TextEncoder().encode(files.join()));
+/** The digest of all files in a folder, and of their names. */
+function digestOfFolder(folder: URL): string {
+  const files = entriesOf(fileURLToPath(folder)).map(({ name, isDirectory }) => {
+    const url = new URL(`${encodeURIComponent(name)}${isDirectory ? "/" : ""}`, folder);
+    return [name, isDirectory ? digestOfFolder(url) : digestOf(Deno.readFileSync(url))];
+  });
+  return digestOf(new TextEncoder().encode(JSON.stringify(files)));
 }
 
 /** Chooses the ways of computing what a run will compute, and adds them to the device's. */

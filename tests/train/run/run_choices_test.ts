@@ -12,13 +12,13 @@ import { type ResumeOptions, resumeTraining, runTraining } from "../../../train/
 import { STAGES } from "../../../train/stages/kinds.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
-import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
+import { assertSameOutcome, outcomeOf, STEPS, tinyConfig } from "../_resume.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source"];
 
-function configIn(folder: string, name: string): RunConfig {
-  const values = { ...tinyConfig(folder), pipeline: PIPELINE, out: join(folder, name) };
+function configIn(folder: string, name: string, steps = STEPS): RunConfig {
+  const values = { ...tinyConfig(folder, steps), pipeline: PIPELINE, out: join(folder, name) };
   return mergeConfig(presetConfig("default"), { values, from: "the test" });
 }
 
@@ -171,7 +171,7 @@ Deno.test("a record of choices that no run has written stops a run", () =>
 Deno.test("what steps ask is known before the first one, and what images ask, but of few images together", () =>
   withFolder(async (folder) => {
     const pipeline = STAGES.filter((name) => name !== "oracle");
-    const config = { ...configIn(folder, "run"), pipeline };
+    const config = { ...configIn(folder, "run", 1), pipeline };
     using gpu = await openGpu({ autotune: true });
     const { choices } = gpu;
     choices.add(await otherWays(config));
