@@ -23,13 +23,16 @@ export interface Autotune {
   readonly path: string;
   /** Whether the user has asked for it: then what is in its way is an error. */
   readonly isAsked: boolean;
+  /** Whether the user has said which file. */
+  readonly isNamed: boolean;
 }
 
 /** Reads the flag; undefined with `--no-autotune`. @param out The run folder. */
 export function autotuneOf(flag: string | boolean | undefined, out: string): Autotune | undefined {
   if (flag === false) return undefined;
-  const path = typeof flag === "string" ? flag : join(dirname(out), "autotune.json");
-  return { path, isAsked: flag !== undefined };
+  const isNamed = typeof flag === "string";
+  const path = isNamed ? flag : join(dirname(out), "autotune.json");
+  return { path, isAsked: flag !== undefined, isNamed };
 }
 
 const Content = v.object({
@@ -47,12 +50,17 @@ export function loadChoices(gpu: Gpu, path: string): void {
 }
 
 /**
- * Finds out whether choices can be kept in `path`, and makes its folder.
+ * Finds out whether choices can be kept in the file, and makes its folder, but for that of the run
+ * folder, which is made with it.
  *
  * @throws {DataError} If they cannot.
  */
-export function checkChoices(path: string): void {
-  if (!exists(dirname(path))) makeFolder(dirname(path));
+export function checkChoices({ path, isNamed }: Autotune): void {
+  const folder = dirname(path);
+  if (!exists(folder)) {
+    if (!isNamed) return;
+    makeFolder(folder);
+  }
   checkWritable(path);
 }
 
@@ -79,7 +87,7 @@ export function softwareName({ adapter: { features } }: Gpu): string {
  */
 export async function tuneRun(
   gpu: Gpu,
-  { path, isAsked }: Autotune,
+  { path, isAsked }: Pick<Autotune, "path" | "isAsked">,
   { config, classes }: { readonly config: RunConfig; readonly classes: number },
   report: (text: string) => void,
   signal: AbortSignal,

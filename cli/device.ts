@@ -28,7 +28,7 @@ export async function withGpu<T>(
   try {
     if (autotune?.isAsked) { // before there is a run
       loadChoices(gpu, autotune.path);
-      checkChoices(autotune.path);
+      checkChoices(autotune);
     }
     const result = await use(gpu);
     if (gpu.profiler) {

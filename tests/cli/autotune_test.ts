@@ -12,7 +12,7 @@ import { adapterName, libraryName } from "../../train/run/run_choices.ts";
 import { testGpu } from "../_device.ts";
 import { withFolder } from "../train/_folder.ts";
 import { tinyConfig } from "../train/_resume.ts";
-import { type Outcome, runProgramIn } from "./_program.ts";
+import { type Outcome, runProgramIn, startProgram } from "./_program.ts";
 
 async function withFile(use: (path: string) => Promise<void>): Promise<void> {
   const path = await Deno.makeTempFile();
@@ -185,11 +185,35 @@ Deno.test("a GPU without timestamp queries is not tuned, with a sentence; a soft
 Deno.test("the flag, its absence and its opposite", () => {
   const beside = join("runs", "autotune.json");
   const out = join("runs", "mine");
-  assert.deepEqual(autotuneOf(undefined, out), { path: beside, isAsked: false });
-  assert.deepEqual(autotuneOf(true, out), { path: beside, isAsked: true });
-  assert.deepEqual(autotuneOf("my.json", out), { path: "my.json", isAsked: true });
+  assert.deepEqual(autotuneOf(undefined, out), { path: beside, isAsked: false, isNamed: false });
+  assert.deepEqual(autotuneOf(true, out), { path: beside, isAsked: true, isNamed: false });
+  assert.deepEqual(autotuneOf("my.json", out), { path: "my.json", isAsked: true, isNamed: true });
   assert.equal(autotuneOf(false, out), undefined);
 });
+
+Deno.test("Ctrl+C while kernels are tuned ends the run before its first step, and keeps what is known", () =>
+  withFolder(async (folder) => {
+    const config = join(folder, "tiny.json");
+    const out = join(folder, "run");
+    Deno.writeTextFileSync(config, JSON.stringify({ ...configIn(folder), out }));
+    const child = startProgram(["train", "--config", config, "--autotune"]);
+    let stdout = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const wasTuning = stdout.includes("tuning kernels");
+      stdout += text;
+      if (!wasTuning && stdout.includes("tuning kernels")) child.kill("SIGINT");
+    }
+    const [stderr, { code }] = await Promise.all([new Response(child.stderr).text(), child.status]);
+    assert.deepEqual([code, stderr], [130, ""]);
+    assert.match(stdout, /^Stopped; .\/run train --resume .* goes on$/m);
+    assert.doesNotMatch(stdout, /source 1\/1|time was over/);
+    assert.ok(!existsSync(join(out, "choices.json")));
+    const tuned = /^tuned (\d+) kernels/m.exec(stdout)?.[1] ?? "0";
+    assert.equal(existsSync(join(folder, "autotune.json")), tuned !== "0");
+    const { code: resumed, stdout: rest } = await runProgramIn({}, "train", "--resume", out);
+    assert.equal(resumed, 0);
+    assert.match(rest, /^source 1\/1/m);
+  }));
 
 Deno.test("a GPU is tuned without being asked, once, and not with --no-autotune; a software adapter is not", () =>
   withFolder(async (folder) => {

@@ -156,6 +156,22 @@ Deno.test("candidates are timed on random numbers from end to end", async () => 
   for (const array of seen) array.release();
 });
 
+Deno.test("what is derived from an array, such as packed weights, is made in every run that is timed", async () => {
+  using gpu = await open();
+  let [runs, made] = [0, 0];
+  ask(gpu, { ...ONE, key: "packs" }, (_, array) => {
+    runs++;
+    array.derived("packed", () => {
+      made++;
+      return scaleForward(array, 1);
+    }).release();
+    array.derived("packed", () => assert.fail("a run keeps it")).release();
+  });
+  await tune(gpu);
+  assert.ok(runs > 4);
+  assert.equal(made, runs);
+});
+
 Deno.test("a plan notes problems for the device that it is made for", async () => {
   using gpu = await open();
   const { adapter, device: { limits }, kernelClass: kernels, choices } = gpu;
