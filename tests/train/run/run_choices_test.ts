@@ -47,7 +47,9 @@ async function resume({ out }: RunConfig, options: ResumeOptions = {}): Promise<
   using gpu = await openGpu({ autotune: true });
   const messages: string[] = [];
   const observer = { ...SILENT, message: (text: string) => void messages.push(text) };
+  gpu.choices.add({ "of the file": "now" });
   await resumeTraining(out, gpu, observer, signal, options);
+  assert.ok(!("of the file" in gpu.choices.table), "its choices are the run's alone");
   return messages;
 }
 
