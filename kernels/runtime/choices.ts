@@ -12,6 +12,8 @@ export interface Ways<T> {
   readonly candidates: ReadonlyMap<string, T>;
   /** The one to take where nothing was measured. */
   readonly expected: string;
+  /** The time that a candidate is expected to take, relative to the others. */
+  readonly cost?: (name: string) => number;
 }
 
 /** Something that can be computed in several ways, on arrays of the type `A`. */
@@ -22,8 +24,6 @@ export interface Problem<T, A extends { readonly shape: Shape }> extends Ways<T>
   readonly arrays: readonly A[];
   /** Enqueues the work on arrays of the same shapes, to time it. */
   run(candidate: T, arrays: readonly A[]): void;
-  /** Relative expected time of a candidate: only the few best are timed. All are unless given. */
-  readonly cost?: (name: string) => number;
 }
 
 /** A problem without its arrays, to be timed later. */

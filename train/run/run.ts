@@ -67,7 +67,7 @@ export async function runTraining(
   using folder = RunFolder.create(config.out, config);
   try {
     folder.adopt(taken);
-    await settleChoices(gpu, folder, async () => tune?.(config, data.classes.names.length), signal);
+    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
     return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
   } catch (error) {
     if (!signal.aborted) folder.discardUnlessBegun();
@@ -101,7 +101,7 @@ export async function resumeTraining(
   if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
   else folder.adopt(checkpointsBefore(config));
   if (restoreChoices(gpu, folder, point !== null, message) || tuneAfresh) {
-    await settleChoices(gpu, folder, async () => tune?.(config, data.classes.names.length), signal);
+    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
   }
   fingerprint.start();
   return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, point);

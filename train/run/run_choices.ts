@@ -43,21 +43,19 @@ function digestOfFolder(folder: URL): string {
   return digestOf(new TextEncoder().encode(JSON.stringify(files)));
 }
 
-/** Chooses the ways of computing what a run will compute, and adds them to the device's. */
-export type TuneRun = () => Promise<void>;
-
 /**
  * Settles the choices of a run before its first step. They are written to its folder where there are
  * any.
  *
  * @param signal Where it is aborted meanwhile, nothing is written.
+ * @param tune Adds to the device's choices.
  * @throws The signal's reason, if it comes meanwhile.
  */
 export async function settleChoices(
   gpu: Gpu,
   folder: RunFolder,
-  tune: TuneRun,
   signal: AbortSignal,
+  tune: () => Promise<void> | undefined,
 ): Promise<void> {
   const { choices } = gpu;
   choices.isNoting = choices.stopwatch !== undefined;
