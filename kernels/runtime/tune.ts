@@ -18,6 +18,8 @@ const MARGIN = 0.95;
 const MOST_MILLISECONDS = 60_000;
 /** Operations in the time of a byte, to compare problems by; rather few for a GPU. */
 const FLOPS_PER_BYTE = 20;
+/** Bytes kept for reuse: problems have sizes of their own, and would take all memory together. */
+const MOST_FREE = 2 ** 28;
 /** Random numbers that arrays are filled with, over and over. */
 const NOISE_LENGTH = 2 ** 18;
 
@@ -127,13 +129,14 @@ class Tuner implements Disposable {
   /** Chooses, unless there is neither time nor memory, or only one candidate is worth timing. */
   async settle(problem: PlannedProblem): Promise<void> {
     const { key, candidates, expected, peak } = problem;
-    const { choices, memory } = this.#gpu;
+    const { choices, memory, pool } = this.#gpu;
     if (Object.hasOwn(choices.table, key)) return; // as a part of one before
     if (candidates.length === 1) return choices.add({ [key]: expected });
     if (this.#timeLeft() <= 0) return void this.left++;
     const noiseBytes = this.#noise ? 0 : 4 * NOISE_LENGTH;
     const bytes = noiseBytes + LOOSEST_FIT * peak;
     if (memory.live + bytes > memory.budget) return void this.skipped++;
+    if (memory.free > MOST_FREE) pool.trim();
     const arrays = problem.shapes.map((shape) => this.#random(shape));
     try {
       await this.#warmUp(problem, arrays);

@@ -141,6 +141,26 @@ Deno.test("a problem that does not fit the memory budget is passed over, the oth
   assert.equal(gpu.memory.live, live);
 });
 
+Deno.test("the arrays of one problem are given back before those of the next take memory", async () => {
+  const megabytes = [270, 100];
+  using gpu = await open();
+  using plan = planningGpu({ limits: gpu.device.limits }); // whose arrays take nothing
+  for (const size of megabytes) {
+    gpu.choices.choose({
+      key: `${size} MB`,
+      candidates: new Map([["one", 1], ["two", 2]]),
+      expected: "one",
+      arrays: [plan.empty([size * 2 ** 18], "large")],
+      run: (times, [array]) => {
+        using start = array.slice(0, 1000);
+        for (let time = 0; time < times; time++) fill(start, time);
+      },
+    });
+  }
+  assert.equal((await tune(gpu)).chosen, megabytes.length);
+  assert.ok(gpu.memory.peakTaken < 300 * 2 ** 20, `${gpu.memory.peakTaken} bytes`);
+});
+
 Deno.test("candidates are timed on random numbers from end to end", async () => {
   using gpu = await open();
   const seen: GpuArray[] = [];
