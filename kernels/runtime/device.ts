@@ -29,7 +29,11 @@ export class Device implements Gpu {
   #failure: Error | undefined;
   #closed = false;
 
-  constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
+  constructor(
+    device: GPUDevice,
+    adapter: AdapterDescription,
+    options: GpuOptions & { readonly choices?: Choices<GpuArray> | undefined },
+  ) {
     this.device = device;
     this.adapter = adapter;
     const { kernels = "auto" } = options;
@@ -42,7 +46,7 @@ export class Device implements Gpu {
     this.#guardBytes = options.guardBytes ?? 0;
     const profiler = () => new Profiler(device, () => this.check());
     this.profiler = options.profile ? profiler() : undefined;
-    this.choices = new Choices(options.autotune ? profiler() : undefined);
+    this.choices = options.choices ?? new Choices(options.autotune ? profiler() : undefined);
     this.queue = new CommandQueue(device, {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,

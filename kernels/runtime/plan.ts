@@ -1,15 +1,18 @@
 // A device that runs nothing: all code above it is that of a run, on buffers that are only counted.
 
-import type { Gpu } from "./array.ts";
+import type { Gpu, GpuArray } from "./array.ts";
+import type { Choices } from "./choices.ts";
 import { Device } from "./device.ts";
 import type { AdapterDescription, GpuOptions } from "./options.ts";
 
 /** What kernels choose their splits and variants by. */
-export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes"> {
+export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes" | "autotune"> {
   /** The adapter to plan for; a GPU with WebGPU's default limits unless given. */
   readonly adapter?: AdapterDescription | undefined;
   /** Its limits, where they differ from WebGPU's defaults. */
   readonly limits?: Partial<GPUSupportedLimits> | undefined;
+  /** The choices of the device to plan for; they note what the plan asks. */
+  readonly choices?: Choices<GpuArray> | undefined;
 }
 
 const SOME_GPU: AdapterDescription = {

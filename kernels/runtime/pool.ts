@@ -30,7 +30,7 @@ const SMALLEST = 256;
 /** Size classes from one power of two to the next; rounding to them costs a 32nd on average. */
 const CLASSES = 16;
 /** How many times as large as its class a free buffer may be for an array to take it; measured. */
-const LOOSEST_FIT = 1.5;
+export const LOOSEST_FIT = 1.5;
 
 /**
  * The size class of a byte length: the next of even steps between powers of two, in steps of 256.

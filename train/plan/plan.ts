@@ -163,8 +163,11 @@ function planEvaluation(config: RunConfig, network: DeepLab): TrainingPlan["eval
   network.eval();
   let problem: string | null = null;
   try {
-    const images = gpu.empty([count, 3, size.height, size.width], "images");
-    predictLabels(network, images, own).release();
+    // Pseudo labels and pictures are made of one image at a time.
+    for (const images of [1, count]) {
+      using batch = gpu.empty([images, 3, size.height, size.width], "images");
+      predictLabels(network, batch, own).release();
+    }
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     problem = error.message;

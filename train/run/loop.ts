@@ -1,7 +1,7 @@
 // The loop around every stage: steps, metrics, evaluation, checkpoints, stopping. It does not know
 // which stage runs.
 
-import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
 import { diverged, DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
@@ -79,7 +79,6 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const batch = await options.nextBatch(step);
     log.add(step, stage.step(batch, step));
     options.releaseBatch(batch);
-    await tune(stage.network.gpu);
     const done = step + 1;
     const last = done === steps;
     const evaluated = evaluate !== null && (done % options.evalEvery === 0 || last);
