@@ -179,7 +179,11 @@ function outputsOf({ rows, columns, batch }: Extent): number {
 }
 
 /** Expected time, in products at the full rate of a large adapter. */
-function costOf(tile: SharedTile, extent: Extent, { tiles, splits, termsPerSplit }: Tiling): number {
+function costOf(
+  tile: SharedTile,
+  extent: Extent,
+  { tiles, splits, termsPerSplit }: Tiling,
+): number {
   const busy = Math.max(PROCESSORS, tiles) + PROCESSORS * IDLE_THREADS / tile.threads;
   const sums = busy * tile.rows * tile.columns * (termsPerSplit + TERMS_OF_A_TILE) /
     tile.efficiency;
