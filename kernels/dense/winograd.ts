@@ -12,8 +12,14 @@ export const WINOGRAD2 = winogradForm({ file: "kernels/dense/winograd.wgsl", sou
 
 /** `multiply` takes as many columns at a time, which must share their left operand. */
 const TILE_STEP = MULTIPLY_TILE.columns;
-/** Invocations of the direct class in the product for a weight gradient worth having. */
-const ENOUGH_PRODUCTS = 256;
+/**
+ * Blocks of outputs in the product for a weight gradient worth having: of invocations of the direct
+ * class, and of workgroups of the shared one.
+ */
+const ENOUGH_BLOCKS = {
+  direct: { ...MULTIPLY_TILE, blocks: 256 },
+  shared: { rows: 128, columns: 128, blocks: 512 },
+} as const;
 /**
  * Cost of transforming one element at one place, in products there: measured on a software adapter,
  * and for GPUs reckoned from the 8 bytes by which it is written and read once more, and eight
@@ -213,15 +219,15 @@ export function winogradCorrelate(
 
 /**
  * Parts of the sum over tiles: a power of two up to the {@link TILE_STEP} that any number of tiles
- * divides into. The products of the shared class split their sums themselves.
+ * divides into.
  */
 function splitsOf({ places }: WinogradForm, gpu: Gpu, rows: number, columns: number): number {
-  if (gpu.kernelClass === "shared") return 1;
-  const invocations = places * Math.ceil(rows / MULTIPLY_TILE.rows) * (columns / TILE_STEP);
+  const enough = ENOUGH_BLOCKS[gpu.kernelClass];
+  const blocks = places * Math.ceil(rows / enough.rows) * Math.ceil(columns / enough.columns);
   const bytes = places * rows * columns * 4;
   let splits = 1;
   while (
-    splits < TILE_STEP && splits * invocations < ENOUGH_PRODUCTS &&
+    splits < TILE_STEP && splits * blocks < enough.blocks &&
     2 * splits * bytes <= gpu.maxBindingBytes
   ) splits *= 2;
   return splits;
