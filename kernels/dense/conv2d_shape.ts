@@ -81,7 +81,7 @@ export function conv2dSizes(input: Shape, weight: Shape, geometry: Conv2dGeometr
 
 /** Most bytes of one scratch array of a convolution, unless a single image takes more. */
 export const SCRATCH_BYTES = 2 ** 26;
-/** The same on GPUs, which have more memory at hand than caches, and lose time at every dispatch. */
+/** The same on GPUs, which lose time at every dispatch. */
 const GPU_SCRATCH_BYTES = 2 ** 28;
 
 /** Most bytes of one scratch array of a convolution, unless a single image takes more. */

@@ -27,8 +27,8 @@ const ENOUGH_BLOCKS = {
  */
 const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
 /**
- * Cost of a product for a weight gradient, in those of the kernels that it replaces: measured, and for
- * GPUs the same, as both are computed by the same tiles.
+ * Cost of a product for a weight gradient, in those of the kernels that it replaces: measured, and
+ * for GPUs the same, as both are computed by the same tiles.
  */
 const WEIGHT_COST = { direct: 1.3, shared: 1 } as const;
 
@@ -99,8 +99,8 @@ function winogradFits(form: WinogradForm, gpu: Gpu, sizes: Conv2dSizes): boolean
 const FORMS = { direct: [WINOGRAD2], shared: [WINOGRAD2, WINOGRAD4] } as const;
 
 /**
- * Which form of Winograd's algorithm to take, or null for the direct kernels, as a part of a problem
- * for `gpu.choices`.
+ * Which form of Winograd's algorithm to take, or null for the direct kernels, as a part of a
+ * problem for `gpu.choices`.
  */
 export function winogradChoice(
   gpu: Gpu,

@@ -9,14 +9,14 @@
 //   transform_gradient:      t = A grad_y_tile Aᵀ                   [36, tile, out channel]
 //   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
 //
-// A tile of outputs is a product of polynomials, taken at the points 0, ±P, ±Q and ∞. P = 3/4 and
-// Q = 3/2 are exact in binary, and close enough to 1 that errors are half of those of ±1 and ±2:
-// for each output, a matrix has P^i, and Bᵀ the coefficients of products over the other points.
+// A tile of outputs is a product of polynomials, taken at the points 0, ±P, ±Q and ∞. P = 3/4 and Q
+// = 3/2 are exact in binary, and close enough to 1 that errors are half of those of ±1 and ±2: for
+// each output, a matrix has P^i, and Bᵀ the coefficients of products over the other points.
 //
 // The last axis of u, v, m and t is padded with zeros to quads, tiles to `tile_quads` quads. An
 // invocation owns one element of it at all 36 places, the 4 × 4 outputs of one tile in one channel,
-// or the taps of one pair of channels; all but total_weight overwrite. Neighbouring invocations take
-// neighbouring tiles, which read and write neighbouring pixels.
+// or the taps of one pair of channels; all but total_weight overwrite. Neighbouring invocations
+// take neighbouring tiles, which read and write neighbouring pixels.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> v: array<f32>;
@@ -152,7 +152,10 @@ fn weight_row(row: u32, column: u32, first: u32) -> mat2x3f {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_weight(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn transform_weight(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let columns = (weight_params.columns + 3) / 4 * 4;
   let count = weight_params.rows * columns;
@@ -251,21 +254,26 @@ fn store_row(at: u32, step: u32, row: mat2x3f) {
 
 // Element i: channel i / tiles, tile i % tiles.
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_input(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn transform_input(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let tiles = params.tile_quads * 4;
   let count = params.channels * tiles;
   if (i < count) { transform_tile(tile_at(i % tiles, i / tiles), i, count); }
 }
 
-// A tile and a channel of the arrays by tile. Sixteen neighbouring invocations take four tiles in four
-// channels, so that they both read and write neighbours.
+// A tile and a channel of the arrays by tile. Sixteen neighbouring invocations take four tiles in
+// four channels, so that they both read and write neighbours.
 struct Pair { tile: u32, channel: u32 }
 
 fn pair_at(i: u32) -> Pair {
-  let channels = params.channel_quads * 4;
   let block = i / 16;
-  return Pair(block / params.channel_quads * 4 + i % 4, block % params.channel_quads * 4 + i % 16 / 4);
+  return Pair(
+    block / params.channel_quads * 4 + i % 4,
+    block % params.channel_quads * 4 + i % 16 / 4,
+  );
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -336,7 +344,10 @@ fn load_products(at: u32, step: u32) -> mat2x3f {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_output(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn transform_output(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let tiles = params.tile_quads * 4;
   let count = params.channels * tiles;
@@ -375,7 +386,10 @@ fn store_outputs(tile: Tile, i: u32, values: vec4f) {
 
 // Element i: output channel i / channels, input channel i % channels, with padding.
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn total_weight(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn total_weight(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let channels = total_params.channel_quads * 4;
   let count = total_params.out_channels * channels;

@@ -1,4 +1,4 @@
-// How tiles of the shared class cover a product: which tile, in how many parts, in which dispatches.
+// How tiles of the shared class cover a product: which tile, in how many parts and dispatches.
 
 import { strict as assert } from "node:assert";
 import {
