@@ -63,7 +63,9 @@ var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
 // memory: a branch around the load makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, k: u32, end_k: u32) -> Quad { return Quad(select(vec4f(), value, k < end_k)); }
+fn kept(value: vec4f, k: u32, end_k: u32) -> Quad {
+  return Quad(select(vec4f(), value, k < end_k));
+}
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
 struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
