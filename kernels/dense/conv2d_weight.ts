@@ -21,6 +21,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
 const ENOUGH_INVOCATIONS = 256;
@@ -128,14 +129,14 @@ export function conv2dParameterGradients(
     for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
     return { weight, bias };
   }
-  const byWinograd = weight !== null && gpu.choices.choose({
+  const winograd = weight && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, x, weight],
-    run: (byWinograd, [gradOutput, x, weight]) =>
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd),
+    run: (winograd, [gradOutput, x, weight]) =>
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd),
   });
-  parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
   return { weight, bias };
 }
 
@@ -145,22 +146,23 @@ function parameterGradients(
     readonly x: GpuArray;
   },
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   const { gpu } = x;
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
-    if (weight && byWinograd) {
+    if (weight && winograd) {
       const accumulate = first > 0;
-      winogradWeightGradient({ gradOutput, x, gradWeight: weight }, { ...sizes, accumulate });
+      const arrays = { gradOutput, x, gradWeight: weight };
+      winogradWeightGradient(winograd, arrays, { ...sizes, accumulate });
     }
-    if (byWinograd && !bias) return;
+    if (winograd && !bias) return;
     const images = x.shape[0] as number;
     const step = imagesAtOnce(gpu, sizes);
     for (let image = 0; image < images; image += step) {
       const accumulate = first + image > 0;
       const part = { ...sizes, images: Math.min(step, images - image) };
       const gradPixels = pixelMajor(gradOutput, image, part.images);
-      if (weight && !byWinograd) {
+      if (weight && !winograd) {
         // Kept, as the branches of a head all take the same input.
         const inPixels = x.derived(
           `pixel-major ${image} ${part.images}`,

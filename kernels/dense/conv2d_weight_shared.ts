@@ -7,10 +7,9 @@ import {
   byTiles,
   defineTileKernels,
   type Extent,
-  fittingTile,
   type SharedTile,
   TILE_PARAMS,
-  TILES_BY_NAME,
+  tileChoice,
   tilingOf,
 } from "./shared_tiles.ts";
 
@@ -65,9 +64,8 @@ export function weightGradientShared(
     parts.release();
   };
   const tile = x.gpu.choices.choose({
+    ...tileChoice(x.gpu, extentOf(x.gpu, sizes)),
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
-    candidates: TILES_BY_NAME,
-    expected: fittingTile(extentOf(x.gpu, sizes)).name,
     arrays: [gradOutput, x, gradWeight],
     run: (tile, [gradOutput, x, gradWeight]) => run(tile, { gradOutput, x, gradWeight }),
   });

@@ -50,10 +50,7 @@ const DEPTH = 8u;
 var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
 var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
 
-fn gradient_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return grad_output[at];
-}
+fn kept(value: vec4f, inside: bool) -> vec4f { return select(vec4f(), value, inside); }
 
 // Where a tap reads a quad of channels, relative to the position.
 struct Tap { top: i32, left: i32, quad: u32 }
@@ -79,13 +76,18 @@ fn advance(position: ptr<function, Position>, steps: u32) {
   }
 }
 
-fn x_at(position: Position, tap: Tap, k: u32, end_k: u32) -> vec4f {
+// Where a tap reads at a position. Outside the image `inside` is false.
+struct Place { index: u32, inside: bool }
+
+fn place_of(position: Position, tap: Tap) -> Place {
   // A negative coordinate is a huge unsigned one.
   let row = u32(i32(position.row % params.out_height) * params.stride + tap.top);
   let column = u32(i32(position.column) * params.stride + tap.left);
-  if (k >= end_k || row >= params.in_height || column >= params.in_width) { return vec4f(); }
   let in_row = position.row / params.out_height * params.in_height + row;
-  return x[(in_row * params.in_width + column) * params.in_quads + tap.quad];
+  return Place(
+    (in_row * params.in_width + column) * params.in_quads + tap.quad,
+    row < params.in_height && column < params.in_width,
+  );
 }
 
 struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
@@ -144,37 +146,50 @@ fn accumulate_products(
   let left_pass = LEFT_TERMS * out_quads;
   let tap = tap_of(min(first_column + right_quad, params.columns - 1));
   var position = Position(right_k / params.out_width, right_k % params.out_width);
-  var l0 = gradient_at(left_k, end_k, g);
-  var r0 = x_at(position, tap, right_k, end_k);
-  var l1: vec4f;
-  var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = gradient_at(left_k + LEFT_TERMS, end_k, g + left_pass); }
+  var p0 = place_of(position, tap);
+  var p1: Place;
   if (RIGHT_TERMS < DEPTH) {
     advance(&position, RIGHT_TERMS);
-    r1 = x_at(position, tap, right_k + RIGHT_TERMS, end_k);
+    p1 = place_of(position, tap);
   }
+  var l0 = grad_output[g];
+  var r0 = x[p0.index];
+  var l1: vec4f;
+  var r1: vec4f;
+  if (LEFT_TERMS < DEPTH) { l1 = grad_output[g + left_pass]; }
+  if (RIGHT_TERMS < DEPTH) { r1 = x[p1.index]; }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = l0;
-    right_tile[right_quad][right_term] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = kept(l0, left_k < end_k);
+    }
+    right_tile[right_quad][right_term] = kept(r0, p0.inside && right_k < end_k);
+    if (LEFT_TERMS < DEPTH) {
+      left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS < end_k);
+    }
+    if (RIGHT_TERMS < DEPTH) {
+      right_tile[right_quad][right_term + RIGHT_TERMS] =
+        kept(r1, p1.inside && right_k + RIGHT_TERMS < end_k);
+    }
     workgroupBarrier();
     left_k += DEPTH;
     right_k += DEPTH;
     g += DEPTH * out_quads;
     advance(&position, RIGHT_TERMS);
-    l0 = gradient_at(left_k, end_k, g);
-    r0 = x_at(position, tap, right_k, end_k);
-    if (LEFT_TERMS < DEPTH) { l1 = gradient_at(left_k + LEFT_TERMS, end_k, g + left_pass); }
+    p0 = place_of(position, tap);
     if (RIGHT_TERMS < DEPTH) {
       advance(&position, RIGHT_TERMS);
-      r1 = x_at(position, tap, right_k + RIGHT_TERMS, end_k);
+      p1 = place_of(position, tap);
     }
+    l0 = grad_output[g];
+    r0 = x[p0.index];
+    if (LEFT_TERMS < DEPTH) { l1 = grad_output[g + left_pass]; }
+    if (RIGHT_TERMS < DEPTH) { r1 = x[p1.index]; }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
     add_products(&sums, row, column, 2);
