@@ -210,12 +210,12 @@ fn accumulate_products(
   let tap1 = tap_of(min(first_column + right_quad + PASS_QUADS, params.columns - 1));
   let by = steps();
   var position = position_at(first_k + term);
-  var l0 = gradient_at(position.of_gradient + left0);
   var r0 = x_at(position.of_x + tap0.index);
-  var l1: vec4f;
+  var l0 = gradient_at(position.of_gradient + left0);
   var r1: vec4f;
-  if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
+  var l1: vec4f;
   if (PASS_QUADS < RIGHT_QUADS) { r1 = x_at(position.of_x + tap1.index); }
+  if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
 
   let block = lane / 32;
   let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
@@ -232,10 +232,10 @@ fn accumulate_products(
     }
     workgroupBarrier();
     advance(&position, by);
-    l0 = gradient_at(position.of_gradient + left0);
     r0 = x_at(position.of_x + tap0.index);
-    if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
+    l0 = gradient_at(position.of_gradient + left0);
     if (PASS_QUADS < RIGHT_QUADS) { r1 = x_at(position.of_x + tap1.index); }
+    if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
     add_products(&sums, row, column, 2);
