@@ -231,6 +231,15 @@ export class GpuArray<D extends DType = "f32"> {
   }
 
   /**
+   * The `size` elements from a byte of the buffer on, whichever arrays they belong to.
+   *
+   * @internal
+   */
+  stretch(byteOffset: number, size: number): GpuArray<D> {
+    return this.#share([size], byteOffset);
+  }
+
+  /**
    * An array that is computed from this one and kept until this one is written or released, such as
    * packed weights between two steps of an optimiser.
    *

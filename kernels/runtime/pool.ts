@@ -146,6 +146,7 @@ export class BufferPool {
   /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
     this.dropDerived(storage);
+    storage.memo = undefined;
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
     let list = this.#freeLists.get(storage.capacity);
