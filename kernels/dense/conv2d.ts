@@ -28,6 +28,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 const shared = {
   file: "kernels/dense/conv2d.wgsl",
@@ -74,23 +75,23 @@ export function conv2dForward(
   const { images, outChannels, outHeight, outWidth } = sizes;
   const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
   if (y.size === 0) return y;
-  const byWinograd = x.gpu.choices.choose({
+  const winograd = x.gpu.choices.choose({
     ...winogradChoice(x.gpu, sizes, "image"),
     key: `conv2d.forward ${x.gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [x, weight, y],
-    run: (byWinograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, byWinograd),
+    run: (winograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, winograd),
   });
-  forward({ x, weight, bias, y }, sizes, byWinograd);
+  forward({ x, weight, bias, y }, sizes, winograd);
   return y;
 }
 
 function forward(
   { x, weight, bias, y }: CorrelationArrays,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
-  if (byWinograd) {
+  if (winograd) {
     const layout = {
       rows: inChannels,
       columns: outChannels,
@@ -98,10 +99,14 @@ function forward(
       columnStep: inChannels * 9,
     };
     const u = weight.derived(
-      "winograd",
-      () => winogradWeight(weight, { ...layout, reversed: false }),
+      winograd.name,
+      () => winogradWeight(winograd, weight, { ...layout, reversed: false }),
     );
-    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, sizes));
+    sliceByImage(
+      [x],
+      [y],
+      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias, y }, sizes),
+    );
     u.release();
     return;
   }
@@ -152,34 +157,34 @@ export function conv2dInputGradient(
   const { gpu } = gradOutput;
   const gradInput = gpu.empty(inputShape, "conv2d.input_gradient");
   if (gradInput.size === 0) return gradInput;
-  const byWinograd = gpu.choices.choose({
+  const winograd = gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "image"),
     key: `conv2d.input_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, weight, gradInput],
-    run: (byWinograd, [gradOutput, weight, gradInput]) =>
-      inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd),
+    run: (winograd, [gradOutput, weight, gradInput]) =>
+      inputGradient({ gradOutput, weight, gradInput }, sizes, winograd),
   });
-  inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd);
+  inputGradient({ gradOutput, weight, gradInput }, sizes, winograd);
   return gradInput;
 }
 
 function inputGradient(
   { gradOutput, weight, gradInput }: Record<"gradOutput" | "weight" | "gradInput", GpuArray>,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
-  if (byWinograd) {
+  if (winograd) {
     const { inChannels: columns, outChannels: rows } = sizes;
     const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
     const u = weight.derived(
-      "reversed winograd",
-      () => winogradWeight(weight, { ...layout, reversed: true }),
+      `reversed ${winograd.name}`,
+      () => winogradWeight(winograd, weight, { ...layout, reversed: true }),
     );
     sliceByImage(
       [gradOutput],
       [gradInput],
-      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, sizes),
+      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias: null, y }, sizes),
     );
     u.release();
     return;

@@ -22,6 +22,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
 const ENOUGH_INVOCATIONS = 256;
@@ -138,16 +139,16 @@ export function conv2dParameterGradients(
     for (const to of [weight, bias]) if (to && !to.accumulate) gpu.clear(to.array);
     return gradients;
   }
-  const byWinograd = weight !== null && gpu.choices.choose({
+  const winograd = weight && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, x, weight.array],
-    run: (byWinograd, [gradOutput, x, array]) => {
+    run: (winograd, [gradOutput, x, array]) => {
       const weight = { array, accumulate: false };
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd);
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd);
     },
   });
-  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
   return gradients;
 }
 
@@ -161,16 +162,17 @@ interface ParameterGradients {
 function parameterGradients(
   { gradOutput, x, weight, bias }: ParameterGradients,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
     const part = { ...sizes, images: x.shape[0] as number };
     const added = (to: Accumulator | null) => to && first > 0 ? { ...to, accumulate: true } : to;
-    if (byWinograd && weight) {
+    if (winograd && weight) {
       const accumulate = weight.accumulate || first > 0;
-      winogradWeightGradient({ gradOutput, x, gradWeight: weight.array }, { ...part, accumulate });
+      const arrays = { gradOutput, x, gradWeight: weight.array };
+      winogradWeightGradient(winograd, arrays, { ...part, accumulate });
     }
-    const others = { gradOutput, x, weight: byWinograd ? null : added(weight), bias: added(bias) };
+    const others = { gradOutput, x, weight: winograd ? null : added(weight), bias: added(bias) };
     if (x.gpu.kernelClass === "shared") fromPlanes(others, part);
     else fromPixels(others, part);
   });

@@ -13,11 +13,12 @@
 // A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites
 // them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
 // Tiles count rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the
-// quads, THREAD_ROWS and THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in
-// memory and in workgroup memory. There a quad's DEPTH terms lie together, with one unused: a
-// stride of 36 words lets eight invocations read sixteen bytes each from different banks, and every
-// index but the quad's is a constant, which spares WebGPU's bounds checks. While a tile is
-// multiplied, each invocation already holds its share of the next one.
+// quads, THREAD_ROWS and THREAD_COLUMNS apart; 32 neighbours, which most GPUs run as one, are 4 ×
+// 8, so that together they read as few quads of both operands as they can. In workgroup memory a
+// quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight invocations
+// read sixteen bytes each from different banks, and every index but the quad's is a constant, which
+// spares WebGPU's bounds checks. While a tile is multiplied, each invocation already holds its
+// share of the next one.
 // total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
