@@ -273,7 +273,9 @@ export class GpuArray<D extends DType = "f32"> {
     const { gpu } = arrays[0] as GpuArray;
     const offsets = [0];
     for (const array of arrays) offsets.push(nextOffset(offsets.at(-1) as number, array));
-    using all = gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer");
+    using all = gpu.pool.closely(() =>
+      gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer")
+    );
     return arrays.map(({ shape, label }, i) => all.#share(shape, offsets[i] as number, label));
   }
 
