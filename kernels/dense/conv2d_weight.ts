@@ -10,7 +10,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
-import { biasGradientShared, weightGradientShared } from "./conv2d_weight_shared.ts";
+import { type ParameterGradientArrays, parameterGradientsShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -152,15 +152,8 @@ export function conv2dParameterGradients(
   return gradients;
 }
 
-interface ParameterGradients {
-  readonly gradOutput: GpuArray;
-  readonly x: GpuArray;
-  readonly weight: Accumulator | null;
-  readonly bias: Accumulator | null;
-}
-
 function parameterGradients(
-  { gradOutput, x, weight, bias }: ParameterGradients,
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
   winograd: WinogradForm | null,
 ): void {
@@ -173,19 +166,15 @@ function parameterGradients(
       winogradWeightGradient(winograd, arrays, { ...part, accumulate });
     }
     const others = { gradOutput, x, weight: winograd ? null : added(weight), bias: added(bias) };
-    if (x.gpu.kernelClass === "shared") fromPlanes(others, part);
-    else fromPixels(others, part);
+    if (x.gpu.kernelClass === "shared") parameterGradientsShared(others, part);
+    else parameterGradientsDirect(others, part);
   });
 }
 
-function fromPlanes({ gradOutput, x, weight, bias }: ParameterGradients, sizes: Conv2dSizes): void {
-  if (weight) {
-    weightGradientShared({ gradOutput, x }, weight, sizes, (parts, to) => total(parts, to, sizes));
-  }
-  if (bias) biasGradientShared(gradOutput, bias);
-}
-
-function fromPixels({ gradOutput, x, weight, bias }: ParameterGradients, sizes: Conv2dSizes): void {
+function parameterGradientsDirect(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
+  sizes: Conv2dSizes,
+): void {
   if (!weight && !bias) return;
   const step = imagesAtOnce(x.gpu, sizes);
   for (let image = 0; image < sizes.images; image += step) {
