@@ -92,16 +92,7 @@ function forward(
 ): void {
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
   if (winograd) {
-    const layout = {
-      rows: inChannels,
-      columns: outChannels,
-      rowStep: 9,
-      columnStep: inChannels * 9,
-    };
-    const u = weight.derived(
-      winograd.name,
-      () => winogradWeight(winograd, weight, { ...layout, reversed: false }),
-    );
+    const u = winogradWeight(winograd, weight, false);
     sliceByImage(
       [x],
       [y],
@@ -175,12 +166,7 @@ function inputGradient(
 ): void {
   const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
   if (winograd) {
-    const { inChannels: columns, outChannels: rows } = sizes;
-    const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
-    const u = weight.derived(
-      `reversed ${winograd.name}`,
-      () => winogradWeight(winograd, weight, { ...layout, reversed: true }),
-    );
+    const u = winogradWeight(winograd, weight, true);
     sliceByImage(
       [gradOutput],
       [gradInput],

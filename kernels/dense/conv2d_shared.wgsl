@@ -55,8 +55,10 @@ override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+// A quad in workgroup memory. Memory and sums are of 32 bits, whatever this is.
+alias Quad = vec4f;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // Four positions: their images, and the row and column of each within the plane.
 struct Positions { image: vec4u, row: vec4u, column: vec4u, exists: vec4<bool> }
@@ -110,6 +112,12 @@ fn x_at(term: Term) -> vec4f {
   return vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
 }
 
+// What was loaded for a term, or zeros. Asked only on the way to workgroup memory, as in
+// matmul_shared.wgsl.
+fn kept(value: vec4f, inside: vec4<bool>) -> Quad {
+  return Quad(select(vec4f(), value, inside));
+}
+
 // Whether row u of the taps reads outside the image at all rows from `top` to `bottom`.
 fn misses(u: u32, top: u32, bottom: u32) -> bool {
   let offset = i32(u) * params.tap_step + params.x_top;
@@ -139,13 +147,13 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
-  let r0 = right_tile[column][k];
-  let r1 = right_tile[column + THREAD_COLUMNS][k];
-  let l0 = left_tile[row][k];
+  let r0 = vec4f(right_tile[column][k]);
+  let r1 = vec4f(right_tile[column + THREAD_COLUMNS][k]);
+  let l0 = vec4f(left_tile[row][k]);
   (*sums).c00 += outer(r0, l0);
   (*sums).c01 += outer(r1, l0);
   if (ROW_QUADS == 2) {
-    let l1 = left_tile[row + THREAD_ROWS][k];
+    let l1 = vec4f(left_tile[row + THREAD_ROWS][k]);
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
@@ -225,15 +233,15 @@ fn correlate(
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
     if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
-      left_tile[left_quad][left_term] = select(vec4f(), l0, left_k < end_k);
+      left_tile[left_quad][left_term] = kept(l0, vec4<bool>(left_k < end_k));
     }
-    right_tile[right_quad][right_term] = select(vec4f(), r0, t0.inside);
+    right_tile[right_quad][right_term] = kept(r0, t0.inside);
     if (LEFT_TERMS < DEPTH) {
       left_tile[left_quad][left_term + LEFT_TERMS] =
-        select(vec4f(), l1, left_k + LEFT_TERMS < end_k);
+        kept(l1, vec4<bool>(left_k + LEFT_TERMS < end_k));
     }
     if (RIGHT_TERMS < DEPTH) {
-      right_tile[right_quad][right_term + RIGHT_TERMS] = select(vec4f(), r1, term.inside);
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, term.inside);
     }
     workgroupBarrier();
     left_k += DEPTH;

@@ -56,12 +56,16 @@ override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+// A quad in workgroup memory. Memory and sums are of 32 bits, whatever this is.
+alias Quad = vec4f;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
 // memory: a branch around the load makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, k: u32, end_k: u32) -> vec4f { return select(vec4f(), value, k < end_k); }
+fn kept(value: vec4f, k: u32, end_k: u32) -> Quad {
+  return Quad(select(vec4f(), value, k < end_k));
+}
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
 struct Sums { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
@@ -72,13 +76,13 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
-  let r0 = right_tile[column][k];
-  let r1 = right_tile[column + THREAD_COLUMNS][k];
-  let l0 = left_tile[row][k];
+  let r0 = vec4f(right_tile[column][k]);
+  let r1 = vec4f(right_tile[column + THREAD_COLUMNS][k]);
+  let l0 = vec4f(left_tile[row][k]);
   (*sums).c00 += outer(r0, l0);
   (*sums).c01 += outer(r1, l0);
   if (ROW_QUADS == 2) {
-    let l1 = left_tile[row + THREAD_ROWS][k];
+    let l1 = vec4f(left_tile[row + THREAD_ROWS][k]);
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }

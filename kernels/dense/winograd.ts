@@ -20,6 +20,8 @@ const ENOUGH_BLOCKS = {
   direct: { ...MULTIPLY_TILE, blocks: 256 },
   shared: { rows: 128, columns: 128, blocks: 512 },
 } as const;
+/** Bytes of transformed weights that are kept. */
+const MOST_KEPT_BYTES = 2 ** 25;
 /**
  * Cost of transforming one element at one place, in products there: measured on a software adapter,
  * and for GPUs reckoned from the 8 bytes by which it is written and read once more, and eight
@@ -32,40 +34,35 @@ const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
  */
 const WEIGHT_COST = { direct: 1.3, shared: 1 } as const;
 
-/** How the weights are read: [O, C, 3, 3] as they stand, or for the gradient of the input. */
-export interface WinogradWeight {
-  /** Channels to sum over. */
-  readonly rows: number;
-  /** Channels of the result. */
-  readonly columns: number;
-  /** Elements between two rows. */
-  readonly rowStep: number;
-  /** Elements between two columns. */
-  readonly columnStep: number;
-  /** Whether the taps are read backwards. */
-  readonly reversed: boolean;
-}
-
 /**
- * Transforms weights for {@link winogradCorrelate}.
+ * Transforms weights for {@link winogradCorrelate}. They are kept until the weights change, but for
+ * large ones: those take more memory than they save time.
  *
- * @returns [places, rows, columns up to a multiple of 4].
+ * @param weight [O, C, 3, 3].
+ * @param reversed Whether for the gradient of the input, which sums over O.
+ * @returns [places, channels to sum over, channels of the result up to a multiple of 4].
  */
-export function winogradWeight(
-  form: WinogradForm,
-  weight: GpuArray,
-  layout: WinogradWeight,
-): GpuArray {
-  const { rows, columns, rowStep, columnStep, reversed } = layout;
-  const padded = Math.ceil(columns / 4) * 4;
-  const u = weight.gpu.empty([form.places, rows, padded], `transformed ${weight.label}`);
-  dispatch(
-    form.weight,
-    { weight, u },
-    { rows, columns, rowStep, columnStep, reversed: reversed ? 1 : 0 },
-    rows * padded / form.owned,
-  );
-  return u;
+export function winogradWeight(form: WinogradForm, weight: GpuArray, reversed: boolean): GpuArray {
+  const [outChannels, inChannels] = weight.shape as [number, number];
+  const ofOutput = { count: outChannels, step: inChannels * 9 };
+  const ofInput = { count: inChannels, step: 9 };
+  const [rows, columns] = reversed ? [ofOutput, ofInput] : [ofInput, ofOutput];
+  const shape = [form.places, rows.count, Math.ceil(columns.count / 4) * 4] as const;
+  const transform = () => {
+    const u = weight.gpu.empty(shape, `transformed ${weight.label}`);
+    const params = {
+      rows: rows.count,
+      columns: columns.count,
+      rowStep: rows.step,
+      columnStep: columns.step,
+      reversed: reversed ? 1 : 0,
+    };
+    dispatch(form.weight, { weight, u }, params, shape[1] * shape[2] / form.owned);
+    return u;
+  };
+  const bytes = 4 * shape[0] * shape[1] * shape[2];
+  if (bytes > MOST_KEPT_BYTES) return transform();
+  return weight.derived(reversed ? `reversed ${form.name}` : form.name, transform);
 }
 
 /** What tiles lie on. */
