@@ -42,7 +42,7 @@ const totalKernel = defineKernel({
   ...shared,
   name: "conv2d_shared.parameter_total",
   entry: "total",
-  reads: ["parts", "gradOutput"],
+  reads: ["allParts", "gradOutput"],
   writes: ["gradients"],
   paramsVariable: "total_params",
   params: {
@@ -137,7 +137,7 @@ function weightParts(
  * Adds the parts of a weight gradient and sums a bias gradient, in one dispatch where one binding
  * shows both.
  *
- * @param parts Any other array than `gradOutput` where there is no weight.
+ * @param parts Any array of a quad or more where there is no weight.
  */
 function total(
   parts: GpuArray,
@@ -159,7 +159,8 @@ function total(
   const biasChannels = bias ? outChannels : 0;
   const startOf = (to: Accumulator | null) =>
     to ? (to.array.byteOffset - gradients.byteOffset) / 4 : 0;
-  dispatch(totalKernel, { parts, gradOutput, gradients }, {
+  // What is missing has a binding that is never read.
+  dispatch(totalKernel, { allParts: parts, gradOutput: bias ? gradOutput : parts, gradients }, {
     inChannels,
     outChannels,
     taps,

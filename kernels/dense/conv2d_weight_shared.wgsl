@@ -18,13 +18,14 @@
 // that DEPTH neighbours read a run of each plane. The rest is as in matmul_shared.wgsl, which has
 // the reasons.
 // total: an invocation of the first weight_groups workgroups owns a column of one output channel of
-// the weight, each workgroup behind them a channel of the bias. Both gradients lie in `gradients`;
-// they are overwritten, or added to where `accumulate` is 1.
+// the weight, whose parts are all_parts, and each workgroup behind them a channel of the bias. Both
+// gradients lie in `gradients`; they are overwritten, or added to where `accumulate` is 1.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(2) var<storage, read_write> parts: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+@group(0) @binding(3) var<storage, read> all_parts: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> gradients: array<f32>;
 
 struct Params {
   positions: u32,
@@ -288,16 +289,16 @@ fn total_weight(i: u32) {
   var next = i;
   let end = total_params.splits * count;
   for (; next + 3 * count < end; next += 4 * count) {
-    let p0 = parts[next];
-    let p1 = parts[next + count];
-    let p2 = parts[next + 2 * count];
-    let p3 = parts[next + 3 * count];
+    let p0 = all_parts[next];
+    let p1 = all_parts[next + count];
+    let p2 = all_parts[next + 2 * count];
+    let p3 = all_parts[next + 3 * count];
     sum += p0;
     sum += p1;
     sum += p2;
     sum += p3;
   }
-  for (; next < end; next += count) { sum += parts[next]; }
+  for (; next < end; next += count) { sum += all_parts[next]; }
   let channel = i % in_quads * 4;
   let first = (i / columns * total_params.in_channels + channel) * total_params.taps +
     i % columns / in_quads;
