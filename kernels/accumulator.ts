@@ -9,3 +9,20 @@ export interface Accumulator {
   /** Whether the gradient is added to what the array holds; else it overwrites that. */
   readonly accumulate: boolean;
 }
+
+/**
+ * Where to write a gradient: to a new array, to the array of the one who asks, or nowhere.
+ *
+ * @param wanted False: no gradient; true: one in a new array.
+ * @param make Makes the new array.
+ * @returns With a reference of the caller's own; null where no gradient is wanted.
+ */
+export function accumulatorFor(
+  wanted: boolean | Accumulator,
+  make: () => GpuArray,
+): Accumulator | null {
+  if (!wanted) return null;
+  return wanted === true
+    ? { array: make(), accumulate: false }
+    : { array: wanted.array.retain(), accumulate: wanted.accumulate };
+}

@@ -17,9 +17,12 @@ export interface ParameterGroup {
 export abstract class Optimiser<Memory> {
   readonly #groups: readonly ParameterGroup[];
   readonly #memories = new Map<string, Memory>();
+  /** Where the gradients lie, those of a group side by side. */
+  readonly #gradients: ReadonlyMap<Tensor, GpuArray>;
 
   /**
-   * Remembers something of every parameter.
+   * Remembers something of every parameter, and gives its gradient a place: what `grad` holds is
+   * overwritten once it was cleared.
    *
    * @throws {TypeError} If a parameter or a name occurs twice: it would be stepped twice.
    */
@@ -37,6 +40,8 @@ export abstract class Optimiser<Memory> {
         this.#memories.set(name, remember(tensor));
       }
     }
+    this.#gradients = new Map(groups.flatMap(({ parameters }) => zerosLike(parameters)));
+    for (const [tensor, place] of this.#gradients) tensor.gradPlace = place;
   }
 
   /** Updates one parameter from its gradient. */
@@ -62,6 +67,14 @@ export abstract class Optimiser<Memory> {
     }
   }
 
+  /** The gradient of a parameter in its place, or null where it has none. */
+  protected gradientOf(tensor: Tensor): GpuArray | null {
+    const place = this.#gradients.get(tensor) as GpuArray;
+    if (!tensor.grad || tensor.grad === place) return tensor.grad;
+    place.gpu.copy(tensor.grad, place); // one that was set from outside
+    return place;
+  }
+
   /** Drops the gradient of every parameter. */
   zeroGrad(): void {
     for (const { parameters } of this.#groups) {
@@ -83,6 +96,10 @@ export abstract class Optimiser<Memory> {
   /** Frees the state; parameters and gradients are left alone. */
   dispose(): void {
     for (const array of this.state().values()) array.release();
+    for (const [tensor, place] of this.#gradients) {
+      if (tensor.gradPlace === place) tensor.gradPlace = null;
+      place.release();
+    }
   }
 
   /** Same as `dispose`, for `using`. */
@@ -111,32 +128,30 @@ export class Sgd extends Optimiser<GpuArray> {
       readonly weightDecay?: number;
     } = {},
   ) {
-    const velocities = new Map(groups.flatMap(({ parameters }) => velocitiesOf(parameters)));
+    const velocities = new Map(groups.flatMap(({ parameters }) => zerosLike(parameters)));
     super(groups, (tensor) => velocities.get(tensor) as GpuArray);
     this.#momentum = momentum;
     this.#weightDecay = weightDecay;
   }
 
-  /**
-   * Parameters that lie in one buffer are updated in one dispatch, from copies of their gradients.
-   */
+  /** Parameters with gradients that lie one after the other are updated in one dispatch. */
   protected override updateGroup(
     parameters: ReadonlyMap<string, Tensor>,
     learningRate: number,
   ): void {
-    const tensors = [...parameters.values()];
-    using weight = GpuArray.spanning(tensors.map(({ array }) => array));
-    const gradients = tensors.flatMap(({ grad }) => grad ?? []);
-    if (tensors.length === 1 || !weight || gradients.length < tensors.length) {
-      return super.updateGroup(parameters, learningRate);
+    for (const run of runsOfGradients(parameters)) {
+      const tensors = [...run.values()];
+      using weight = GpuArray.spanning(tensors.map(({ array }) => array));
+      if (tensors.length === 1 || !weight) {
+        super.updateGroup(run, learningRate);
+        continue;
+      }
+      const velocities = [...run.keys()].map((name) => this.memories.get(name) as GpuArray);
+      using velocity = GpuArray.spanning(velocities) as GpuArray;
+      const gradients = tensors.map((tensor) => this.gradientOf(tensor) as GpuArray);
+      using gradient = GpuArray.spanning(gradients) as GpuArray;
+      sgdStep(weight, velocity, gradient, this.#numbers(learningRate));
     }
-    const velocities = [...parameters.keys()].map((name) => this.memories.get(name) as GpuArray);
-    using velocity = GpuArray.spanning(velocities) as GpuArray;
-    const copies = GpuArray.together(gradients);
-    gradients.forEach((gradient, index) => gradient.gpu.copy(gradient, copies[index] as GpuArray));
-    using gradient = GpuArray.spanning(copies) as GpuArray;
-    for (const copy of copies) copy.release();
-    sgdStep(weight, velocity, gradient, this.#numbers(learningRate));
   }
 
   #numbers(learningRate: number): SgdOptions {
@@ -160,11 +175,21 @@ export class Sgd extends Optimiser<GpuArray> {
 }
 
 /** Zeros for every parameter of a group, one after the other. */
-function velocitiesOf(parameters: ReadonlyMap<string, Tensor>): [Tensor, GpuArray][] {
+function zerosLike(parameters: ReadonlyMap<string, Tensor>): [Tensor, GpuArray][] {
   const tensors = [...parameters.values()];
   if (tensors.length === 0) return [];
-  const velocities = GpuArray.together(tensors.map(({ array }) => array));
-  return tensors.map((tensor, index) => [tensor, velocities[index] as GpuArray]);
+  const zeros = GpuArray.together(tensors.map(({ array }) => array));
+  return tensors.map((tensor, index) => [tensor, zeros[index] as GpuArray]);
+}
+
+/** The parameters between those that have no gradient. */
+function runsOfGradients(parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor>[] {
+  const runs: Map<string, Tensor>[] = [new Map()];
+  for (const [name, tensor] of parameters) {
+    if (tensor.grad) runs.at(-1)?.set(name, tensor);
+    else runs.push(new Map());
+  }
+  return runs.filter(({ size }) => size > 0);
 }
 
 /**

@@ -5,6 +5,7 @@
 // each go as soon as it has run, so that activations are freed on the way. Accumulation and the
 // checks of shapes live here, once.
 
+import type { Accumulator } from "../kernels/accumulator.ts";
 import { addInPlace } from "../kernels/elementwise.ts";
 import { type AnyArray, formatShape, type GpuArray, sameShape } from "../kernels/runtime/mod.ts";
 import type { Activation } from "./activation.ts";
@@ -14,10 +15,14 @@ import { type TapeNode, Tensor } from "./tensor.ts";
 /**
  * The gradient of an operation: from the gradient of its output to one new array per input.
  * `needs[i]` says whether input `i` wants one; return null where it does not.
+ *
+ * `into[i]` says the same, and where it is an accumulator the gradient may be written there instead
+ * of to a new array: return `into[i].array.retain()` then. The tape moves what is in a new array.
  */
 export type Backward = (
   gradOutput: GpuArray,
   needs: readonly boolean[],
+  into: readonly (boolean | Accumulator)[],
 ) => readonly (GpuArray | null)[];
 
 /** What a node keeps for its backward: arrays, or activations that may be packed meanwhile. */
@@ -54,13 +59,22 @@ class Node implements TapeNode {
         `Cannot run backward through ${this.name} as its saved arrays were freed: call backward once, inside the scope that computed the loss`,
       );
     }
-    const gradients = this.#backward(gradOutput, this.inputs.map(needsGradient));
+    const into = this.inputs.map((input, index) => this.#targetOf(input, index));
+    const gradients = this.#backward(gradOutput, this.inputs.map(needsGradient), into);
     const problem = this.#problemOf(gradients);
     if (problem) {
       for (const gradient of gradients) gradient?.release();
       throw new Error(`Cannot run backward through ${this.name} as ${problem}`);
     }
     return gradients;
+  }
+
+  /** Nowhere, a new array, or the place of a parameter. */
+  #targetOf(input: Tensor | null, index: number): boolean | Accumulator {
+    if (!input || !needsGradient(input)) return false;
+    // A parameter that the operation takes twice gets the second gradient added to the first.
+    const place = this.inputs.indexOf(input) === index ? placeOf(input) : null;
+    return place ? { array: place, accumulate: input.grad !== null } : true;
   }
 
   #problemOf(gradients: readonly (GpuArray | null)[]): string | undefined {
@@ -284,22 +298,30 @@ function propagate(node: TapeNode): void {
   node.inputs.forEach((input, index) => {
     const gradient = gradients[index];
     if (!input || !gradient) return gradient?.release();
-    const holder: { gradient: GpuArray | null } = input.node ?? gradientOf(input);
-    holder.gradient = accumulate(holder.gradient, gradient);
+    if (input.node) input.node.gradient = accumulate(input.node.gradient, gradient);
+    else addToLeaf(input, gradient);
   });
   node.free();
 }
 
-/** Presents the `grad` of a leaf under the name that nodes use. */
-function gradientOf(leaf: Tensor): { gradient: GpuArray | null } {
-  return {
-    get gradient() {
-      return leaf.grad;
-    },
-    set gradient(value) {
-      leaf.grad = value;
-    },
-  };
+/** Where the gradient of a leaf lies or will lie; null where it has no place, or lies elsewhere. */
+function placeOf({ node, grad, gradPlace }: Tensor): GpuArray | null {
+  return node || (grad && grad !== gradPlace) ? null : gradPlace;
+}
+
+/** Adds to the gradient of a leaf; takes the reference over. */
+function addToLeaf(leaf: Tensor, gradient: GpuArray): void {
+  const place = placeOf(leaf);
+  if (!place) {
+    leaf.grad = accumulate(leaf.grad, gradient);
+    return;
+  }
+  if (gradient !== place) {
+    if (leaf.grad) addInPlace(place, gradient);
+    else place.gpu.copy(gradient, place);
+  }
+  gradient.release();
+  leaf.grad ??= place.retain();
 }
 
 /** Sums gradients; takes over both references. */

@@ -34,8 +34,18 @@ export interface TapeNode {
 export class Tensor {
   /** Whether `backward` stores a gradient here. */
   requiresGrad: boolean;
-  /** Sum of the gradients since it was last cleared. */
+  /**
+   * Sum of the gradients since it was last cleared. The array is the optimiser's, where there is one:
+   * copy what must outlive {@link Tensor.zeroGrad}.
+   */
   grad: GpuArray | null = null;
+  /**
+   * Where the gradient is to lie, of the tensor's shape: an optimiser keeps those of its parameters
+   * side by side. After {@link Tensor.zeroGrad}, the next gradient overwrites what it holds.
+   *
+   * @internal
+   */
+  gradPlace: GpuArray | null = null;
   /**
    * The operation that made the tensor, where one was recorded.
    *

@@ -16,7 +16,8 @@ import {
 } from "./conv2d_correlation.ts";
 import { correlateShared } from "./conv2d_shared.ts";
 import source from "./conv2d.wgsl" with { type: "text" };
-import { multiply, pack } from "./matmul.ts";
+import { multiply } from "./matmul.ts";
+import { packedWeight } from "./pack_weights.ts";
 import {
   defineKernel,
   dispatch,
@@ -101,12 +102,11 @@ function forward(
     return;
   }
   const taps = tapRows * tapColumns;
-  const packed = weight.derived("packed", () =>
-    pack(weight, {
-      outer: { count: taps, step: 1 },
-      rows: { count: inChannels, step: taps },
-      columns: { count: outChannels, step: inChannels * taps },
-    }));
+  const packed = packedWeight(weight, "packed", {
+    outer: { count: taps, step: 1 },
+    rows: { count: inChannels, step: taps },
+    columns: { count: outChannels, step: inChannels * taps },
+  });
   const flops = conv2dFlops(sizes) / images;
   sliceByImage([x], [y], ([x], [y]) => {
     if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
@@ -229,14 +229,13 @@ function packReversed(
   if (taps === 1 && inChannels % 4 === 0) return weight.retain();
   const origin = row.firstTap * tapColumns + column.firstTap;
   const steps = `${row.taps}×${row.tapStep}, ${column.taps}×${column.tapStep}`;
-  return weight.derived(`reversed ${origin} ${steps}`, () =>
-    pack(weight, {
-      outer: { count: row.taps, step: row.tapStep * tapColumns },
-      inner: { count: column.taps, step: column.tapStep },
-      rows: { count: outChannels, step: inChannels * taps },
-      columns: { count: inChannels, step: taps },
-      origin,
-    }));
+  return packedWeight(weight, `reversed ${origin} ${steps}`, {
+    outer: { count: row.taps, step: row.tapStep * tapColumns },
+    inner: { count: column.taps, step: column.tapStep },
+    rows: { count: outChannels, step: inChannels * taps },
+    columns: { count: inChannels, step: taps },
+    origin,
+  });
 }
 
 /** Whether the convolution is a matrix product at every pixel, and pixels come in quads. */

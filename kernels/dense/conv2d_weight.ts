@@ -1,5 +1,6 @@
 // Gradients of a convolution to its weight and bias; formulas in the WGSL.
 
+import { type Accumulator, accumulatorFor } from "../accumulator.ts";
 import { checkGradOutput } from "./conv2d.ts";
 import {
   conv2dFlops,
@@ -9,7 +10,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
-import { type WeightGradientArrays, weightGradientShared } from "./conv2d_weight_shared.ts";
+import { type ParameterGradientArrays, parameterGradientsShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -95,6 +96,14 @@ const totalBiasKernel = defineKernel({
   params: biasParams,
 });
 
+/** Which gradients to compute: none, in a new array, or in one that is given. */
+export interface Conv2dParameterNeeds {
+  /** Of the shape of the weight. */
+  readonly weight: boolean | Accumulator;
+  /** [O]. */
+  readonly bias: boolean | Accumulator;
+}
+
 /** Gradients to a convolution's parameters; null where none was asked for. */
 export interface Conv2dParameterGradients {
   /** Of the shape of the weight. */
@@ -109,7 +118,7 @@ export interface Conv2dParameterGradients {
  * @param gradOutput [N, O, H', W'].
  * @param x [N, C, H, W], the input of the forward.
  * @param weightShape [O, C, rows, columns].
- * @param needs Which of the two to compute.
+ * @param needs Which of the two to compute, and where to.
  * @throws {TypeError} If the shapes do not fit each other.
  */
 export function conv2dParameterGradients(
@@ -117,65 +126,74 @@ export function conv2dParameterGradients(
   x: GpuArray,
   weightShape: Shape,
   geometry: Conv2dGeometry,
-  needs: { readonly weight: boolean; readonly bias: boolean },
+  needs: Conv2dParameterNeeds,
 ): Conv2dParameterGradients {
   const sizes = conv2dSizes(x.shape, weightShape, geometry);
   checkGradOutput(gradOutput, sizes);
   const { gpu } = x;
-  const weight = needs.weight ? gpu.empty(weightShape, "conv2d.weight_gradient") : null;
-  const bias = needs.bias ? gpu.empty([sizes.outChannels], "conv2d.bias_gradient") : null;
-  if (!weight && !bias) return { weight, bias };
+  const empty = (shape: Shape, label: string) => () => gpu.empty(shape, label);
+  const weight = accumulatorFor(needs.weight, empty(weightShape, "conv2d.weight_gradient"));
+  const bias = accumulatorFor(needs.bias, empty([sizes.outChannels], "conv2d.bias_gradient"));
+  const gradients = { weight: weight?.array ?? null, bias: bias?.array ?? null };
   if (gradOutput.size === 0 || x.size === 0) {
-    for (const gradient of [weight, bias]) if (gradient) gpu.clear(gradient);
-    return { weight, bias };
+    for (const to of [weight, bias]) if (to && !to.accumulate) gpu.clear(to.array);
+    return gradients;
   }
   const winograd = weight && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
-    arrays: [gradOutput, x, weight],
-    run: (winograd, [gradOutput, x, weight]) =>
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd),
+    arrays: [gradOutput, x, weight.array],
+    run: (winograd, [gradOutput, x, array]) => {
+      const weight = { array, accumulate: false };
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd);
+    },
   });
-  parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
-  return { weight, bias };
+  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
+  return gradients;
 }
 
 function parameterGradients(
-  { gradOutput, x, weight, bias }: Conv2dParameterGradients & {
-    readonly gradOutput: GpuArray;
-    readonly x: GpuArray;
-  },
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
   winograd: WinogradForm | null,
 ): void {
-  const { gpu } = x;
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
-    if (weight && winograd) {
-      const accumulate = first > 0;
-      const arrays = { gradOutput, x, gradWeight: weight };
-      winogradWeightGradient(winograd, arrays, { ...sizes, accumulate });
+    const part = { ...sizes, images: x.shape[0] as number };
+    const added = (to: Accumulator | null) => to && first > 0 ? { ...to, accumulate: true } : to;
+    if (winograd && weight) {
+      const accumulate = weight.accumulate || first > 0;
+      const arrays = { gradOutput, x, gradWeight: weight.array };
+      winogradWeightGradient(winograd, arrays, { ...part, accumulate });
     }
-    if (winograd && !bias) return;
-    const images = x.shape[0] as number;
-    const step = imagesAtOnce(gpu, sizes);
-    for (let image = 0; image < images; image += step) {
-      const accumulate = first + image > 0;
-      const part = { ...sizes, images: Math.min(step, images - image) };
-      const gradPixels = pixelMajor(gradOutput, image, part.images);
-      if (weight && !winograd) {
-        // Kept, as the branches of a head all take the same input.
-        const inPixels = x.derived(
-          `pixel-major ${image} ${part.images}`,
-          () => pixelMajor(x, image, part.images),
-        );
-        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight };
-        weightGradient(arrays, part, accumulate);
-        inPixels.release();
-      }
-      if (bias) biasGradient(gradPixels, bias, accumulate);
-      gradPixels.release();
-    }
+    const others = { gradOutput, x, weight: winograd ? null : added(weight), bias: added(bias) };
+    if (x.gpu.kernelClass === "shared") parameterGradientsShared(others, part);
+    else parameterGradientsDirect(others, part);
   });
+}
+
+function parameterGradientsDirect(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
+  sizes: Conv2dSizes,
+): void {
+  if (!weight && !bias) return;
+  const step = imagesAtOnce(x.gpu, sizes);
+  for (let image = 0; image < sizes.images; image += step) {
+    const part = { ...sizes, images: Math.min(step, sizes.images - image) };
+    const gradPixels = pixelMajor(gradOutput, image, part.images);
+    if (weight) {
+      // Kept, as the branches of a head all take the same input.
+      const inPixels = x.derived(
+        `pixel-major ${image} ${part.images}`,
+        () => pixelMajor(x, image, part.images),
+      );
+      const parts = weightParts(gradPixels, inPixels, part);
+      total(parts, image > 0 ? { ...weight, accumulate: true } : weight, part);
+      parts.release();
+      inPixels.release();
+    }
+    if (bias) biasGradient(gradPixels, image > 0 ? { ...bias, accumulate: true } : bias);
+    gradPixels.release();
+  }
 }
 
 /** Images of which {@link pixelMajor} fits one binding and the scratch, at least one. */
@@ -199,31 +217,24 @@ function pixelMajor(array: GpuArray, first: number, count: number): GpuArray {
   });
 }
 
-function weightGradient(
-  arrays: WeightGradientArrays,
-  sizes: Conv2dSizes,
-  accumulate: boolean,
+/** Adds parts, [splits, O, taps · input quads, 4], to the gradient of a weight. */
+function total(
+  parts: GpuArray,
+  { array: gradWeight, accumulate }: Accumulator,
+  { inChannels, outChannels, tapRows, tapColumns }: Conv2dSizes,
 ): void {
-  const { inChannels, outChannels, tapRows, tapColumns } = sizes;
-  const total = (parts: GpuArray, gradWeight: GpuArray) => {
-    const [splits, , columns] = parts.shape as [number, number, number, number];
-    const inQuads = Math.ceil(inChannels / 4);
-    const taps = tapRows * tapColumns;
-    dispatch(
-      totalWeightKernel,
-      { parts, gradWeight },
-      { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
-      outChannels * columns,
-    );
-  };
-  const { gradOutput, x, gradWeight } = arrays;
-  if (x.gpu.kernelClass === "shared") return weightGradientShared(arrays, sizes, total);
-  const parts = weightParts(gradOutput, x, sizes);
-  total(parts, gradWeight);
-  parts.release();
+  const [splits, , columns] = parts.shape as [number, number, number, number];
+  const inQuads = Math.ceil(inChannels / 4);
+  const taps = tapRows * tapColumns;
+  dispatch(
+    totalWeightKernel,
+    { parts, gradWeight },
+    { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
+    outChannels * columns,
+  );
 }
 
-/** Parts of the gradient, [splits, O, taps · input quads, 4], to be added over the splits. */
+/** Parts of the gradient, [splits, O, taps · input quads, 4], from pixel-major arrays. */
 function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
   const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
@@ -245,7 +256,10 @@ function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): Gpu
   return parts;
 }
 
-function biasGradient(gradOutput: GpuArray, gradBias: GpuArray, accumulate: boolean): void {
+function biasGradient(
+  gradOutput: GpuArray,
+  { array: gradBias, accumulate }: Accumulator,
+): void {
   const channels = gradBias.size;
   const quads = Math.ceil(channels / 4);
   const positions = gradOutput.size / (quads * 4);

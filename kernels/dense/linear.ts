@@ -1,7 +1,11 @@
 // Affine maps of vectors: convolutions of images of one pixel, 1 × 1.
 
 import { conv2dForward, conv2dInputGradient } from "./conv2d.ts";
-import { type Conv2dParameterGradients, conv2dParameterGradients } from "./conv2d_weight.ts";
+import {
+  type Conv2dParameterGradients,
+  conv2dParameterGradients,
+  type Conv2dParameterNeeds,
+} from "./conv2d_weight.ts";
 import { formatShape, type GpuArray, type Shape } from "../runtime/mod.ts";
 
 const GEOMETRY = { stride: 1, padding: 0, dilation: 1 };
@@ -43,15 +47,20 @@ export function linearInputGradient(gradOutput: GpuArray, weight: GpuArray): Gpu
 export function linearParameterGradients(
   gradOutput: GpuArray,
   x: GpuArray,
-  needs: { readonly weight: boolean; readonly bias: boolean },
+  needs: Conv2dParameterNeeds,
 ): Conv2dParameterGradients {
   const [, outputs] = matrixShape(gradOutput.shape);
   const [, inputs] = matrixShape(x.shape);
   using image = onePixel(gradOutput);
   using input = onePixel(x);
   const shape = [outputs, inputs, 1, 1];
-  const { weight, bias } = conv2dParameterGradients(image, input, shape, GEOMETRY, needs);
-  const matrix = weight?.view([outputs, inputs]) ?? null;
+  const into = typeof needs.weight === "object" ? needs.weight : null;
+  using place = into && into.array.view(shape);
+  const { weight, bias } = conv2dParameterGradients(image, input, shape, GEOMETRY, {
+    weight: into && place ? { ...into, array: place } : needs.weight,
+    bias: needs.bias,
+  });
+  const matrix = into ? into.array.retain() : weight?.view([outputs, inputs]) ?? null;
   weight?.release();
   return { weight: matrix, bias };
 }

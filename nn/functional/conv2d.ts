@@ -30,8 +30,8 @@ export function conv2d(
   const output = conv2dForward(x.array, weight.array, bias?.array ?? null, geometry);
   const kept = new Activation(x.array);
   const saved = [kept, weight.array] as const;
-  return record("conv2d", output, [x, weight, bias], saved, (gradOutput, needs) => {
-    const [ofInput = false, ofWeight = false, ofBias = false] = needs;
+  return record("conv2d", output, [x, weight, bias], saved, (gradOutput, _, into) => {
+    const [ofInput = false, ofWeight = false, ofBias = false] = into;
     using input = kept.open();
     const parameters = conv2dParameterGradients(gradOutput, input, saved[1].shape, geometry, {
       weight: ofWeight,

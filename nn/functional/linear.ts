@@ -22,8 +22,8 @@ import type { Tensor } from "../tensor.ts";
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
   const output = linearForward(x.array, weight.array, bias?.array ?? null);
   const saved = [x.array, weight.array] as const;
-  return record("linear", output, [x, weight, bias], saved, (gradOutput, needs) => {
-    const [ofInput = false, ofWeight = false, ofBias = false] = needs;
+  return record("linear", output, [x, weight, bias], saved, (gradOutput, _, into) => {
+    const [ofInput = false, ofWeight = false, ofBias = false] = into;
     const input = ofInput ? linearInputGradient(gradOutput, saved[1]) : null;
     const parameters = linearParameterGradients(gradOutput, saved[0], {
       weight: ofWeight,

@@ -1,12 +1,16 @@
 import { strict as assert } from "node:assert";
-import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
+import { type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
+import { conv2d } from "../../nn/functional/conv2d.ts";
+import { linear } from "../../nn/functional/linear.ts";
+import { globalAveragePool } from "../../nn/functional/spatial.ts";
 import { updateEma } from "../../nn/ema.ts";
 import { Module } from "../../nn/module.ts";
 import { Adam, type ParameterGroup, Sgd } from "../../nn/optim.ts";
 import { polynomial } from "../../nn/schedule.ts";
+import { backward, input, scope } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { assertAllClose, seededRandom } from "../_check.ts";
-import { narrowGpu, testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, narrowGpu, testGpu } from "../_device.ts";
 
 const SIZE = 1237; // no multiple of a run of elements, and more than one workgroup
 const STEPS = 5;
@@ -189,6 +193,117 @@ Deno.test("parameters in one buffer come to the same bits as apart, in fewer dis
   assert.deepEqual(results[1], results[0]);
   assert.deepEqual(dispatches, [18, 6]);
   assert.equal(gpu.memory.live, before);
+});
+
+/** A convolution, a mean over its planes and an affine map to one number, in one buffer. */
+class Small extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly matrix: Tensor;
+
+  constructor(gpu: Gpu) {
+    super();
+    const parameter = (name: string, shape: number[]) => {
+      const values = Float32Array.from(
+        { length: shape.reduce((a, b) => a * b) },
+        (_, i) => Math.sin(i + shape.length),
+      );
+      return this.parameter(name, tensor(gpu, values, shape, { requiresGrad: true }));
+    };
+    this.weight = parameter("weight", [5, 3, 3, 3]);
+    this.bias = parameter("bias", [5]);
+    this.matrix = parameter("matrix", [1, 5]);
+    this.joinParameters();
+  }
+
+  /** Adds the gradients of images of their own; without a bias, that gets none. */
+  learn(gpu: Gpu, seed: number, withBias = true): void {
+    const values = Float32Array.from({ length: 2 * 3 * 7 * 6 }, seededRandom(seed));
+    using images = gpu.upload(values, [2, 3, 7, 6], "images");
+    scope(() => {
+      const maps = conv2d(input(images), this.weight, withBias ? this.bias : null, { stride: 2 });
+      const output = linear(globalAveragePool(maps), this.matrix);
+      backward(output, gpu.upload(new Float32Array([1, 2]), [2, 1], "gradient of the output"));
+    });
+  }
+
+  /** All gradients, null where there is none. */
+  async gradients(): Promise<(number[] | null)[]> {
+    const { weight, bias, matrix } = this;
+    return await Promise.all(
+      [weight, bias, matrix].map(async ({ grad }) => grad && [...await grad.read()]),
+    );
+  }
+}
+
+/** Runs `fn` and counts the copies between arrays on the way. */
+function copiesOf(gpu: Gpu, fn: () => void): number {
+  const { copy } = gpu;
+  let copies = 0;
+  gpu.copy = (from, to) => {
+    copies++;
+    copy.call(gpu, from, to);
+  };
+  fn();
+  gpu.copy = copy;
+  return copies;
+}
+
+for (const kernels of KERNEL_CLASSES) {
+  Deno.test(`gradients lie side by side for the optimiser, without a copy (${kernels})`, async () => {
+    const gpu = await testGpu(kernels);
+    const before = gpu.memory.live;
+    {
+      using alone = new Small(gpu);
+      using network = new Small(gpu);
+      using optimiser = new Sgd([{ parameters: network.namedParameters() }], { momentum: 0.9 });
+      for (const seed of [1, 2, 3]) {
+        const copies = copiesOf(gpu, () => {
+          for (const part of [0, 1]) network.learn(gpu, 2 * seed + part);
+        });
+        assert.equal(copies, 0);
+        for (const part of [0, 1]) alone.learn(gpu, 2 * seed + part);
+        assert.deepEqual(await network.gradients(), await alone.gradients());
+        const gradients = [network.weight, network.bias, network.matrix].map(({ grad }) => grad);
+        using together = GpuArray.spanning(gradients as GpuArray[]);
+        assert.ok(together);
+        const started = gpu.queue.dispatches;
+        assert.equal(copiesOf(gpu, () => optimiser.step(0.1)), 0);
+        assert.equal(gpu.queue.dispatches, started + 1);
+        optimiser.zeroGrad();
+        alone.zeroGrad();
+        for (const name of ["weight", "bias", "matrix"] as const) {
+          gpu.copy(network[name].array, alone[name].array);
+        }
+      }
+      assert.deepEqual(await network.gradients(), [null, null, null]);
+    }
+    assert.equal(gpu.memory.live, before);
+  });
+}
+
+Deno.test("a parameter of a joined group without a gradient stays, and the others are stepped", async () => {
+  const gpu = await testGpu();
+  const results: number[][][] = [];
+  const dispatches: number[] = [];
+  for (const joined of [false, true]) {
+    using network = new Three(gpu, 0, joined);
+    const parameters = network.namedParameters();
+    using optimiser = new Sgd([{ parameters }], { momentum: 0.9, weightDecay: 0.01 });
+    const started = gpu.queue.dispatches;
+    for (const missing of ["none", "weight3", "weight70", "weight64"]) {
+      for (const [name, weight] of parameters) {
+        if (name !== missing) setGradient(weight, new Float32Array(weight.array.size).fill(0.5));
+      }
+      optimiser.step(0.1);
+      optimiser.zeroGrad();
+    }
+    dispatches.push(gpu.queue.dispatches - started);
+    const arrays = [...network.stateDict().values(), ...optimiser.state().values()];
+    results.push((await gpu.readAll(arrays)).map((values) => [...values]));
+  }
+  assert.deepEqual(results[1], results[0]);
+  assert.deepEqual(dispatches, [9, 5]);
 });
 
 Deno.test("the polynomial schedule falls from 1 to 0 and stays there", () => {

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { mulForward, scaleForward } from "../../kernels/elementwise.ts";
+import { addInPlace, mulForward, scaleForward } from "../../kernels/elementwise.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { backward, detach, input, noGrad, record, scope, withRecording } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
@@ -11,6 +11,19 @@ function times(x: Tensor, factor: number): Tensor {
   return record("times", scaleForward(x.array, factor), [x], [], (gradOutput) => [
     scaleForward(gradOutput, factor),
   ]);
+}
+
+/** {@link times}, whose backward writes to the place of a parameter itself. */
+function timesInto(x: Tensor, factor: number): Tensor {
+  const output = scaleForward(x.array, factor);
+  return record("timesInto", output, [x], [], (gradOutput, _, [into]) => {
+    const product = scaleForward(gradOutput, factor);
+    if (typeof into !== "object") return [product];
+    if (into.accumulate) addInPlace(into.array, product);
+    else into.array.gpu.copy(product, into.array);
+    product.release();
+    return [into.array.retain()];
+  });
 }
 
 function multiply(a: Tensor, b: Tensor): Tensor {
@@ -68,6 +81,45 @@ Deno.test("several backward calls accumulate until the gradient is cleared", () 
     assert.equal(x.grad, null);
     scope(() => backward(times(x, 2)));
     assert.equal(await gradient(x), 2);
+  }));
+
+Deno.test("gradients are summed in the place that a parameter has for them", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    using place = gpu.upload(new Float32Array([99]), [], "place");
+    x.gradPlace = place;
+    const losses: [loss: () => Tensor, gradient: number][] = [
+      [() => timesInto(x, 2), 2],
+      [() => times(x, 2), 2],
+      [() => multiply(x, x), 6],
+      [() => multiply(timesInto(x, 2), times(x, 5)), 60],
+      [() => multiply(times(x, 2), timesInto(x, 5)), 60],
+      [() => identityTwice(x, x), 2],
+    ];
+    let sum = 0;
+    for (const accumulated of [false, true]) {
+      for (const [loss, expected] of losses) {
+        scope(() => backward(loss()));
+        sum += expected;
+        assert.equal(x.grad, place);
+        assert.equal(await gradient(x), accumulated ? sum : expected);
+        if (!accumulated) x.zeroGrad();
+      }
+      sum = 0;
+    }
+    x.zeroGrad();
+  }));
+
+Deno.test("a gradient that was set from outside is added to where it is", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    using place = gpu.upload(new Float32Array([99]), [], "place");
+    x.gradPlace = place;
+    x.grad = gpu.upload(new Float32Array([7]), [], "set from outside");
+    scope(() => backward(timesInto(x, 2)));
+    scope(() => backward(times(x, 2)));
+    assert.equal(await gradient(x), 11);
+    assert.deepEqual(await place.read(), new Float32Array([99]));
   }));
 
 Deno.test("tensors without requiresGrad get none and cost no backward", () =>
