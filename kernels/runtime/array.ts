@@ -3,7 +3,7 @@
 // array knows its device, so they share this file; what is behind the interface is in device.ts.
 
 import type { Choices } from "./choices.ts";
-import type { Kernel, ParamValue } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import type { AdapterDescription, KernelClass } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
@@ -91,7 +91,7 @@ export interface Gpu extends Disposable {
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
     flops: number,
   ): void;

@@ -3,7 +3,7 @@
 import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 import { Choices } from "./choices.ts";
 import { GpuError, MemoryError } from "./errors.ts";
-import type { Kernel, ParamValue } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
@@ -23,6 +23,8 @@ export class Device implements Gpu {
   readonly profiler: Profiler | undefined;
   readonly pool: BufferPool;
   readonly queue: CommandQueue;
+  /** The most bytes of one buffer: asking the device each time is slow. */
+  readonly #maxBufferBytes: number;
   readonly #guardBytes: number;
   readonly #pipelines: PipelineCache;
   readonly #readBack: ReadBack;
@@ -38,6 +40,7 @@ export class Device implements Gpu {
       device.limits.maxStorageBufferBindingSize,
       options.maxBindingBytes ?? Infinity,
     );
+    this.#maxBufferBytes = device.limits.maxBufferSize;
     this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
     this.#guardBytes = options.guardBytes ?? 0;
     const profiler = () => new Profiler(device, () => this.check());
@@ -55,7 +58,7 @@ export class Device implements Gpu {
     );
     this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
       beforeDestroy: () => this.queue.flush(),
-      onDestroy: (storage) => this.queue.forget(storage),
+      onDestroy: (storage) => this.queue.bindGroups.forget(storage),
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -91,10 +94,10 @@ export class Device implements Gpu {
   #allocate<D extends DType>(shape: Shape, label: string, dtype: D, idle = false): GpuArray<D> {
     this.check();
     const bytes = Math.max(4, elementCount(shape) * 4);
-    if (bytes > this.device.limits.maxBufferSize) {
+    if (bytes > this.#maxBufferBytes) {
       throw new MemoryError(
         `Cannot allocate "${label}" as one buffer holds at most ${
-          formatBytes(this.device.limits.maxBufferSize)
+          formatBytes(this.#maxBufferBytes)
         } on this adapter and it needs ${formatBytes(bytes)}: use smaller batches or crops`,
       );
     }
@@ -172,16 +175,15 @@ export class Device implements Gpu {
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
     flops: number,
   ): void {
     this.check();
-    const pipeline = this.#pipelines.get(kernel);
-    this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
-    kernel.arrays.forEach(({ written }, index) => {
-      if (written) this.pool.dropDerived((arrays[index] as AnyArray).storage);
-    });
+    this.queue.dispatch(this.#pipelines.get(kernel), arrays, params, grid, flops);
+    for (let i = 0; i < arrays.length; i++) {
+      if (kernel.arrays[i]?.written) this.pool.dropDerived((arrays[i] as AnyArray).storage);
+    }
   }
 
   flush(): void {

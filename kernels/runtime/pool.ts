@@ -47,6 +47,8 @@ export class BufferPool {
   readonly #freeLists = new Map<number, Storage[]>();
   /** The sizes that have a free list, in order. */
   readonly #sizes: number[] = [];
+  /** The most bytes of one buffer. */
+  readonly #largest: number;
   readonly #onDestroy: (storage: Storage) => void;
   readonly #beforeDestroy: () => void;
   #nextId = 0;
@@ -66,6 +68,8 @@ export class BufferPool {
   ) {
     this.#device = device;
     this.budget = budget;
+    // Rounding must not make too large for a buffer what is just small enough.
+    this.#largest = Math.floor(device.limits.maxBufferSize / 4) * 4;
     this.#beforeDestroy = hooks.beforeDestroy;
     this.#onDestroy = hooks.onDestroy;
   }
@@ -90,9 +94,7 @@ export class BufferPool {
    * @throws {MemoryError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string, busySerial?: number): Storage {
-    // Rounding must not make too large for a buffer what is just small enough.
-    const largest = Math.floor(this.#device.limits.maxBufferSize / 4) * 4;
-    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), largest));
+    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), this.#largest));
     const storage = this.#takeFree(capacity, busySerial);
     if (storage) {
       this.#free -= storage.capacity;
@@ -117,7 +119,8 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#count(capacity);
-    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
+    const spans = new Map<number, Map<number, number>>();
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1, spans };
   }
 
   /** The smallest free buffer that fits closely enough and was not used last by `busySerial`. */
