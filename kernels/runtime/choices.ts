@@ -78,7 +78,7 @@ export class Choices<A extends { readonly shape: Shape }> {
    * @internal
    */
   choose<T>({ key, candidates, expected, arrays, run }: Problem<T, A>): T {
-    const chosen = candidates.get(this.#table.get(key) ?? "");
+    const chosen = this.#table.size > 0 ? candidates.get(this.#table.get(key) ?? "") : undefined;
     if (chosen !== undefined) return chosen;
     if (this.stopwatch && candidates.size > 1) {
       this.#open.set(key, {

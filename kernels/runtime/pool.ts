@@ -36,9 +36,9 @@ const LOOSEST_FIT = 1.5;
  * The size class of a byte length: the next of even steps between powers of two, in steps of 256.
  */
 export function sizeClass(bytes: number): number {
-  const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
-  const wholeStep = Math.max(SMALLEST, step);
-  return Math.max(SMALLEST, Math.ceil(bytes / wholeStep) * wholeStep);
+  const doublings = Math.max(0, 31 - Math.clz32(bytes / (SMALLEST * CLASSES)));
+  const step = SMALLEST * (1 << doublings);
+  return Math.max(SMALLEST, Math.ceil(bytes / step) * step);
 }
 
 /** Hands out buffers by size, counts their bytes and holds them to a budget. */
@@ -129,8 +129,9 @@ export class BufferPool {
       const size = this.#sizes[index] as number;
       if (size > capacity * LOOSEST_FIT) return undefined;
       const list = this.#freeLists.get(size) ?? [];
-      const place = list.findIndex(({ lastSerial }) => lastSerial !== busySerial);
-      if (place >= 0) return list.splice(place, 1)[0];
+      for (let place = 0; place < list.length; place++) {
+        if (list[place]?.lastSerial !== busySerial) return list.splice(place, 1)[0];
+      }
     }
     return undefined;
   }

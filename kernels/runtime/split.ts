@@ -26,10 +26,10 @@ export function sliceByImage<
   outputs: O,
   run: RunRange<I, O>,
 ): void {
+  if (fits(inputs) && fits(outputs)) return run(inputs, outputs, 0);
   const arrays = [...inputs, ...outputs];
   const { gpu, shape: [images = 1] } = arrays[0] as AnyArray;
   const largest = arrays.reduce((a, b) => (b.byteLength > a.byteLength ? b : a));
-  if (largest.byteLength <= gpu.maxBindingBytes) return run(inputs, outputs, 0);
   let step = Math.floor(gpu.maxBindingBytes / (largest.byteLength / images));
   if (step < 1) {
     throw new MemoryError(
@@ -46,6 +46,12 @@ export function sliceByImage<
   for (let first = 0; first < images; first += step) {
     runRows(inputs, outputs, first, Math.min(step, images - first), run);
   }
+}
+
+/** Whether one binding shows each. */
+function fits(arrays: readonly AnyArray[]): boolean {
+  for (const { byteLength, gpu } of arrays) if (byteLength > gpu.maxBindingBytes) return false;
+  return true;
 }
 
 function runRows<const I extends readonly AnyArray[], const O extends readonly AnyArray[]>(
@@ -80,7 +86,7 @@ function runRows<const I extends readonly AnyArray[], const O extends readonly A
 
 /**
  * Like {@link sliceByImage} for element-wise kernels: all arrays have the same size, and ranges are
- * of elements. The arrays arrive flat.
+ * of elements. Parts of arrays arrive flat.
  */
 export function sliceByElement<
   const I extends readonly AnyArray[],
@@ -90,6 +96,7 @@ export function sliceByElement<
   outputs: O,
   run: RunRange<I, O>,
 ): void {
+  if (fits(inputs) && fits(outputs)) return run(inputs, outputs, 0);
   const flat = (array: AnyArray) => array.view([array.size]);
   const flatInputs = inputs.map(flat) as unknown as I;
   const flatOutputs = outputs.map(flat) as unknown as O;
