@@ -11,6 +11,7 @@ import { Profiler } from "./profile.ts";
 import { CommandQueue } from "./queue.ts";
 import { ReadBack, SENTINEL } from "./read_back.ts";
 import { type DType, elementCount, formatBytes, type Shape } from "./shape.ts";
+import { LONGEST_SUBMISSION } from "./work.ts";
 
 /** An open device; members are documented where {@link Gpu} declares them. */
 export class Device implements Gpu {
@@ -49,6 +50,8 @@ export class Device implements Gpu {
     this.queue = new CommandQueue(device, {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,
+      maxSubmitSeconds: options.maxSubmitSeconds ??
+        (adapter.isFallback ? Infinity : LONGEST_SUBMISSION),
     });
     this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
     this.#pipelines = new PipelineCache(
@@ -194,8 +197,10 @@ export class Device implements Gpu {
   async finish(): Promise<void> {
     this.flush();
     await this.#pipelines.built();
+    const done = this.queue.work.wait();
     await this.device.queue.onSubmittedWorkDone();
     this.check();
+    done();
   }
 
   check(): void {

@@ -9,17 +9,21 @@ import { BindGroups } from "./bind_groups.ts";
 import type { Pipeline } from "./pipelines.ts";
 import type { Profiler } from "./profile.ts";
 import type { Span, Storage } from "./storage.ts";
+import { slowSeconds, WorkMeter } from "./work.ts";
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 const SLOT_BYTES = 256;
 /**
- * More than a training step of a small network needs: a submit waits until the one before has run.
+ * More than a training step of a small network needs: on software adapters a submit waits until the
+ * one before has run.
  */
 const SLOTS = 4096;
 
 /** Records dispatches and copies, and submits them in order. */
 export class CommandQueue {
   readonly #device: GPUDevice;
+  /** Says when enough is recorded. */
+  readonly work: WorkMeter;
   readonly #slots: GPUBuffer;
   readonly #slotWords = new Uint32Array(SLOTS * SLOT_BYTES / 4);
   readonly #slotFloats = new Float32Array(this.#slotWords.buffer);
@@ -42,9 +46,16 @@ export class CommandQueue {
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
 
-  /** `guardBytes` are bound behind every array, so that kernels could reach them. */
-  constructor(device: GPUDevice, options: { profiler?: Profiler | undefined; guardBytes: number }) {
+  /**
+   * `guardBytes` are bound behind every array, so that kernels could reach them; a submission takes
+   * `maxSubmitSeconds`, as far as that can be foreseen.
+   */
+  constructor(
+    device: GPUDevice,
+    options: { profiler?: Profiler | undefined; guardBytes: number; maxSubmitSeconds: number },
+  ) {
     this.#device = device;
+    this.work = new WorkMeter(options.maxSubmitSeconds);
     this.profiler = options.profiler;
     this.bindGroups = new BindGroups(device, options.guardBytes);
     this.#slots = device.createBuffer({
@@ -66,7 +77,7 @@ export class CommandQueue {
     });
   }
 
-  /** Records one dispatch; submits first where the parameter slots are used up. */
+  /** Records one dispatch; submits first where enough is recorded, or the parameter slots are used up. */
   dispatch(
     { kernel, pipeline, arraysLayout }: Pipeline,
     arrays: readonly Span[],
@@ -74,7 +85,11 @@ export class CommandQueue {
     grid: readonly [number, number, number],
     flops: number,
   ): void {
-    if (this.#usedSlots === SLOTS) this.flush();
+    let bytes = 0;
+    for (const array of arrays) bytes += array.byteLength;
+    const seconds = slowSeconds(flops, bytes);
+    if (this.#usedSlots === SLOTS || !this.work.fits(seconds)) this.flush();
+    this.work.add(seconds);
     const group = this.bindGroups.get(arraysLayout, arrays);
     this.#offset[0] = this.#usedSlots++ * SLOT_BYTES;
     const place = this.#offset[0] / 4;
@@ -83,7 +98,7 @@ export class CommandQueue {
       slot[place + i] = params[i] as number;
     }
     const pass = this.profiler
-      ? this.#timedPass(this.profiler, kernel.name, arrays, flops)
+      ? this.#timedPass(this.profiler.begin({ label: kernel.name, flops, bytes }))
       : this.#pass ??= this.#open().beginComputePass();
     if (this.#setPipeline !== pipeline) pass.setPipeline(this.#setPipeline = pipeline);
     if (this.#setGroup !== group) pass.setBindGroup(0, this.#setGroup = group);
@@ -98,15 +113,8 @@ export class CommandQueue {
   }
 
   /** A pass of its own, as timestamps are taken around passes. */
-  #timedPass(
-    profiler: Profiler,
-    label: string,
-    arrays: readonly Span[],
-    flops: number,
-  ): GPUComputePassEncoder {
+  #timedPass(timestampWrites: GPUComputePassTimestampWrites): GPUComputePassEncoder {
     this.#endPass();
-    const bytes = arrays.reduce((sum, array) => sum + array.byteLength, 0);
-    const timestampWrites = profiler.begin({ label, flops, bytes });
     return this.#pass = this.#open().beginComputePass({ timestampWrites });
   }
 
@@ -132,6 +140,7 @@ export class CommandQueue {
   ): void {
     if (bytes === 0) return;
     this.#endPass();
+    this.work.add(slowSeconds(0, 2 * bytes));
     this.#open().copyBufferToBuffer(from.buffer, fromOffset, to, toOffset, bytes);
     from.lastSerial = this.serial;
   }
@@ -140,6 +149,7 @@ export class CommandQueue {
   clear(storage: Storage, byteOffset: number, bytes: number): void {
     if (bytes === 0) return;
     this.#endPass();
+    this.work.add(slowSeconds(0, bytes));
     this.#open().clearBuffer(storage.buffer, byteOffset, bytes);
     storage.lastSerial = this.serial;
   }
@@ -177,6 +187,7 @@ export class CommandQueue {
       );
     }
     this.#device.queue.submit([commands]);
+    this.work.submit();
     resolved?.();
     this.#usedSlots = 0;
     this.serial++;

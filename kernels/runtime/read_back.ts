@@ -48,10 +48,12 @@ export class ReadBack {
       offset += lengths[index] as number;
     });
     this.#queue.flush();
+    const done = this.#queue.work.wait();
     const mapped = Math.ceil(total / 8) * 8;
     try {
       await built();
       await staging.mapAsync(GPUMapMode.READ, 0, mapped);
+      done();
     } catch (cause) {
       if (await isLost(this.#device)) throw cause; // the device says more
       throw new GpuError(

@@ -48,9 +48,12 @@ export function sliceByImage<
   }
 }
 
-/** Whether one binding shows each. */
+/** Whether one binding shows each; asked of a device that works. */
 function fits(arrays: readonly AnyArray[]): boolean {
-  for (const { byteLength, gpu } of arrays) if (byteLength > gpu.maxBindingBytes) return false;
+  for (const { byteLength, gpu } of arrays) {
+    gpu.check();
+    if (byteLength > gpu.maxBindingBytes) return false;
+  }
   return true;
 }
 
