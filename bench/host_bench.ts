@@ -17,7 +17,10 @@ const gpu = await openGpu();
 console.log(`The host's work for a step of the built-in network on ${gpu.adapter.description}`);
 for (const name of names) {
   using trial = trialOf(gpu, name, BUILT_IN);
-  for (let i = 0; i < 15; i++) { trial.step(); gpu.flush(); }
+  for (let i = 0; i < 15; i++) {
+    trial.step();
+    gpu.flush();
+  }
   await gpu.finish();
   const rec: number[] = [], sub: number[] = [], cpu: number[] = [];
   const d0 = gpu.queue.dispatches;
@@ -29,7 +32,8 @@ for (const name of names) {
       const b = performance.now();
       gpu.flush();
       const e = performance.now();
-      rec.push(b - a); sub.push(e - b);
+      rec.push(b - a);
+      sub.push(e - b);
     }
     const u = process.cpuUsage(c);
     cpu.push((u.user + u.system) / 1000 / STEPS);
@@ -37,6 +41,22 @@ for (const name of names) {
   }
   const d = (gpu.queue.dispatches - d0) / ROUNDS / STEPS;
   const q = (x: number[], p: number) => x.toSorted((a, b) => a - b)[Math.floor(x.length * p)]!;
-  console.log(name, "dispatches", d, "record min/med", q(rec, 0).toFixed(2), q(rec, .5).toFixed(2), "submit", q(sub, 0).toFixed(2), q(sub, .5).toFixed(2), "cpu min", q(cpu, 0).toFixed(2), "us/dispatch min", (1000 * (q(rec, 0) + q(sub, 0)) / d).toFixed(2), "med", (1000 * (q(rec, .5) + q(sub, .5)) / d).toFixed(2));
+  console.log(
+    name,
+    "dispatches",
+    d,
+    "record min/med",
+    q(rec, 0).toFixed(2),
+    q(rec, .5).toFixed(2),
+    "submit",
+    q(sub, 0).toFixed(2),
+    q(sub, .5).toFixed(2),
+    "cpu min",
+    q(cpu, 0).toFixed(2),
+    "us/dispatch min",
+    (1000 * (q(rec, 0) + q(sub, 0)) / d).toFixed(2),
+    "med",
+    (1000 * (q(rec, .5) + q(sub, .5)) / d).toFixed(2),
+  );
 }
 gpu.close();

@@ -30,5 +30,5 @@ export {
 } from "./shape.ts";
 export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";
 export { tune } from "./tune.ts";
-export { LONGEST_DISPATCH, MOST_FLOPS } from "./work.ts";
+export { MOST_FLOPS } from "./work.ts";
 export { type WgslBinding, wgslConstants, type WgslFile } from "./wgsl.ts";

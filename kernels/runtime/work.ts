@@ -2,14 +2,17 @@
 // (Windows after two), while a submission of its own for each kernel would keep a fast GPU waiting:
 // so what is recorded is submitted once it is likely to take a fraction of a second.
 
-/** A GPU as slow as the library expects one to be: what a GPU is taken for until it has run something. */
+/** As slow as a GPU is expected to be, and taken for until it has run something. */
 const SLOW_GPU = { flopsPerSecond: 1e12, bytesPerSecond: 5e10 } as const;
 
-/** What launchers let one dispatch take on such a GPU, in seconds: they split what would take longer. */
-export const LONGEST_DISPATCH = 0.1;
+/** What launchers let one dispatch take on such a GPU, in seconds: they split what takes longer. */
+const LONGEST_DISPATCH = 0.1;
 
 /** The operations of such a dispatch. */
 export const MOST_FLOPS = LONGEST_DISPATCH * SLOW_GPU.flopsPerSecond;
+
+/** The bytes of all arrays of such a dispatch. */
+export const MOST_BYTES = LONGEST_DISPATCH * SLOW_GPU.bytesPerSecond;
 
 /** What one submission may take on the GPU at hand, in seconds, unless it is opened otherwise. */
 export const LONGEST_SUBMISSION = 0.3;
