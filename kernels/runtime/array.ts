@@ -84,6 +84,14 @@ export interface Gpu extends Disposable {
    */
   readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]>;
   /**
+   * {@link Gpu.readAll} for numbers that are not needed yet: enqueues the copies, so that the arrays
+   * may change or be released, and lets the GPU go on with what is enqueued next.
+   *
+   * @returns Waits for the numbers; asked before more was submitted, it submits and waits for all.
+   * @throws {GpuError} As {@link Gpu.readAll} does.
+   */
+  readLater(arrays: readonly AnyArray[]): () => Promise<(Float32Array | Uint32Array)[]>;
+  /**
    * Runs a kernel; use `dispatch`, which checks what it is given.
    *
    * @internal

@@ -9,7 +9,7 @@ import { PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { CommandQueue } from "./queue.ts";
-import { ReadBack, SENTINEL } from "./read_back.ts";
+import { type HostData, ReadBack, SENTINEL } from "./read_back.ts";
 import { type DType, elementCount, formatBytes, type Shape } from "./shape.ts";
 import { LONGEST_SUBMISSION } from "./work.ts";
 
@@ -168,11 +168,15 @@ export class Device implements Gpu {
     this.pool.dropDerived(to.storage);
   }
 
-  async readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]> {
+  readLater(arrays: readonly AnyArray[]): () => Promise<HostData[]> {
     this.check();
+    const read = this.#readBack.later(arrays, () => this.#pipelines.built());
     // An error of the GPU says more than that of the transfer which it made fail.
-    return await this.#readBack.read(arrays, () => this.#pipelines.built())
-      .finally(() => this.check());
+    return () => read().finally(() => this.check());
+  }
+
+  async readAll(arrays: readonly AnyArray[]): Promise<HostData[]> {
+    return await this.readLater(arrays)();
   }
 
   run(

@@ -41,6 +41,7 @@ export class CommandQueue {
   #setPipeline: GPUComputePipeline | undefined;
   #setGroup: GPUBindGroup | undefined;
   #usedSlots = 0;
+  #waits: { readonly serial: number; readonly begin: () => void }[] = [];
   /** Counts submissions: a storage whose `lastSerial` equals it is used by the open encoder. */
   serial = 0;
   /** Dispatches recorded since the device was opened. */
@@ -170,6 +171,14 @@ export class CommandQueue {
     );
   }
 
+  /**
+   * Calls `begin` when what is recorded now has been submitted, and what follows it is ready to be:
+   * just before that goes to the GPU.
+   */
+  beforeNextSubmission(begin: () => void): void {
+    this.#waits.push({ serial: this.serial, begin });
+  }
+
   /** Submits what is recorded. */
   flush(): void {
     this.#endPass();
@@ -186,6 +195,10 @@ export class CommandQueue {
         this.#usedSlots * SLOT_BYTES / 4,
       );
     }
+    this.#waits = this.#waits.filter(({ serial, begin }) => {
+      if (serial < this.serial) begin();
+      return serial === this.serial;
+    });
     this.#device.queue.submit([commands]);
     this.work.submit();
     resolved?.();
