@@ -46,6 +46,8 @@ export class CommandQueue {
   serial = 0;
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
+  /** Copies and clears recorded since then. */
+  copies = 0;
 
   /**
    * `guardBytes` are bound behind every array, so that kernels could reach them; a submission takes
@@ -142,6 +144,7 @@ export class CommandQueue {
     if (bytes === 0) return;
     this.#endPass();
     this.work.add(slowSeconds(0, 2 * bytes));
+    this.copies++;
     this.#open().copyBufferToBuffer(from.buffer, fromOffset, to, toOffset, bytes);
     from.lastSerial = this.serial;
   }
@@ -151,6 +154,7 @@ export class CommandQueue {
     if (bytes === 0) return;
     this.#endPass();
     this.work.add(slowSeconds(0, bytes));
+    this.copies++;
     this.#open().clearBuffer(storage.buffer, byteOffset, bytes);
     storage.lastSerial = this.serial;
   }

@@ -37,7 +37,7 @@ export interface LoopOptions<B> {
   readonly classNames: readonly string[];
   /** Steps between evaluations; the last step is always followed by one. */
   readonly evalEvery: number;
-  /** Steps over which the speed is measured. */
+  /** Steps over which the speed is measured; if 1, each is waited for and recorded before the next. */
   readonly logEvery: number;
   /** Takes one record per step. */
   readonly record: (record: Record<string, unknown>) => void;
@@ -79,7 +79,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const batch = await options.nextBatch(step);
     const losses = stage.step(batch, step);
     options.releaseBatch(batch);
-    await log.add(step, losses);
+    log.add(step, losses);
     await tune(stage.network.gpu);
     const done = step + 1;
     const last = done === steps;
@@ -99,7 +99,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
       if (evaluated && scores) await options.judge?.(done, scores);
       if (inspected) await inspect(options, done);
       log.skip(); // the time of both
-    }
+    } else await log.recordOld();
     if (saved) await options.checkpoint(done);
   }
   await log.measure();
@@ -151,14 +151,19 @@ class StepLog<B> {
     this.#gpu = options.stage.network.gpu;
   }
 
-  /** Takes over the losses of a step, and records those of steps that are long done. */
-  async add(step: number, losses: Losses): Promise<void> {
+  /** Takes over the losses of a step, with which it is complete. */
+  add(step: number, losses: Losses): void {
     this.#open.push({ step, losses });
     this.#steps++;
-    if (this.#open.length === GROUP) this.#readOpen();
+    if (this.#open.length === Math.min(GROUP, this.#options.logEvery)) this.#readOpen();
     this.#gpu.flush();
-    while (this.#underWay.length > UNDER_WAY) {
-      if (!this.#pace || this.#steps >= this.#options.logEvery) this.#takeTime();
+  }
+
+  /** Records steps that are long done. */
+  async recordOld(): Promise<void> {
+    const { logEvery } = this.#options;
+    while (this.#underWay.length > (logEvery === 1 ? 0 : UNDER_WAY)) {
+      if (!this.#pace || this.#steps >= logEvery) this.#takeTime();
       await this.#recordOldest(null);
     }
   }

@@ -185,7 +185,7 @@ Deno.test("batches are freed at once, evaluations and checkpoints keep their dis
 });
 
 Deno.test("losses are read while later steps run, a few at most, and recorded in order", async () => {
-  const { events } = await run({ steps: 11, evaluate: null });
+  const { events } = await run({ steps: 11, evaluate: null, logEvery: 100 });
   assert.deepEqual(events, [
     ...steps(0, 6),
     ...records(0, 2),
@@ -197,6 +197,9 @@ Deno.test("losses are read while later steps run, a few at most, and recorded in
     ...records(6, 11),
     "save 11",
   ]);
+  const logged = await run({ steps: 3, evaluate: null, logEvery: 1 });
+  const inTurn = [0, 1, 2].flatMap((index) => [...steps(index, index + 1), `record ${index}`]);
+  assert.deepEqual(logged.events, [...inTurn, "save 3"], "a log of every step is one in time");
 });
 
 Deno.test("a checkpoint never runs ahead of the records of its steps", async () => {
