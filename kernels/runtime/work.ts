@@ -6,7 +6,7 @@
 const SLOW_GPU = { flopsPerSecond: 1e12, bytesPerSecond: 5e10 } as const;
 
 /** What launchers let one dispatch take on such a GPU, in seconds: they split what takes longer. */
-const LONGEST_DISPATCH = 0.1;
+const LONGEST_DISPATCH = 0.14;
 
 /** The operations of such a dispatch. */
 export const MOST_FLOPS = LONGEST_DISPATCH * SLOW_GPU.flopsPerSecond;

@@ -109,7 +109,7 @@ Deno.test("software adapters and plans are given everything at once, GPUs are no
 Deno.test("a dispatch binds no more bytes than a slow GPU reads in its time", async () => {
   const limits = { maxBufferSize: 2 ** 33, maxStorageBufferBindingSize: 2 ** 32 };
   using gpu = planningGpu({ limits });
-  using x = gpu.empty([32, 2 ** 24], "x");
+  using x = gpu.empty([48, 2 ** 24], "x");
   using scaled = scaleForward(x, 2);
   using sum = addForward(x, scaled);
   assert.equal(sum.size, x.size);
