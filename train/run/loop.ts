@@ -192,6 +192,7 @@ class StepLog<B> {
   }
 
   #takeTime(): void {
+    if (this.#steps === 0) return;
     const milliseconds = performance.now() - this.#since;
     const stepsPerSecond = 1000 * this.#steps / milliseconds;
     const waited = this.#options.waited?.();
