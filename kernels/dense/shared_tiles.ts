@@ -8,6 +8,7 @@ import {
   gridFor,
   type Kernel,
   type KernelDefinition,
+  MOST_FLOPS,
   type Ways,
   wgslConstants,
 } from "../runtime/mod.ts";
@@ -122,11 +123,6 @@ const MOST_PART_BYTES = 2 ** 26;
 const PRODUCTS_PER_BYTE = 8;
 /** Products in the time that one more dispatch takes: 8 µs of 16 · 10^12 a second. */
 const PRODUCTS_PER_DISPATCH = 2 ** 27;
-/**
- * Operations of one dispatch, as desktops reset a GPU that is busy for long: 0.14 s at 10^12 a
- * second, and less than a second on the slowest adapters.
- */
-const MOST_FLOPS = 2 ** 37;
 
 /** The sums that tiles are to cover. */
 export interface Extent {

@@ -3,7 +3,7 @@
 // array knows its device, so they share this file; what is behind the interface is in device.ts.
 
 import type { Choices } from "./choices.ts";
-import type { Kernel, ParamValue } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import type { AdapterDescription, KernelClass } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
@@ -84,6 +84,14 @@ export interface Gpu extends Disposable {
    */
   readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]>;
   /**
+   * {@link Gpu.readAll} for numbers that are not needed yet: enqueues the copies, so that the arrays
+   * may change or be released, and lets the GPU go on with what is enqueued next.
+   *
+   * @returns Waits for the numbers; asked before more was submitted, it submits and waits for all.
+   * @throws {GpuError} As {@link Gpu.readAll} does.
+   */
+  readLater(arrays: readonly AnyArray[]): () => Promise<(Float32Array | Uint32Array)[]>;
+  /**
    * Runs a kernel; use `dispatch`, which checks what it is given.
    *
    * @internal
@@ -91,7 +99,7 @@ export interface Gpu extends Disposable {
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
     flops: number,
   ): void;

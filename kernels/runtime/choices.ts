@@ -123,7 +123,7 @@ export class Choices<A extends { readonly shape: Shape }> {
    * @internal
    */
   choose<T>({ key, candidates, expected, arrays, run, cost }: Problem<T, A>): T {
-    const chosen = candidates.get(this.#table.get(key) ?? "");
+    const chosen = this.#table.size > 0 ? candidates.get(this.#table.get(key) ?? "") : undefined;
     if (chosen !== undefined) return chosen;
     const open = this.#open.get(key);
     if (open) open.asked++;

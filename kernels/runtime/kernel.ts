@@ -12,9 +12,6 @@ import {
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
 
-/** The value of one parameter. */
-export type ParamValue = { readonly type: ScalarType; readonly value: number };
-
 /** What a launcher states about one WGSL entry point. */
 export interface KernelDefinition<R extends string, W extends string, P extends string>
   extends WgslFile {

@@ -20,6 +20,12 @@ export interface GpuOptions {
    * no software and has timestamp queries.
    */
   readonly autotune?: boolean | "auto" | undefined;
+  /**
+   * The most seconds of work that the GPU is given at once, as far as they can be foreseen: systems
+   * reset one that is busy for seconds, and a shorter time leaves more room for a desktop. 0.3 on
+   * GPUs, unlimited on software adapters, unless said. No result depends on it.
+   */
+  readonly maxSubmitSeconds?: number | undefined;
   /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
   readonly maxBindingBytes?: number | undefined;
   /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */

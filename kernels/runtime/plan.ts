@@ -48,7 +48,10 @@ export function planningGpu(options: PlanningOptions = {}): Gpu {
   // One by one, as a device's limits are no properties of their own.
   const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
   const device = new PlanningDevice(Object.fromEntries(given));
-  return new Device(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
+  // What takes no time is given at once: memory that is planned does not depend on the machine.
+  const maxSubmitSeconds = rest.maxSubmitSeconds ?? Infinity;
+  const planned = { ...rest, maxSubmitSeconds, profile: true };
+  return new Device(device as unknown as GPUDevice, adapter, planned);
 }
 
 /** The part of a GPUDevice that the runtime uses, without anything behind it. */

@@ -36,9 +36,9 @@ export const LOOSEST_FIT = 1.5;
  * The size class of a byte length: the next of even steps between powers of two, in steps of 256.
  */
 export function sizeClass(bytes: number): number {
-  const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
-  const wholeStep = Math.max(SMALLEST, step);
-  return Math.max(SMALLEST, Math.ceil(bytes / wholeStep) * wholeStep);
+  const doublings = Math.max(0, 31 - Math.clz32(bytes / (SMALLEST * CLASSES)));
+  const step = SMALLEST * (1 << doublings);
+  return Math.max(SMALLEST, Math.ceil(bytes / step) * step);
 }
 
 /** Hands out buffers by size, counts their bytes and holds them to a budget. */
@@ -47,6 +47,8 @@ export class BufferPool {
   readonly #freeLists = new Map<number, Storage[]>();
   /** The sizes that have a free list, in order. */
   readonly #sizes: number[] = [];
+  /** The most bytes of one buffer. */
+  readonly #largest: number;
   readonly #onDestroy: (storage: Storage) => void;
   readonly #beforeDestroy: () => void;
   #nextId = 0;
@@ -67,6 +69,8 @@ export class BufferPool {
   ) {
     this.#device = device;
     this.budget = budget;
+    // Rounding must not make too large for a buffer what is just small enough.
+    this.#largest = Math.floor(device.limits.maxBufferSize / 4) * 4;
     this.#beforeDestroy = hooks.beforeDestroy;
     this.#onDestroy = hooks.onDestroy;
   }
@@ -91,9 +95,7 @@ export class BufferPool {
    * @throws {MemoryError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string, busySerial?: number): Storage {
-    // Rounding must not make too large for a buffer what is just small enough.
-    const largest = Math.floor(this.#device.limits.maxBufferSize / 4) * 4;
-    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), largest));
+    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), this.#largest));
     const storage = this.#takeFree(capacity, busySerial);
     if (storage) {
       this.#free -= storage.capacity;
@@ -118,7 +120,8 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#count(capacity);
-    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
+    const spans = new Map<number, Map<number, number>>();
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1, spans };
   }
 
   /**
@@ -140,8 +143,9 @@ export class BufferPool {
       const size = this.#sizes[index] as number;
       if (size > capacity * this.#loosestFit) return undefined;
       const list = this.#freeLists.get(size) ?? [];
-      const place = list.findIndex(({ lastSerial }) => lastSerial !== busySerial);
-      if (place >= 0) return list.splice(place, 1)[0];
+      for (let place = 0; place < list.length; place++) {
+        if (list[place]?.lastSerial !== busySerial) return list.splice(place, 1)[0];
+      }
     }
     return undefined;
   }
