@@ -1,7 +1,7 @@
 // Options and endings that every command with a GPU shares.
 
 import { type Gpu, type GpuOptions, openGpu } from "../kernels/runtime/mod.ts";
-import { checkChoices, loadChoices, saveChoices } from "./autotune.ts";
+import { type Autotune, checkChoices, loadChoices } from "./autotune.ts";
 import { formatProfile } from "./profile.ts";
 
 /** What the commands' device options stand for. */
@@ -9,8 +9,8 @@ export interface DeviceOptions {
   memoryBudget?: number | undefined;
   profile?: boolean | undefined;
   kernels?: GpuOptions["kernels"];
-  /** Path of the file that remembers what was tuned. */
-  autotune?: string | undefined;
+  /** Whether kernels may be tuned; they are not unless given. */
+  autotune?: Autotune | undefined;
 }
 
 /** Opens the GPU, gives it to `use`, prints the profile if wanted, and closes it whatever happens. */
@@ -23,13 +23,12 @@ export async function withGpu<T>(
     memoryBudget,
     profile,
     kernels,
-    autotune: autotune !== undefined,
+    autotune: autotune?.isAsked ? true : autotune && "auto",
   });
   try {
-    if (autotune !== undefined) {
-      loadChoices(gpu, autotune);
-      checkChoices(autotune); // before hours of work
-      gpu.choices.onTuned = () => saveChoices(gpu, autotune);
+    if (autotune?.isAsked) { // before there is a run
+      loadChoices(gpu, autotune.path);
+      checkChoices(autotune);
     }
     const result = await use(gpu);
     if (gpu.profiler) {

@@ -54,6 +54,6 @@ const OPTION_NAMES: Readonly<Record<string, string>> = { ...CONFIG_KEYS, config:
 export function flagsFor(options: readonly string[], command: CommandUnknownOpts): string[] {
   return command.options.filter((flag) => {
     const name = flag.attributeName();
-    return options.includes(OPTION_NAMES[name] ?? name);
+    return !flag.negate && options.includes(OPTION_NAMES[name] ?? name);
   }).map(({ long, flags }) => long ?? flags);
 }

@@ -5,6 +5,7 @@
 import { dirname, join } from "node:path";
 import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
+import { autotuneOf } from "./autotune.ts";
 import { createProgram } from "./program.ts";
 import { defaultFolder, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 
@@ -46,11 +47,11 @@ async function writtenByTraining(flags: Flags): Promise<string[]> {
   const parent = dirname(config.out);
   // By default the folder is named by the second in which the run starts, which is a later one.
   const isNamedByTime = config.out === defaultFolder(flags.preset ?? "default", now);
-  const choices = flags.autotune === true ? join(parent, "autotune.json") : flags.autotune;
+  const autotune = autotuneOf(flags.autotune, config.out);
   return [
     isNamedByTime ? parent : config.out,
     ...streetsOf(config),
-    ...choices === undefined ? [] : file(choices),
+    ...autotune ? file(autotune.path) : [],
   ];
 }
 

@@ -1,6 +1,6 @@
 // `train`: flags and config files to a configuration, then the run.
 
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { exists } from "../train/base/folders.ts";
 import { together } from "../train/run/observer.ts";
@@ -8,7 +8,9 @@ import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
 import { STAGES } from "../train/stages/kinds.ts";
+import type { RunConfig } from "../train/config/settings.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
+import { autotuneOf, tuneRun } from "./autotune.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
 import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
@@ -137,8 +139,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--autotune [file]",
-      "time the ways of computing each convolution once and take the fastest: other last bits (default file: autotune.json beside the run folder)",
+      "before the first step, time the ways of computing convolutions and products, for a minute at most, and keep to the fastest: other last bits (default: on GPUs, not on software adapters; file that remembers: autotune.json beside the run folder)",
     )
+    .option("--no-autotune", "compute in the ways that are expected to be the fastest")
     .addOption(profileOption)
     .optionsGroup("Output:")
     .option(
@@ -183,20 +186,25 @@ async function train(flags: TrainFlags): Promise<number> {
     : resumedConfig(flags, flags.resume);
   if (flags.dryRun) return await showDryRun(flags, resolved);
   const { config } = resolved;
-  const autotune = flags.autotune === true
-    ? join(dirname(config.out), "autotune.json")
-    : flags.autotune;
+  const autotune = autotuneOf(flags.autotune, config.out);
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
   const observer = log ? together(progress, log) : progress;
-  using stop = new StopSignals((text) => progress.message(text), "step");
+  const message = (text: string) => progress.message(text);
+  using stop = new StopSignals(message, "step");
   try {
     const result = await stop.guard(() =>
-      withGpu({ ...flags, autotune }, (text) => progress.message(text), (gpu) => {
-        progress.message(`${gpu.adapter.description}; run folder ${config.out}`);
+      withGpu({ ...flags, autotune }, message, (gpu) => {
+        message(`${gpu.adapter.description}; run folder ${config.out}`);
+        const tune = autotune && ((config: RunConfig, classes: number) =>
+          tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
         return flags.resume === undefined
-          ? runTraining(config, gpu, observer, stop.signal)
-          : resumeTraining(config.out, gpu, observer, stop.signal, flags);
+          ? runTraining(config, gpu, observer, stop.signal, { tune })
+          : resumeTraining(config.out, gpu, observer, stop.signal, {
+            acceptChangedData: flags.acceptChangedData,
+            tuneAfresh: autotune?.isAsked,
+            tune,
+          });
       })
     );
     progress.close();

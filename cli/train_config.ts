@@ -47,12 +47,15 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   dryRun?: boolean | undefined;
   recompute?: boolean | undefined;
   accumulate?: number | undefined;
-  autotune?: string | true | undefined;
+  autotune?: string | boolean | undefined;
   tensorboard?: boolean | undefined;
   json?: boolean | undefined;
 }
 
-/** Flags that go with --resume: they change nothing of what is trained, but for data that have changed. */
+/**
+ * Flags that go with --resume: they change nothing of what is trained, but for data that have changed, and
+ * last bits where kernels are to be tuned again.
+ */
 const FREE_WITH_RESUME: readonly string[] = [
   "resume",
   "acceptChangedData",

@@ -71,7 +71,7 @@ export function classSums(
       { images, channels, classes, plane, runs },
       [
         Math.ceil(images * runs / partial.workgroupSize),
-        Math.ceil(channels / CHANNELS),
+        Math.ceil((channels + 1) / CHANNELS), // one more counts the pixels
         Math.ceil(classes / CLASSES),
       ],
       { flops: 2 * features.size * classes },

@@ -3,9 +3,9 @@
 //
 // features: [N, C, H, W]; labels: [N, H, W]; sums: [N, K, C]; counts: [N, K]; plane = H W.
 // partial: one invocation owns CHANNELS × CLASSES of partial_sums [N, runs, K, C] and walks every
-// runs-th pixel of its image; y is the block of channels, z of classes. The first block of channels
-// owns partial_counts [N, runs, K] as well. A pixel adds the outer product of its one-hot label and
-// its channels, as registers cannot be indexed by a label.
+// runs-th pixel of its image; y is the block of channels, z of classes. Behind the last channel
+// comes one of ones, whose sums are partial_counts [N, runs, K]. A pixel adds the outer product of
+// its one-hot label and its channels, as registers cannot be indexed by a label.
 // combine: one invocation owns one element of totals [N, width] and adds partials [N, runs, width].
 // Both overwrite.
 
@@ -32,16 +32,19 @@ fn outer(f: vec4f, one_hot: vec4f) -> mat4x4f {
 }
 
 // One column a class, one row a channel.
-fn store(run: u32, channel: u32, first_class: u32, sums: mat4x4f, counts: vec4f) {
+fn store(run: u32, channel: u32, first_class: u32, sums: mat4x4f) {
   for (var column = 0u; column < 4; column++) {
     let k = first_class + column;
     if (k >= params.classes) { return; }
     let row = run * params.classes + k;
     let sum = sums[column];
-    for (var c = 0u; c < min(4u, params.channels - channel); c++) {
-      partial_sums[row * params.channels + channel + c] = sum[c];
+    for (var c = 0u; c < 4; c++) {
+      if (channel + c < params.channels) {
+        partial_sums[row * params.channels + channel + c] = sum[c];
+      } else if (channel + c == params.channels) {
+        partial_counts[row] = sum[c];
+      }
     }
-    if (channel == 0) { partial_counts[row] = counts[column]; }
   }
 }
 
@@ -52,21 +55,18 @@ fn partial(@builtin(global_invocation_id) id: vec3u) {
   let image = run / params.runs;
   let channel = id.y * CHANNELS;
   let k = id.z * CLASSES;
-  let c = min(vec4u(channel, channel + 1, channel + 2, channel + 3), vec4u(params.channels - 1));
-  let first = (image * params.channels + c) * params.plane;
+  let c = vec4u(channel, channel + 1, channel + 2, channel + 3);
+  let is_feature = c < vec4u(params.channels);
+  let first = (image * params.channels + min(c, vec4u(params.channels - 1))) * params.plane;
   var sums_a = mat4x4f();
   var sums_b = mat4x4f();
   var sums_c = mat4x4f();
   var sums_d = mat4x4f();
   var sums_e = mat4x4f();
-  var counts_a = vec4f();
-  var counts_b = vec4f();
-  var counts_c = vec4f();
-  var counts_d = vec4f();
-  var counts_e = vec4f();
   for (var pixel = run % params.runs; pixel < params.plane; pixel += params.runs) {
     let i = first + pixel;
-    let f = vec4f(features[i.x], features[i.y], features[i.z], features[i.w]);
+    let values = vec4f(features[i.x], features[i.y], features[i.z], features[i.w]);
+    let f = select(vec4f(1), values, is_feature);
     // A label below the block wraps round to a large number, which no class of the block equals.
     let label = vec4u(labels[image * params.plane + pixel] - k);
     let a = vec4f(label == vec4u(0, 1, 2, 3));
@@ -79,17 +79,12 @@ fn partial(@builtin(global_invocation_id) id: vec3u) {
     sums_c += outer(f, c);
     sums_d += outer(f, d);
     sums_e += outer(f, e);
-    counts_a += a;
-    counts_b += b;
-    counts_c += c;
-    counts_d += d;
-    counts_e += e;
   }
-  store(run, channel, k, sums_a, counts_a);
-  store(run, channel, k + 4, sums_b, counts_b);
-  store(run, channel, k + 8, sums_c, counts_c);
-  store(run, channel, k + 12, sums_d, counts_d);
-  store(run, channel, k + 16, sums_e, counts_e);
+  store(run, channel, k, sums_a);
+  store(run, channel, k + 4, sums_b);
+  store(run, channel, k + 8, sums_c);
+  store(run, channel, k + 12, sums_d);
+  store(run, channel, k + 16, sums_e);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

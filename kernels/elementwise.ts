@@ -65,8 +65,8 @@ function run(
   }
   const stride = strideFor(kernel, output.gpu);
   sliceByElement(inputs, [output], (reads, [y]) => {
-    const bound = [...reads, y];
-    const arrays = Object.fromEntries(kernel.arrays.map(({ name }, i) => [name, bound[i]]));
+    // Each entry takes those that it binds.
+    const arrays = { a: reads[0] ?? y, b: reads.at(-1) ?? y, y };
     dispatch(kernel, arrays, { count: y.size, stride, factor }, Math.ceil(y.size / RUN));
   });
 }

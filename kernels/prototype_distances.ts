@@ -19,13 +19,15 @@ const shared = {
   source,
   params: { images: "u32", channels: "u32", classes: "u32", plane: "u32", spacing: "u32" },
 } as const;
-const { FORWARD_PIXELS, FORWARD_CLASSES, BACKWARD_PIXELS, BACKWARD_CHANNELS } = wgslConstants(
-  shared,
-  "FORWARD_PIXELS",
-  "FORWARD_CLASSES",
-  "BACKWARD_PIXELS",
-  "BACKWARD_CHANNELS",
-);
+const { FORWARD_PIXELS, FORWARD_CLASSES, BACKWARD_PIXELS, BACKWARD_CHANNELS, NARROW_CHANNELS } =
+  wgslConstants(
+    shared,
+    "FORWARD_PIXELS",
+    "FORWARD_CLASSES",
+    "BACKWARD_PIXELS",
+    "BACKWARD_CHANNELS",
+    "NARROW_CHANNELS",
+  );
 const pack = defineKernel({
   ...shared,
   name: "prototype_distances.pack",
@@ -42,13 +44,29 @@ const forward = defineKernel({
   reads: ["features", "byChannel"],
   writes: ["distances"],
 });
-const backward = defineKernel({
+const backwardArrays = {
   ...shared,
-  name: "prototype_distances.backward",
-  entry: "backward",
   reads: ["features", "savedDistances", "gradDistances", "byClass"],
   writes: ["gradFeatures"],
-});
+} as const;
+const backward = {
+  direct: {
+    kernel: defineKernel({
+      ...backwardArrays,
+      name: "prototype_distances.backward",
+      entry: "backward",
+    }),
+    ownChannels: BACKWARD_CHANNELS,
+  },
+  shared: {
+    kernel: defineKernel({
+      ...backwardArrays,
+      name: "prototype_distances.backward_narrow",
+      entry: "backward_narrow",
+    }),
+    ownChannels: NARROW_CHANNELS,
+  },
+};
 
 /**
  * ‖f − η_k‖₂ of every pixel and class, [N, K, H, W].
@@ -98,7 +116,8 @@ export function prototypeDistancesBackward(
   checkShape("prototype_distances", gradDistances, distances.shape);
   const { gpu } = features;
   const gradFeatures = gpu.empty(features.shape, "gradient of prototype distances");
-  const columns = roundUp(channels, BACKWARD_CHANNELS);
+  const { kernel, ownChannels } = backward[gpu.kernelClass];
+  const columns = roundUp(channels, ownChannels);
   const byClass = gpu.empty([classes, columns], "prototypes by class");
   dispatch(
     pack,
@@ -113,10 +132,10 @@ export function prototypeDistancesBackward(
       const images = features.shape[0];
       const spacing = Math.ceil(plane / BACKWARD_PIXELS);
       dispatch(
-        backward,
+        kernel,
         { features, savedDistances, gradDistances, byClass, gradFeatures },
         { images, channels, classes, plane, spacing },
-        tiles(backward, images * spacing, columns / BACKWARD_CHANNELS),
+        tiles(kernel, images * spacing, columns / ownChannels),
         { flops: 3 * savedDistances.size * channels },
       );
     },

@@ -7,11 +7,13 @@
 // features, grad_features: [N, C, H, W]; prototypes: [K, C];
 // distances, grad_distances: [N, K, H, W];
 // by_channel: prototypes as [C, K up to a multiple of FORWARD_CLASSES]; by_class: as [K, C up to a
-// multiple of BACKWARD_CHANNELS], both padded with zeros by `pack`; plane = H W. All overwrite.
+// multiple of the channels that an invocation owns], both padded with zeros by `pack`; plane = H W.
+// All overwrite.
 // forward: one invocation owns FORWARD_PIXELS × FORWARD_CLASSES, z is the block of classes.
-// backward: one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels. The
-// pixels of an invocation lie `spacing` apart, so that neighbouring invocations read neighbouring
-// pixels and any plane fits.
+// backward: one invocation owns BACKWARD_PIXELS × BACKWARD_CHANNELS, z is the block of channels.
+// backward_narrow: the same with NARROW_CHANNELS, which fit the registers of GPUs.
+// The pixels of an invocation lie `spacing` apart, so that neighbouring invocations read
+// neighbouring pixels and any plane fits.
 
 @group(0) @binding(0) var<storage, read> prototypes: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<f32>;
@@ -30,11 +32,12 @@ struct Params { images: u32, channels: u32, classes: u32, plane: u32, spacing: u
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
-// What an invocation of forward and of backward owns, written out there.
+// What an invocation of forward and of either backward owns, written out there.
 const FORWARD_PIXELS = 8u;
 const FORWARD_CLASSES = 8u;
 const BACKWARD_PIXELS = 4u;
 const BACKWARD_CHANNELS = 16u;
+const NARROW_CHANNELS = 8u;
 
 // Copies prototypes to [rows, columns] of which the first `used` columns hold numbers.
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -181,4 +184,30 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   store_gradients(first, channel + 4, pixels, b);
   store_gradients(first, channel + 8, pixels, c);
   store_gradients(first, channel + 12, pixels, d);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn backward_narrow(
+  @builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u,
+) {
+  let tile = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (tile >= params.images * params.spacing) { return; }
+  let image = tile / params.spacing;
+  let pixels = tile % params.spacing + params.spacing * vec4u(0, 1, 2, 3);
+  let first = image * params.channels * params.plane;
+  let channel = id.z * NARROW_CHANNELS;
+  let channel_blocks = (params.channels + NARROW_CHANNELS - 1) / NARROW_CHANNELS * 2;
+  let f_a = load_channels(first, channel, pixels);
+  let f_b = load_channels(first, channel + 4, pixels);
+  var a = mat4x4f();
+  var b = mat4x4f();
+  var block = id.z * 2;
+  for (var k = 0u; k < params.classes; k++) {
+    let pull = pull_of_class(image, k, pixels);
+    a += pulled(pull, f_a, by_class[block]);
+    b += pulled(pull, f_b, by_class[block + 1]);
+    block += channel_blocks;
+  }
+  store_gradients(first, channel, pixels, a);
+  store_gradients(first, channel + 4, pixels, b);
 }

@@ -127,19 +127,21 @@ export abstract class Module {
 
   /** Every parameter of the tree under its full name, in order of registration. */
   namedParameters(prefix = ""): Map<string, Tensor> {
-    return this.#collect(prefix, (module) => module.#parameters);
+    return this.#collect(prefix, (module) => module.#parameters, new Map());
   }
 
   /** Every buffer of the tree under its full name, in order of registration. */
   namedBuffers(prefix = ""): Map<string, GpuArray> {
-    return this.#collect(prefix, (module) => module.#buffers);
+    return this.#collect(prefix, (module) => module.#buffers, new Map());
   }
 
-  #collect<T>(prefix: string, own: (module: Module) => Map<string, T>): Map<string, T> {
-    const all = new Map<string, T>();
-    for (const [path, module] of this.namedModules(prefix)) {
-      for (const [name, value] of own(module)) all.set(join(path, name), value);
-    }
+  #collect<T>(
+    prefix: string,
+    own: (module: Module) => Map<string, T>,
+    all: Map<string, T>,
+  ): Map<string, T> {
+    for (const [name, value] of own(this)) all.set(join(prefix, name), value);
+    for (const [name, child] of this.#children) child.#collect(join(prefix, name), own, all);
     return all;
   }
 

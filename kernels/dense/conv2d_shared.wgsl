@@ -56,9 +56,9 @@ override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
 alias Element = f32;
 override IN_HALVES = false;
-
-var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
+alias Quad = vec4<Element>;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // Four positions: their images, and the row and column of each within the plane.
 struct Positions { image: vec4u, row: vec4u, column: vec4u, exists: vec4<bool> }
@@ -112,8 +112,10 @@ fn x_at(term: Term) -> vec4f {
   return vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
 }
 
-fn kept(value: vec4f, inside: vec4<bool>) -> vec4<Element> {
-  return vec4<Element>(select(vec4f(), value, inside));
+// What was loaded for a term, or zeros. Asked only on the way to workgroup memory, as in
+// matmul_shared.wgsl.
+fn kept(value: vec4f, inside: vec4<bool>) -> Quad {
+  return Quad(select(vec4f(), value, inside));
 }
 
 // Whether row u of the taps reads outside the image at all rows from `top` to `bottom`.
@@ -147,7 +149,7 @@ struct Sums {
 struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+fn outer(x: Quad, y: Quad) -> mat4x4<Element> {
   return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 

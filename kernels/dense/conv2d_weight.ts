@@ -10,7 +10,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
-import { biasGradientShared, weightGradientShared } from "./conv2d_weight_shared.ts";
+import { type ParameterGradientArrays, parameterGradientsShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -22,6 +22,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
 const ENOUGH_INVOCATIONS = 256;
@@ -138,52 +139,42 @@ export function conv2dParameterGradients(
     for (const to of [weight, bias]) if (to && !to.accumulate) gpu.clear(to.array);
     return gradients;
   }
-  const byWinograd = weight !== null && gpu.choices.choose({
+  const winograd = weight && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, x, weight.array],
-    run: (byWinograd, [gradOutput, x, array]) => {
+    run: (winograd, [gradOutput, x, array]) => {
       const weight = { array, accumulate: false };
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd);
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd);
     },
   });
-  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
   return gradients;
 }
 
-interface ParameterGradients {
-  readonly gradOutput: GpuArray;
-  readonly x: GpuArray;
-  readonly weight: Accumulator | null;
-  readonly bias: Accumulator | null;
-}
-
 function parameterGradients(
-  { gradOutput, x, weight, bias }: ParameterGradients,
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
     const part = { ...sizes, images: x.shape[0] as number };
     const added = (to: Accumulator | null) => to && first > 0 ? { ...to, accumulate: true } : to;
-    if (byWinograd && weight) {
+    if (winograd && weight) {
       const accumulate = weight.accumulate || first > 0;
-      winogradWeightGradient({ gradOutput, x, gradWeight: weight.array }, { ...part, accumulate });
+      const arrays = { gradOutput, x, gradWeight: weight.array };
+      winogradWeightGradient(winograd, arrays, { ...part, accumulate });
     }
-    const others = { gradOutput, x, weight: byWinograd ? null : added(weight), bias: added(bias) };
-    if (x.gpu.kernelClass === "shared") fromPlanes(others, part);
-    else fromPixels(others, part);
+    const others = { gradOutput, x, weight: winograd ? null : added(weight), bias: added(bias) };
+    if (x.gpu.kernelClass === "shared") parameterGradientsShared(others, part);
+    else parameterGradientsDirect(others, part);
   });
 }
 
-function fromPlanes({ gradOutput, x, weight, bias }: ParameterGradients, sizes: Conv2dSizes): void {
-  if (weight) {
-    weightGradientShared({ gradOutput, x }, weight, sizes, (parts, to) => total(parts, to, sizes));
-  }
-  if (bias) biasGradientShared(gradOutput, bias);
-}
-
-function fromPixels({ gradOutput, x, weight, bias }: ParameterGradients, sizes: Conv2dSizes): void {
+function parameterGradientsDirect(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
+  sizes: Conv2dSizes,
+): void {
   if (!weight && !bias) return;
   const step = imagesAtOnce(x.gpu, sizes);
   for (let image = 0; image < sizes.images; image += step) {

@@ -38,47 +38,62 @@ const kernelOf = defineTileKernels({
     ...TILE_PARAMS,
   },
 });
-const biasKernel = defineKernel({
+const totalKernel = defineKernel({
   ...shared,
-  name: "conv2d_shared.bias_gradient",
-  entry: "sum_bias",
-  reads: ["gradOutput"],
-  writes: ["gradBias"],
-  paramsVariable: "bias_params",
-  params: { images: "u32", channels: "u32", plane: "u32", accumulate: "u32" },
+  name: "conv2d_shared.parameter_total",
+  entry: "total",
+  reads: ["allParts", "gradOutput"],
+  writes: ["gradients"],
+  paramsVariable: "total_params",
+  params: {
+    inChannels: "u32",
+    outChannels: "u32",
+    taps: "u32",
+    splits: "u32",
+    weightGroups: "u32",
+    weightStart: "u32",
+    images: "u32",
+    plane: "u32",
+    biasChannels: "u32",
+    biasStart: "u32",
+    accumulate: "u32",
+  },
 });
 
-/** Arrays that a weight gradient is computed from. */
-interface Sources {
+/** What the gradients of a convolution's parameters are computed from, and where to; null for none. */
+export interface ParameterGradientArrays {
   /** [N, O, H', W']. */
   readonly gradOutput: GpuArray;
   /** [N, C, H, W]. */
   readonly x: GpuArray;
+  /** [O, C, rows, columns]. */
+  readonly weight: Accumulator | null;
+  /** [O]. */
+  readonly bias: Accumulator | null;
 }
 
-/**
- * The weight gradient of a convolution in the shared class.
- *
- * @param total Adds the parts, [splits, O, taps · input quads, 4], to the gradient.
- */
-export function weightGradientShared(
-  { gradOutput, x }: Sources,
-  to: Accumulator,
+/** The gradients of a convolution's parameters in the shared class. */
+export function parameterGradientsShared(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
-  total: (parts: GpuArray, to: Accumulator) => void,
 ): void {
-  const run = (tile: SharedTile, sources: Sources, to: Accumulator) => {
-    const parts = weightParts(tile, sources, sizes);
-    total(parts, to);
-    parts.release();
-  };
-  const tile = x.gpu.choices.choose({
-    ...tileChoice(x.gpu, extentOf(x.gpu, sizes)),
+  const { gpu } = x;
+  if (!weight) {
+    if (!bias) return;
+    using none = gpu.empty([4], "no parts of a weight gradient");
+    return total(none, gradOutput, null, bias, sizes);
+  }
+  const tile = gpu.choices.choose({
+    ...tileChoice(gpu, extentOf(gpu, sizes)),
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
-    arrays: [gradOutput, x, to.array],
-    run: (tile, [gradOutput, x, array]) => run(tile, { gradOutput, x }, { ...to, array }),
+    arrays: [gradOutput, x, weight.array],
+    run: (tile, [gradOutput, x, array]) => {
+      using parts = weightParts(tile, gradOutput, x, sizes);
+      total(parts, gradOutput, { array, accumulate: false }, null, sizes);
+    },
   });
-  run(tile, { gradOutput, x }, to);
+  using parts = weightParts(tile, gradOutput, x, sizes);
+  total(parts, gradOutput, weight, bias, sizes);
 }
 
 function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
@@ -93,9 +108,11 @@ function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
   };
 }
 
+/** Parts of a weight gradient, [splits, O, taps · input quads, 4]. */
 function weightParts(
   tile: SharedTile,
-  { gradOutput, x }: Sources,
+  gradOutput: GpuArray,
+  x: GpuArray,
   sizes: Conv2dSizes,
 ): GpuArray {
   const { gpu } = x;
@@ -116,12 +133,54 @@ function weightParts(
   return parts;
 }
 
-/** The bias gradient of a convolution, from gradOutput [N, O, H', W'], in the shared class. */
-export function biasGradientShared(
+/**
+ * Adds the parts of a weight gradient and sums a bias gradient, in one dispatch where one binding
+ * shows both.
+ *
+ * @param parts Any array of a quad or more where there is no weight.
+ */
+function total(
+  parts: GpuArray,
   gradOutput: GpuArray,
-  { array: gradBias, accumulate }: Accumulator,
+  weight: Accumulator | null,
+  bias: Accumulator | null,
+  sizes: Conv2dSizes,
 ): void {
-  const [images, channels, height, width] = gradOutput.shape as [number, number, number, number];
-  const params = { images, channels, plane: height * width, accumulate: accumulate ? 1 : 0 };
-  dispatch(biasKernel, { gradOutput, gradBias }, params, gridFor(channels, 1));
+  using gradients = spanOf(weight, bias);
+  if (!gradients) {
+    total(parts, gradOutput, weight, null, sizes);
+    total(parts, gradOutput, null, bias, sizes);
+    return;
+  }
+  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  const taps = tapRows * tapColumns;
+  const columns = weight ? outChannels * taps * Math.ceil(inChannels / 4) : 0;
+  const weightGroups = Math.ceil(columns / totalKernel.workgroupSize);
+  const biasChannels = bias ? outChannels : 0;
+  const startOf = (to: Accumulator | null) =>
+    to ? (to.array.byteOffset - gradients.byteOffset) / 4 : 0;
+  // What is missing has a binding that is never read.
+  dispatch(totalKernel, { allParts: parts, gradOutput: bias ? gradOutput : parts, gradients }, {
+    inChannels,
+    outChannels,
+    taps,
+    splits: weight ? parts.shape[0] as number : 0,
+    weightGroups,
+    weightStart: startOf(weight),
+    images,
+    plane: outHeight * outWidth,
+    biasChannels,
+    biasStart: startOf(bias),
+    accumulate: (weight ?? bias)?.accumulate ? 1 : 0,
+  }, gridFor(weightGroups + biasChannels, 1));
+}
+
+/** What shows both gradients, or the only one; null where no binding does. */
+function spanOf(weight: Accumulator | null, bias: Accumulator | null): GpuArray | null {
+  if (!weight || !bias) return (weight ?? bias)?.array.retain() ?? null;
+  const [a, b] = [weight.array, bias.array];
+  if (a.storage !== b.storage || weight.accumulate !== bias.accumulate) return null;
+  const start = Math.min(a.byteOffset, b.byteOffset);
+  const end = Math.max(a.byteOffset + a.byteLength, b.byteOffset + b.byteLength);
+  return end - start > a.gpu.maxBindingBytes ? null : a.stretch(start, (end - start) / 4);
 }

@@ -1,9 +1,10 @@
 // Gradients of a convolution to its weight and bias for GPUs: the formulas of conv2d_weight.wgsl,
-// from images as they are. The first pass of the weight gradient is a matrix product of two tall
-// matrices whose long sum is split; conv2d_weight.wgsl adds the parts.
+// from images as they are. The weight gradient is a matrix product of two tall matrices whose long
+// sum is split, so that a second pass adds the parts.
 //
 //   parts[s][o][u,v,c] = Σ_{k in split s} grad_output[n][o][i][j]
 //     x[n][c][i stride - padding + u dilation][j stride - padding + v dilation]
+//   grad_weight[o][c][u][v] = Σ_s parts[s][o][u,v,c]
 //   grad_bias[o] = Σ_k grad_output[n][o][i][j]
 //
 // where k = (n, i, j) counts the positions of grad_output over all images, in order.
@@ -11,17 +12,20 @@
 // A column of parts, [splits, O, columns], is a tap and a quad of input channels; the channels that
 // the last quad of a tap lacks hold any number.
 //
-// A workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS columns of one split, and
-// overwrites them; tiles count output channels first, then columns, then splits. An invocation
-// copies one of DEPTH neighbouring positions, of a quad of channels in each pass, so that DEPTH
-// neighbours read a run of each plane. The rest is as in matmul_shared.wgsl, which has the reasons.
-// Of the bias, a workgroup owns one channel; it overwrites grad_bias, or adds to it where
-// `accumulate` is 1.
+// accumulate_products: a workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS columns
+// of one split, and overwrites them; tiles count output channels first, then columns, then splits.
+// An invocation copies one of DEPTH neighbouring positions, of a quad of channels in each pass, so
+// that DEPTH neighbours read a run of each plane. The rest is as in matmul_shared.wgsl, which has
+// the reasons.
+// total: an invocation of the first weight_groups workgroups owns a column of one output channel of
+// the weight, whose parts are all_parts, and each workgroup behind them a channel of the bias. Both
+// gradients lie in `gradients`; they are overwritten, or added to where `accumulate` is 1.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(2) var<storage, read_write> parts: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(3) var<storage, read> all_parts: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> gradients: array<f32>;
 
 struct Params {
   positions: u32,
@@ -42,17 +46,22 @@ struct Params {
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
-struct BiasParams {
+struct TotalParams {
+  in_channels: u32,
+  out_channels: u32,
+  taps: u32,
+  splits: u32,
+  weight_groups: u32,
+  weight_start: u32,
   images: u32,
-  channels: u32,
   plane: u32,
+  bias_channels: u32,
+  bias_start: u32,
   accumulate: u32,
 }
-@group(1) @binding(0) var<uniform> bias_params: BiasParams;
+@group(1) @binding(0) var<uniform> total_params: TotalParams;
 
 const DEPTH = 8u;
-alias Element = f32;
-override IN_HALVES = false;
 override THREAD_ROWS = 8u;
 override THREAD_COLUMNS = 8u;
 override ROW_QUADS = 2u;
@@ -61,8 +70,11 @@ override LEFT_QUADS = THREAD_ROWS * ROW_QUADS;
 override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 override PASS_QUADS = THREADS / DEPTH;
 
-var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
+alias Element = f32;
+override IN_HALVES = false;
+alias Quad = vec4<Element>;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // A position k: what a tap without offset reads there, in pixels, and where channel 0 of its image
 // has both it and the gradient. Moved without a division, as it is at every step of the sum.
@@ -154,8 +166,8 @@ fn gradient_at(at: u32) -> vec4f {
 
 // What was loaded, or zeros. Asked only on the way to workgroup memory: a branch around the load
 // makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, keep: bool) -> vec4<Element> {
-  return vec4<Element>(select(vec4f(), value, keep));
+fn kept(value: vec4f, keep: bool) -> Quad {
+  return Quad(select(vec4f(), value, keep));
 }
 
 struct Sums {
@@ -168,7 +180,7 @@ struct Sums {
 struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+fn outer(x: Quad, y: Quad) -> mat4x4<Element> {
   return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
@@ -235,12 +247,12 @@ fn accumulate_products(
   let tap1 = tap_of(min(first_column + right_quad + PASS_QUADS, params.columns - 1));
   let by = steps();
   var position = position_at(first_k + term);
-  var l0 = gradient_at(position.of_gradient + left0);
   var r0 = x_at(position.of_x + tap0.index);
-  var l1: vec4f;
+  var l0 = gradient_at(position.of_gradient + left0);
   var r1: vec4f;
-  if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
+  var l1: vec4f;
   if (PASS_QUADS < RIGHT_QUADS) { r1 = x_at(position.of_x + tap1.index); }
+  if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
 
   let block = lane / 32;
   let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
@@ -258,10 +270,10 @@ fn accumulate_products(
     }
     workgroupBarrier();
     advance(&position, by);
-    l0 = gradient_at(position.of_gradient + left0);
     r0 = x_at(position.of_x + tap0.index);
-    if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
+    l0 = gradient_at(position.of_gradient + left0);
     if (PASS_QUADS < RIGHT_QUADS) { r1 = x_at(position.of_x + tap1.index); }
+    if (PASS_QUADS < LEFT_QUADS) { l1 = gradient_at(position.of_gradient + left1); }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
     add_products(&sums, row, column, 2);
@@ -289,34 +301,70 @@ fn accumulate_products(
   }
 }
 
-const BIAS_THREADS = 256u;
-var<workgroup> bias_sums: array<f32, BIAS_THREADS>;
+const TOTAL_THREADS = 256u;
+var<workgroup> bias_sums: array<f32, TOTAL_THREADS>;
 
-@compute @workgroup_size(BIAS_THREADS)
-fn sum_bias(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let channel = group.y * groups.x + group.x;
-  if (channel >= bias_params.channels) { return; }
-  let count = bias_params.images * bias_params.plane;
-  let image_step = (bias_params.channels - 1) * bias_params.plane;
+fn store_gradient(at: u32, value: f32) {
+  if (total_params.accumulate == 1) { gradients[at] += value; } else { gradients[at] = value; }
+}
+
+fn total_weight(i: u32) {
+  let in_quads = (total_params.in_channels + 3) / 4;
+  let columns = total_params.taps * in_quads;
+  let count = total_params.out_channels * columns;
+  if (i >= count) { return; }
+  var sum = vec4f();
   // Four at a time, as drivers wait for the loads of every round.
+  var next = i;
+  let end = total_params.splits * count;
+  for (; next + 3 * count < end; next += 4 * count) {
+    let p0 = all_parts[next];
+    let p1 = all_parts[next + count];
+    let p2 = all_parts[next + 2 * count];
+    let p3 = all_parts[next + 3 * count];
+    sum += p0;
+    sum += p1;
+    sum += p2;
+    sum += p3;
+  }
+  for (; next < end; next += count) { sum += all_parts[next]; }
+  let channel = i % in_quads * 4;
+  let first = (i / columns * total_params.in_channels + channel) * total_params.taps +
+    i % columns / in_quads;
+  for (var e = 0u; e < min(4, total_params.in_channels - channel); e++) {
+    store_gradient(total_params.weight_start + first + e * total_params.taps, sum[e]);
+  }
+}
+
+fn total_bias(channel: u32, lane: u32) {
+  let plane = total_params.plane;
+  let count = total_params.images * plane;
+  let image_step = (total_params.bias_channels - 1) * plane;
   var sums = vec4f();
-  for (var k = lane; k < count; k += BIAS_THREADS * 4) {
-    let four = k + BIAS_THREADS * vec4u(0, 1, 2, 3);
-    let at = channel * bias_params.plane + four + four / bias_params.plane * image_step;
+  for (var k = lane; k < count; k += TOTAL_THREADS * 4) {
+    let four = k + TOTAL_THREADS * vec4u(0, 1, 2, 3);
+    let at = channel * plane + four + four / plane * image_step;
     let values = vec4f(grad_output[at.x], grad_output[at.y], grad_output[at.z], grad_output[at.w]);
     sums += select(vec4f(), values, four < vec4u(count));
   }
   bias_sums[lane] = (sums.x + sums.y) + (sums.z + sums.w);
-  for (var half = BIAS_THREADS / 2; half > 0; half /= 2) {
+  for (var half = TOTAL_THREADS / 2; half > 0; half /= 2) {
     workgroupBarrier();
     if (lane < half) { bias_sums[lane] += bias_sums[lane + half]; }
   }
-  if (lane > 0) { return; }
-  if (bias_params.accumulate == 1) { grad_bias[channel] += bias_sums[0]; } else {
-    grad_bias[channel] = bias_sums[0];
+  if (lane == 0) { store_gradient(total_params.bias_start + channel, bias_sums[0]); }
+}
+
+@compute @workgroup_size(TOTAL_THREADS)
+fn total(
+  @builtin(workgroup_id) group_id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let group = group_id.y * groups.x + group_id.x;
+  if (group < total_params.weight_groups) {
+    total_weight(group * TOTAL_THREADS + lane);
+  } else if (group < total_params.weight_groups + total_params.bias_channels) {
+    total_bias(group - total_params.weight_groups, lane);
   }
 }

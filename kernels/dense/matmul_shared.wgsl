@@ -13,11 +13,12 @@
 // A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites
 // them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
 // Tiles count rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the
-// quads, THREAD_ROWS and THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in
-// memory and in workgroup memory. There a quad's DEPTH terms lie together, with one unused: a
-// stride of 36 words lets eight invocations read sixteen bytes each from different banks, and every
-// index but the quad's is a constant, which spares WebGPU's bounds checks. While a tile is
-// multiplied, each invocation already holds its share of the next one.
+// quads, THREAD_ROWS and THREAD_COLUMNS apart; 32 neighbours, which most GPUs run as one, are 4 ×
+// 8, so that together they read as few quads of both operands as they can. In workgroup memory a
+// quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight invocations
+// read sixteen bytes each from different banks, and every index but the quad's is a constant, which
+// spares WebGPU's bounds checks. While a tile is multiplied, each invocation already holds its
+// share of the next one.
 // total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -58,14 +59,14 @@ const DEPTH = 8u;
 // in it before they go into 32-bit sums.
 alias Element = f32;
 override IN_HALVES = false;
-
-var<workgroup> left_tile: array<array<vec4<Element>, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4<Element>, DEPTH + 1>, RIGHT_QUADS>;
+alias Quad = vec4<Element>;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
 // memory: a branch around the load makes drivers wait for it before the products, not after.
-fn kept(value: vec4f, k: u32, end_k: u32) -> vec4<Element> {
-  return vec4<Element>(select(vec4f(), value, k < end_k));
+fn kept(value: vec4f, k: u32, end_k: u32) -> Quad {
+  return Quad(select(vec4f(), value, k < end_k));
 }
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
@@ -79,7 +80,7 @@ struct Sums {
 struct Totals { c00: mat4x4f, c01: mat4x4f, c10: mat4x4f, c11: mat4x4f }
 
 // Column i of the result is x y[i].
-fn outer(x: vec4<Element>, y: vec4<Element>) -> mat4x4<Element> {
+fn outer(x: Quad, y: Quad) -> mat4x4<Element> {
   return mat4x4<Element>(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 

@@ -8,6 +8,7 @@ import {
   gridFor,
   type Kernel,
   type KernelDefinition,
+  MOST_FLOPS,
   type Precision,
   type Ways,
   wgslConstants,
@@ -116,8 +117,8 @@ const DEPTH = 8;
 /** Processors of a large adapter; WebGPU does not tell how many there are. */
 const PROCESSORS = 128;
 /**
- * Invocations that a processor loses: so many wait where there are no others to go on with, and at the
- * end of a dispatch a processor has on average half of its workgroups left.
+ * Invocations that a processor loses: so many wait where there are no others to go on with, and at
+ * the end of a dispatch a processor has on average half of its workgroups left.
  */
 const IDLE_THREADS = 128;
 /** Terms in whose time a workgroup starts, waits for its first operands, and writes its sums. */
@@ -130,11 +131,6 @@ const MOST_PART_BYTES = 2 ** 26;
 const PRODUCTS_PER_BYTE = 8;
 /** Products in the time that one more dispatch takes: 8 µs of 16 · 10^12 a second. */
 const PRODUCTS_PER_DISPATCH = 2 ** 27;
-/**
- * Operations of one dispatch, as desktops reset a GPU that is busy for long: 0.14 s at 10^12 a second,
- * and less than a second on the slowest adapters.
- */
-const MOST_FLOPS = 2 ** 37;
 
 /** The sums that tiles are to cover. */
 export interface Extent {

@@ -3,7 +3,7 @@
 // array knows its device, so they share this file; what is behind the interface is in device.ts.
 
 import type { Choices } from "./choices.ts";
-import type { Kernel, ParamValue } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import type { AdapterDescription, KernelClass } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
@@ -86,6 +86,14 @@ export interface Gpu extends Disposable {
    */
   readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]>;
   /**
+   * {@link Gpu.readAll} for numbers that are not needed yet: enqueues the copies, so that the arrays
+   * may change or be released, and lets the GPU go on with what is enqueued next.
+   *
+   * @returns Waits for the numbers; asked before more was submitted, it submits and waits for all.
+   * @throws {GpuError} As {@link Gpu.readAll} does.
+   */
+  readLater(arrays: readonly AnyArray[]): () => Promise<(Float32Array | Uint32Array)[]>;
+  /**
    * Runs a kernel; use `dispatch`, which checks what it is given.
    *
    * @internal
@@ -93,7 +101,7 @@ export interface Gpu extends Disposable {
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
     flops: number,
   ): void;
@@ -233,6 +241,15 @@ export class GpuArray<D extends DType = "f32"> {
   }
 
   /**
+   * The `size` elements from a byte of the buffer on, whichever arrays they belong to.
+   *
+   * @internal
+   */
+  stretch(byteOffset: number, size: number): GpuArray<D> {
+    return this.#share([size], byteOffset);
+  }
+
+  /**
    * An array that is computed from this one and kept until this one is written or released, such as
    * packed weights between two steps of an optimiser.
    *
@@ -266,7 +283,9 @@ export class GpuArray<D extends DType = "f32"> {
     const { gpu } = arrays[0] as GpuArray;
     const offsets = [0];
     for (const array of arrays) offsets.push(nextOffset(offsets.at(-1) as number, array));
-    using all = gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer");
+    using all = gpu.pool.closely(() =>
+      gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer")
+    );
     return arrays.map(({ shape, label }, i) => all.#share(shape, offsets[i] as number, label));
   }
 

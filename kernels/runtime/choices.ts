@@ -28,14 +28,43 @@ export interface Problem<T, A extends { readonly shape: Shape }> extends Ways<T>
 
 /** A problem without its arrays, to be timed later. */
 export interface OpenProblem<A> {
+  /** The operation and every size that its time depends on. */
+  readonly key: string;
+  /** How often it came up. */
+  readonly asked: number;
   /** The way to take unless another is clearly faster. */
   readonly expected: string;
-  /** Names of the ways. */
+  /** Names of the ways to time, the expected one among them. */
   readonly candidates: readonly string[];
   /** Shapes of the arrays. */
   readonly shapes: readonly Shape[];
   /** Enqueues the work on arrays of these shapes. */
   run(candidate: string, arrays: readonly A[]): void;
+}
+
+/** The most candidates of a problem that are timed where their costs are known. */
+const MOST_TIMED = 3;
+/** A candidate that is expected to take this many times as long as the best one is not timed. */
+const HIGHEST_COST = 2;
+
+/**
+ * The candidates worth timing: the expected one, and those of the lowest costs.
+ *
+ * @internal
+ */
+export function shortlist(
+  names: readonly string[],
+  expected: string,
+  cost: ((name: string) => number) | undefined,
+): readonly string[] {
+  if (!cost) return names;
+  const costs = new Map(names.map((name) => [name, cost(name)]));
+  const costOf = (name: string) => costs.get(name) as number;
+  const best = [...names].sort((a, b) => costOf(a) - costOf(b));
+  const others = best.filter((name) =>
+    name !== expected && costOf(name) <= HIGHEST_COST * costOf(best[0] as string)
+  );
+  return [expected, ...others.slice(0, MOST_TIMED - 1)];
 }
 
 /**
@@ -45,23 +74,30 @@ export interface OpenProblem<A> {
  */
 export class Choices<A extends { readonly shape: Shape }> {
   readonly #table = new Map<string, string>();
-  readonly #open = new Map<string, OpenProblem<A>>();
+  readonly #open = new Map<string, OpenProblem<A> & { asked: number }>();
   /**
    * Times candidates, where the device was opened with `autotune`.
    *
    * @internal
    */
   readonly stopwatch: Profiler | undefined;
+  /**
+   * Whether what is not chosen yet is remembered for `tune`, which needs the stopwatch.
+   *
+   * @internal
+   */
+  isNoting: boolean;
   /** Called when `tune` has added choices, to keep them before anything is lost. */
   onTuned: (() => void) | undefined;
 
   /**
-   * Open the device with `autotune` for a stopwatch: what is not chosen yet is then remembered.
+   * Open the device with `autotune` for a stopwatch.
    *
    * @internal
    */
   constructor(stopwatch: Profiler | undefined) {
     this.stopwatch = stopwatch;
+    this.isNoting = stopwatch !== undefined;
   }
 
   /** Every choice so far. */
@@ -74,18 +110,29 @@ export class Choices<A extends { readonly shape: Shape }> {
     for (const [key, name] of Object.entries(table)) this.#table.set(key, name);
   }
 
+  /** Takes these choices and no others, such as those of a run that goes on. */
+  replace(table: ChoiceTable): void {
+    this.#table.clear();
+    this.#open.clear();
+    this.add(table);
+  }
+
   /**
    * The way that was chosen for a problem, or the expected one.
    *
    * @internal
    */
-  choose<T>({ key, candidates, expected, arrays, run }: Problem<T, A>): T {
-    const chosen = candidates.get(this.#table.get(key) ?? "");
+  choose<T>({ key, candidates, expected, arrays, run, cost }: Problem<T, A>): T {
+    const chosen = this.#table.size > 0 ? candidates.get(this.#table.get(key) ?? "") : undefined;
     if (chosen !== undefined) return chosen;
-    if (this.stopwatch && candidates.size > 1) {
+    const open = this.#open.get(key);
+    if (open) open.asked++;
+    else if (this.isNoting && candidates.size > 1) {
       this.#open.set(key, {
+        key,
+        asked: 1,
         expected,
-        candidates: [...candidates.keys()],
+        candidates: shortlist([...candidates.keys()], expected, cost),
         shapes: arrays.map(({ shape }) => shape),
         run: (name, arrays) => run(candidates.get(name) as T, arrays),
       });
@@ -94,13 +141,13 @@ export class Choices<A extends { readonly shape: Shape }> {
   }
 
   /**
-   * Takes a problem that is not chosen yet.
+   * Takes the problems that are not chosen yet.
    *
    * @internal
    */
-  takeOpen(): [key: string, problem: OpenProblem<A>] | undefined {
-    const [next] = this.#open;
-    if (next) this.#open.delete(next[0]);
-    return next;
+  takeOpen(): OpenProblem<A>[] {
+    const open = [...this.#open.values()];
+    this.#open.clear();
+    return open;
   }
 }

@@ -3,14 +3,15 @@
 import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 import { Choices } from "./choices.ts";
 import { GpuError, MemoryError } from "./errors.ts";
-import type { Kernel, ParamValue } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { CommandQueue } from "./queue.ts";
-import { ReadBack, SENTINEL } from "./read_back.ts";
+import { type HostData, ReadBack, SENTINEL } from "./read_back.ts";
 import { type DType, elementCount, formatBytes, type Shape } from "./shape.ts";
+import { LONGEST_SUBMISSION } from "./work.ts";
 
 /** An open device; members are documented where {@link Gpu} declares them. */
 export class Device implements Gpu {
@@ -24,13 +25,19 @@ export class Device implements Gpu {
   readonly profiler: Profiler | undefined;
   readonly pool: BufferPool;
   readonly queue: CommandQueue;
+  /** The most bytes of one buffer: asking the device each time is slow. */
+  readonly #maxBufferBytes: number;
   readonly #guardBytes: number;
   readonly #pipelines: PipelineCache;
   readonly #readBack: ReadBack;
   #failure: Error | undefined;
   #closed = false;
 
-  constructor(device: GPUDevice, adapter: AdapterDescription, options: GpuOptions) {
+  constructor(
+    device: GPUDevice,
+    adapter: AdapterDescription,
+    options: GpuOptions & { readonly choices?: Choices<GpuArray> | undefined },
+  ) {
     this.device = device;
     this.adapter = adapter;
     const { kernels = "auto" } = options;
@@ -40,14 +47,17 @@ export class Device implements Gpu {
       device.limits.maxStorageBufferBindingSize,
       options.maxBindingBytes ?? Infinity,
     );
+    this.#maxBufferBytes = device.limits.maxBufferSize;
     this.offsetAlignment = device.limits.minStorageBufferOffsetAlignment;
     this.#guardBytes = options.guardBytes ?? 0;
     const profiler = () => new Profiler(device, () => this.check());
     this.profiler = options.profile ? profiler() : undefined;
-    this.choices = new Choices(options.autotune ? profiler() : undefined);
+    this.choices = options.choices ?? new Choices(options.autotune ? profiler() : undefined);
     this.queue = new CommandQueue(device, {
       profiler: this.profiler,
       guardBytes: this.#guardBytes,
+      maxSubmitSeconds: options.maxSubmitSeconds ??
+        (adapter.isFallback ? Infinity : LONGEST_SUBMISSION),
     });
     this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
     this.#pipelines = new PipelineCache(
@@ -57,7 +67,7 @@ export class Device implements Gpu {
     );
     this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
       beforeDestroy: () => this.queue.flush(),
-      onDestroy: (storage) => this.queue.forget(storage),
+      onDestroy: (storage) => this.queue.bindGroups.forget(storage),
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -93,10 +103,10 @@ export class Device implements Gpu {
   #allocate<D extends DType>(shape: Shape, label: string, dtype: D, idle = false): GpuArray<D> {
     this.check();
     const bytes = Math.max(4, elementCount(shape) * 4);
-    if (bytes > this.device.limits.maxBufferSize) {
+    if (bytes > this.#maxBufferBytes) {
       throw new MemoryError(
         `Cannot allocate "${label}" as one buffer holds at most ${
-          formatBytes(this.device.limits.maxBufferSize)
+          formatBytes(this.#maxBufferBytes)
         } on this adapter and it needs ${formatBytes(bytes)}: use smaller batches or crops`,
       );
     }
@@ -164,26 +174,29 @@ export class Device implements Gpu {
     this.pool.dropDerived(to.storage);
   }
 
-  async readAll(arrays: readonly AnyArray[]): Promise<(Float32Array | Uint32Array)[]> {
+  readLater(arrays: readonly AnyArray[]): () => Promise<HostData[]> {
     this.check();
+    const read = this.#readBack.later(arrays, () => this.#pipelines.built());
     // An error of the GPU says more than that of the transfer which it made fail.
-    return await this.#readBack.read(arrays, () => this.#pipelines.built())
-      .finally(() => this.check());
+    return () => read().finally(() => this.check());
+  }
+
+  async readAll(arrays: readonly AnyArray[]): Promise<HostData[]> {
+    return await this.readLater(arrays)();
   }
 
   run(
     kernel: Kernel,
     arrays: readonly AnyArray[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
     flops: number,
   ): void {
     this.check();
-    const pipeline = this.#pipelines.get(kernel);
-    this.queue.dispatch(pipeline, arrays, params, grid, { label: kernel.name, flops });
-    kernel.arrays.forEach(({ written }, index) => {
-      if (written) this.pool.dropDerived((arrays[index] as AnyArray).storage);
-    });
+    this.queue.dispatch(this.#pipelines.get(kernel), arrays, params, grid, flops);
+    for (let i = 0; i < arrays.length; i++) {
+      if (kernel.arrays[i]?.written) this.pool.dropDerived((arrays[i] as AnyArray).storage);
+    }
   }
 
   flush(): void {
@@ -194,8 +207,10 @@ export class Device implements Gpu {
   async finish(): Promise<void> {
     this.flush();
     await this.#pipelines.built();
+    const done = this.queue.work.wait();
     await this.device.queue.onSubmittedWorkDone();
     this.check();
+    done();
   }
 
   check(): void {

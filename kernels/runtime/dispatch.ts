@@ -34,14 +34,20 @@ export function dispatch<A extends string, P extends string>(
   work: number | Grid,
   options: DispatchOptions = {},
 ): void {
-  const list = kernel.arrays.map(({ name }) => arrays[name as A]);
-  const values = kernel.params.map(([name, type]) => ({ type, value: params[name as P] }));
-  const first = list[0];
+  const list: AnyArray[] = [];
+  for (const { name } of kernel.arrays) list.push(arrays[name as A]);
+  const values: number[] = [];
+  for (const [name] of kernel.params) values.push(params[name as P]);
+  const [first] = list;
   if (!first) throw new TypeError(`Cannot run ${kernel.name} as it has no arrays`);
-  const [x, y = 1, z = 1] = typeof work === "number" ? gridFor(work, kernel.workgroupSize) : work;
-  if (x === 0 || y === 0 || z === 0) return;
-  checkDispatch(kernel, list, [x, y, z]);
-  first.gpu.run(kernel, list, values, [x, y, z], options.flops ?? 0);
+  const grid = typeof work === "number" ? gridFor(work, kernel.workgroupSize) : wholeGrid(work);
+  if (grid[0] === 0 || grid[1] === 0 || grid[2] === 0) return;
+  checkDispatch(kernel, list, grid);
+  first.gpu.run(kernel, list, values, grid, options.flops ?? 0);
+}
+
+function wholeGrid([x, y = 1, z = 1]: Grid): [number, number, number] {
+  return [x, y, z];
 }
 
 /**
@@ -57,14 +63,13 @@ function checkDispatch(
   grid: readonly [number, number, number],
 ): void {
   const { gpu } = arrays[0] as AnyArray;
-  for (const groups of grid) {
-    if (groups > MAX_GROUPS) {
-      throw new RangeError(
-        `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
-      );
-    }
+  if (Math.max(grid[0], grid[1], grid[2]) > MAX_GROUPS) {
+    throw new RangeError(
+      `Cannot run ${kernel.name} as its grid [${grid.join(", ")}] exceeds ${MAX_GROUPS}`,
+    );
   }
-  arrays.forEach((array, index) => {
+  for (let index = 0; index < arrays.length; index++) {
+    const array = arrays[index] as AnyArray;
     const { name, dtype, written } = kernel.arrays[index] as Kernel["arrays"][number];
     if (array.gpu !== gpu) {
       throw new TypeError(`Cannot run ${kernel.name} as "${name}" lives on another device`);
@@ -86,18 +91,20 @@ function checkDispatch(
         `Cannot run ${kernel.name} as "${name}" starts at byte ${array.byteOffset}, not a multiple of ${gpu.offsetAlignment}`,
       );
     }
-    if (written) {
-      arrays.forEach((other, otherIndex) => {
-        if (otherIndex !== index && other.storage === array.storage) {
-          throw new TypeError(
-            `Cannot run ${kernel.name} as "${name}" and "${
-              kernel.arrays[otherIndex]?.name
-            }" share a buffer that it writes`,
-          );
-        }
-      });
-    }
-  });
+    if (written) checkAlone(kernel, arrays, index);
+  }
+}
+
+/** WebGPU refuses to write what is bound twice, even in disjoint ranges. */
+function checkAlone(kernel: Kernel, arrays: readonly AnyArray[], index: number): void {
+  for (let other = 0; other < arrays.length; other++) {
+    if (other === index || arrays[other]?.storage !== arrays[index]?.storage) continue;
+    throw new TypeError(
+      `Cannot run ${kernel.name} as "${kernel.arrays[index]?.name}" and "${
+        kernel.arrays[other]?.name
+      }" share a buffer that it writes`,
+    );
+  }
 }
 
 /** WebGPU refuses more workgroups than this along one axis of a grid. */

@@ -39,8 +39,12 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
         `neither fast nor checked: ${openGlAdvice(globalThis)}`,
     );
   }
-  const timestamps = options.profile || options.autotune;
-  if (timestamps && !adapter.features.has("timestamp-query")) {
+  const hasTimestamps = adapter.features.has("timestamp-query");
+  const autotune = options.autotune === "auto"
+    ? hasTimestamps && !adapter.info.isFallbackAdapter
+    : options.autotune;
+  const timestamps = options.profile || autotune;
+  if (timestamps && !hasTimestamps) {
     const option = options.profile ? "profile" : "autotune";
     throw new GpuError(
       `Cannot ${option} on "${adapter.info.description}" as it has no timestamp queries: open it ` +
@@ -64,9 +68,11 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   return new Device(device, {
     description: adapter.info.description,
     vendor: adapter.info.vendor,
+    architecture: adapter.info.architecture,
+    device: adapter.info.device,
     isFallback: adapter.info.isFallbackAdapter,
     features: [...adapter.features],
-  }, options);
+  }, { ...options, autotune });
 }
 
 // Deno falls back to OpenGL without a word where Vulkan finds no driver. An OpenGL adapter reports

@@ -15,9 +15,6 @@ import type { Precision } from "./options.ts";
 /** Scalar types of kernel parameters. */
 export type ScalarType = "u32" | "i32" | "f32";
 
-/** The value of one parameter. */
-export type ParamValue = { readonly type: ScalarType; readonly value: number };
-
 /** What a launcher states about one WGSL entry point. */
 export interface KernelDefinition<R extends string, W extends string, P extends string>
   extends WgslFile {
@@ -61,6 +58,13 @@ export interface Kernel<A extends string = string, P extends string = string> ex
   readonly params: readonly (readonly [name: string, type: ScalarType])[];
   /** Carries the names to the types of `dispatch`; never set. */
   readonly names?: readonly [A, P];
+}
+
+const defined: Kernel[] = [];
+
+/** Every kernel that has been defined, in the order of the modules: for whoever measures them all. */
+export function definedKernels(): readonly Kernel[] {
+  return defined;
 }
 
 /**
@@ -107,7 +111,18 @@ export function defineKernel<
     }
   }
   const size = workgroupSize(definition, entry);
-  return { name, file, source, entry, constants, workgroupSize: size, arrays, params };
+  const kernel: Kernel<R | W, P> = {
+    name,
+    file,
+    source,
+    entry,
+    constants,
+    workgroupSize: size,
+    arrays,
+    params,
+  };
+  defined.push(kernel);
+  return kernel;
 }
 
 function snakeCase(name: string): string {

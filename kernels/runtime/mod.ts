@@ -29,5 +29,6 @@ export {
   type Shape,
 } from "./shape.ts";
 export { type RunRange, sliceByElement, sliceByImage } from "./split.ts";
-export { tune } from "./tune.ts";
+export { tune, type TuneOptions, type Tuning } from "./tune.ts";
+export { MOST_FLOPS } from "./work.ts";
 export { type WgslBinding, wgslConstants, type WgslFile } from "./wgsl.ts";

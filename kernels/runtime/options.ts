@@ -22,9 +22,16 @@ export interface GpuOptions {
   readonly profile?: boolean | undefined;
   /**
    * Whether `tune` may time the ways of computing what is run, and choose; without it, results keep
-   * their bits from run to run.
+   * their bits from run to run. With `auto` it may where that pays and can be: on an adapter that is
+   * no software and has timestamp queries.
    */
-  readonly autotune?: boolean | undefined;
+  readonly autotune?: boolean | "auto" | undefined;
+  /**
+   * The most seconds of work that the GPU is given at once, as far as they can be foreseen: systems
+   * reset one that is busy for seconds, and a shorter time leaves more room for a desktop. 0.3 on
+   * GPUs, unlimited on software adapters, unless said. No result depends on it.
+   */
+  readonly maxSubmitSeconds?: number | undefined;
   /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
   readonly maxBindingBytes?: number | undefined;
   /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */
@@ -37,6 +44,10 @@ export interface AdapterDescription {
   readonly description: string;
   /** Vendor, for Vulkan the PCI id as a decimal string. */
   readonly vendor: string;
+  /** Family of the adapter, where it is told. */
+  readonly architecture?: string;
+  /** Model of the adapter, for Vulkan the PCI id as a decimal string. */
+  readonly device?: string;
   /** Whether the adapter is a CPU behind a graphics interface. */
   readonly isFallback: boolean;
   /** Features that the adapter offers. */

@@ -1,8 +1,18 @@
 // Pipelines: built once a kernel, inside a validation scope, with layouts derived from its arrays.
 
+import type { ArraysLayout } from "./bind_groups.ts";
 import { GpuError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
-import type { Pipeline } from "./queue.ts";
+
+/** A kernel ready to run. */
+export interface Pipeline {
+  /** What it was built from. */
+  readonly kernel: Kernel;
+  /** The compiled entry point. */
+  readonly pipeline: GPUComputePipeline;
+  /** Layout of its arrays. */
+  readonly arraysLayout: ArraysLayout;
+}
 
 /** Builds pipelines on first use and keeps them for the life of the device. */
 export class PipelineCache {
@@ -10,7 +20,7 @@ export class PipelineCache {
   readonly #paramsLayout: GPUBindGroupLayout;
   readonly #fail: (error: Error) => void;
   readonly #pipelines = new Map<Kernel, Pipeline>();
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #layouts = new Map<string, ArraysLayout>();
   readonly #builds = new Set<Promise<void>>();
 
   /** `fail` keeps the error of a kernel that does not compile: WebGPU tells of it late. */
@@ -24,22 +34,19 @@ export class PipelineCache {
   get(kernel: Kernel): Pipeline {
     const cached = this.#pipelines.get(kernel);
     if (cached) return cached;
-    const layoutKey = kernel.arrays
-      .map(({ binding, writable }) => `${binding}${writable ? "w" : "r"}`).join();
-    const arraysLayout = this.#arraysLayout(kernel, layoutKey);
+    const arraysLayout = this.#arraysLayout(kernel);
     this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ label: kernel.file, code: kernel.source });
     const pipeline: Pipeline = {
+      kernel,
       pipeline: this.#device.createComputePipeline({
         label: kernel.name,
         layout: this.#device.createPipelineLayout({
-          bindGroupLayouts: [arraysLayout, this.#paramsLayout],
+          bindGroupLayouts: [arraysLayout.layout, this.#paramsLayout],
         }),
         compute: { module, entryPoint: kernel.entry, constants: { ...kernel.constants } },
       }),
       arraysLayout,
-      layoutKey,
-      bindings: kernel.arrays.map(({ binding }) => binding),
     };
     const build = this.#device.popErrorScope().then(async (error) => {
       if (error) this.#fail(await compileError(kernel, module, error));
@@ -60,8 +67,10 @@ export class PipelineCache {
     await Promise.all(this.#builds);
   }
 
-  #arraysLayout(kernel: Kernel, layoutKey: string): GPUBindGroupLayout {
-    const cached = this.#layouts.get(layoutKey);
+  #arraysLayout(kernel: Kernel): ArraysLayout {
+    const key = kernel.arrays
+      .map(({ binding, writable }) => `${binding}${writable ? "w" : "r"}`).join();
+    const cached = this.#layouts.get(key);
     if (cached) return cached;
     const layout = this.#device.createBindGroupLayout({
       entries: kernel.arrays.map(({ binding, writable }) => ({
@@ -70,8 +79,9 @@ export class PipelineCache {
         buffer: { type: writable ? "storage" : "read-only-storage" },
       })),
     });
-    this.#layouts.set(layoutKey, layout);
-    return layout;
+    const arraysLayout = { layout, bindings: kernel.arrays.map(({ binding }) => binding) };
+    this.#layouts.set(key, arraysLayout);
+    return arraysLayout;
   }
 }
 

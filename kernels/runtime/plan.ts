@@ -1,15 +1,18 @@
 // A device that runs nothing: all code above it is that of a run, on buffers that are only counted.
 
-import type { Gpu } from "./array.ts";
+import type { Gpu, GpuArray } from "./array.ts";
+import type { Choices } from "./choices.ts";
 import { Device } from "./device.ts";
 import type { AdapterDescription, GpuOptions } from "./options.ts";
 
 /** What kernels choose their splits and variants by. */
-export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes"> {
+export interface PlanningOptions extends Omit<GpuOptions, "profile" | "guardBytes" | "autotune"> {
   /** The adapter to plan for; a GPU with WebGPU's default limits unless given. */
   readonly adapter?: AdapterDescription | undefined;
   /** Its limits, where they differ from WebGPU's defaults. */
   readonly limits?: Partial<GPUSupportedLimits> | undefined;
+  /** The choices of the device to plan for; they note what the plan asks. */
+  readonly choices?: Choices<GpuArray> | undefined;
 }
 
 const SOME_GPU: AdapterDescription = {
@@ -45,7 +48,10 @@ export function planningGpu(options: PlanningOptions = {}): Gpu {
   // One by one, as a device's limits are no properties of their own.
   const given = names.map((name) => [name, limits?.[name] ?? DEFAULT_LIMITS[name]]);
   const device = new PlanningDevice(Object.fromEntries(given), adapter.features);
-  return new Device(device as unknown as GPUDevice, adapter, { ...rest, profile: true });
+  // What takes no time is given at once: memory that is planned does not depend on the machine.
+  const maxSubmitSeconds = rest.maxSubmitSeconds ?? Infinity;
+  const planned = { ...rest, maxSubmitSeconds, profile: true };
+  return new Device(device as unknown as GPUDevice, adapter, planned);
 }
 
 /** The part of a GPUDevice that the runtime uses, without anything behind it. */

@@ -30,15 +30,15 @@ const SMALLEST = 256;
 /** Size classes from one power of two to the next; rounding to them costs a 32nd on average. */
 const CLASSES = 16;
 /** How many times as large as its class a free buffer may be for an array to take it; measured. */
-const LOOSEST_FIT = 1.5;
+export const LOOSEST_FIT = 1.5;
 
 /**
  * The size class of a byte length: the next of even steps between powers of two, in steps of 256.
  */
 export function sizeClass(bytes: number): number {
-  const step = 2 ** Math.floor(Math.log2(Math.max(bytes, SMALLEST))) / CLASSES;
-  const wholeStep = Math.max(SMALLEST, step);
-  return Math.max(SMALLEST, Math.ceil(bytes / wholeStep) * wholeStep);
+  const doublings = Math.max(0, 31 - Math.clz32(bytes / (SMALLEST * CLASSES)));
+  const step = SMALLEST * (1 << doublings);
+  return Math.max(SMALLEST, Math.ceil(bytes / step) * step);
 }
 
 /** Hands out buffers by size, counts their bytes and holds them to a budget. */
@@ -47,6 +47,8 @@ export class BufferPool {
   readonly #freeLists = new Map<number, Storage[]>();
   /** The sizes that have a free list, in order. */
   readonly #sizes: number[] = [];
+  /** The most bytes of one buffer. */
+  readonly #largest: number;
   readonly #onDestroy: (storage: Storage) => void;
   readonly #beforeDestroy: () => void;
   #nextId = 0;
@@ -55,6 +57,7 @@ export class BufferPool {
   #peak = 0;
   #peakTaken = 0;
   #derived = 0;
+  #loosestFit = LOOSEST_FIT;
   /** The most bytes that live and free buffers may take together. */
   budget: number;
 
@@ -66,6 +69,8 @@ export class BufferPool {
   ) {
     this.#device = device;
     this.budget = budget;
+    // Rounding must not make too large for a buffer what is just small enough.
+    this.#largest = Math.floor(device.limits.maxBufferSize / 4) * 4;
     this.#beforeDestroy = hooks.beforeDestroy;
     this.#onDestroy = hooks.onDestroy;
   }
@@ -90,9 +95,7 @@ export class BufferPool {
    * @throws {MemoryError} If it does not fit the budget, even without the free buffers.
    */
   acquire(bytes: number, label: string, busySerial?: number): Storage {
-    // Rounding must not make too large for a buffer what is just small enough.
-    const largest = Math.floor(this.#device.limits.maxBufferSize / 4) * 4;
-    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), largest));
+    const capacity = Math.max(bytes, Math.min(sizeClass(bytes), this.#largest));
     const storage = this.#takeFree(capacity, busySerial);
     if (storage) {
       this.#free -= storage.capacity;
@@ -117,17 +120,32 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#count(capacity);
-    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
+    const spans = new Map<number, Map<number, number>>();
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1, spans };
+  }
+
+  /**
+   * Runs `fn`, which allocates what lives long: nothing in it takes a free buffer that is larger than
+   * a new one would be.
+   */
+  closely<T>(fn: () => T): T {
+    this.#loosestFit = 1;
+    try {
+      return fn();
+    } finally {
+      this.#loosestFit = LOOSEST_FIT;
+    }
   }
 
   /** The smallest free buffer that fits closely enough and was not used last by `busySerial`. */
   #takeFree(capacity: number, busySerial?: number): Storage | undefined {
     for (let index = this.#placeOf(capacity); index < this.#sizes.length; index++) {
       const size = this.#sizes[index] as number;
-      if (size > capacity * LOOSEST_FIT) return undefined;
+      if (size > capacity * this.#loosestFit) return undefined;
       const list = this.#freeLists.get(size) ?? [];
-      const place = list.findIndex(({ lastSerial }) => lastSerial !== busySerial);
-      if (place >= 0) return list.splice(place, 1)[0];
+      for (let place = 0; place < list.length; place++) {
+        if (list[place]?.lastSerial !== busySerial) return list.splice(place, 1)[0];
+      }
     }
     return undefined;
   }
@@ -146,6 +164,7 @@ export class BufferPool {
   /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
     this.dropDerived(storage);
+    storage.memo = undefined;
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
     let list = this.#freeLists.get(storage.capacity);

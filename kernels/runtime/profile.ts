@@ -44,6 +44,12 @@ export class Profiler {
   #open: Cost[] = [];
   readonly #pending = new Set<Promise<void>>();
   #failure: GpuError | undefined;
+  /**
+   * What dispatches are counted as, in place of their kernels.
+   *
+   * @internal
+   */
+  lap: string | undefined;
   readonly #totals = new Map<string, { calls: number; ns: number; flops: number; bytes: number }>();
 
   /**
@@ -77,7 +83,7 @@ export class Profiler {
    * @internal
    */
   begin(cost: Cost): GPUComputePassTimestampWrites {
-    const index = this.#open.push(cost) - 1;
+    const index = this.#open.push({ ...cost, label: this.lap ?? cost.label }) - 1;
     return {
       querySet: this.#queries,
       beginningOfPassWriteIndex: index * 2,

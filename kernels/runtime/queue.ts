@@ -1,66 +1,66 @@
-// The one open command encoder, the parameter slots and the bind-group cache.
+// The one open command encoder and the parameter slots.
 //
 // Dispatches are recorded into one encoder and submitted together. Each takes a 256-byte slot of
 // one uniform buffer, reached by a dynamic offset; the slots are written once, just before the
-// submit.
-// Bind groups are cached: creating one costs more than a dispatch, and on Linux drivers every live
-// one is a memory mapping, so that about 65,000 of them end the process.
+// submit. What follows is done a thousand times a step: nothing is allocated, and what a pass has
+// set stays set.
 
-import { collectGarbage } from "./garbage.ts";
-import type { ParamValue } from "./kernel.ts";
+import { BindGroups } from "./bind_groups.ts";
+import type { Pipeline } from "./pipelines.ts";
 import type { Profiler } from "./profile.ts";
 import type { Span, Storage } from "./storage.ts";
-
-/** A pipeline ready to run, with the layout of its arrays. */
-export interface Pipeline {
-  /** The compiled entry point. */
-  readonly pipeline: GPUComputePipeline;
-  /** Layout of group 0. */
-  readonly arraysLayout: GPUBindGroupLayout;
-  /** Equal for equal layouts; begins the keys of the bind-group cache. */
-  readonly layoutKey: string;
-  /** Binding numbers, in the order in which `dispatch` receives the arrays. */
-  readonly bindings: readonly number[];
-}
+import { slowSeconds, WorkMeter } from "./work.ts";
 
 /** Bytes of one parameter slot: the offset alignment that every adapter accepts. */
 const SLOT_BYTES = 256;
 /**
- * More than a training step of a small network needs: a submit waits until the one before has run.
+ * More than a training step of a small network needs: on software adapters a submit waits until the
+ * one before has run.
  */
 const SLOTS = 4096;
-/** Enough for the bind groups of the deepest network, far below the number that ends a process. */
-const MAX_BIND_GROUPS = 8192;
 
 /** Records dispatches and copies, and submits them in order. */
 export class CommandQueue {
   readonly #device: GPUDevice;
+  /** Says when enough is recorded. */
+  readonly work: WorkMeter;
   readonly #slots: GPUBuffer;
-  readonly #slotBytes = new ArrayBuffer(SLOTS * SLOT_BYTES);
-  readonly #slotData = new DataView(this.#slotBytes);
+  readonly #slotWords = new Uint32Array(SLOTS * SLOT_BYTES / 4);
+  readonly #slotFloats = new Float32Array(this.#slotWords.buffer);
+  readonly #offset = new Uint32Array(1);
   readonly #paramsGroup: GPUBindGroup;
   /** Times every dispatch, where there is one; set between submits. */
   profiler: Profiler | undefined;
   /** Layout of group 1, shared by all kernels. */
   readonly paramsLayout: GPUBindGroupLayout;
-  readonly #bindGroups = new Map<string, GPUBindGroup>();
-  /** Bind groups that are out of the cache and may still be alive until a garbage collection. */
-  #forgotten = 0;
-  readonly #keysOfStorage = new Map<number, Set<string>>();
-  readonly #guardBytes: number;
+  /** The bind groups of all dispatches. */
+  readonly bindGroups: BindGroups;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
+  /** What the open pass has set. */
+  #setPipeline: GPUComputePipeline | undefined;
+  #setGroup: GPUBindGroup | undefined;
   #usedSlots = 0;
+  #waits: { readonly serial: number; readonly begin: () => void }[] = [];
   /** Counts submissions: a storage whose `lastSerial` equals it is used by the open encoder. */
   serial = 0;
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
+  /** Copies and clears recorded since then. */
+  copies = 0;
 
-  /** `guardBytes` are bound behind every array, so that kernels could reach them. */
-  constructor(device: GPUDevice, options: { profiler?: Profiler | undefined; guardBytes: number }) {
+  /**
+   * `guardBytes` are bound behind every array, so that kernels could reach them; a submission takes
+   * `maxSubmitSeconds`, as far as that can be foreseen.
+   */
+  constructor(
+    device: GPUDevice,
+    options: { profiler?: Profiler | undefined; guardBytes: number; maxSubmitSeconds: number },
+  ) {
     this.#device = device;
+    this.work = new WorkMeter(options.maxSubmitSeconds);
     this.profiler = options.profiler;
-    this.#guardBytes = options.guardBytes;
+    this.bindGroups = new BindGroups(device, options.guardBytes);
     this.#slots = device.createBuffer({
       label: "kernel parameters",
       size: SLOTS * SLOT_BYTES,
@@ -80,47 +80,45 @@ export class CommandQueue {
     });
   }
 
-  /** How many bind groups are cached. */
-  get bindGroupCount(): number {
-    return this.#bindGroups.size;
-  }
-
-  /** Records one dispatch; submits first where the parameter slots are used up. */
+  /** Records one dispatch; submits first where enough is recorded, or the parameter slots are used up. */
   dispatch(
-    pipeline: Pipeline,
+    { kernel, pipeline, arraysLayout }: Pipeline,
     arrays: readonly Span[],
-    params: readonly ParamValue[],
+    params: readonly number[],
     grid: readonly [number, number, number],
-    profile: { label: string; flops: number },
+    flops: number,
   ): void {
-    if (this.#usedSlots === SLOTS) this.flush();
-    const group = this.#bindGroup(pipeline, arrays);
-    const offset = this.#usedSlots++ * SLOT_BYTES;
-    params.forEach(({ type, value }, index) => {
-      const at = offset + index * 4;
-      if (type === "f32") this.#slotData.setFloat32(at, value, true);
-      else if (type === "i32") this.#slotData.setInt32(at, value, true);
-      else this.#slotData.setUint32(at, value, true);
-    });
-    const encoder = this.#open();
-    let pass: GPUComputePassEncoder;
-    if (this.profiler) {
-      const bytes = arrays.reduce((sum, array) => sum + array.byteLength, 0);
-      const timestampWrites = this.profiler.begin({ ...profile, bytes });
-      pass = encoder.beginComputePass({ timestampWrites });
-    } else {
-      pass = this.#pass ??= encoder.beginComputePass();
+    let bytes = 0;
+    for (const array of arrays) bytes += array.byteLength;
+    const seconds = slowSeconds(flops, bytes);
+    if (this.#usedSlots === SLOTS || !this.work.fits(seconds)) this.flush();
+    this.work.add(seconds);
+    const group = this.bindGroups.get(arraysLayout, arrays);
+    this.#offset[0] = this.#usedSlots++ * SLOT_BYTES;
+    const place = this.#offset[0] / 4;
+    for (let i = 0; i < params.length; i++) {
+      const slot = kernel.params[i]?.[1] === "f32" ? this.#slotFloats : this.#slotWords;
+      slot[place + i] = params[i] as number;
     }
-    pass.setPipeline(pipeline.pipeline);
-    pass.setBindGroup(0, group);
-    pass.setBindGroup(1, this.#paramsGroup, [offset]);
-    pass.dispatchWorkgroups(...grid);
-    if (this.profiler) {
-      pass.end();
-      if (this.profiler.full) this.flush();
-    }
+    const pass = this.profiler
+      ? this.#timedPass(this.profiler.begin({ label: kernel.name, flops, bytes }))
+      : this.#pass ??= this.#open().beginComputePass();
+    if (this.#setPipeline !== pipeline) pass.setPipeline(this.#setPipeline = pipeline);
+    if (this.#setGroup !== group) pass.setBindGroup(0, this.#setGroup = group);
+    pass.setBindGroup(1, this.#paramsGroup, this.#offset, 0, 1);
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
     for (const array of arrays) array.storage.lastSerial = this.serial;
     this.dispatches++;
+    if (this.profiler) {
+      this.#endPass();
+      if (this.profiler.full) this.flush();
+    }
+  }
+
+  /** A pass of its own, as timestamps are taken around passes. */
+  #timedPass(timestampWrites: GPUComputePassTimestampWrites): GPUComputePassEncoder {
+    this.#endPass();
+    return this.#pass = this.#open().beginComputePass({ timestampWrites });
   }
 
   /** Records a copy between arrays of one size. */
@@ -145,6 +143,8 @@ export class CommandQueue {
   ): void {
     if (bytes === 0) return;
     this.#endPass();
+    this.work.add(slowSeconds(0, 2 * bytes));
+    this.copies++;
     this.#open().copyBufferToBuffer(from.buffer, fromOffset, to, toOffset, bytes);
     from.lastSerial = this.serial;
   }
@@ -153,6 +153,8 @@ export class CommandQueue {
   clear(storage: Storage, byteOffset: number, bytes: number): void {
     if (bytes === 0) return;
     this.#endPass();
+    this.work.add(slowSeconds(0, bytes));
+    this.copies++;
     this.#open().clearBuffer(storage.buffer, byteOffset, bytes);
     storage.lastSerial = this.serial;
   }
@@ -173,6 +175,14 @@ export class CommandQueue {
     );
   }
 
+  /**
+   * Calls `begin` when what is recorded now has been submitted, and what follows it is ready to be:
+   * just before that goes to the GPU.
+   */
+  beforeNextSubmission(begin: () => void): void {
+    this.#waits.push({ serial: this.serial, begin });
+  }
+
   /** Submits what is recorded. */
   flush(): void {
     this.#endPass();
@@ -184,23 +194,20 @@ export class CommandQueue {
       this.#device.queue.writeBuffer(
         this.#slots,
         0,
-        this.#slotBytes,
+        this.#slotWords,
         0,
-        this.#usedSlots * SLOT_BYTES,
+        this.#usedSlots * SLOT_BYTES / 4,
       );
     }
+    this.#waits = this.#waits.filter(({ serial, begin }) => {
+      if (serial < this.serial) begin();
+      return serial === this.serial;
+    });
     this.#device.queue.submit([commands]);
+    this.work.submit();
     resolved?.();
     this.#usedSlots = 0;
     this.serial++;
-  }
-
-  /** Forgets the bind groups of a buffer that is about to be destroyed. */
-  forget(storage: Storage): void {
-    for (const key of this.#keysOfStorage.get(storage.id) ?? []) {
-      if (this.#bindGroups.delete(key)) this.#forgotten++;
-    }
-    this.#keysOfStorage.delete(storage.id);
   }
 
   #open(): GPUCommandEncoder {
@@ -208,43 +215,10 @@ export class CommandQueue {
   }
 
   #endPass(): void {
-    this.#pass?.end();
+    if (!this.#pass) return;
+    this.#pass.end();
     this.#pass = undefined;
-  }
-
-  #bindGroup(pipeline: Pipeline, arrays: readonly Span[]): GPUBindGroup {
-    let key = pipeline.layoutKey;
-    for (const array of arrays) {
-      key += `|${array.storage.id}:${array.byteOffset}:${array.byteLength}`;
-    }
-    const cached = this.#bindGroups.get(key);
-    if (cached) return cached;
-    const group = this.#device.createBindGroup({
-      layout: pipeline.arraysLayout,
-      entries: arrays.map((array, index) => ({
-        binding: pipeline.bindings[index] as number,
-        resource: {
-          buffer: array.storage.buffer,
-          offset: array.byteOffset,
-          size: Math.max(4, array.byteLength) + this.#guardBytes,
-        },
-      })),
-    });
-    if (this.#bindGroups.size + this.#forgotten >= MAX_BIND_GROUPS) {
-      if (this.#bindGroups.size > this.#forgotten) {
-        this.#bindGroups.clear();
-        this.#keysOfStorage.clear();
-      }
-      collectGarbage();
-      this.#forgotten = 0;
-    }
-    this.#bindGroups.set(key, group);
-    for (const array of arrays) {
-      const id = array.storage.id;
-      const keys = this.#keysOfStorage.get(id);
-      if (keys) keys.add(key);
-      else this.#keysOfStorage.set(id, new Set([key]));
-    }
-    return group;
+    this.#setPipeline = undefined;
+    this.#setGroup = undefined;
   }
 }

@@ -3,10 +3,24 @@
 import type { AnyArray } from "./array.ts";
 import { GpuError } from "./errors.ts";
 import type { CommandQueue } from "./queue.ts";
-import { formatBytes } from "./shape.ts";
+import { type DType, formatBytes } from "./shape.ts";
 
 /** Stands behind guarded arrays: a NaN, so that a kernel that reads past its array shows it too. */
 export const SENTINEL = 0x7fc0dead;
+
+/** Numbers of an array on the host. */
+export type HostData = Float32Array | Uint32Array;
+
+/** An array in a transfer. */
+interface Part {
+  readonly label: string;
+  readonly dtype: DType;
+  readonly size: number;
+  /** Where it lies, in bytes. */
+  readonly offset: number;
+  /** Whether its guard follows it. */
+  readonly isGuarded: boolean;
+}
 
 /** Copies arrays to the host. */
 export class ReadBack {
@@ -24,38 +38,60 @@ export class ReadBack {
   }
 
   /**
-   * Reads arrays after everything enqueued before has run.
+   * Enqueues the copy of arrays. Deno's `mapAsync` stops the thread until the GPU has run all that
+   * was submitted, so the wait begins when the next submission is ready: the GPU has that to go on
+   * with at once.
    *
    * @param built Waits for the pipelines of what has been enqueued.
-   * @throws {GpuError} If the transfer fails.
-   * @throws {Error} If a guard was overwritten.
+   * @returns Waits for the numbers.
    */
-  async read(
-    arrays: readonly AnyArray[],
-    built: () => Promise<void>,
-  ): Promise<(Float32Array | Uint32Array)[]> {
+  later(arrays: readonly AnyArray[], built: () => Promise<void>): () => Promise<HostData[]> {
     const lengths = arrays.map((array) => array.byteLength + this.#guardBytes);
     const total = Math.max(4, lengths.reduce((sum, length) => sum + length, 0));
     const staging = this.#take(total);
     let offset = 0;
-    arrays.forEach((array, index) => {
+    const parts = arrays.map((array, index): Part => {
+      const { storage, byteOffset, label, dtype, size } = array;
+      const length = lengths[index] as number;
       // A slice is followed by its neighbours, not by a guard: copy what the buffer holds.
-      const bytes = Math.min(
-        lengths[index] as number,
-        array.storage.capacity - array.byteOffset,
-      );
-      this.#queue.copyBytes(array.storage, array.byteOffset, staging, offset, bytes);
-      offset += lengths[index] as number;
+      const bytes = Math.min(length, storage.capacity - byteOffset);
+      this.#queue.copyBytes(storage, byteOffset, staging, offset, bytes);
+      const isGuarded = this.#guardBytes > 0 && byteOffset === 0 && bytes === length && size > 0;
+      const part = { label, dtype, size, offset, isGuarded };
+      offset += length;
+      return part;
     });
-    this.#queue.flush();
+    const { serial } = this.#queue;
+    let data: Promise<HostData[]> | undefined;
+    const begin = () => {
+      data ??= this.#receive(staging, total, parts);
+      data.catch(() => {}); // for who asks
+      return data;
+    };
+    this.#queue.beforeNextSubmission(begin);
+    return async () => {
+      if (this.#queue.serial === serial) this.#queue.flush();
+      await built();
+      return await begin();
+    };
+  }
+
+  /**
+   * Waits for a transfer and takes the numbers out of it.
+   *
+   * @throws {GpuError} If the transfer fails.
+   * @throws {Error} If a guard was overwritten.
+   */
+  async #receive(staging: GPUBuffer, total: number, parts: readonly Part[]): Promise<HostData[]> {
+    const done = this.#queue.work.wait();
     const mapped = Math.ceil(total / 8) * 8;
     try {
-      await built();
       await staging.mapAsync(GPUMapMode.READ, 0, mapped);
+      done();
     } catch (cause) {
       if (await isLost(this.#device)) throw cause; // the device says more
       throw new GpuError(
-        `Cannot read back "${arrays[0]?.label}" as the GPU did not give ${formatBytes(total)} to ` +
+        `Cannot read back "${parts[0]?.label}" as the GPU did not give ${formatBytes(total)} to ` +
           `the host (${
             (cause as Error).message
           }): it may be out of memory; use smaller batches or crops`,
@@ -65,24 +101,21 @@ export class ReadBack {
     const bytes = staging.getMappedRange(0, mapped).slice(0, total);
     staging.unmap();
     this.#keep(staging);
-    offset = 0;
-    return arrays.map((array, index) => {
-      const { dtype, size } = array;
+    return parts.map((part) => {
+      const { dtype, offset, size } = part;
       const data = dtype === "f32"
         ? new Float32Array(bytes, offset, size)
         : new Uint32Array(bytes, offset, size);
-      if (this.#guardBytes > 0 && array.byteOffset === 0) {
-        this.#checkGuard(array, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
+      if (part.isGuarded) {
+        this.#checkGuard(part, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
       }
-      offset += lengths[index] as number;
-      return arrays.length === 1 ? data : data.slice();
+      return parts.length === 1 ? data : data.slice();
     });
   }
 
-  #checkGuard(array: AnyArray, guard: Uint32Array): void {
-    const whole = array.storage.capacity >= array.byteLength + this.#guardBytes;
-    if (whole && array.size > 0 && guard.some((word) => word !== SENTINEL)) {
-      throw new Error(`A kernel wrote past the end of "${array.label}"`);
+  #checkGuard({ label }: Part, guard: Uint32Array): void {
+    if (guard.some((word) => word !== SENTINEL)) {
+      throw new Error(`A kernel wrote past the end of "${label}"`);
     }
   }
 

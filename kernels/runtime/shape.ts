@@ -16,7 +16,8 @@ export type Shape = readonly number[];
  */
 export function elementCount(shape: Shape): number {
   let count = 1;
-  for (const length of shape) {
+  for (let axis = 0; axis < shape.length; axis++) {
+    const length = shape[axis] as number;
     if (!Number.isSafeInteger(length) || length < 0) {
       throw new RangeError(
         `Cannot use the shape ${formatShape(shape)}: every axis must be a non-negative integer`,

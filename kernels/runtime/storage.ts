@@ -2,7 +2,7 @@
 
 /** One pooled buffer and the references that keep it alive. */
 export interface Storage {
-  /** Unique for the life of the device; part of bind-group cache keys. */
+  /** Unique for the life of the device. */
   readonly id: number;
   /** The memory. */
   readonly buffer: GPUBuffer;
@@ -12,8 +12,12 @@ export interface Storage {
   references: number;
   /** The submission that last used the buffer; see `CommandQueue.serial`. */
   lastSerial: number;
+  /** Numbers of its stretches by offset and length, for the cache of bind groups. */
+  readonly spans: Map<number, Map<number, number>>;
   /** What was computed from the contents, by `GpuArray.derived`. */
   derived?: Map<string, Derived> | undefined;
+  /** What a launcher remembers of the arrays in the buffer, until they are released. */
+  memo?: unknown;
 }
 
 /** A stretch of a buffer, as kernels bind it and copies move it. */

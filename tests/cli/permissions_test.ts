@@ -29,6 +29,7 @@ const CONFIG = {
 };
 const [SOURCE, TARGET] = [at("data", "streets", "source"), at("data", "streets", "target")];
 const [RUN, CHECKPOINT] = [at("run"), at("run", "checkpoints", "source.safetensors")];
+const TUNED = file(at("autotune.json"));
 const TRAIN = ["--config", at("tiny.json"), "--steps", "1"];
 
 /** A command line and all that it needs. */
@@ -36,8 +37,11 @@ interface Case {
   readonly args: readonly string[];
   readonly read: readonly string[];
   readonly write: readonly string[];
-  /** Where ./run lets it write beside that: where streets would be drawn if it were not there. */
-  readonly streets?: string;
+  /**
+   * Where ./run lets it write beside that: where streets would be drawn if it were not there, and what
+   * was tuned would be kept if the adapter were a GPU.
+   */
+  readonly unused?: readonly string[];
   /** Done before it. */
   readonly prepare?: () => void;
   /** What it needs last, after much work: not taken away, as other commands write files alike. */
@@ -52,12 +56,13 @@ const CASES: readonly Case[] = [
     args: ["train", ...TRAIN, "--stages", "source,warmup", "--out", RUN],
     read: [CODE, at("tiny.json"), at("data"), RUN],
     write: [at("data"), RUN],
+    unused: TUNED,
   },
   {
     args: ["train", "--resume", RUN],
     read: [CODE, at("data"), RUN],
     write: [RUN],
-    streets: at("data"),
+    unused: [at("data"), ...TUNED],
     prepare: () => Deno.removeSync(at("run", "checkpoints", "warmup.safetensors")),
   },
   {
@@ -67,6 +72,7 @@ const CASES: readonly Case[] = [
     ],
     read: [CODE, at("tiny.json"), SOURCE, TARGET, at("own")],
     write: [at("own")],
+    unused: TUNED,
   },
   {
     args: ["train", ...TRAIN, "--from", "warmup", "--base", RUN, "--until", "warmup", "--dry-run"],
@@ -77,14 +83,14 @@ const CASES: readonly Case[] = [
     args: ["ablate", ...TRAIN, "--grid", "decay", "--seeds", "0", "--out", at("ablation")],
     read: [CODE, at("tiny.json"), at("data"), at("ablation")],
     write: [at("ablation")],
-    streets: at("data"),
+    unused: [at("data")],
     until: "stage1:",
   },
   {
     args: ["eval", "--checkpoint", CHECKPOINT],
     read: [CODE, CHECKPOINT, at("data")],
     write: [],
-    streets: "data",
+    unused: ["data"],
   },
   {
     args: [
@@ -103,7 +109,7 @@ const CASES: readonly Case[] = [
     read: [CODE, RUN, at("data"), at("out")],
     write: file(at("out", "report.html")),
     late: [at("out"), ...file(at("out", "report.html"))],
-    streets: at("data"),
+    unused: [at("data")],
   },
   {
     args: ["convert", CHECKPOINT, at("out", "network.safetensors"), "--only", "network"],
@@ -166,7 +172,7 @@ Deno.test.beforeAll(() => {
   Deno.mkdirSync(at("out"));
 });
 
-for (const { prepare, streets, late = [], ...least } of CASES) {
+for (const { prepare, unused = [], late = [], ...least } of CASES) {
   const { args, write, until } = least;
   const name = args.filter((arg) => !arg.includes(ROOT)).join(" ");
   Deno.test(`${name} needs its least permissions, all of them, and no others`, async () => {
@@ -192,7 +198,7 @@ for (const { prepare, streets, late = [], ...least } of CASES) {
     }
     const { code, stderr } = await runWith(least);
     assert.equal(code, until === undefined ? 0 : 130, stderr);
-    const written = [...write, ...streets === undefined ? [] : [streets]];
+    const written = [...write, ...unused];
     assert.deepEqual((await writtenBy(args))?.sort(), written.sort());
     assert.ok(!namesIn(at("out")).some((name) => name.endsWith(".partial")));
   });
@@ -215,12 +221,18 @@ Deno.test("doctor without the permission for its variable says so in a sentence"
 });
 
 Deno.test("where a command writes is not told where it would refuse its arguments", async () => {
-  assert.deepEqual(await writtenBy(["train"]), ["runs", "data"]);
-  const tuned = ["/x/autotune.json", "/x/autotune.json.partial"];
-  assert.deepEqual(await writtenBy(["train", "--out", "/x/y", "--autotune"]), [
-    ...["/x/y", "data"],
-    ...tuned,
-  ]);
+  assert.deepEqual(await writtenBy(["train"]), ["runs", "data", ...file("runs/autotune.json")]);
+  const out = ["--out", "/x/y"];
+  for (
+    const [flags, written] of [
+      [[], file("/x/autotune.json")],
+      [["--autotune"], file("/x/autotune.json")],
+      [["--autotune", "/z/mine.json"], file("/z/mine.json")],
+      [["--no-autotune"], []],
+    ]
+  ) {
+    assert.deepEqual(await writtenBy(["train", ...out, ...flags]), ["/x/y", "data", ...written]);
+  }
   for (
     const args of [
       ["train", "--bogus"],

@@ -3,7 +3,7 @@ import { prototypeDistances } from "../../nn/functional/prototypes.ts";
 import { backward, scope } from "../../nn/tape.ts";
 import { tensor } from "../../nn/tensor.ts";
 import { assertAllClose, checkOp, randomNd, seededRandom } from "../_check.ts";
-import { testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, testGpu } from "../_device.ts";
 import * as reference from "../_reference/prototypes.ts";
 
 // Official class counts, channels that no tile divides, and planes smaller and larger than a tile.
@@ -15,25 +15,28 @@ for (
     [21, 3, 1, 1],
   ] as const
 ) {
-  Deno.test(
-    `distances of ${channels} channels to ${classes} prototypes match their reference on ${height}×${width}`,
-    () => {
-      const prototypes = randomNd([classes, channels], seededRandom(classes), [-1, 1]);
-      return checkOp(
-        (features) => {
-          using array = features.gpu.upload(
-            Float32Array.from(prototypes.data),
-            prototypes.shape,
-            "prototypes",
-          );
-          return prototypeDistances(features, array);
-        },
-        (features) => reference.prototypeDistances(features, prototypes),
-        // The prototypes, padded to the tiles, must fit one binding.
-        { shapes: [[3, channels, height, width]], range: [-2, 2], narrow: 19 * 48 * 4 },
-      );
-    },
-  );
+  const what = `${channels} channels to ${classes} prototypes`;
+  for (const kernels of KERNEL_CLASSES) {
+    Deno.test(
+      `distances of ${what} match their reference on ${height}×${width} (${kernels})`,
+      () => {
+        const prototypes = randomNd([classes, channels], seededRandom(classes), [-1, 1]);
+        return checkOp(
+          (features) => {
+            using array = features.gpu.upload(
+              Float32Array.from(prototypes.data),
+              prototypes.shape,
+              "prototypes",
+            );
+            return prototypeDistances(features, array);
+          },
+          (features) => reference.prototypeDistances(features, prototypes),
+          // The prototypes, padded to the tiles, must fit one binding.
+          { shapes: [[3, channels, height, width]], range: [-2, 2], narrow: 19 * 48 * 4, kernels },
+        );
+      },
+    );
+  }
 }
 
 Deno.test("small distances of large features keep their digits", async () => {

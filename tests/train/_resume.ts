@@ -1,6 +1,7 @@
 // What the tests of resuming share: a run of seconds, and all that it leaves behind.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
 import type { PretrainingResult } from "../../train/run/run_folder.ts";
@@ -64,8 +65,10 @@ export function outcomeOf(
   const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
   outcome.stages = [pretraining ?? {}, ...stages].map(withoutCost);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
-  outcome.labels = namesIn(join(run, "soft_labels")).map((name) =>
-    Deno.readFileSync(join(run, "soft_labels", name))
+  const labels = join(run, "soft_labels");
+  const hasLabels = existsSync(labels);
+  outcome.labels = (hasLabels ? namesIn(labels) : []).map((name) =>
+    Deno.readFileSync(join(labels, name))
   );
   return outcome;
 }

@@ -14,6 +14,7 @@ import { predictLabels } from "../evaluation/evaluate.ts";
 import { evaluationBatch, networkSize } from "../evaluation/image_batches.ts";
 import { createNetwork, stageContext } from "../run/stage_context.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
+import type { StageKind } from "../stages/common/kind.ts";
 import { PlannedBatches } from "../stages/common/planned_batches.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 
@@ -95,6 +96,24 @@ export function checkBudget({ stages }: TrainingPlan, budget: number): void {
   );
 }
 
+/**
+ * A stage with a network of its own and batches of the sizes that a run's have, none of which holds
+ * anything: its steps do all that a run's do, on numbers that mean nothing.
+ */
+export function plannedStage(
+  config: RunConfig,
+  classes: number,
+  name: StageName,
+  gpu: Gpu,
+): ReturnType<StageKind["plan"]> {
+  const network = createNetwork(config, gpu, classes, { init: "none" });
+  const { batch, cropHeight, cropWidth } = config.data;
+  const crop = { height: cropHeight, width: cropWidth };
+  const whole = networkSize(imageSize(config), config.data.longSide);
+  const batches = new PlannedBatches(gpu, batch, crop, whole);
+  return kindOf(name).plan({ ...stageContext({ config, gpu, network }, name), batches });
+}
+
 /** Plans one stage: its third step, when what is kept from step to step is there and buffers have settled. */
 async function planStage(
   config: RunConfig,
@@ -104,13 +123,7 @@ async function planStage(
 ): Promise<StagePlan> {
   using gpu = planningGpu(device);
   // Nothing is given back but what a step gives back: there is nothing behind it.
-  const network = createNetwork(config, gpu, classes, { init: "none" });
-  const { batch, cropHeight, cropWidth } = config.data;
-  const crop = { height: cropHeight, width: cropWidth };
-  const whole = networkSize(imageSize(config), config.data.longSide);
-  const batches = new PlannedBatches(gpu, batch, crop, whole);
-  const context = { ...stageContext({ config, gpu, network }, name), batches };
-  const { stage, makeBatch } = kindOf(name).plan(context);
+  const { stage, makeBatch } = plannedStage(config, classes, name, gpu);
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
   for (const index of [0, 1, 2]) {
     const batch = makeBatch();
@@ -150,8 +163,11 @@ function planEvaluation(config: RunConfig, network: DeepLab): TrainingPlan["eval
   network.eval();
   let problem: string | null = null;
   try {
-    const images = gpu.empty([count, 3, size.height, size.width], "images");
-    predictLabels(network, images, own).release();
+    // Pseudo labels and pictures are made of one image at a time.
+    for (const images of [1, count]) {
+      using batch = gpu.empty([images, 3, size.height, size.width], "images");
+      predictLabels(network, batch, own).release();
+    }
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     problem = error.message;

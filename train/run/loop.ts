@@ -1,7 +1,7 @@
 // The loop around every stage: steps, metrics, evaluation, checkpoints, stopping. It does not know
 // which stage runs.
 
-import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
 import { diverged, DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
@@ -37,7 +37,7 @@ export interface LoopOptions<B> {
   readonly classNames: readonly string[];
   /** Steps between evaluations; the last step is always followed by one. */
   readonly evalEvery: number;
-  /** Steps between read-backs of losses: each waits for the GPU. */
+  /** Steps over which the speed is measured; if 1, each is waited for and recorded before the next. */
   readonly logEvery: number;
   /** Takes one record per step. */
   readonly record: (record: Record<string, unknown>) => void;
@@ -71,38 +71,38 @@ export interface LoopResult {
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, evaluate, signal } = options;
   const firstStep = options.firstStep ?? 0;
-  const log = new StepLog(options);
+  using log = new StepLog(options);
   let scores: Evaluation | null = null;
   let step = firstStep;
   if (firstStep === 0) await inspect(options, 0);
   for (; step < steps && !signal.aborted; step++) {
     const batch = await options.nextBatch(step);
-    log.add(step, stage.step(batch, step));
+    const losses = stage.step(batch, step);
     options.releaseBatch(batch);
-    await tune(stage.network.gpu);
+    log.add(step, losses);
     const done = step + 1;
     const last = done === steps;
     const evaluated = evaluate !== null && (done % options.evalEvery === 0 || last);
     const inspected = options.inspection && (done % options.inspection.every === 0 || last);
     const saved = done % options.checkpointEvery === 0 && !last;
     // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
-    if (evaluated || inspected || saved || done % options.logEvery === 0) {
+    if (evaluated || inspected || saved) {
       await log.measure();
       if (evaluated) {
         scores = await evaluate().catch(async (error) => {
-          await log.read(null); // which says so where a loss tells it already
+          await log.record(null); // which says so where a loss tells it already
           throw diverged(error, stage.name, step);
         });
       }
-      await log.read(evaluated ? scores : null);
+      await log.record(evaluated ? scores : null);
       if (evaluated && scores) await options.judge?.(done, scores);
       if (inspected) await inspect(options, done);
       log.skip(); // the time of both
-    }
+    } else await log.recordOld();
     if (saved) await options.checkpoint(done);
   }
   await log.measure();
-  await log.read(null);
+  await log.record(null);
   // A run that was interrupted after its last step has only its scores left to find.
   if (firstStep === steps) scores = await evaluate?.() ?? null;
   else await options.checkpoint(step);
@@ -119,29 +119,81 @@ async function inspect<B>(
   record({ stage: stage.name, step: Math.max(0, updates - 1), updates, ...content });
 }
 
-/** Keeps the losses of steps on the GPU and reads them together: a read waits for the GPU. */
+/** Steps whose losses are read together. */
+const GROUP = 2;
+/**
+ * Groups that may be under way, while the GPU runs the steps after them: enough that it never waits
+ * for the host, so few that it is not given much more than it can run.
+ */
+const UNDER_WAY = 2;
+
+/** A step that has been enqueued, and the names of its losses. */
+interface EnqueuedStep {
+  readonly step: number;
+  readonly names: readonly string[];
+}
+
+/** Reads losses while later steps run, and records them in order. */
 class StepLog<B> {
   readonly #options: LoopOptions<B>;
-  readonly #pending: { readonly step: number; readonly losses: Losses }[] = [];
-  /** When the pending steps began, what had been waited before, and how fast they were. */
+  readonly #gpu: Gpu;
+  #open: { readonly step: number; readonly losses: Losses }[] = [];
+  #underWay: { readonly steps: EnqueuedStep[]; readonly values: () => Promise<number[]> }[] = [];
+  /** When the steps began by which the speed is measured, their number, and the wait before. */
   #since = performance.now();
+  #steps = 0;
   #waitedBefore = 0;
-  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare"> = { stepsPerSecond: 0 };
+  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare"> | undefined;
 
   constructor(options: LoopOptions<B>) {
     this.#options = options;
+    this.#gpu = options.stage.network.gpu;
   }
 
+  /** Takes over the losses of a step, with which it is complete. */
   add(step: number, losses: Losses): void {
-    this.#pending.push({ step, losses });
-    this.#options.stage.network.gpu.flush();
+    this.#open.push({ step, losses });
+    this.#steps++;
+    if (this.#open.length === Math.min(GROUP, this.#options.logEvery)) this.#readOpen();
+    this.#gpu.flush();
   }
 
-  /** Waits for the pending steps and takes their time, before anything else spends some. */
+  /** Records steps that are long done. */
+  async recordOld(): Promise<void> {
+    const { logEvery } = this.#options;
+    while (this.#underWay.length > (logEvery === 1 ? 0 : UNDER_WAY)) {
+      if (!this.#pace || this.#steps >= logEvery) this.#takeTime();
+      await this.#recordOldest(null);
+    }
+  }
+
+  /** Waits for all steps, takes their time before anything else spends some, and records most. */
   async measure(): Promise<void> {
-    await this.#options.stage.network.gpu.finish();
+    this.#readOpen();
+    await this.#gpu.finish();
+    this.#takeTime();
+    while (this.#underWay.length > 1) await this.#recordOldest(null);
+  }
+
+  /** Leaves out the time since the last measurement. */
+  skip(): void {
+    this.#since = performance.now();
+    this.#steps = 0;
+  }
+
+  /** Records the rest; `scores` belong to the last step. */
+  async record(scores: Evaluation | null): Promise<void> {
+    this.#readOpen();
+    while (this.#underWay.length > 0) {
+      await this.#recordOldest(this.#underWay.length === 1 ? scores : null);
+    }
+    this.skip();
+  }
+
+  #takeTime(): void {
+    if (this.#steps === 0) return;
     const milliseconds = performance.now() - this.#since;
-    const stepsPerSecond = 1000 * this.#pending.length / milliseconds;
+    const stepsPerSecond = 1000 * this.#steps / milliseconds;
     const waited = this.#options.waited?.();
     if (waited === undefined) this.#pace = { stepsPerSecond };
     else {
@@ -149,55 +201,67 @@ class StepLog<B> {
       this.#pace = { stepsPerSecond, waitShare };
       this.#waitedBefore = waited;
     }
-  }
-
-  /** Leaves out the time since the last read. */
-  skip(): void {
-    this.#since = performance.now();
-  }
-
-  /** Reads and records what is pending; `scores` belong to the last step of it. */
-  async read(scores: Evaluation | null): Promise<void> {
-    const { stage, steps, observer, record, classNames } = this.#options;
-    const pending = this.#pending.splice(0);
-    const arrays: GpuArray[] = pending.flatMap(({ losses }) => Object.values(losses));
-    if (arrays.length === 0) return;
-    const values = (await stage.network.gpu.readAll(arrays)).map(([value = NaN]) => value);
-    for (const array of arrays) array.release();
-    for (const { step, losses } of pending) {
-      const named = Object.fromEntries(
-        Object.keys(losses).map((name) => [name, values.shift() ?? NaN]),
-      );
-      const learningRate = stage.learningRate(step);
-      const evaluation = scores && step === pending.at(-1)?.step
-        ? { ...scores, classIoU: byName(classNames, scores.classIoU) }
-        : null;
-      const means = evaluation ? publishedMeans(evaluation.classIoU) : {};
-      record({
-        stage: stage.name,
-        step,
-        ...named,
-        learningRate,
-        ...evaluation,
-        ...(Object.keys(means).length > 0 ? { means } : {}),
-      });
-      for (const [name, value] of Object.entries(named)) {
-        if (!Number.isFinite(value)) {
-          throw new DivergenceError(
-            `Training diverged in stage ${stage.name} at step ${step} as the loss "${name}" is ${value}: lower the learning rate`,
-          );
-        }
-      }
-      observer.step({
-        stage: stage.name,
-        step,
-        steps,
-        losses: named,
-        learningRate,
-        ...this.#pace,
-      });
-      if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
-    }
     this.skip();
+  }
+
+  #readOpen(): void {
+    const open = this.#open.splice(0);
+    if (open.length === 0) return;
+    const arrays: GpuArray[] = open.flatMap(({ losses }) => Object.values(losses));
+    const read = this.#gpu.readLater(arrays);
+    for (const array of arrays) array.release();
+    this.#underWay.push({
+      steps: open.map(({ step, losses }) => ({ step, names: Object.keys(losses) })),
+      values: async () => (await read()).map(([value = NaN]) => value),
+    });
+  }
+
+  async #recordOldest(scores: Evaluation | null): Promise<void> {
+    const oldest = this.#underWay.shift();
+    if (!oldest) return;
+    const values = await oldest.values();
+    const last = oldest.steps.at(-1);
+    for (const enqueued of oldest.steps) {
+      const losses = Object.fromEntries(
+        enqueued.names.map((name) => [name, values.shift() ?? NaN]),
+      );
+      this.#recordStep(enqueued.step, losses, enqueued === last ? scores : null);
+    }
+  }
+
+  #recordStep(
+    step: number,
+    losses: Readonly<Record<string, number>>,
+    scores: Evaluation | null,
+  ): void {
+    const { stage, steps, observer, record, classNames } = this.#options;
+    const learningRate = stage.learningRate(step);
+    const evaluation = scores && { ...scores, classIoU: byName(classNames, scores.classIoU) };
+    const means = evaluation ? publishedMeans(evaluation.classIoU) : {};
+    record({
+      stage: stage.name,
+      step,
+      ...losses,
+      learningRate,
+      ...evaluation,
+      ...(Object.keys(means).length > 0 ? { means } : {}),
+    });
+    for (const [name, value] of Object.entries(losses)) {
+      if (!Number.isFinite(value)) {
+        throw new DivergenceError(
+          `Training diverged in stage ${stage.name} at step ${step} as the loss "${name}" is ${value}: lower the learning rate`,
+        );
+      }
+    }
+    const pace = this.#pace ?? { stepsPerSecond: 0 };
+    observer.step({ stage: stage.name, step, steps, losses, learningRate, ...pace });
+    if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
+  }
+
+  /** Gives back what is not read yet. */
+  [Symbol.dispose](): void {
+    for (const { losses } of this.#open.splice(0)) {
+      for (const array of Object.values(losses)) array.release();
+    }
   }
 }

@@ -19,6 +19,7 @@ import {
   type RunResult,
   type StageResult,
 } from "./run_folder.ts";
+import { restoreChoices, settleChoices } from "./run_choices.ts";
 import { runStage } from "./stage_run.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
@@ -26,6 +27,20 @@ import { checkBackbones, checkpointsBefore, networkBefore, networkGivenTo } from
 import { FEATURE_NORM } from "../networks/trained_network.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 import { TrainingError } from "./training_error.ts";
+
+/** How a run comes to the ways in which its kernels compute. */
+export interface TuningOptions {
+  /** Chooses them for a new run, with so many classes, and adds them to those of the device. */
+  readonly tune?: ((config: RunConfig, classes: number) => Promise<void>) | undefined;
+}
+
+/** What a run that goes on is told beside its own configuration. */
+export interface ResumeOptions extends TuningOptions {
+  /** Whether it also goes on where its data have changed. */
+  readonly acceptChangedData?: boolean | undefined;
+  /** Whether it chooses its ways anew, at the price of other last bits. */
+  readonly tuneAfresh?: boolean | undefined;
+}
 
 /**
  * Trains the stages of `config.pipeline` in a new run folder, each from the network of the one before.
@@ -42,6 +57,7 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
+  { tune }: TuningOptions = {},
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
@@ -51,6 +67,7 @@ export async function runTraining(
   using folder = RunFolder.create(config.out, config);
   try {
     folder.adopt(taken);
+    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
     return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
   } catch (error) {
     if (!signal.aborted) folder.discardUnlessBegun();
@@ -63,7 +80,6 @@ export async function runTraining(
  * the same bits as a run that was not.
  *
  * @param path The run folder.
- * @param options.acceptChangedData Whether it also goes on where its data have changed.
  * @returns What `result.json` holds.
  * @throws {DataError} If data or run folder cannot be used, or `config.json` or the data were changed.
  * @throws {TrainingError} If the GPU fails while it trains.
@@ -74,7 +90,7 @@ export async function resumeTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { acceptChangedData = false }: { readonly acceptChangedData?: boolean | undefined } = {},
+  { acceptChangedData = false, tuneAfresh = false, tune }: ResumeOptions = {},
 ): Promise<RunResult> {
   using folder = RunFolder.open(path);
   const config = configOf(folder);
@@ -84,6 +100,9 @@ export async function resumeTraining(
   const message = (text: string) => observer.message(text);
   if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
   else folder.adopt(checkpointsBefore(config));
+  if (restoreChoices(gpu, folder, point !== null, message) || tuneAfresh) {
+    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
+  }
   fingerprint.start();
   return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, point);
 }

@@ -1,6 +1,6 @@
 /**
  * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `samples/`
- * `confusion/` and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
+ * `confusion/`, where kernels were tuned for it `choices.json`, and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
  *
  * @module
  */
@@ -165,6 +165,23 @@ export class RunFolder implements Disposable {
     writeJson(join(this.path, "result.json"), result);
   }
 
+  /** The content of `choices.json`; null where it was not written. */
+  readChoices(): unknown {
+    const path = join(this.path, "choices.json");
+    if (!exists(path)) return null;
+    try {
+      return JSON.parse(new TextDecoder().decode(readFile(path)));
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Writes or replaces `choices.json`. */
+  writeChoices(choices: unknown): void {
+    writeJson(join(this.path, "choices.json"), choices);
+  }
+
   /** The path of a checkpoint: `checkpoints/<name>.safetensors`. */
   checkpointPath(name: string): string {
     return checkpointPathIn(this.path, name);
@@ -247,7 +264,7 @@ export function checkpointPathIn(folder: string, name: string): string {
 
 /** Whether a run makes a file or folder of this name in its folder. */
 function isMadeByRun(name: string): boolean {
-  return /^(metrics\.jsonl|(config|result)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
+  return /^(metrics\.jsonl|(config|result|choices)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
     .test(name);
 }
 

@@ -147,10 +147,10 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
   const expected = [await product(gpu), ...await convolution(gpu, LARGE)];
   const kept: ChoiceTable[] = [];
   gpu.choices.onTuned = () => kept.push(gpu.choices.table);
-  const made = await tune(gpu);
+  const { chosen: made } = await tune(gpu);
   const { table } = gpu.choices;
   assert.equal(Object.keys(table).length, made);
-  assert.equal(await tune(gpu), 0, "what is chosen is not timed again");
+  assert.equal((await tune(gpu)).chosen, 0, "what is chosen is not timed again");
   assert.deepEqual(kept, [table], "told once, when all are made");
   const tiles = SHARED_TILES.map(({ name }) => name);
   const shared = Object.keys(table).filter((key) => /^(matmul|conv2d)_shared/.test(key));
@@ -170,6 +170,24 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
   assert.equal(gpu.memory.live, before);
 });
 
+Deno.test("every tile gives every convolution the same bits", async () => {
+  using gpu = await openGpu({ kernels: "shared", autotune: true, guardBytes: 256 });
+  for (const [name, item] of Object.entries(CONVOLUTIONS)) {
+    const [y, gradInput, gradWeight] = await convolution(gpu, item);
+    const keys = gpu.choices.takeOpen()
+      .filter(({ expected }) => SHARED_TILES.some(({ name }) => name === expected))
+      .map(({ key }) => key);
+    assert.ok(keys.length >= 3, `${name}: only ${keys}`);
+    for (const tile of SHARED_TILES) {
+      gpu.choices.add(Object.fromEntries(keys.map((key) => [key, tile.name])));
+      const found = await convolution(gpu, item);
+      assert.deepEqual(found[0], y, `${name} in tiles of ${tile.name}`);
+      assert.deepEqual(found[1], gradInput, `gradient of ${name} in tiles of ${tile.name}`);
+      assertAllClose(`gradient of the weight in tiles of ${tile.name}`, found[2]!, gradWeight!);
+    }
+  }
+});
+
 Deno.test("a WGSL file that takes other tiles than its launcher's is refused", () => {
   const source = `
 override THREAD_ROWS = 8u;
@@ -178,6 +196,8 @@ override ROW_QUADS = 2u;
 override LEFT_QUADS = THREAD_ROWS * ROW_QUADS;
 override RIGHT_QUADS = THREAD_COLUMNS * 2u;
 const DEPTH = 8u;
+alias Element = f32;
+override IN_HALVES = false;
 @group(0) @binding(0) var<storage, read_write> c: array<f32>;
 @compute @workgroup_size(THREAD_ROWS * THREAD_COLUMNS) fn multiply() { c[0] = 1; }
 `;
@@ -190,7 +210,7 @@ const DEPTH = 8u;
       reads: [],
       writes: ["c"],
     });
-  assert.equal(define(source)(SHARED_TILES[0]).workgroupSize, SHARED_TILES[0].threads);
+  assert.equal(define(source)(SHARED_TILES[0], "f32").workgroupSize, SHARED_TILES[0].threads);
   const pattern =
     /Cannot define tiles 128×128 as tiles.wgsl takes other tiles than 128×128: .* are /;
   for (
@@ -205,6 +225,6 @@ const DEPTH = 8u;
 Deno.test("nothing is tuned on a device that was not opened for it", async () => {
   const gpu = await guardedGpu("shared");
   await product(gpu);
-  assert.equal(await tune(gpu), 0);
+  assert.equal((await tune(gpu)).chosen, 0);
   assert.deepEqual(gpu.choices.table, {});
 });

@@ -23,6 +23,7 @@ const GPU_CALLS: Calls = {
   clear: (gpu, x) => gpu.clear(x),
   copy: (gpu, x, y) => gpu.copy(x, y),
   readAll: (gpu, x, y) => gpu.readAll([x, y]),
+  readLater: (gpu, x, y) => gpu.readLater([x, y])(),
   run: (_, x) => scaleForward(x, 2), // by `dispatch`, which is how to use it
   flush: (gpu) => gpu.flush(),
   finish: (gpu) => gpu.finish(),
@@ -31,6 +32,7 @@ const GPU_CALLS: Calls = {
 const ARRAY_CALLS: Calls = {
   view: (_, x) => x.view([1, 2]),
   slice: (_, x) => x.slice(0, 1),
+  stretch: (_, x) => x.stretch(0, 1),
   derived: (_, x) => x.derived("kept", () => assert.fail("it is kept")),
   read: (_, x) => x.read(),
   together: (_, x, y) => GpuArray.together([x, y]),
@@ -122,6 +124,7 @@ Deno.test("what is under way when a device is closed is refused too", async () =
   const { end, sentence } = ENDS.closed as typeof ENDS[string];
   const gpu = await openGpu({ profile: true });
   const x = gpu.zeros([1 << 20], "x");
+  const later = gpu.readLater([x]);
   const underWay = [x.read(), gpu.finish(), scaleForward(x, 2).read()].map((promise) =>
     assert.rejects(inTime("what is under way", () => promise), {
       name: "GpuError",
@@ -130,4 +133,8 @@ Deno.test("what is under way when a device is closed is refused too", async () =
   );
   await end(gpu);
   await Promise.all(underWay);
+  await assert.rejects(inTime("what was asked for", later), {
+    name: "GpuError",
+    message: sentence,
+  });
 });

@@ -162,25 +162,43 @@ Deno.test("every step has one record and one report, and the last step an evalua
   assert.deepEqual(told.ended, { steps: 3, stopped: false, scores: SCORES });
 });
 
-Deno.test("losses are read in groups, batches are freed at once, evaluations and checkpoints keep their distance", async () => {
+const step = (index: number) => [`batch ${index}`, `release ${index}`];
+const steps = (first: number, end: number) =>
+  Array.from({ length: end - first }, (_, index) => step(first + index)).flat();
+const records = (first: number, end: number) =>
+  Array.from({ length: end - first }, (_, index) => `record ${first + index}`);
+
+Deno.test("batches are freed at once, evaluations and checkpoints keep their distance", async () => {
   const { events } = await run({ steps: 7, logEvery: 3, evalEvery: 4, checkpointEvery: 4 });
-  const step = (index: number) => [`batch ${index}`, `release ${index}`];
-  const records = (first: number, end: number) =>
-    Array.from({ length: end - first }, (_, index) => `record ${first + index}`);
   assert.deepEqual(events, [
-    ...[0, 1, 2].flatMap(step),
-    ...records(0, 3),
-    ...step(3),
+    ...steps(0, 4),
+    ...records(0, 2),
     "evaluate",
-    ...records(3, 4),
+    ...records(2, 4),
     "save 4",
-    ...[4, 5].flatMap(step),
+    ...steps(4, 7),
     ...records(4, 6),
-    ...step(6),
     "evaluate",
     ...records(6, 7),
     "save 7",
   ]);
+});
+
+Deno.test("losses are read while later steps run, a few at most, and recorded in order", async () => {
+  const { events, ...told } = await run({ steps: 10, evaluate: null, logEvery: 2 });
+  assert.deepEqual(events, [
+    ...steps(0, 6),
+    ...records(0, 2),
+    ...steps(6, 8),
+    ...records(2, 4),
+    ...steps(8, 10),
+    ...records(4, 10),
+    "save 10",
+  ]);
+  assert.ok(told.steps.every(({ stepsPerSecond }) => stepsPerSecond > 0), "the speed is known");
+  const logged = await run({ steps: 3, evaluate: null, logEvery: 1 });
+  const inTurn = [0, 1, 2].flatMap((index) => [...steps(index, index + 1), `record ${index}`]);
+  assert.deepEqual(logged.events, [...inTurn, "save 3"], "a log of every step is one in time");
 });
 
 Deno.test("a checkpoint never runs ahead of the records of its steps", async () => {

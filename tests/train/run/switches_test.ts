@@ -191,16 +191,16 @@ const withoutTimes = (text: string) => text.replace(/"(seconds|waitShare|seed)":
 
 /** Counts what is read from the GPU while `body` runs: what shows of how often losses are read. */
 async function countReads(gpu: Gpu, body: () => Promise<unknown>): Promise<number> {
-  const own = Object.getPrototypeOf(gpu).readAll;
+  const own = Object.getPrototypeOf(gpu).readLater;
   let reads = 0;
-  gpu.readAll = (arrays) => {
+  gpu.readLater = (arrays) => {
     reads++;
     return own.call(gpu, arrays);
   };
   try {
     await body();
   } finally {
-    delete (gpu as Partial<Gpu>).readAll;
+    delete (gpu as Partial<Gpu>).readLater;
   }
   return reads;
 }
