@@ -3,6 +3,7 @@
 import { type Normalisation, planeSizes } from "./plane_maps.ts";
 import { sliceByPlane } from "./planes.ts";
 import { defineKernel, dispatch, type GpuArray, type Kernel } from "./runtime/mod.ts";
+import { dotsOfPlanes, momentsOfPlanes, sumsOfPlanes } from "./sets.ts";
 import { strideFor } from "./spread.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
@@ -97,6 +98,10 @@ function partsOf(totals: GpuArray, lanes: number): GpuArray {
 export function planeMoments(x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planes.moments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
+  if (x.gpu.kernelClass === "shared") {
+    momentsOfPlanes(x, output);
+    return output;
+  }
   sliceByPlane([x], [output], ([x], [totals]) => {
     const params = paramsFor(moments, x);
     const { planes, lanes } = params;
@@ -121,6 +126,10 @@ export function planeSums(
 ): GpuArray {
   const { images, channels } = planeSizes("planes.sums", x);
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
+  if (x.gpu.kernelClass === "shared") {
+    sumsOfPlanes(gradOutput, x, { coefficients, relu }, output);
+    return output;
+  }
   const rows = coefficients.size / 4;
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
     const params = paramsFor(sums, x, first, rows, relu);
@@ -142,6 +151,10 @@ export function planeSums(
 export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planes.dots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
+  if (x.gpu.kernelClass === "shared") {
+    dotsOfPlanes(gradOutput, x, output);
+    return output;
+  }
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
     const params = paramsFor(dots, x);
     const { planes, lanes } = params;

@@ -23,7 +23,7 @@ export type Grid = readonly [number, number?, number?];
  * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded
  *   as by {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
  * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
- *   twice where the kernel writes it.
+ *   twice where the kernel writes it, unless it can write both and they do not overlap.
  * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
  * @throws {MemoryError} If an array exceeds what one binding shows.
  */
@@ -88,7 +88,11 @@ function checkDispatch(
     }
     if (written) {
       arrays.forEach((other, otherIndex) => {
-        if (otherIndex !== index && other.storage === array.storage) {
+        if (otherIndex === index || other.storage !== array.storage) return;
+        const apart = array.byteOffset + array.byteLength <= other.byteOffset ||
+          other.byteOffset + other.byteLength <= array.byteOffset;
+        // WebGPU takes two bindings of one buffer if both can write, and to ranges that are apart.
+        if (!apart || !kernel.arrays[otherIndex]?.writable) {
           throw new TypeError(
             `Cannot run ${kernel.name} as "${name}" and "${
               kernel.arrays[otherIndex]?.name
