@@ -34,60 +34,60 @@ const batchForward = (name: string, constants: Readonly<Record<string, number>>)
     writes: ["runningMean", "runningVariance", "coefficients", "y"],
     constants,
   });
-const batchForwardPlain = batchForward("batch_norm.forward", {});
-const batchForwardResidual = batchForward("batch_norm.forward_residual", { WITH_RESIDUAL: 1 });
+const batchForwardPlain = batchForward("sets.batch_forward", {});
+const batchForwardResidual = batchForward("sets.batch_forward_residual", { WITH_RESIDUAL: 1 });
 const groupForward = defineKernel({
   ...base,
-  name: "group_norm.forward",
+  name: "sets.group_forward",
   entry: "group_forward",
   reads: ["x", "residual", "weight", "bias"],
   writes: ["coefficients", "y"],
 });
 const batchBackward = defineKernel({
   ...base,
-  name: "batch_norm.backward",
+  name: "sets.batch_backward",
   entry: "batch_backward",
   reads: ["gradOutput", "x", "coefficients"],
   writes: ["gradWeight", "gradBias", "y"],
 });
 const batchBackwardResidual = defineKernel({
   ...base,
-  name: "batch_norm.backward_residual",
+  name: "sets.batch_backward_residual",
   entry: "batch_backward_residual",
   reads: ["signs", "x", "coefficients"],
   writes: ["masked", "gradWeight", "gradBias", "y"],
 });
 const groupBackward = defineKernel({
   ...base,
-  name: "group_norm.backward",
+  name: "sets.group_backward",
   entry: "group_backward",
   reads: ["gradOutput", "x", "weight", "coefficients"],
   writes: ["totals", "y"],
 });
 const moments = defineKernel({
   ...base,
-  name: "planes.moments",
+  name: "sets.moments",
   entry: "plane_moments",
   reads: ["x"],
   writes: ["totals"],
 });
 const sums = defineKernel({
   ...base,
-  name: "planes.sums",
+  name: "sets.sums",
   entry: "plane_sums",
   reads: ["gradOutput", "x", "coefficients"],
   writes: ["totals"],
 });
 const dots = defineKernel({
   ...base,
-  name: "planes.dots",
+  name: "sets.dots",
   entry: "plane_dots",
   reads: ["gradOutput", "x"],
   writes: ["values"],
 });
 const means = defineKernel({
   ...base,
-  name: "global_average_pool.forward",
+  name: "sets.means",
   entry: "plane_means",
   reads: ["x"],
   writes: ["values"],
