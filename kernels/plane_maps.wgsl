@@ -6,9 +6,9 @@
 // gradient:  y = g * scale + (x - centre) * slope + offset, where g is grad_output, or 0 where
 //            `relu` is 1 and normalise gave 0
 //
-// x, residual, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it. A row for
-// every plane of the tensor, or for every channel, where images share them: factor; coefficients =
-// (centre, scale, shift, unused); slopes = (slope, offset).
+// x, residual, grad_output, y: `planes` planes of a tensor [N, C, H, W], from plane `first` of it.
+// A row for every plane of the tensor, or for every channel, where images share them: factor;
+// coefficients = (centre, scale, shift, unused); slopes = (slope, offset).
 // An invocation owns `run` elements of a plane, of which there are `lanes` invocations: neighbours
 // in memory where `stride` is 1 (CPU adapters), else `stride` apart, so that neighbouring
 // invocations touch neighbouring elements (GPUs), and loads four of them before it uses the first.
