@@ -94,12 +94,12 @@ const means = defineKernel({
 });
 
 /** Sets whose workgroups fill a GPU: more of them to a set would gain nothing. */
-const ENOUGH_SETS = 256;
+const ENOUGH_SETS = 128;
 /**
  * Elements that one workgroup reads twice in about the time of the dispatches that it saves; an
- * estimate from four loads in flight an invocation, 0.7 µs a load and 4 µs a dispatch.
+ * estimate from eight loads in flight an invocation, 0.7 µs a load and 4 µs a dispatch.
  */
-const FEW_ELEMENTS = 16384;
+const FEW_ELEMENTS = 32768;
 
 /** Planes of a tensor as sets; a plane is one channel of one image. */
 export interface Sets {
@@ -133,8 +133,8 @@ export function fitsWorkgroups(x: GpuArray, { sets, parts, plane }: Sets): boole
 /** All params: those of the sets, and 0 where `rest` says nothing else. */
 function paramsOf(kernel: Kernel, sets: Sets, rest: Partial<Params> = {}): Params {
   const { parts, plane } = sets;
-  // Four elements an invocation, or fewer where that would leave invocations without a plane.
-  const most = 2 ** Math.ceil(Math.log2(Math.max(1, plane / 4)));
+  // Eight elements an invocation, or fewer where that would leave invocations without a plane.
+  const most = 2 ** Math.ceil(Math.log2(Math.max(1, plane / 8)));
   const alone = kernel.workgroupSize / 2 ** Math.floor(Math.log2(Math.max(1, parts)));
   const lanes = Math.max(1, Math.min(kernel.workgroupSize, Math.max(most, alone)));
   const none = { first: 0, rows: 0, relu: 0, batch: 0, accumulate: 0, momentum: 0, eps: 0 };

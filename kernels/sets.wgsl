@@ -20,7 +20,7 @@
 // deviation): `rows` of them, [N C] or [C], where images share them; totals, values: [planes].
 // A workgroup owns a set and overwrites what it writes; grad_weight and grad_bias are added to
 // where bit 0 and bit 1 of `accumulate` are set. Within it, `lanes` invocations share a plane, and
-// every one loads four elements before it uses the first. All sums are trees of a fixed shape.
+// every one loads eight elements before it uses the first. All sums are trees of a fixed shape.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> residual: array<f32>;
@@ -72,7 +72,7 @@ fn plane_of(index: u32, part: u32) -> u32 {
 // The planes of a set that are gone through at the same time.
 fn planes_at_once() -> u32 { return WORKGROUP_SIZE / params.lanes; }
 
-// Places in a plane of the four elements that an invocation takes next; some may lie behind it.
+// Places in a plane of four elements that an invocation takes; some may lie behind it.
 fn four_from(k: u32) -> vec4u { return k + vec4u(0, 1, 2, 3) * params.lanes; }
 
 // The same in the tensor, all of them inside the plane.
@@ -91,6 +91,22 @@ fn store_y(i: vec4u, at: vec4u, value: vec4f) {
   if (at.y < params.plane) { y[i.y] = value.y; }
   if (at.z < params.plane) { y[i.z] = value.z; }
   if (at.w < params.plane) { y[i.w] = value.w; }
+}
+
+fn load_masked(i: vec4u) -> vec4f {
+  return vec4f(masked[i.x], masked[i.y], masked[i.z], masked[i.w]);
+}
+
+fn store_masked(i: vec4u, at: vec4u, value: vec4f) {
+  if (at.x < params.plane) { masked[i.x] = value.x; }
+  if (at.y < params.plane) { masked[i.y] = value.y; }
+  if (at.z < params.plane) { masked[i.z] = value.z; }
+  if (at.w < params.plane) { masked[i.w] = value.w; }
+}
+
+// Whether the ReLU let an element through, by the forward's output.
+fn let_through(i: vec4u) -> vec4<bool> {
+  return vec4f(signs[i.x], signs[i.y], signs[i.z], signs[i.w]) > vec4f(0);
 }
 
 // By its bits, as compilers may assume that there is none.
@@ -118,12 +134,15 @@ fn moments_of(index: u32, local: u32) -> vec2f {
   var squares = vec4f(0);
   for (var part = row; part < params.parts; part += step) {
     let plane = plane_of(index, part);
-    for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+    for (var k = lane; k < params.plane; k += 8 * params.lanes) {
       let at = four_from(k);
-      let d = load_x(elements(plane, at)) - origin;
-      let inside = select(vec4f(0), d, at < vec4u(params.plane));
-      sum += inside;
-      squares += inside * inside;
+      let next = four_from(k + 4 * params.lanes);
+      let values = load_x(elements(plane, at));
+      let more = load_x(elements(plane, next));
+      let d = select(vec4f(0), values - origin, at < vec4u(params.plane));
+      let e = select(vec4f(0), more - origin, next < vec4u(params.plane));
+      sum += d + e;
+      squares += d * d + e * e;
     }
   }
   let n = f32((params.parts + step - 1 - row) / step) *
@@ -164,15 +183,24 @@ fn passed(gradient: vec4f, centred: vec4f, c: vec4f) -> vec4f {
 fn sums_of(plane: u32, c: vec4f, lane: u32) -> vec2f {
   var sum = vec4f(0);
   var products = vec4f(0);
-  for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+  for (var k = lane; k < params.plane; k += 8 * params.lanes) {
     let at = four_from(k);
+    let next = four_from(k + 4 * params.lanes);
     let i = elements(plane, at);
+    let j = elements(plane, next);
     let centred = load_x(i) - c.x;
+    let more = load_x(j) - c.x;
     let g = select(vec4f(0), passed(load_grad(i), centred, c), at < vec4u(params.plane));
-    sum += g;
-    products += g * centred;
+    let h = select(vec4f(0), passed(load_grad(j), more, c), next < vec4u(params.plane));
+    sum += g + h;
+    products += g * centred + h * more;
   }
   return vec2f(dot(sum, vec4f(1)), dot(products, vec4f(1)));
+}
+
+fn rectified(value: vec4f) -> vec4f {
+  let cut = vec4<bool>(params.relu == 1) & (value < vec4f(0)) & !is_nan(value);
+  return select(value, vec4f(0), cut);
 }
 
 fn normalise(index: u32, local: u32, mean: f32, deviation: f32) {
@@ -182,26 +210,36 @@ fn normalise(index: u32, local: u32, mean: f32, deviation: f32) {
     let channel = plane % params.channels;
     let c = vec4f(mean, weight[channel] * deviation, bias[channel], deviation);
     if (lane == 0 && plane < params.rows) { coefficients[plane] = c; }
-    for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+    for (var k = lane; k < params.plane; k += 8 * params.lanes) {
       let at = four_from(k);
+      let next = four_from(k + 4 * params.lanes);
       let i = elements(plane, at);
+      let j = elements(plane, next);
       var value = (load_x(i) - c.x) * c.y + c.z;
+      var more = (load_x(j) - c.x) * c.y + c.z;
       if (WITH_RESIDUAL == 1) {
         value += vec4f(residual[i.x], residual[i.y], residual[i.z], residual[i.w]);
+        more += vec4f(residual[j.x], residual[j.y], residual[j.z], residual[j.w]);
       }
-      let cut = vec4<bool>(params.relu == 1) & (value < vec4f(0)) & !is_nan(value);
-      store_y(i, at, select(value, vec4f(0), cut));
+      store_y(i, at, rectified(value));
+      store_y(j, next, rectified(more));
     }
   }
 }
 
 // The gradient of a normalisation to its input, in one plane.
 fn gradient(plane: u32, c: vec4f, slope: vec2f, lane: u32) {
-  for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+  for (var k = lane; k < params.plane; k += 8 * params.lanes) {
     let at = four_from(k);
+    let next = four_from(k + 4 * params.lanes);
     let i = elements(plane, at);
+    let j = elements(plane, next);
     let centred = load_x(i) - c.x;
-    store_y(i, at, passed(load_grad(i), centred, c) * c.y + centred * slope.x + slope.y);
+    let more = load_x(j) - c.x;
+    let g = passed(load_grad(i), centred, c);
+    let h = passed(load_grad(j), more, c);
+    store_y(i, at, g * c.y + centred * slope.x + slope.y);
+    store_y(j, next, h * c.y + more * slope.x + slope.y);
   }
 }
 
@@ -294,31 +332,34 @@ fn batch_backward_residual(
   var products = vec4f(0);
   for (var part = row; part < params.parts; part += planes_at_once()) {
     let plane = plane_of(channel, part);
-    for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+    for (var k = lane; k < params.plane; k += 8 * params.lanes) {
       let at = four_from(k);
+      let next = four_from(k + 4 * params.lanes);
       let i = elements(plane, at);
-      let incoming = vec4f(masked[i.x], masked[i.y], masked[i.z], masked[i.w]);
-      let kept = vec4f(signs[i.x], signs[i.y], signs[i.z], signs[i.w]) > vec4f(0);
+      let j = elements(plane, next);
       let centred = load_x(i) - c.x;
-      let g = select(vec4f(0), incoming, kept & (at < vec4u(params.plane)));
-      sum += g;
-      products += g * centred;
-      // Elements behind the plane stand for its last one, which has another owner.
-      if (at.x < params.plane) { masked[i.x] = g.x; }
-      if (at.y < params.plane) { masked[i.y] = g.y; }
-      if (at.z < params.plane) { masked[i.z] = g.z; }
-      if (at.w < params.plane) { masked[i.w] = g.w; }
+      let more = load_x(j) - c.x;
+      let g = select(vec4f(0), load_masked(i), let_through(i) & (at < vec4u(params.plane)));
+      let h = select(vec4f(0), load_masked(j), let_through(j) & (next < vec4u(params.plane)));
+      sum += g + h;
+      products += g * centred + h * more;
+      store_masked(i, at, g);
+      store_masked(j, next, h);
     }
   }
   let own = vec2f(dot(sum, vec4f(1)), dot(products, vec4f(1)));
   let slope = batch_slope(channel, local, c, total(own, local));
   for (var part = row; part < params.parts; part += planes_at_once()) {
     let plane = plane_of(channel, part);
-    for (var k = lane; k < params.plane; k += 4 * params.lanes) {
+    for (var k = lane; k < params.plane; k += 8 * params.lanes) {
       let at = four_from(k);
+      let next = four_from(k + 4 * params.lanes);
       let i = elements(plane, at);
-      let g = vec4f(masked[i.x], masked[i.y], masked[i.z], masked[i.w]);
-      store_y(i, at, g * c.y + (load_x(i) - c.x) * slope.x + slope.y);
+      let j = elements(plane, next);
+      let value = load_masked(i) * c.y + (load_x(i) - c.x) * slope.x + slope.y;
+      let more = load_masked(j) * c.y + (load_x(j) - c.x) * slope.x + slope.y;
+      store_y(i, at, value);
+      store_y(j, next, more);
     }
   }
 }
@@ -393,10 +434,15 @@ fn plane_dots(
   let plane = set_of(group, groups);
   if (plane >= params.sets) { return; }
   var sum = vec4f(0);
-  for (var k = local; k < params.plane; k += 4 * params.lanes) {
+  for (var k = local; k < params.plane; k += 8 * params.lanes) {
     let at = four_from(k);
+    let next = four_from(k + 4 * params.lanes);
     let i = elements(plane, at);
-    sum += select(vec4f(0), load_grad(i) * load_x(i), at < vec4u(params.plane));
+    let j = elements(plane, next);
+    let products = load_grad(i) * load_x(i);
+    let more = load_grad(j) * load_x(j);
+    sum += select(vec4f(0), products, at < vec4u(params.plane));
+    sum += select(vec4f(0), more, next < vec4u(params.plane));
   }
   let found = total(vec2f(dot(sum, vec4f(1)), 0), local);
   if (local == 0) { values[plane] = found.x; }
@@ -411,9 +457,13 @@ fn plane_means(
   let plane = set_of(group, groups);
   if (plane >= params.sets) { return; }
   var sum = vec4f(0);
-  for (var k = local; k < params.plane; k += 4 * params.lanes) {
+  for (var k = local; k < params.plane; k += 8 * params.lanes) {
     let at = four_from(k);
-    sum += select(vec4f(0), load_x(elements(plane, at)), at < vec4u(params.plane));
+    let next = four_from(k + 4 * params.lanes);
+    let values = load_x(elements(plane, at));
+    let more = load_x(elements(plane, next));
+    sum += select(vec4f(0), values, at < vec4u(params.plane));
+    sum += select(vec4f(0), more, next < vec4u(params.plane));
   }
   let found = total(vec2f(dot(sum, vec4f(1)), 0), local);
   if (local == 0) { values[plane] = found.x / f32(params.plane); }

@@ -15,7 +15,7 @@ const CASES = [
   [[2, 8, 3, 3], 8],
   [[1, 5, 3, 5], 1],
   [[2, 600, 1, 1], 2],
-  [[1, 2, 93, 91], 1],
+  [[1, 2, 131, 133], 1],
 ] as const;
 
 for (const kernels of KERNEL_CLASSES) {
@@ -27,8 +27,8 @@ for (const kernels of KERNEL_CLASSES) {
         (x, weight, bias) => reference.groupNorm(x, weight, bias, groups, EPS),
         {
           shapes: [shape, [channels], [channels]],
-          gradAtol: shape[2] > 90 ? 3e-3 : 3e-4, // of sums of 8463 numbers
-          gradRtol: shape[2] > 90 ? 1e-3 : 3e-4,
+          gradAtol: shape[2] > 100 ? 3e-3 : 3e-4, // of sums of 17,423 numbers
+          gradRtol: shape[2] > 100 ? 1e-3 : 3e-4,
           narrow: channels === 600 ? 0 : 512, // which binds less than two numbers a plane
           kernels,
         },
