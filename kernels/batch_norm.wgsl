@@ -1,5 +1,5 @@
 // Batch normalisation (Ioffe and Szegedy, 2015): the numbers of each channel; plane_maps.wgsl and
-// plane_sums.wgsl do the passes over whole tensors.
+// plane_sums.wgsl do the passes over whole tensors. On GPUs, sets.wgsl does all of it at once.
 //
 // y = (x - mean) * scale + bias, scale = weight * deviation, deviation = 1 / sqrt(variance + eps)
 // from_batch:   mean and variance (biased) of the batch; moves the running ones by `momentum`,

@@ -1,5 +1,5 @@
 // Group normalisation (Wu and He, 2018): the numbers of each plane; plane_maps.wgsl and
-// plane_sums.wgsl do the passes over whole tensors.
+// plane_sums.wgsl do the passes over whole tensors. On GPUs, sets.wgsl does all but affine at once.
 //
 // y = (x - mean) * weight * deviation + bias, deviation = 1 / sqrt(variance + eps), mean and
 // variance (biased) over the channels of one group of one image.

@@ -21,6 +21,7 @@ const PARAMS = {
   accumulate: "u32",
   momentum: "f32",
   eps: "f32",
+  zero: "f32",
 } as const;
 type Params = Readonly<Record<keyof typeof PARAMS, number>>;
 
@@ -137,7 +138,16 @@ function paramsOf(kernel: Kernel, sets: Sets, rest: Partial<Params> = {}): Param
   const most = 2 ** Math.ceil(Math.log2(Math.max(1, plane / 8)));
   const alone = kernel.workgroupSize / 2 ** Math.floor(Math.log2(Math.max(1, parts)));
   const lanes = Math.max(1, Math.min(kernel.workgroupSize, Math.max(most, alone)));
-  const none = { first: 0, rows: 0, relu: 0, batch: 0, accumulate: 0, momentum: 0, eps: 0 };
+  const none = {
+    first: 0,
+    rows: 0,
+    relu: 0,
+    batch: 0,
+    accumulate: 0,
+    momentum: 0,
+    eps: 0,
+    zero: 0,
+  };
   return { ...none, ...sets, lanes, ...rest };
 }
 

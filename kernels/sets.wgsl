@@ -53,6 +53,7 @@ struct Params {
   accumulate: u32,
   momentum: f32,
   eps: f32,
+  zero: f32, // is 0, but compilers do not know, so NaN times it is NaN
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -104,9 +105,10 @@ fn store_masked(i: vec4u, at: vec4u, value: vec4f) {
   if (at.w < params.plane) { masked[i.w] = value.w; }
 }
 
-// Whether the ReLU let an element through, by the forward's output.
-fn let_through(i: vec4u) -> vec4<bool> {
-  return vec4f(signs[i.x], signs[i.y], signs[i.z], signs[i.w]) > vec4f(0);
+// A gradient as far as the ReLU let it through, by the forward's output.
+fn mask(gradient: vec4f, i: vec4u) -> vec4f {
+  let through = vec4f(signs[i.x], signs[i.y], signs[i.z], signs[i.w]) > vec4f(0);
+  return select(gradient * params.zero, gradient, through);
 }
 
 // By its bits, as compilers may assume that there is none.
@@ -339,8 +341,8 @@ fn batch_backward_residual(
       let j = elements(plane, next);
       let centred = load_x(i) - c.x;
       let more = load_x(j) - c.x;
-      let g = select(vec4f(0), load_masked(i), let_through(i) & (at < vec4u(params.plane)));
-      let h = select(vec4f(0), load_masked(j), let_through(j) & (next < vec4u(params.plane)));
+      let g = select(vec4f(0), mask(load_masked(i), i), at < vec4u(params.plane));
+      let h = select(vec4f(0), mask(load_masked(j), j), next < vec4u(params.plane));
       sum += g + h;
       products += g * centred + h * more;
       store_masked(i, at, g);
