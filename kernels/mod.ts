@@ -7,6 +7,7 @@
  *
  * @module
  */
+export type { Accumulator } from "./accumulator.ts";
 export * from "./adam.ts";
 export * from "./argmax.ts";
 export {

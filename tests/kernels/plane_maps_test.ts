@@ -90,6 +90,19 @@ for (const kernels of KERNEL_CLASSES) {
       ["moments", "sums", "dots", "means"].forEach((name, i) =>
         assertAllClose(name, found[i] as Float32Array, expected[i] as number[], { atol: 5e-5 })
       );
+      // A NaN is seen in the numbers of its plane, and nowhere else.
+      values[plane] = NaN;
+      gpu.write(x, values);
+      const again = [planeMoments(x), planeDots(gradOutput, x), globalAveragePoolForward(x)];
+      const [broken, ...others] = await gpu.readAll(again);
+      for (const array of again) array.release();
+      const everyOther = broken?.filter((_, i) => i % 2 === 0); // the means
+      for (const numbers of [everyOther, ...others]) {
+        assert.deepEqual(
+          Array.from(numbers ?? [], Number.isNaN),
+          Array.from(numbers ?? [], (_, p) => p === 1),
+        );
+      }
     });
   }
 }

@@ -72,6 +72,21 @@ for (const kernels of KERNEL_CLASSES) {
     );
   });
 
+  Deno.test(`group norm shows a NaN in its group, ReLU or not, ${kernels}`, async () => {
+    const gpu = await testGpu(kernels);
+    const values = Float32Array.from({ length: 24 }, (_, i) => i % 5);
+    values[8] = NaN;
+    using x = tensor(gpu, values, [1, 4, 2, 3]);
+    using ones = tensor(gpu, [1, 1, 1, 1], [4]);
+    for (const relu of [false, true]) {
+      using y = groupNorm(x, ones, ones, { groups: 2, relu });
+      assert.deepEqual(
+        Array.from(await y.read(), Number.isNaN),
+        [...values.keys()].map((i) => i < 12),
+      );
+    }
+  });
+
   Deno.test(`group norm adds to the gradients of its parameters, ${kernels}`, async () => {
     const gpu = await testGpu(kernels);
     const random = seededRandom(9);
