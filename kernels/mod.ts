@@ -7,7 +7,6 @@
  *
  * @module
  */
-export type { Accumulator } from "./accumulator.ts";
 export * from "./adam.ts";
 export * from "./argmax.ts";
 export {
