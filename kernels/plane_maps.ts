@@ -138,10 +138,15 @@ export function normalisePlanes(
   const kernel = residual ? normaliseResidual : normalise;
   const output = x.gpu.empty(x.shape, "planes.normalise");
   const rows = coefficients.size / 4;
-  sliceByPlane([x, residual ?? x], [output], ([x, residual], [y], first) => {
+  const run = (x: GpuArray, residual: GpuArray, y: GpuArray, first: number) => {
     const arrays = { x, coefficients, residual, y };
     dispatch(kernel, arrays, ...workOn(kernel, x, first, rows, relu));
-  });
+  };
+  if (residual) {
+    sliceByPlane([x, residual], [output], ([x, added], [y], first) => run(x, added, y, first));
+  } else {
+    sliceByPlane([x], [output], ([x], [y], first) => run(x, x, y, first)); // which it does not read
+  }
   return output;
 }
 

@@ -341,6 +341,8 @@ fn batch_backward_residual(
       let j = elements(plane, next);
       let centred = load_x(i) - c.x;
       let more = load_x(j) - c.x;
+      // What lies behind the plane stands for its last element, which another invocation may be
+      // writing: it is not used.
       let g = select(vec4f(0), mask(load_masked(i), i), at < vec4u(params.plane));
       let h = select(vec4f(0), mask(load_masked(j), j), next < vec4u(params.plane));
       sum += g + h;

@@ -61,32 +61,25 @@ export function batchNorm(
   const inputs = [x, weight, bias, residual];
   const result = record("batch_norm", output, inputs, saved, (gradOutput, needs, into) => {
     const [needsInput = false, , , needsResidual = false] = needs;
-    const options = {
-      training,
-      needsInput,
-      weight: into[1] || true,
-      bias: into[2] || true,
-    } as const;
+    const to = { weight: into[1] || true, bias: into[2] || true } as const;
+    const options = { training, needsInput, ...to };
     using input = kept.open();
-    if (signs) {
-      using opened = signs.open();
-      // The tape needs this gradient no more, unless something else holds it too.
-      const overwrite = gradOutput.storage.references === 1;
-      const gradients = batchNormResidualBackward(gradOutput, input, {
-        coefficients,
-        output: opened,
-      }, {
-        ...options,
-        overwrite,
-      });
-      const { gradInput, gradWeight, gradBias, gradResidual } = gradients;
-      if (!needsResidual) gradResidual.release();
-      return [gradInput, gradWeight, gradBias, needsResidual ? gradResidual : null];
+    if (!signs) {
+      const gradients = batchNormBackward(gradOutput, input, { coefficients, relu }, options);
+      const gradResidual = needsResidual ? gradOutput.view(gradOutput.shape) : null;
+      return [gradients.gradInput, gradients.gradWeight, gradients.gradBias, gradResidual];
     }
-    const gradients = batchNormBackward(gradOutput, input, { coefficients, relu }, options);
-    const { gradInput, gradWeight, gradBias } = gradients;
-    const gradResidual = needsResidual ? gradOutput.view(gradOutput.shape) : null;
-    return [gradInput, gradWeight, gradBias, gradResidual];
+    using opened = signs.open();
+    const gradients = batchNormResidualBackward(
+      gradOutput,
+      input,
+      { coefficients, output: opened },
+      // The tape needs this gradient no more, unless something else holds it too.
+      { ...options, overwrite: gradOutput.storage.references === 1 },
+    );
+    if (!needsResidual) gradients.gradResidual.release();
+    const gradResidual = needsResidual ? gradients.gradResidual : null;
+    return [gradients.gradInput, gradients.gradWeight, gradients.gradBias, gradResidual];
   });
   coefficients.release();
   return result;
