@@ -7,6 +7,7 @@
  *
  * @module
  */
+export type { Accumulator } from "./accumulator.ts";
 export * from "./adam.ts";
 export * from "./argmax.ts";
 export {
@@ -26,7 +27,11 @@ export * from "./concat.ts";
 export * from "./confusion.ts";
 export { conv2dForward, conv2dInputGradient } from "./dense/conv2d.ts";
 export type { Conv2dGeometry } from "./dense/conv2d_shape.ts";
-export { type Conv2dParameterGradients, conv2dParameterGradients } from "./dense/conv2d_weight.ts";
+export {
+  type Conv2dParameterGradients,
+  conv2dParameterGradients,
+  type Conv2dParameterNeeds,
+} from "./dense/conv2d_weight.ts";
 export * from "./cross_entropy.ts";
 export * from "./dropout2d.ts";
 export * from "./elementwise.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { Accumulator } from "../kernels/accumulator.ts";
 export type { AdamMoments } from "../kernels/adam.ts";
 export { Activation, type ActivationStorage } from "./activation.ts";
 export { DeepLab, type DeepLabOptions, type ParameterGroups } from "./deeplab.ts";

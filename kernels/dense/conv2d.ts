@@ -16,7 +16,8 @@ import {
 } from "./conv2d_correlation.ts";
 import { correlateShared } from "./conv2d_shared.ts";
 import source from "./conv2d.wgsl" with { type: "text" };
-import { multiply, pack } from "./matmul.ts";
+import { multiply } from "./matmul.ts";
+import { packedWeight } from "./pack_weights.ts";
 import {
   defineKernel,
   dispatch,
@@ -27,6 +28,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 const shared = {
   file: "kernels/dense/conv2d.wgsl",
@@ -73,44 +75,38 @@ export function conv2dForward(
   const { images, outChannels, outHeight, outWidth } = sizes;
   const y = x.gpu.empty([images, outChannels, outHeight, outWidth], "conv2d.forward");
   if (y.size === 0) return y;
-  const byWinograd = x.gpu.choices.choose({
+  const winograd = x.gpu.choices.choose({
     ...winogradChoice(x.gpu, sizes, "image"),
     key: `conv2d.forward ${x.gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [x, weight, y],
-    run: (byWinograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, byWinograd),
+    run: (winograd, [x, weight, y]) => forward({ x, weight, bias: null, y }, sizes, winograd),
   });
-  forward({ x, weight, bias, y }, sizes, byWinograd);
+  forward({ x, weight, bias, y }, sizes, winograd);
   return y;
 }
 
 function forward(
   { x, weight, bias, y }: CorrelationArrays,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
-  if (byWinograd) {
-    const layout = {
-      rows: inChannels,
-      columns: outChannels,
-      rowStep: 9,
-      columnStep: inChannels * 9,
-    };
-    const u = weight.derived(
-      "winograd",
-      () => winogradWeight(weight, { ...layout, reversed: false }),
+  if (winograd) {
+    const u = winogradWeight(winograd, weight, false);
+    sliceByImage(
+      [x],
+      [y],
+      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias, y }, sizes),
     );
-    sliceByImage([x], [y], ([x], [y]) => winogradCorrelate({ x, weight: u, bias, y }, sizes));
     u.release();
     return;
   }
   const taps = tapRows * tapColumns;
-  const packed = weight.derived("packed", () =>
-    pack(weight, {
-      outer: { count: taps, step: 1 },
-      rows: { count: inChannels, step: taps },
-      columns: { count: outChannels, step: inChannels * taps },
-    }));
+  const packed = packedWeight(weight, "packed", {
+    outer: { count: taps, step: 1 },
+    rows: { count: inChannels, step: taps },
+    columns: { count: outChannels, step: inChannels * taps },
+  });
   const flops = conv2dFlops(sizes) / images;
   sliceByImage([x], [y], ([x], [y]) => {
     if (isProduct(sizes)) return multiplyPixels(x, packed, bias, y);
@@ -152,34 +148,29 @@ export function conv2dInputGradient(
   const { gpu } = gradOutput;
   const gradInput = gpu.empty(inputShape, "conv2d.input_gradient");
   if (gradInput.size === 0) return gradInput;
-  const byWinograd = gpu.choices.choose({
+  const winograd = gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "image"),
     key: `conv2d.input_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, weight, gradInput],
-    run: (byWinograd, [gradOutput, weight, gradInput]) =>
-      inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd),
+    run: (winograd, [gradOutput, weight, gradInput]) =>
+      inputGradient({ gradOutput, weight, gradInput }, sizes, winograd),
   });
-  inputGradient({ gradOutput, weight, gradInput }, sizes, byWinograd);
+  inputGradient({ gradOutput, weight, gradInput }, sizes, winograd);
   return gradInput;
 }
 
 function inputGradient(
   { gradOutput, weight, gradInput }: Record<"gradOutput" | "weight" | "gradInput", GpuArray>,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
   const { inHeight, inWidth, tapRows, tapColumns, stride } = sizes;
-  if (byWinograd) {
-    const { inChannels: columns, outChannels: rows } = sizes;
-    const layout = { rows, columns, rowStep: columns * 9, columnStep: 9 };
-    const u = weight.derived(
-      "reversed winograd",
-      () => winogradWeight(weight, { ...layout, reversed: true }),
-    );
+  if (winograd) {
+    const u = winogradWeight(winograd, weight, true);
     sliceByImage(
       [gradOutput],
       [gradInput],
-      ([x], [y]) => winogradCorrelate({ x, weight: u, bias: null, y }, sizes),
+      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias: null, y }, sizes),
     );
     u.release();
     return;
@@ -238,14 +229,13 @@ function packReversed(
   if (taps === 1 && inChannels % 4 === 0) return weight.retain();
   const origin = row.firstTap * tapColumns + column.firstTap;
   const steps = `${row.taps}×${row.tapStep}, ${column.taps}×${column.tapStep}`;
-  return weight.derived(`reversed ${origin} ${steps}`, () =>
-    pack(weight, {
-      outer: { count: row.taps, step: row.tapStep * tapColumns },
-      inner: { count: column.taps, step: column.tapStep },
-      rows: { count: outChannels, step: inChannels * taps },
-      columns: { count: inChannels, step: taps },
-      origin,
-    }));
+  return packedWeight(weight, `reversed ${origin} ${steps}`, {
+    outer: { count: row.taps, step: row.tapStep * tapColumns },
+    inner: { count: column.taps, step: column.tapStep },
+    rows: { count: outChannels, step: inChannels * taps },
+    columns: { count: inChannels, step: taps },
+    origin,
+  });
 }
 
 /** Whether the convolution is a matrix product at every pixel, and pixels come in quads. */

@@ -1,6 +1,6 @@
 // What a convolution's sizes are, and what they must be.
 
-import { formatShape, type GpuArray, type Shape } from "../runtime/mod.ts";
+import { formatShape, type Gpu, type GpuArray, type Shape } from "../runtime/mod.ts";
 
 /** Step, zero border and tap distance of a convolution, in pixels, the same along both axes. */
 export interface Conv2dGeometry {
@@ -81,6 +81,13 @@ export function conv2dSizes(input: Shape, weight: Shape, geometry: Conv2dGeometr
 
 /** Most bytes of one scratch array of a convolution, unless a single image takes more. */
 export const SCRATCH_BYTES = 2 ** 26;
+/** The same on GPUs, which lose time at every dispatch. */
+const GPU_SCRATCH_BYTES = 2 ** 28;
+
+/** Most bytes of one scratch array of a convolution, unless a single image takes more. */
+export function scratchBytes(gpu: Gpu): number {
+  return gpu.kernelClass === "shared" ? GPU_SCRATCH_BYTES : SCRATCH_BYTES;
+}
 
 /** Checks the bias against the sizes. @throws {TypeError} If it is not [outChannels]. */
 export function checkBias(bias: GpuArray | null, { outChannels }: Conv2dSizes): void {

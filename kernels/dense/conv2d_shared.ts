@@ -15,10 +15,9 @@ import {
   byTiles,
   defineTileKernels,
   type Extent,
-  fittingTile,
   type SharedTile,
   TILE_PARAMS,
-  TILES_BY_NAME,
+  tileChoice,
   tilingOf,
 } from "./shared_tiles.ts";
 
@@ -41,9 +40,8 @@ export function correlateShared(
   const { x, weight, y } = arrays;
   const params = correlationParams({ ...arrays, bias: null }, places);
   const tile = x.gpu.choices.choose({
+    ...tileChoice(x.gpu, extentOf(y, params)),
     key: `conv2d_shared ${Object.values(params).join(" ")}`,
-    candidates: TILES_BY_NAME,
-    expected: fittingTile(extentOf(y, params)).name,
     arrays: [x, weight, y],
     run: (tile, [x, weight, y]) =>
       correlateTiles(tile, { x, weight, bias: null, y }, places, flops),

@@ -55,8 +55,10 @@ override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+// A quad in workgroup memory. Memory and sums are of 32 bits, whatever this is.
+alias Quad = vec4f;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
 // Four positions: their images, and the row and column of each within the plane.
 struct Positions { image: vec4u, row: vec4u, column: vec4u, exists: vec4<bool> }
@@ -84,7 +86,7 @@ fn corners_at(first: u32) -> Corners {
 }
 
 // A term of the sum: its tap and channel, and where the tap reads channel 0 at four positions.
-// Outside the image `inside` is false and the index is zero, so that reading it is harmless.
+// Outside the image `inside` is false, what is read is dropped, and the index is zero.
 struct Term { tap: u32, channel: u32, index: vec4u, inside: vec4<bool> }
 
 fn term_at(corners: Corners, k: u32) -> Term {
@@ -107,12 +109,13 @@ fn advance(term: ptr<function, Term>, corners: Corners, terms: u32) {
 
 fn x_at(term: Term) -> vec4f {
   let i = term.index + term.channel * params.in_height * params.in_width;
-  return select(vec4f(), vec4f(x[i.x], x[i.y], x[i.z], x[i.w]), term.inside);
+  return vec4f(x[i.x], x[i.y], x[i.z], x[i.w]);
 }
 
-fn weight_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return weight[at];
+// What was loaded for a term, or zeros. Asked only on the way to workgroup memory, as in
+// matmul_shared.wgsl.
+fn kept(value: vec4f, inside: vec4<bool>) -> Quad {
+  return Quad(select(vec4f(), value, inside));
 }
 
 // Whether row u of the taps reads outside the image at all rows from `top` to `bottom`.
@@ -144,13 +147,13 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
-  let r0 = right_tile[column][k];
-  let r1 = right_tile[column + THREAD_COLUMNS][k];
-  let l0 = left_tile[row][k];
+  let r0 = vec4f(right_tile[column][k]);
+  let r1 = vec4f(right_tile[column + THREAD_COLUMNS][k]);
+  let l0 = vec4f(left_tile[row][k]);
   (*sums).c00 += outer(r0, l0);
   (*sums).c01 += outer(r1, l0);
   if (ROW_QUADS == 2) {
-    let l1 = left_tile[row + THREAD_ROWS][k];
+    let l1 = vec4f(left_tile[row + THREAD_ROWS][k]);
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
@@ -214,36 +217,42 @@ fn correlate(
   let left_pass = LEFT_TERMS * out_quads;
   let corners = corners_at(first_position + right_quad);
   var term = term_at(corners, first_k + right_term);
-  var l0 = weight_at(left_k, end_k, w);
-  var r0 = x_at(term);
+  var t0 = term;
+  if (RIGHT_TERMS < DEPTH) { advance(&term, corners, RIGHT_TERMS); }
+  var l0 = weight[w];
+  var r0 = x_at(t0);
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
-  if (RIGHT_TERMS < DEPTH) {
-    advance(&term, corners, RIGHT_TERMS);
-    r1 = x_at(term);
-  }
+  if (LEFT_TERMS < DEPTH) { l1 = weight[w + left_pass]; }
+  if (RIGHT_TERMS < DEPTH) { r1 = x_at(term); }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = l0;
-    right_tile[right_quad][right_term] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = kept(l0, vec4<bool>(left_k < end_k));
+    }
+    right_tile[right_quad][right_term] = kept(r0, t0.inside);
+    if (LEFT_TERMS < DEPTH) {
+      left_tile[left_quad][left_term + LEFT_TERMS] =
+        kept(l1, vec4<bool>(left_k + LEFT_TERMS < end_k));
+    }
+    if (RIGHT_TERMS < DEPTH) {
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, term.inside);
+    }
     workgroupBarrier();
     left_k += DEPTH;
     w += DEPTH * out_quads;
-    l0 = weight_at(left_k, end_k, w);
     advance(&term, corners, RIGHT_TERMS);
-    r0 = x_at(term);
-    if (LEFT_TERMS < DEPTH) { l1 = weight_at(left_k + LEFT_TERMS, end_k, w + left_pass); }
-    if (RIGHT_TERMS < DEPTH) {
-      advance(&term, corners, RIGHT_TERMS);
-      r1 = x_at(term);
-    }
+    t0 = term;
+    if (RIGHT_TERMS < DEPTH) { advance(&term, corners, RIGHT_TERMS); }
+    l0 = weight[w];
+    r0 = x_at(t0);
+    if (LEFT_TERMS < DEPTH) { l1 = weight[w + left_pass]; }
+    if (RIGHT_TERMS < DEPTH) { r1 = x_at(term); }
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);
     add_products(&sums, row, column, 2);

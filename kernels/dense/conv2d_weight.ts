@@ -10,7 +10,7 @@ import {
   SCRATCH_BYTES,
 } from "./conv2d_shape.ts";
 import source from "./conv2d_weight.wgsl" with { type: "text" };
-import { type WeightGradientArrays, weightGradientShared } from "./conv2d_weight_shared.ts";
+import { type ParameterGradientArrays, parameterGradientsShared } from "./conv2d_weight_shared.ts";
 import { pack } from "./matmul.ts";
 import {
   defineKernel,
@@ -22,6 +22,7 @@ import {
   wgslConstants,
 } from "../runtime/mod.ts";
 import { winogradChoice, winogradWeightGradient } from "./winograd.ts";
+import type { WinogradForm } from "./winograd_form.ts";
 
 /** Invocations of the first pass worth having: enough to fill an adapter, few enough to add up. */
 const ENOUGH_INVOCATIONS = 256;
@@ -138,57 +139,61 @@ export function conv2dParameterGradients(
     for (const to of [weight, bias]) if (to && !to.accumulate) gpu.clear(to.array);
     return gradients;
   }
-  const byWinograd = weight !== null && gpu.choices.choose({
+  const winograd = weight && gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "weight"),
     key: `conv2d.weight_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, x, weight.array],
-    run: (byWinograd, [gradOutput, x, array]) => {
+    run: (winograd, [gradOutput, x, array]) => {
       const weight = { array, accumulate: false };
-      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, byWinograd);
+      parameterGradients({ gradOutput, x, weight, bias: null }, sizes, winograd);
     },
   });
-  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, byWinograd);
+  if (weight || bias) parameterGradients({ gradOutput, x, weight, bias }, sizes, winograd);
   return gradients;
 }
 
 function parameterGradients(
-  { gradOutput, x, weight, bias }: {
-    readonly gradOutput: GpuArray;
-    readonly x: GpuArray;
-    readonly weight: Accumulator | null;
-    readonly bias: Accumulator | null;
-  },
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
-  byWinograd: boolean,
+  winograd: WinogradForm | null,
 ): void {
-  const { gpu } = x;
   sliceByImage([gradOutput, x], [], ([gradOutput, x], _, first) => {
-    if (weight && byWinograd) {
+    const part = { ...sizes, images: x.shape[0] as number };
+    const added = (to: Accumulator | null) => to && first > 0 ? { ...to, accumulate: true } : to;
+    if (winograd && weight) {
       const accumulate = weight.accumulate || first > 0;
       const arrays = { gradOutput, x, gradWeight: weight.array };
-      winogradWeightGradient(arrays, { ...sizes, accumulate });
+      winogradWeightGradient(winograd, arrays, { ...part, accumulate });
     }
-    if (byWinograd && !bias) return;
-    const images = x.shape[0] as number;
-    const step = imagesAtOnce(gpu, sizes);
-    for (let image = 0; image < images; image += step) {
-      const isFirst = first + image === 0;
-      const part = { ...sizes, images: Math.min(step, images - image) };
-      const gradPixels = pixelMajor(gradOutput, image, part.images);
-      if (weight && !byWinograd) {
-        // Kept, as the branches of a head all take the same input.
-        const inPixels = x.derived(
-          `pixel-major ${image} ${part.images}`,
-          () => pixelMajor(x, image, part.images),
-        );
-        const arrays = { gradOutput: gradPixels, x: inPixels, gradWeight: weight.array };
-        weightGradient(arrays, part, weight.accumulate || !isFirst);
-        inPixels.release();
-      }
-      if (bias) biasGradient(gradPixels, bias.array, bias.accumulate || !isFirst);
-      gradPixels.release();
-    }
+    const others = { gradOutput, x, weight: winograd ? null : added(weight), bias: added(bias) };
+    if (x.gpu.kernelClass === "shared") parameterGradientsShared(others, part);
+    else parameterGradientsDirect(others, part);
   });
+}
+
+function parameterGradientsDirect(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
+  sizes: Conv2dSizes,
+): void {
+  if (!weight && !bias) return;
+  const step = imagesAtOnce(x.gpu, sizes);
+  for (let image = 0; image < sizes.images; image += step) {
+    const part = { ...sizes, images: Math.min(step, sizes.images - image) };
+    const gradPixels = pixelMajor(gradOutput, image, part.images);
+    if (weight) {
+      // Kept, as the branches of a head all take the same input.
+      const inPixels = x.derived(
+        `pixel-major ${image} ${part.images}`,
+        () => pixelMajor(x, image, part.images),
+      );
+      const parts = weightParts(gradPixels, inPixels, part);
+      total(parts, image > 0 ? { ...weight, accumulate: true } : weight, part);
+      parts.release();
+      inPixels.release();
+    }
+    if (bias) biasGradient(gradPixels, image > 0 ? { ...bias, accumulate: true } : bias);
+    gradPixels.release();
+  }
 }
 
 /** Images of which {@link pixelMajor} fits one binding and the scratch, at least one. */
@@ -212,31 +217,24 @@ function pixelMajor(array: GpuArray, first: number, count: number): GpuArray {
   });
 }
 
-function weightGradient(
-  arrays: WeightGradientArrays,
-  sizes: Conv2dSizes,
-  accumulate: boolean,
+/** Adds parts, [splits, O, taps · input quads, 4], to the gradient of a weight. */
+function total(
+  parts: GpuArray,
+  { array: gradWeight, accumulate }: Accumulator,
+  { inChannels, outChannels, tapRows, tapColumns }: Conv2dSizes,
 ): void {
-  const { inChannels, outChannels, tapRows, tapColumns } = sizes;
-  const total = (parts: GpuArray, gradWeight: GpuArray) => {
-    const [splits, , columns] = parts.shape as [number, number, number, number];
-    const inQuads = Math.ceil(inChannels / 4);
-    const taps = tapRows * tapColumns;
-    dispatch(
-      totalWeightKernel,
-      { parts, gradWeight },
-      { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
-      outChannels * columns,
-    );
-  };
-  const { gradOutput, x, gradWeight } = arrays;
-  if (x.gpu.kernelClass === "shared") return weightGradientShared(arrays, sizes, total);
-  const parts = weightParts(gradOutput, x, sizes);
-  total(parts, gradWeight);
-  parts.release();
+  const [splits, , columns] = parts.shape as [number, number, number, number];
+  const inQuads = Math.ceil(inChannels / 4);
+  const taps = tapRows * tapColumns;
+  dispatch(
+    totalWeightKernel,
+    { parts, gradWeight },
+    { inChannels, inQuads, outChannels, taps, splits, accumulate: accumulate ? 1 : 0 },
+    outChannels * columns,
+  );
 }
 
-/** Parts of the gradient, [splits, O, taps · input quads, 4], to be added over the splits. */
+/** Parts of the gradient, [splits, O, taps · input quads, 4], from pixel-major arrays. */
 function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): GpuArray {
   const { images, inChannels, outChannels, outHeight, tapRows, tapColumns } = sizes;
   const inQuads = Math.ceil(inChannels / 4);
@@ -258,7 +256,10 @@ function weightParts(gradOutput: GpuArray, x: GpuArray, sizes: Conv2dSizes): Gpu
   return parts;
 }
 
-function biasGradient(gradOutput: GpuArray, gradBias: GpuArray, accumulate: boolean): void {
+function biasGradient(
+  gradOutput: GpuArray,
+  { array: gradBias, accumulate }: Accumulator,
+): void {
   const channels = gradBias.size;
   const quads = Math.ceil(channels / 4);
   const positions = gradOutput.size / (quads * 4);

@@ -144,7 +144,20 @@ fn total_weight(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
   let count = total_params.out_channels * columns;
   if (i >= count) { return; }
   var sum = vec4f();
-  for (var split = 0u; split < total_params.splits; split++) { sum += parts[split * count + i]; }
+  // Four at a time, as drivers wait for the loads of every round.
+  var next = i;
+  let end = total_params.splits * count;
+  for (; next + 3 * count < end; next += 4 * count) {
+    let p0 = parts[next];
+    let p1 = parts[next + count];
+    let p2 = parts[next + 2 * count];
+    let p3 = parts[next + 3 * count];
+    sum += p0;
+    sum += p1;
+    sum += p2;
+    sum += p3;
+  }
+  for (; next < end; next += count) { sum += parts[next]; }
   let tap = i % columns / total_params.in_quads;
   let channel = i % total_params.in_quads * 4;
   for (var e = 0u; e < min(4, total_params.in_channels - channel); e++) {

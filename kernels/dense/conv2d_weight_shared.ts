@@ -1,77 +1,99 @@
-// The first pass of a weight gradient by tiles in workgroup memory, for GPUs; formulas in the WGSL.
+// Gradients of a convolution to its weight and bias for GPUs: by tiles in workgroup memory, from
+// images as they are; formulas in the WGSL.
 
+import type { Accumulator } from "../accumulator.ts";
 import { conv2dFlops, type Conv2dSizes } from "./conv2d_shape.ts";
 import source from "./conv2d_weight_shared.wgsl" with { type: "text" };
-import { dispatch, type Gpu, type GpuArray } from "../runtime/mod.ts";
+import { defineKernel, dispatch, type Gpu, type GpuArray, gridFor } from "../runtime/mod.ts";
 import {
   byTiles,
   defineTileKernels,
   type Extent,
-  fittingTile,
   type SharedTile,
   TILE_PARAMS,
-  TILES_BY_NAME,
+  tileChoice,
   tilingOf,
 } from "./shared_tiles.ts";
 
+const shared = { file: "kernels/dense/conv2d_weight_shared.wgsl", source } as const;
 const kernelOf = defineTileKernels({
+  ...shared,
   name: "conv2d_shared.weight_gradient",
-  file: "kernels/dense/conv2d_weight_shared.wgsl",
-  source,
   entry: "accumulate_products",
   reads: ["x", "gradOutput"],
   writes: ["parts"],
   params: {
     positions: "u32",
+    inChannels: "u32",
     inHeight: "u32",
     inWidth: "u32",
-    inQuads: "u32",
     outChannels: "u32",
     outHeight: "u32",
     outWidth: "u32",
     tapColumns: "u32",
     columns: "u32",
-    stride: "i32",
-    padding: "i32",
-    dilation: "i32",
+    stride: "u32",
+    padding: "u32",
+    dilation: "u32",
     ...TILE_PARAMS,
   },
 });
+const totalKernel = defineKernel({
+  ...shared,
+  name: "conv2d_shared.parameter_total",
+  entry: "total",
+  reads: ["allParts", "gradOutput"],
+  writes: ["gradients"],
+  paramsVariable: "total_params",
+  params: {
+    inChannels: "u32",
+    outChannels: "u32",
+    taps: "u32",
+    splits: "u32",
+    weightGroups: "u32",
+    weightStart: "u32",
+    images: "u32",
+    plane: "u32",
+    biasChannels: "u32",
+    biasStart: "u32",
+    accumulate: "u32",
+  },
+});
 
-/** Arrays of a weight gradient. */
-export interface WeightGradientArrays {
-  /** Pixel-major, [N, 1, H'·W', O up to a multiple of 4]. */
+/** What the gradients of a convolution's parameters are computed from, and where to; null for none. */
+export interface ParameterGradientArrays {
+  /** [N, O, H', W']. */
   readonly gradOutput: GpuArray;
-  /** Pixel-major, [N, 1, H·W, C up to a multiple of 4]. */
+  /** [N, C, H, W]. */
   readonly x: GpuArray;
-  /** Output, [O, C, rows, columns]. */
-  readonly gradWeight: GpuArray;
+  /** [O, C, rows, columns]. */
+  readonly weight: Accumulator | null;
+  /** [O]. */
+  readonly bias: Accumulator | null;
 }
 
-/**
- * `weightGradient` of conv2d_weight.ts in the shared class.
- *
- * @param total Adds the parts, [splits, O, taps · input quads, 4], into the gradient.
- */
-export function weightGradientShared(
-  arrays: WeightGradientArrays,
+/** The gradients of a convolution's parameters in the shared class. */
+export function parameterGradientsShared(
+  { gradOutput, x, weight, bias }: ParameterGradientArrays,
   sizes: Conv2dSizes,
-  total: (parts: GpuArray, gradWeight: GpuArray) => void,
 ): void {
-  const { gradOutput, x, gradWeight } = arrays;
-  const run = (tile: SharedTile, { gradOutput, x, gradWeight }: WeightGradientArrays) => {
-    const parts = weightParts(tile, gradOutput, x, sizes);
-    total(parts, gradWeight);
-    parts.release();
-  };
-  const tile = x.gpu.choices.choose({
+  const { gpu } = x;
+  if (!weight) {
+    if (!bias) return;
+    using none = gpu.empty([4], "no parts of a weight gradient");
+    return total(none, gradOutput, null, bias, sizes);
+  }
+  const tile = gpu.choices.choose({
+    ...tileChoice(gpu, extentOf(gpu, sizes)),
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
-    candidates: TILES_BY_NAME,
-    expected: fittingTile(extentOf(x.gpu, sizes)).name,
-    arrays: [gradOutput, x, gradWeight],
-    run: (tile, [gradOutput, x, gradWeight]) => run(tile, { gradOutput, x, gradWeight }),
+    arrays: [gradOutput, x, weight.array],
+    run: (tile, [gradOutput, x, array]) => {
+      using parts = weightParts(tile, gradOutput, x, sizes);
+      total(parts, gradOutput, { array, accumulate: false }, null, sizes);
+    },
   });
-  run(tile, arrays);
+  using parts = weightParts(tile, gradOutput, x, sizes);
+  total(parts, gradOutput, weight, bias, sizes);
 }
 
 function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
@@ -86,6 +108,7 @@ function extentOf(gpu: Gpu, sizes: Conv2dSizes): Extent {
   };
 }
 
+/** Parts of a weight gradient, [splits, O, taps · input quads, 4]. */
 function weightParts(
   tile: SharedTile,
   gradOutput: GpuArray,
@@ -93,20 +116,71 @@ function weightParts(
   sizes: Conv2dSizes,
 ): GpuArray {
   const { gpu } = x;
-  const { outChannels, inChannels } = sizes;
+  const { outChannels } = sizes;
   const extent = extentOf(gpu, sizes);
   const tiling = tilingOf(tile, extent);
   const columns = extent.columns / 4;
   const shape = [tiling.splits, outChannels, columns, 4];
   const parts = gpu.empty(shape, "parts of a weight gradient");
-  const inQuads = Math.ceil(inChannels / 4);
   byTiles(tile, tiling, conv2dFlops(sizes), (params, grid, options) =>
     dispatch(
       kernelOf(tile),
       { x, gradOutput, parts },
-      { ...sizes, positions: extent.depth, inQuads, columns, ...params },
+      { ...sizes, positions: extent.depth, columns, ...params },
       grid,
       options,
     ));
   return parts;
+}
+
+/**
+ * Adds the parts of a weight gradient and sums a bias gradient, in one dispatch where one binding
+ * shows both.
+ *
+ * @param parts Any array of a quad or more where there is no weight.
+ */
+function total(
+  parts: GpuArray,
+  gradOutput: GpuArray,
+  weight: Accumulator | null,
+  bias: Accumulator | null,
+  sizes: Conv2dSizes,
+): void {
+  using gradients = spanOf(weight, bias);
+  if (!gradients) {
+    total(parts, gradOutput, weight, null, sizes);
+    total(parts, gradOutput, null, bias, sizes);
+    return;
+  }
+  const { images, inChannels, outChannels, outHeight, outWidth, tapRows, tapColumns } = sizes;
+  const taps = tapRows * tapColumns;
+  const columns = weight ? outChannels * taps * Math.ceil(inChannels / 4) : 0;
+  const weightGroups = Math.ceil(columns / totalKernel.workgroupSize);
+  const biasChannels = bias ? outChannels : 0;
+  const startOf = (to: Accumulator | null) =>
+    to ? (to.array.byteOffset - gradients.byteOffset) / 4 : 0;
+  // What is missing has a binding that is never read.
+  dispatch(totalKernel, { allParts: parts, gradOutput: bias ? gradOutput : parts, gradients }, {
+    inChannels,
+    outChannels,
+    taps,
+    splits: weight ? parts.shape[0] as number : 0,
+    weightGroups,
+    weightStart: startOf(weight),
+    images,
+    plane: outHeight * outWidth,
+    biasChannels,
+    biasStart: startOf(bias),
+    accumulate: (weight ?? bias)?.accumulate ? 1 : 0,
+  }, gridFor(weightGroups + biasChannels, 1));
+}
+
+/** What shows both gradients, or the only one; null where no binding does. */
+function spanOf(weight: Accumulator | null, bias: Accumulator | null): GpuArray | null {
+  if (!weight || !bias) return (weight ?? bias)?.array.retain() ?? null;
+  const [a, b] = [weight.array, bias.array];
+  if (a.storage !== b.storage || weight.accumulate !== bias.accumulate) return null;
+  const start = Math.min(a.byteOffset, b.byteOffset);
+  const end = Math.max(a.byteOffset + a.byteLength, b.byteOffset + b.byteLength);
+  return end - start > a.gpu.maxBindingBytes ? null : a.stretch(start, (end - start) / 4);
 }

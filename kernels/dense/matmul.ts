@@ -6,6 +6,7 @@ import {
   formatShape,
   type GpuArray,
   gridFor,
+  type Shape,
   wgslConstants,
 } from "../runtime/mod.ts";
 import source from "./matmul.wgsl" with { type: "text" };
@@ -72,22 +73,31 @@ export interface Axis {
   readonly step: number;
 }
 
+/** Which elements of an array {@link pack} takes. */
+export interface PackAxes {
+  /** Slowest axis of the result; `inner`, `rows` and `columns` follow. */
+  readonly outer?: Axis;
+  readonly inner?: Axis;
+  readonly rows: Axis;
+  readonly columns: Axis;
+  /** Element where every axis starts. */
+  readonly origin?: number;
+}
+
+/** What {@link pack} returns: [outer, inner, rows, columns rounded up to a multiple of 4]. */
+export function packedShape({ outer = ONE, inner = ONE, rows, columns }: PackAxes): Shape {
+  return [outer.count, inner.count, rows.count, Math.ceil(columns.count / 4) * 4];
+}
+
 /**
  * Gathers a strided array into quads along `columns`, which become the last axis: a transposition,
  * padding with zeros and reversal in one.
  *
- * @param outer Slowest axis of the result; `inner`, `rows` and `columns` follow.
- * @param origin Element of `array` where every axis starts.
- * @returns [outer, inner, rows, columns rounded up to a multiple of 4].
+ * @returns Of the shape {@link packedShape}.
  */
-export function pack(
-  array: GpuArray,
-  axes: { outer?: Axis; inner?: Axis; rows: Axis; columns: Axis; origin?: number },
-): GpuArray {
+export function pack(array: GpuArray, axes: PackAxes): GpuArray {
   const { outer = ONE, inner = ONE, rows, columns, origin = 0 } = axes;
-  const quads = Math.ceil(columns.count / 4);
-  const shape = [outer.count, inner.count, rows.count, quads * 4];
-  const packed = array.gpu.empty(shape, `packed ${array.label}`);
+  const packed = array.gpu.empty(packedShape(axes), `packed ${array.label}`);
   dispatch(packKernel, { source: array, packed }, {
     outer: outer.count,
     inner: inner.count,
@@ -100,7 +110,7 @@ export function pack(
     columnStep: columns.step,
   }, [
     Math.ceil(rows.count / packKernel.workgroupSize),
-    Math.ceil(quads / PACK_RUN),
+    Math.ceil(columns.count / 4 / PACK_RUN),
     outer.count * inner.count,
   ]);
   return packed;

@@ -7,10 +7,9 @@ import {
   byTiles,
   defineTileKernels,
   type Extent,
-  fittingTile,
   type SharedTile,
   TILE_PARAMS,
-  TILES_BY_NAME,
+  tileChoice,
   type Tiling,
   tilingOf,
 } from "./shared_tiles.ts";
@@ -48,9 +47,8 @@ export function multiplyShared(arrays: MultiplyArrays, sizes: MultiplySizes): vo
   const { left, right, c } = arrays;
   const extent = extentOf(c, sizes);
   const tile = c.gpu.choices.choose({
+    ...tileChoice(c.gpu, extent),
     key: `matmul_shared ${Object.values(extent).join(" ")}`,
-    candidates: TILES_BY_NAME,
-    expected: fittingTile(extent).name,
     arrays: [left, right, c],
     run: (tile, [left, right, c]) => multiplyTiles(tile, { left, right, bias: null, c }, sizes),
   });

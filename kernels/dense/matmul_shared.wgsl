@@ -13,11 +13,12 @@
 // A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites
 // them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
 // Tiles count rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the
-// quads, THREAD_ROWS and THREAD_COLUMNS apart, so that its neighbours touch neighbouring quads, in
-// memory and in workgroup memory. There a quad's DEPTH terms lie together, with one unused: a
-// stride of 36 words lets eight invocations read sixteen bytes each from different banks, and every
-// index but the quad's is a constant, which spares WebGPU's bounds checks. While a tile is
-// multiplied, each invocation already holds its share of the next one.
+// quads, THREAD_ROWS and THREAD_COLUMNS apart; 32 neighbours, which most GPUs run as one, are 4 ×
+// 8, so that together they read as few quads of both operands as they can. In workgroup memory a
+// quad's DEPTH terms lie together, with one unused: a stride of 36 words lets eight invocations
+// read sixteen bytes each from different banks, and every index but the quad's is a constant, which
+// spares WebGPU's bounds checks. While a tile is multiplied, each invocation already holds its
+// share of the next one.
 // total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
@@ -55,17 +56,15 @@ override LEFT_TERMS = THREADS / LEFT_QUADS;
 override RIGHT_TERMS = THREADS / RIGHT_QUADS;
 const DEPTH = 8u;
 
-var<workgroup> left_tile: array<array<vec4f, DEPTH + 1>, LEFT_QUADS>;
-var<workgroup> right_tile: array<array<vec4f, DEPTH + 1>, RIGHT_QUADS>;
+// A quad in workgroup memory. Memory and sums are of 32 bits, whatever this is.
+alias Quad = vec4f;
+var<workgroup> left_tile: array<array<Quad, DEPTH + 1>, LEFT_QUADS>;
+var<workgroup> right_tile: array<array<Quad, DEPTH + 1>, RIGHT_QUADS>;
 
-fn left_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return left[at];
-}
-
-fn right_at(k: u32, end_k: u32, at: u32) -> vec4f {
-  if (k >= end_k) { return vec4f(); }
-  return right[at];
+// What was loaded for term k, or zeros past the end of the sum. Asked only on the way to workgroup
+// memory: a branch around the load makes drivers wait for it before the products, not after.
+fn kept(value: vec4f, k: u32, end_k: u32) -> Quad {
+  return Quad(select(vec4f(), value, k < end_k));
 }
 
 // Rows of four by columns of four; a matrix holds a row in each of its columns.
@@ -77,13 +76,13 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
 }
 
 fn add_products(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {
-  let r0 = right_tile[column][k];
-  let r1 = right_tile[column + THREAD_COLUMNS][k];
-  let l0 = left_tile[row][k];
+  let r0 = vec4f(right_tile[column][k]);
+  let r1 = vec4f(right_tile[column + THREAD_COLUMNS][k]);
+  let l0 = vec4f(left_tile[row][k]);
   (*sums).c00 += outer(r0, l0);
   (*sums).c01 += outer(r1, l0);
   if (ROW_QUADS == 2) {
-    let l1 = left_tile[row + THREAD_ROWS][k];
+    let l1 = vec4f(left_tile[row + THREAD_ROWS][k]);
     (*sums).c10 += outer(r0, l1);
     (*sums).c11 += outer(r1, l1);
   }
@@ -141,31 +140,38 @@ fn multiply(
     right_column % params.column_quads;
   let left_pass = LEFT_TERMS * row_quads;
   let right_pass = RIGHT_TERMS * params.column_quads;
-  var l0 = left_at(left_k, end_k, l);
-  var r0 = right_at(right_k, end_k, r);
+  var l0 = left[l];
+  var r0 = right[r];
   var l1: vec4f;
   var r1: vec4f;
-  if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
-  if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
+  if (LEFT_TERMS < DEPTH) { l1 = left[l + left_pass]; }
+  if (RIGHT_TERMS < DEPTH) { r1 = right[r + right_pass]; }
 
-  let row = lane / THREAD_COLUMNS;
-  let column = lane % THREAD_COLUMNS;
+  let block = lane / 32;
+  let row = block / (THREAD_COLUMNS / 8) * 4 + lane % 32 / 8;
+  let column = block % (THREAD_COLUMNS / 8) * 8 + lane % 8;
   var sums: Sums;
   for (var k = first_k; k < end_k; k += DEPTH) {
     workgroupBarrier();
-    left_tile[left_quad][left_term] = l0;
-    right_tile[right_quad][right_term] = r0;
-    if (LEFT_TERMS < DEPTH) { left_tile[left_quad][left_term + LEFT_TERMS] = l1; }
-    if (RIGHT_TERMS < DEPTH) { right_tile[right_quad][right_term + RIGHT_TERMS] = r1; }
+    if (LEFT_TERMS <= DEPTH || left_term < DEPTH) {
+      left_tile[left_quad][left_term] = kept(l0, left_k, end_k);
+    }
+    right_tile[right_quad][right_term] = kept(r0, right_k, end_k);
+    if (LEFT_TERMS < DEPTH) {
+      left_tile[left_quad][left_term + LEFT_TERMS] = kept(l1, left_k + LEFT_TERMS, end_k);
+    }
+    if (RIGHT_TERMS < DEPTH) {
+      right_tile[right_quad][right_term + RIGHT_TERMS] = kept(r1, right_k + RIGHT_TERMS, end_k);
+    }
     workgroupBarrier();
     left_k += DEPTH;
     right_k += DEPTH;
     l += DEPTH * row_quads;
     r += DEPTH * params.column_quads;
-    l0 = left_at(left_k, end_k, l);
-    r0 = right_at(right_k, end_k, r);
-    if (LEFT_TERMS < DEPTH) { l1 = left_at(left_k + LEFT_TERMS, end_k, l + left_pass); }
-    if (RIGHT_TERMS < DEPTH) { r1 = right_at(right_k + RIGHT_TERMS, end_k, r + right_pass); }
+    l0 = left[l];
+    r0 = right[r];
+    if (LEFT_TERMS < DEPTH) { l1 = left[l + left_pass]; }
+    if (RIGHT_TERMS < DEPTH) { r1 = right[r + right_pass]; }
     // Written out: drivers do not unroll the loops that WebGPU bounds.
     add_products(&sums, row, column, 0);
     add_products(&sums, row, column, 1);

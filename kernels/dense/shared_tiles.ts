@@ -3,16 +3,18 @@
 import {
   defineKernel,
   type DispatchOptions,
+  type Gpu,
   type Grid,
   gridFor,
   type Kernel,
   type KernelDefinition,
+  type Ways,
   wgslConstants,
 } from "../runtime/mod.ts";
 
 /** A tile of outputs, and the invocations that share it: each owns 4 · rowQuads × 8 of them. */
 export interface SharedTile {
-  /** `64×128`: rows by columns. */
+  /** `64×128`: rows by columns, and what an invocation owns where another tile has as many. */
   readonly name: string;
   /** Rows of outputs. */
   readonly rows: number;
@@ -28,26 +30,29 @@ export interface SharedTile {
 
 /**
  * A larger tile reads memory less often, a smaller one fits small outputs and fills more of an
- * adapter.
+ * adapter. Where an invocation owns fewer outputs, it reads workgroup memory more often, and takes
+ * fewer registers.
  */
 export const SHARED_TILES: readonly SharedTile[] = [
-  sharedTile(16, 16, 2, 1),
-  sharedTile(8, 16, 2, 0.9),
-  sharedTile(8, 8, 2, 0.8),
-  sharedTile(8, 8, 1, 0.6),
+  sharedTile("128×128", 16, 16, 2, 1),
+  sharedTile("64×128", 8, 16, 2, 0.9),
+  sharedTile("64×64", 8, 8, 2, 0.8),
+  sharedTile("64×128 of 4×8", 16, 16, 1, 0.75),
+  sharedTile("64×64 of 4×8", 16, 8, 1, 0.7),
+  sharedTile("32×64", 8, 8, 1, 0.6),
 ];
 
 function sharedTile(
+  name: string,
   threadRows: number,
   threadColumns: number,
   rowQuads: number,
   efficiency: number,
 ): SharedTile {
-  const [rows, columns] = [threadRows * rowQuads * 4, threadColumns * 8];
   return {
-    name: `${rows}×${columns}`,
-    rows,
-    columns,
+    name,
+    rows: threadRows * rowQuads * 4,
+    columns: threadColumns * 8,
     threads: threadRows * threadColumns,
     efficiency,
     constants: { THREAD_ROWS: threadRows, THREAD_COLUMNS: threadColumns, ROW_QUADS: rowQuads },
@@ -94,19 +99,34 @@ function checkTile({ name, rows, columns, threads }: SharedTile, kernel: Kernel)
   }
 }
 
-/** The tiles by name, for `gpu.choices`. */
-export const TILES_BY_NAME: ReadonlyMap<string, SharedTile> = new Map(
+const TILES_BY_NAME: ReadonlyMap<string, SharedTile> = new Map(
   SHARED_TILES.map((tile) => [tile.name, tile]),
 );
 
-/** Invocations that fill a large adapter: 128 cores of 256 each. */
-const ENOUGH_THREADS = 2 ** 15;
-/** The fewest terms of a part of a sum, as every part is written and read once more. */
-const SHORTEST_SPLIT = 256;
 /** Terms that the WGSL sums at once. */
 const DEPTH = 8;
-/** Desktops reset a GPU that is busy for long: 0.1 s of one at 10^12 operations per second. */
-const MOST_FLOPS = 1e11;
+/** Processors of a large adapter; WebGPU does not tell how many there are. */
+const PROCESSORS = 128;
+/**
+ * Invocations that a processor loses: so many wait where there are no others to go on with, and at
+ * the end of a dispatch a processor has on average half of its workgroups left.
+ */
+const IDLE_THREADS = 128;
+/** Terms in whose time a workgroup starts, waits for its first operands, and writes its sums. */
+const TERMS_OF_A_TILE = 16;
+/** The fewest terms of a part of a sum. */
+const SHORTEST_SPLIT = 256;
+/** The most bytes of all parts of sums together. */
+const MOST_PART_BYTES = 2 ** 26;
+/** Products in the time that one byte takes from or to memory, on a large adapter. */
+const PRODUCTS_PER_BYTE = 8;
+/** Products in the time that one more dispatch takes: 8 µs of 16 · 10^12 a second. */
+const PRODUCTS_PER_DISPATCH = 2 ** 27;
+/**
+ * Operations of one dispatch, as desktops reset a GPU that is busy for long: 0.14 s at 10^12 a
+ * second, and less than a second on the slowest adapters.
+ */
+const MOST_FLOPS = 2 ** 37;
 
 /** The sums that tiles are to cover. */
 export interface Extent {
@@ -132,32 +152,78 @@ export interface Tiling {
   readonly termsPerSplit: number;
 }
 
-/** Covers an extent with tiles. */
+/** Covers an extent with tiles, and splits sums into as many parts as are expected to pay. */
 export function tilingOf(tile: SharedTile, extent: Extent): Tiling {
-  const { rows, columns, batch, depth, mostSplits } = extent;
+  const { depth, mostSplits } = extent;
+  const bytes = 4 * outputsOf(extent);
+  const most = Math.min(mostSplits, depth / SHORTEST_SPLIT, MOST_PART_BYTES / bytes);
+  let best = splitInto(1, tile, extent);
+  for (let parts = 2; parts <= most; parts++) {
+    const tiling = splitInto(parts, tile, extent);
+    if (costOf(tile, extent, tiling) >= costOf(tile, extent, best)) break;
+    best = tiling;
+  }
+  return best;
+}
+
+function splitInto(parts: number, tile: SharedTile, extent: Extent): Tiling {
+  const { rows, columns, batch, depth } = extent;
   const whole = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns) * batch;
-  const wanted = Math.ceil(ENOUGH_THREADS / (whole * tile.threads));
-  const parts = Math.max(1, Math.min(wanted, mostSplits, Math.floor(depth / SHORTEST_SPLIT)));
   const termsPerSplit = Math.ceil(depth / parts / DEPTH) * DEPTH;
   const splits = Math.max(1, Math.ceil(depth / termsPerSplit));
   return { tiles: whole * splits, splits, termsPerSplit };
 }
 
-/** The tile expected to cover an extent the fastest. */
-export function fittingTile(extent: Extent): SharedTile {
-  const cost = (tile: SharedTile) => {
-    const { tiles, termsPerSplit } = tilingOf(tile, extent);
-    const filled = Math.min(1, tiles * tile.threads / ENOUGH_THREADS);
-    return tiles * termsPerSplit * tile.rows * tile.columns / (tile.efficiency * filled);
+function outputsOf({ rows, columns, batch }: Extent): number {
+  return rows * columns * batch;
+}
+
+/** Expected time, in products at the full rate of a large adapter. */
+function costOf(
+  tile: SharedTile,
+  extent: Extent,
+  { tiles, splits, termsPerSplit }: Tiling,
+): number {
+  const busy = Math.max(PROCESSORS, tiles) + PROCESSORS * IDLE_THREADS / tile.threads;
+  const sums = busy * tile.rows * tile.columns * (termsPerSplit + TERMS_OF_A_TILE) /
+    tile.efficiency;
+  if (splits === 1) return sums;
+  const moved = 2 * splits * outputsOf(extent) * 4; // written, and read to be added up
+  return sums + moved * PRODUCTS_PER_BYTE + PRODUCTS_PER_DISPATCH;
+}
+
+/** Which tile covers an extent, as a part of a problem for `gpu.choices`. */
+export function tileChoice(gpu: Gpu, extent: Extent): Ways<SharedTile> {
+  return {
+    candidates: TILES_BY_NAME,
+    expected: fittingTile(gpu, extent).name,
+    cost: (name) => costOn(gpu, TILES_BY_NAME.get(name) as SharedTile, extent),
   };
-  return SHARED_TILES.reduce((best, tile) => cost(tile) < cost(best) ? tile : best);
+}
+
+function fittingTile(gpu: Gpu, extent: Extent): SharedTile {
+  const costs = SHARED_TILES.map((tile) => costOn(gpu, tile, extent));
+  return SHARED_TILES[costs.indexOf(Math.min(...costs))] as SharedTile;
+}
+
+/** Intel's GPUs, by their PCI id, as Vulkan and Direct3D tell it, or by name. */
+const INTEL = /^(32902|intel)/i;
+/**
+ * Share of the rate that Intel's compiler leaves an invocation of 8 × 8 outputs, which need more
+ * registers than it gives: it keeps some of them in memory.
+ */
+const SPILLED = 0.5;
+
+function costOn(gpu: Gpu, tile: SharedTile, extent: Extent): number {
+  const spills = tile.constants.ROW_QUADS > 1 && INTEL.test(gpu.adapter.vendor);
+  return costOf(tile, extent, tilingOf(tile, extent)) / (spills ? SPILLED : 1);
 }
 
 /** Parameters of the WGSL that say which tiles a dispatch computes. */
 export const TILE_PARAMS = { termsPerSplit: "u32", firstTile: "u32", endTile: "u32" } as const;
 
 /**
- * Splits a grid of one workgroup a tile into dispatches that stay short.
+ * Splits a grid of one workgroup a tile into equal dispatches that stay short.
  *
  * @param flops Floating-point operations of all of them.
  * @param run Dispatches some of the tiles.
@@ -173,7 +239,8 @@ export function byTiles(
   ) => void,
 ): void {
   const flopsOfTile = 2 * tile.rows * tile.columns * termsPerSplit;
-  const step = Math.max(1, Math.floor(MOST_FLOPS / flopsOfTile));
+  const dispatches = Math.ceil(tiles * flopsOfTile / MOST_FLOPS);
+  const step = Math.ceil(tiles / dispatches);
   for (let firstTile = 0; firstTile < tiles; firstTile += step) {
     const endTile = Math.min(firstTile + step, tiles);
     const count = endTile - firstTile;

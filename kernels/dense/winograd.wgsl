@@ -69,6 +69,8 @@ const WORKGROUP_SIZE = 64u;
 const FOUR = vec4u(0, 1, 2, 3);
 // Products of a tile, 4 × 4, written out below.
 const PLACES = 16u;
+const SIDE = 2u;
+const OWNED = 4u;
 
 // A matrix here holds four places along one axis of a tile; its columns are quads.
 

@@ -231,6 +231,15 @@ export class GpuArray<D extends DType = "f32"> {
   }
 
   /**
+   * The `size` elements from a byte of the buffer on, whichever arrays they belong to.
+   *
+   * @internal
+   */
+  stretch(byteOffset: number, size: number): GpuArray<D> {
+    return this.#share([size], byteOffset);
+  }
+
+  /**
    * An array that is computed from this one and kept until this one is written or released, such as
    * packed weights between two steps of an optimiser.
    *
@@ -264,7 +273,9 @@ export class GpuArray<D extends DType = "f32"> {
     const { gpu } = arrays[0] as GpuArray;
     const offsets = [0];
     for (const array of arrays) offsets.push(nextOffset(offsets.at(-1) as number, array));
-    using all = gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer");
+    using all = gpu.pool.closely(() =>
+      gpu.zeros([offsets.at(-1) as number / 4], "arrays in one buffer")
+    );
     return arrays.map(({ shape, label }, i) => all.#share(shape, offsets[i] as number, label));
   }
 

@@ -12,6 +12,8 @@ export interface Ways<T> {
   readonly candidates: ReadonlyMap<string, T>;
   /** The one to take where nothing was measured. */
   readonly expected: string;
+  /** The time that a candidate is expected to take, relative to the others. */
+  readonly cost?: (name: string) => number;
 }
 
 /** Something that can be computed in several ways, on arrays of the type `A`. */

@@ -55,6 +55,7 @@ export class BufferPool {
   #peak = 0;
   #peakTaken = 0;
   #derived = 0;
+  #loosestFit = LOOSEST_FIT;
   /** The most bytes that live and free buffers may take together. */
   budget: number;
 
@@ -120,11 +121,24 @@ export class BufferPool {
     return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
+  /**
+   * Runs `fn`, which allocates what lives long: nothing in it takes a free buffer that is larger than
+   * a new one would be.
+   */
+  closely<T>(fn: () => T): T {
+    this.#loosestFit = 1;
+    try {
+      return fn();
+    } finally {
+      this.#loosestFit = LOOSEST_FIT;
+    }
+  }
+
   /** The smallest free buffer that fits closely enough and was not used last by `busySerial`. */
   #takeFree(capacity: number, busySerial?: number): Storage | undefined {
     for (let index = this.#placeOf(capacity); index < this.#sizes.length; index++) {
       const size = this.#sizes[index] as number;
-      if (size > capacity * LOOSEST_FIT) return undefined;
+      if (size > capacity * this.#loosestFit) return undefined;
       const list = this.#freeLists.get(size) ?? [];
       const place = list.findIndex(({ lastSerial }) => lastSerial !== busySerial);
       if (place >= 0) return list.splice(place, 1)[0];
@@ -146,6 +160,7 @@ export class BufferPool {
   /** Takes back a buffer without references; what is enqueued may still use it. */
   release(storage: Storage): void {
     this.dropDerived(storage);
+    storage.memo = undefined;
     this.#live -= storage.capacity;
     this.#free += storage.capacity;
     let list = this.#freeLists.get(storage.capacity);

@@ -14,6 +14,8 @@ export interface Storage {
   lastSerial: number;
   /** What was computed from the contents, by `GpuArray.derived`. */
   derived?: Map<string, Derived> | undefined;
+  /** What a launcher remembers of the arrays in the buffer, until they are released. */
+  memo?: unknown;
 }
 
 /** A stretch of a buffer, as kernels bind it and copies move it. */

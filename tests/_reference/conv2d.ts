@@ -72,3 +72,45 @@ export function matmul(a: Nd, b: Nd): Nd {
   });
   return { data, shape: [rows, columns] };
 }
+
+/** Gradients of {@link conv2d} to its weight, of this shape, and its bias. */
+export function conv2dParameterGradients(
+  gradOutput: Nd,
+  x: Nd,
+  weightShape: readonly [number, number, number, number],
+  { stride = 1, padding = 0, dilation = 1 }: Geometry = {},
+): { readonly weight: Nd; readonly bias: Nd } {
+  const [images, outputs, outHeight, outWidth] = gradOutput.shape as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const [, channels, height, width] = x.shape as [number, number, number, number];
+  const [, , rows, columns] = weightShape;
+  const weight = new Float64Array(outputs * channels * rows * columns);
+  const bias = new Float64Array(outputs);
+  let at = 0;
+  for (let n = 0; n < images; n++) {
+    for (let o = 0; o < outputs; o++) {
+      for (let i = 0; i < outHeight; i++) {
+        for (let j = 0; j < outWidth; j++) {
+          const grad = gradOutput.data[at++]!;
+          bias[o]! += grad;
+          for (let c = 0; c < channels; c++) {
+            for (let u = 0; u < rows; u++) {
+              for (let v = 0; v < columns; v++) {
+                const y = i * stride - padding + u * dilation;
+                const z = j * stride - padding + v * dilation;
+                if (y < 0 || y >= height || z < 0 || z >= width) continue;
+                weight[((o * channels + c) * rows + u) * columns + v]! += grad *
+                  x.data[((n * channels + c) * height + y) * width + z]!;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  return { weight: { data: weight, shape: weightShape }, bias: { data: bias, shape: [outputs] } };
+}

@@ -170,6 +170,25 @@ Deno.test("tune chooses a candidate of every problem that was run, and every til
   assert.equal(gpu.memory.live, before);
 });
 
+Deno.test("every tile gives every convolution the same bits", async () => {
+  using gpu = await openGpu({ kernels: "shared", autotune: true, guardBytes: 256 });
+  for (const [name, item] of Object.entries(CONVOLUTIONS)) {
+    const [y, gradInput, gradWeight] = await convolution(gpu, item);
+    const keys = [];
+    for (let open = gpu.choices.takeOpen(); open; open = gpu.choices.takeOpen()) {
+      if (open[1].candidates.includes(SHARED_TILES[0]!.name)) keys.push(open[0]);
+    }
+    assert.ok(keys.length >= 3, `${name}: only ${keys}`);
+    for (const tile of SHARED_TILES) {
+      gpu.choices.add(Object.fromEntries(keys.map((key) => [key, tile.name])));
+      const found = await convolution(gpu, item);
+      assert.deepEqual(found[0], y, `${name} in tiles of ${tile.name}`);
+      assert.deepEqual(found[1], gradInput, `gradient of ${name} in tiles of ${tile.name}`);
+      assertAllClose(`gradient of the weight in tiles of ${tile.name}`, found[2]!, gradWeight!);
+    }
+  }
+});
+
 Deno.test("a WGSL file that takes other tiles than its launcher's is refused", () => {
   const source = `
 override THREAD_ROWS = 8u;

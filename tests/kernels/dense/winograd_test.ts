@@ -1,12 +1,15 @@
 import { strict as assert } from "node:assert";
 import { conv2dSizes } from "../../../kernels/dense/conv2d_shape.ts";
-import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray, KernelClass } from "../../../kernels/runtime/mod.ts";
 import {
+  WINOGRAD2,
+  winogradChoice,
   winogradCorrelate,
-  winogradPays,
   winogradWeight,
   winogradWeightGradient,
 } from "../../../kernels/dense/winograd.ts";
+import { WINOGRAD4 } from "../../../kernels/dense/winograd4.ts";
+import type { WinogradForm } from "../../../kernels/dense/winograd_form.ts";
 import { conv2d } from "../../../nn/functional/conv2d.ts";
 import { assertAllClose, checkOp, type Nd, randomNd, seededRandom } from "../../_check.ts";
 import { guardedGpu, KERNEL_CLASSES, narrowGpu } from "../../_device.ts";
@@ -40,8 +43,18 @@ const CASES = [
 
 type Case = (typeof CASES)[number];
 
+/** The forms of the algorithm and the classes of kernels that take them. */
+const FORMS: readonly (readonly [WinogradForm, KernelClass])[] = [
+  ...KERNEL_CLASSES.map((kernels) => [WINOGRAD2, kernels] as const),
+  [WINOGRAD4, "shared"],
+];
+
 /** The case's convolution on `gpu`, against its f64 twin. */
-async function checkForward(gpu: Gpu, { x: shape, outputs, dilation }: Case): Promise<void> {
+async function checkForward(
+  form: WinogradForm,
+  gpu: Gpu,
+  { x: shape, outputs, dilation }: Case,
+): Promise<void> {
   const before = gpu.memory.live;
   const [images, channels, height, width] = shape;
   const geometry = { dilation, padding: dilation };
@@ -50,9 +63,8 @@ async function checkForward(gpu: Gpu, { x: shape, outputs, dilation }: Case): Pr
     .map((shape) => randomNd(shape, random));
   const [input, taps, shift] = [upload(gpu, x!), upload(gpu, weight!), upload(gpu, bias!)];
   const y = gpu.empty([images, outputs, height, width], "y");
-  const layout = { rows: channels, columns: outputs, rowStep: 9, columnStep: channels * 9 };
-  const u = winogradWeight(taps, { ...layout, reversed: false });
-  winogradCorrelate({ x: input, weight: u, bias: shift, y }, geometry);
+  const u = winogradWeight(form, taps, false);
+  winogradCorrelate(form, { x: input, weight: u, bias: shift, y }, geometry);
   const expected = reference.conv2d(x!, weight!, bias!, geometry);
   assertAllClose("y", await y.read(), expected.data);
   for (const array of [input, taps, shift, y, u]) array.release();
@@ -60,7 +72,11 @@ async function checkForward(gpu: Gpu, { x: shape, outputs, dilation }: Case): Pr
 }
 
 /** The gradient of the case's weight on `gpu`, written and then added to itself. */
-async function checkWeightGradient(gpu: Gpu, { x: shape, outputs, dilation }: Case): Promise<void> {
+async function checkWeightGradient(
+  form: WinogradForm,
+  gpu: Gpu,
+  { x: shape, outputs, dilation }: Case,
+): Promise<void> {
   const before = gpu.memory.live;
   const [images, channels, height, width] = shape;
   const geometry = { dilation, padding: dilation };
@@ -75,9 +91,9 @@ async function checkWeightGradient(gpu: Gpu, { x: shape, outputs, dilation }: Ca
   const [input, gradOutput] = [upload(gpu, x!), upload(gpu, cotangent!)];
   const gradWeight = gpu.empty([outputs, channels, 3, 3], "gradient");
   const arrays = { x: input, gradOutput, gradWeight };
-  winogradWeightGradient(arrays, { ...geometry, accumulate: false });
+  winogradWeightGradient(form, arrays, { ...geometry, accumulate: false });
   assertAllClose("gradient", await gradWeight.read(), expected, { atol: 2e-5 });
-  winogradWeightGradient(arrays, { ...geometry, accumulate: true });
+  winogradWeightGradient(form, arrays, { ...geometry, accumulate: true });
   const twice = expected.map((value) => 2 * value);
   assertAllClose("gradient, twice", await gradWeight.read(), twice, { atol: 4e-5 });
   for (const array of [input, gradOutput, gradWeight]) array.release();
@@ -86,17 +102,20 @@ async function checkWeightGradient(gpu: Gpu, { x: shape, outputs, dilation }: Ca
 
 for (const item of CASES) {
   const name = `of [${item.x}] to ${item.outputs} channels at dilation ${item.dilation}`;
-  for (const kernels of KERNEL_CLASSES) {
-    Deno.test(`Winograd's convolution ${name} matches its reference (${kernels})`, async () =>
-      checkForward(await guardedGpu(kernels), item));
-    Deno.test(`Winograd's weight gradient ${name} matches its reference (${kernels})`, async () =>
-      checkWeightGradient(await guardedGpu(kernels), item));
+  for (const [form, kernels] of FORMS) {
+    const how = `in tiles of ${form.side} × ${form.side} (${kernels})`;
+    Deno.test(`Winograd's convolution ${name} matches its reference ${how}`, async () =>
+      checkForward(form, await guardedGpu(kernels), item));
+    Deno.test(`Winograd's weight gradient ${name} matches its reference ${how}`, async () =>
+      checkWeightGradient(form, await guardedGpu(kernels), item));
   }
 }
 
 Deno.test("Winograd takes fewer images at once where their transforms exceed a binding", async () => {
-  await checkForward(await narrowGpu(2 ** 15), CASES[2]);
-  await checkWeightGradient(await narrowGpu(45056), CASES[2]);
+  await checkForward(WINOGRAD2, await narrowGpu(2 ** 15), CASES[2]);
+  await checkWeightGradient(WINOGRAD2, await narrowGpu(45056), CASES[2]);
+  await checkForward(WINOGRAD4, await narrowGpu(2 ** 16, "shared"), CASES[2]);
+  await checkWeightGradient(WINOGRAD4, await narrowGpu(90112, "shared"), CASES[2]);
 });
 
 Deno.test("conv2d uses Winograd where it pays, with all gradients", async () => {
@@ -104,7 +123,7 @@ Deno.test("conv2d uses Winograd where it pays, with all gradients", async () => 
   const geometry = { padding: 1 };
   const gpu = await guardedGpu("direct");
   const sizes = conv2dSizes(x, weight, { stride: 1, padding: 1, dilation: 1 });
-  assert.ok(winogradPays(gpu, sizes, "image"));
+  assert.equal(winogradChoice(gpu, sizes, "image").expected, "winograd");
   await checkOp(
     (x, weight, bias) => conv2d(x!, weight!, bias!, geometry),
     (x, weight, bias) => reference.conv2d(x!, weight!, bias!, geometry),
@@ -118,14 +137,33 @@ Deno.test("conv2d uses Winograd where it pays, with all gradients", async () => 
   );
 });
 
+Deno.test("conv2d uses Winograd in tiles of 4 × 4 where they pay, with all gradients", async () => {
+  const [x, weight] = [[1, 68, 4, 8], [66, 68, 3, 3]];
+  const geometry = { padding: 1 };
+  const gpu = await guardedGpu("shared");
+  const sizes = conv2dSizes(x, weight, { stride: 1, padding: 1, dilation: 1 });
+  for (const what of ["image", "weight"] as const) {
+    assert.equal(winogradChoice(gpu, sizes, what).expected, "winograd4");
+  }
+  await checkOp(
+    (x, weight, bias) => conv2d(x!, weight!, bias!, geometry),
+    (x, weight, bias) => reference.conv2d(x!, weight!, bias!, geometry),
+    {
+      shapes: [x, weight, [66]],
+      narrow: 2 ** 20,
+      atol: 5e-5,
+      gradAtol: 3e-4,
+      kernels: "shared",
+    },
+  );
+});
+
 Deno.test("Winograd stays out of what it cannot do and of what it does slowly", async () => {
   const gpu = await guardedGpu("direct");
-  const pays = (x: number[], kernel: number, stride: number, padding: number, dilation: number) =>
-    winogradPays(
-      gpu,
-      conv2dSizes(x, [64, x[1]!, kernel, kernel], { stride, padding, dilation }),
-      "image",
-    );
+  const pays = (x: number[], kernel: number, stride: number, padding: number, dilation: number) => {
+    const sizes = conv2dSizes(x, [64, x[1]!, kernel, kernel], { stride, padding, dilation });
+    return winogradChoice(gpu, sizes, "image").expected === "winograd";
+  };
   assert.ok(pays([4, 64, 32, 64], 3, 1, 1, 1));
   assert.ok(pays([4, 64, 32, 64], 3, 1, 2, 2));
   assert.ok(!pays([4, 64, 32, 64], 3, 2, 1, 1), "stride 2");

@@ -31,6 +31,7 @@ const GPU_CALLS: Calls = {
 const ARRAY_CALLS: Calls = {
   view: (_, x) => x.view([1, 2]),
   slice: (_, x) => x.slice(0, 1),
+  stretch: (_, x) => x.stretch(0, 1),
   derived: (_, x) => x.derived("kept", () => assert.fail("it is kept")),
   read: (_, x) => x.read(),
   together: (_, x, y) => GpuArray.together([x, y]),

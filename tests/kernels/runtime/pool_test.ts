@@ -1,7 +1,7 @@
 // The pool's choice of buffers, on a device that only counts.
 
 import { strict as assert } from "node:assert";
-import { planningGpu } from "../../../kernels/runtime/mod.ts";
+import { GpuArray, planningGpu } from "../../../kernels/runtime/mod.ts";
 import { sizeClass } from "../../../kernels/runtime/pool.ts";
 
 Deno.test("size classes hold their bytes, grow with them and waste at most a sixteenth", () => {
@@ -28,6 +28,18 @@ Deno.test("an array takes the smallest free buffer that fits closely, the oldest
   assert.equal(idOf(1250), ids[4]);
   assert.ok(idOf(1250) > Math.max(...ids), "3000 is too large a buffer for 1250");
   assert.equal(gpu.memory.free, sizeClass(3000 * 256));
+});
+
+Deno.test("arrays that live long take no larger buffer than a new one would be", () => {
+  using gpu = planningGpu();
+  const [loose, exact, wanted] = [1400, 1250, 1250].map((size) => gpu.empty([size * 64], "array"));
+  const ids = [loose, exact].map((array) => array?.storage.id);
+  loose?.release();
+  exact?.release();
+  const together = [wanted, wanted].map((array) => GpuArray.together([array as GpuArray])[0]);
+  assert.equal(together[0]?.storage.id, ids[1]);
+  assert.equal(together[1]?.storage.capacity, sizeClass(1250 * 256));
+  assert.equal(gpu.empty([1250 * 64], "another").storage.id, ids[0]);
 });
 
 Deno.test("what is just small enough for a buffer is not rounded beyond", () => {

@@ -1,0 +1,111 @@
+// What the forms of Winograd's algorithm have in common: winograd.wgsl and winograd4.wgsl declare
+// the same entry points and parameters, for tiles of other sizes.
+
+import { defineKernel, type Kernel, wgslConstants, type WgslFile } from "../runtime/mod.ts";
+
+/** Fields of `WeightParams` in the WGSL. */
+const WEIGHT_PARAMS = {
+  rows: "u32",
+  columns: "u32",
+  rowStep: "u32",
+  columnStep: "u32",
+  reversed: "u32",
+} as const;
+
+/** Fields of `Params` in the WGSL. */
+const PARAMS = {
+  firstImage: "u32",
+  images: "u32",
+  channels: "u32",
+  height: "u32",
+  width: "u32",
+  tileRows: "u32",
+  tileColumns: "u32",
+  tileQuads: "u32",
+  channelQuads: "u32",
+  dilation: "u32",
+  padding: "i32",
+  hasBias: "u32",
+} as const;
+
+/** Fields of `TotalParams` in the WGSL. */
+const TOTAL_PARAMS = {
+  channels: "u32",
+  outChannels: "u32",
+  channelQuads: "u32",
+  splits: "u32",
+  accumulate: "u32",
+} as const;
+
+/** Values of `Params` in the WGSL. */
+export type WinogradParams = Readonly<Record<keyof typeof PARAMS, number>>;
+
+/** Winograd's algorithm for tiles of one size. */
+export interface WinogradForm {
+  /** In `gpu.choices`. */
+  readonly name: string;
+  /** Rows and columns of the outputs of a tile. */
+  readonly side: number;
+  /** Products of a tile. */
+  readonly places: number;
+  /** Neighbours along the last axis of what an invocation writes. */
+  readonly owned: number;
+  /** `transform_weight`. */
+  readonly weight: Kernel<"weight" | "u", keyof typeof WEIGHT_PARAMS>;
+  /** `transform_input`. */
+  readonly input: Kernel<"x" | "v", keyof typeof PARAMS>;
+  /** `transform_output`. */
+  readonly output: Kernel<"m" | "bias" | "y", keyof typeof PARAMS>;
+  /** `transform_input_by_tile`. */
+  readonly inputByTile: Kernel<"x" | "v", keyof typeof PARAMS>;
+  /** `transform_gradient`. */
+  readonly gradient: Kernel<"x" | "v", keyof typeof PARAMS>;
+  /** `total_weight`. */
+  readonly total: Kernel<"m" | "gradWeight", keyof typeof TOTAL_PARAMS>;
+}
+
+/** The form that a WGSL file computes. */
+export function winogradForm(shared: WgslFile, name: string): WinogradForm {
+  const { PLACES, SIDE, OWNED } = wgslConstants(shared, "PLACES", "SIDE", "OWNED");
+  const params = { params: PARAMS };
+  const tiles = { ...shared, ...params, reads: ["x"], writes: ["v"] } as const;
+  return {
+    name,
+    side: SIDE,
+    places: PLACES,
+    owned: OWNED,
+    weight: defineKernel({
+      ...shared,
+      name: `${name}.weight`,
+      entry: "transform_weight",
+      reads: ["weight"],
+      writes: ["u"],
+      paramsVariable: "weight_params",
+      params: WEIGHT_PARAMS,
+    }),
+    input: defineKernel({ ...tiles, name: `${name}.input`, entry: "transform_input" }),
+    output: defineKernel({
+      ...shared,
+      ...params,
+      name: `${name}.output`,
+      entry: "transform_output",
+      reads: ["m", "bias"],
+      writes: ["y"],
+    }),
+    inputByTile: defineKernel({
+      ...tiles,
+      name: `${name}.input_by_tile`,
+      entry: "transform_input_by_tile",
+    }),
+    gradient: defineKernel({ ...tiles, name: `${name}.gradient`, entry: "transform_gradient" }),
+    total: defineKernel({
+      ...shared,
+      name: `${name}.weight_total`,
+      entry: "total_weight",
+      reads: ["m"],
+      writes: ["gradWeight"],
+      paramsVariable: "total_params",
+      params: TOTAL_PARAMS,
+    }),
+  };
+}
