@@ -1,10 +1,14 @@
 // Throughput of the kernels that memory bounds: element-wise maps, sums, normalisations and SGD, on
 // planes of even and of odd size: `deno task bench` or `deno bench bench/norm_bench.ts`.
 
-import { batchNormBackward, batchNormCoefficients } from "../kernels/batch_norm.ts";
+import {
+  batchNormBackward,
+  batchNormForward,
+  batchNormResidualBackward,
+} from "../kernels/batch_norm.ts";
 import { addForward, addReluForward, leakyReluForward } from "../kernels/elementwise.ts";
 import { groupNormBackward, groupNormForward } from "../kernels/group_norm.ts";
-import { multiplyPlanes, normalisePlanes } from "../kernels/plane_maps.ts";
+import { multiplyPlanes } from "../kernels/plane_maps.ts";
 import { sumForward } from "../kernels/reduce.ts";
 import { type Gpu, type GpuArray, openGpu, type Shape } from "../kernels/runtime/mod.ts";
 import { sgdStep } from "../kernels/sgd.ts";
@@ -27,6 +31,8 @@ function casesOf(gpu: Gpu, shape: Shape): KernelCase[] {
   const [biases, bias] = draw([channels]);
   const [[, runningMean], [, runningVariance]] = [draw([channels]), draw([channels])];
   const relu = map((value) => Math.max(0, value));
+  const norm = { weight, bias, runningMean, runningVariance };
+  const batch = { training: true, momentum: 0.1, eps: 1e-5 };
   const groups = Math.max(1, channels / 4);
   return [
     { name: "relu", run: () => [leakyReluForward(x, 0)], expected: () => relu(xs) },
@@ -49,14 +55,21 @@ function casesOf(gpu: Gpu, shape: Shape): KernelCase[] {
     {
       name: "batch norm and relu",
       run: () => {
-        const arrays = { weight, bias, runningMean, runningVariance };
-        const options = { training: true, momentum: 0.1, eps: 1e-5 };
-        const forward = { coefficients: batchNormCoefficients(x, arrays, options), relu: true };
-        const output = normalisePlanes(x, forward);
+        const forward = batchNormForward(x, norm, { ...batch, relu: true });
         const gradients = batchNormBackward(grad, x, forward, { training: true, needsInput: true });
-        return [output, forward.coefficients, ...Object.values(gradients)];
+        return [forward.output, forward.coefficients, ...Object.values(gradients)];
       },
       expected: () => relu(batchNorm(xs, weights, biases, 1e-5)),
+    },
+    {
+      name: "batch norm, residual and relu",
+      run: () => {
+        const forward = batchNormForward(x, norm, { ...batch, relu: true }, grad);
+        const options = { training: true, needsInput: true, overwrite: false };
+        const gradients = batchNormResidualBackward(grad, x, forward, options);
+        return [forward.output, forward.coefficients, ...Object.values(gradients)];
+      },
+      expected: () => relu(zip((a, b) => a + b)(batchNorm(xs, weights, biases, 1e-5), grads)),
     },
     {
       name: "group norm",

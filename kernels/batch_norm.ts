@@ -1,8 +1,24 @@
 // Batch normalisation of [N, C, ...] over everything but the channels; formulas are in the WGSL.
 
-import { type Normalisation, normalisePlanesBackward, planeSizes } from "./plane_maps.ts";
+import { type Accumulator, accumulatorFor } from "./accumulator.ts";
+import { leakyReluBackward, maskInPlace } from "./elementwise.ts";
+import {
+  checkResidual,
+  type Normalisation,
+  normalisePlanes,
+  normalisePlanesBackward,
+  type PlaneSizes,
+  planeSizes,
+} from "./plane_maps.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
-import { defineKernel, dispatch, formatShape, type GpuArray } from "./runtime/mod.ts";
+import { defineKernel, dispatch, formatShape, type Gpu, type GpuArray } from "./runtime/mod.ts";
+import {
+  accumulateBits,
+  batchBackwardBySets,
+  batchForwardBySets,
+  fitsWorkgroups,
+  type Sets,
+} from "./sets.ts";
 import source from "./batch_norm.wgsl" with { type: "text" };
 
 const shared = {
@@ -13,6 +29,7 @@ const shared = {
     channels: "u32",
     plane: "u32",
     batch: "u32",
+    accumulate: "u32",
     momentum: "f32",
     eps: "f32",
   },
@@ -61,6 +78,12 @@ export interface BatchNormOptions {
   readonly eps: number;
 }
 
+/** Output and what the backward needs besides the input. */
+export interface NormForward extends Normalisation {
+  /** Of the input's shape. */
+  readonly output: GpuArray;
+}
+
 /** Gradients of a normalisation; null where not asked for. */
 export interface NormGradients {
   /** Of the input's shape. */
@@ -69,6 +92,47 @@ export interface NormGradients {
   readonly gradWeight: GpuArray;
   /** [C]. */
   readonly gradBias: GpuArray;
+}
+
+/** Which gradients of a normalisation to compute, and where to. */
+export interface NormNeeds {
+  /** Whether the gradient to the input is wanted. */
+  readonly needsInput: boolean;
+  /** Where the gradient to the weight is written; a new array unless said. */
+  readonly weight?: true | Accumulator | undefined;
+  /** Where the gradient to the bias is written; a new array unless said. */
+  readonly bias?: true | Accumulator | undefined;
+}
+
+/**
+ * Normalises every channel, multiplies by its weight and adds its bias; moves the running statistics
+ * in training.
+ *
+ * @param x [N, C, ...].
+ * @param options `relu`: whether a ReLU follows in the same pass.
+ * @param residual Added before the ReLU; of the shape of `x`.
+ * @throws {TypeError} If the parameters are not [C], or the residual is not like `x`.
+ * @throws {RangeError} If the batch has one value per channel, which has no variance.
+ */
+export function batchNormForward(
+  x: GpuArray,
+  arrays: BatchNormArrays,
+  options: BatchNormOptions & { readonly relu: boolean },
+  residual: GpuArray | null = null,
+): NormForward {
+  const sizes = checkBatchNorm(x, arrays, options);
+  checkResidual(x, residual);
+  const { relu } = options;
+  const sets = channelSets(sizes);
+  if (!fitsWorkgroups(x, sets)) {
+    const coefficients = batchNormCoefficients(x, arrays, options);
+    const output = normalisePlanes(x, { coefficients, relu }, residual);
+    return { output, coefficients, relu };
+  }
+  const coefficients = x.gpu.empty([sizes.channels, 4], "batch norm coefficients");
+  const y = x.gpu.empty(x.shape, "batch norm");
+  batchForwardBySets({ x, residual, ...arrays, coefficients, y }, sets, options);
+  return { output: y, coefficients, relu };
 }
 
 /**
@@ -82,19 +146,13 @@ export interface NormGradients {
 export function batchNormCoefficients(
   x: GpuArray,
   arrays: BatchNormArrays,
-  { training, momentum, eps }: BatchNormOptions,
+  options: BatchNormOptions,
 ): GpuArray {
-  const { images, channels, plane } = planeSizes("batch_norm", x);
-  checkChannels("batch_norm", channels, { ...arrays });
-  if (training && images * plane < 2) {
-    throw new RangeError(
-      `Cannot run batch_norm in training on ${
-        formatShape(x.shape)
-      }: one value per channel has no variance`,
-    );
-  }
+  const { images, channels, plane } = checkBatchNorm(x, arrays, options);
+  const { training, momentum, eps } = options;
   const coefficients = x.gpu.empty([channels, 4], "batch norm coefficients");
-  const params = { images, channels, plane, batch: Number(training), momentum, eps };
+  const batch = Number(training);
+  const params = { images, channels, plane, batch, accumulate: 0, momentum, eps };
   if (training) {
     const moments = planeMoments(x);
     dispatch(fromBatch, { ...arrays, moments, coefficients }, params, channels);
@@ -106,36 +164,117 @@ export function batchNormCoefficients(
 }
 
 /**
- * Gradients of a batch normalisation.
+ * Gradients of a batch normalisation without a residual.
  *
  * @param gradOutput Of the shape of `x`.
  * @param x The forward's input.
  * @param forward The coefficients, and whether a ReLU followed.
- * @param options `training` as for the coefficients; `needsInput`: whether the gradient to `x` is wanted.
+ * @param options `training` as for the coefficients, and what is wanted.
  */
 export function batchNormBackward(
   gradOutput: GpuArray,
   x: GpuArray,
   forward: Normalisation,
-  { training, needsInput }: { readonly training: boolean; readonly needsInput: boolean },
+  { training, needsInput, weight, bias }: NormNeeds & { readonly training: boolean },
 ): NormGradients {
-  const { images, channels, plane } = planeSizes("batch_norm.backward", x);
+  const sizes = planeSizes("batch_norm.backward", x);
+  const { images, channels, plane } = sizes;
   const { gpu } = x;
-  const { coefficients } = forward;
+  const { coefficients, relu } = forward;
+  const { gradWeight, gradBias } = parameterGradients(gpu, channels, weight, bias);
+  const made = { gradWeight: gradWeight.array, gradBias: gradBias.array };
+  const sets = channelSets(sizes);
+  if (needsInput && fitsWorkgroups(x, sets)) {
+    const gradInput = gpu.empty(x.shape, "batch_norm.backward");
+    const arrays = { x, coefficients, gradWeight, gradBias, gradInput };
+    batchBackwardBySets({ gradOutput }, arrays, sets, { training, relu });
+    return { gradInput, ...made };
+  }
   const slopes = gpu.empty([channels, 2], "batch norm slopes");
-  const gradWeight = gpu.empty([channels], "gradient of a batch norm weight");
-  const gradBias = gpu.empty([channels], "gradient of a batch norm bias");
   const sums = planeSums(gradOutput, x, forward);
+  const accumulate = accumulateBits(gradWeight, gradBias);
   dispatch(
     backward,
-    { sums, coefficients, slopes, gradWeight, gradBias },
-    { images, channels, plane, batch: Number(training), momentum: 0, eps: 0 },
+    { sums, coefficients, slopes, ...made },
+    { images, channels, plane, batch: Number(training), accumulate, momentum: 0, eps: 0 },
     channels,
   );
   const gradInput = needsInput ? normalisePlanesBackward(gradOutput, x, forward, slopes) : null;
   sums.release();
   slopes.release();
-  return { gradInput, gradWeight, gradBias };
+  return { gradInput, ...made };
+}
+
+/**
+ * Gradients of a batch normalisation with a residual and a ReLU.
+ *
+ * @param gradOutput Of the shape of `x`; becomes the gradient to the residual where `overwrite`.
+ * @param x The forward's input.
+ * @param forward The coefficients, and the forward's output, whose signs say what the ReLU let through.
+ * @param options `training` as in the forward, and what is wanted.
+ * @returns Also the gradient to the residual.
+ */
+export function batchNormResidualBackward(
+  gradOutput: GpuArray,
+  x: GpuArray,
+  { coefficients, output }: { readonly coefficients: GpuArray; readonly output: GpuArray },
+  { overwrite, ...options }: NormNeeds & {
+    readonly training: boolean;
+    readonly overwrite: boolean;
+  },
+): NormGradients & { readonly gradResidual: GpuArray } {
+  const sizes = planeSizes("batch_norm.backward", x);
+  const sets = channelSets(sizes);
+  const { training, needsInput, weight, bias } = options;
+  const gradResidual = overwrite ? gradOutput.retain() : leakyReluBackward(gradOutput, output, 0);
+  if (overwrite && needsInput && fitsWorkgroups(x, sets)) {
+    const { gradWeight, gradBias } = parameterGradients(x.gpu, sizes.channels, weight, bias);
+    const gradInput = x.gpu.empty(x.shape, "batch_norm.backward");
+    const arrays = { x, coefficients, gradWeight, gradBias, gradInput };
+    const masked = { masked: gradResidual, signs: output };
+    batchBackwardBySets(masked, arrays, sets, { training, relu: true });
+    return { gradInput, gradWeight: gradWeight.array, gradBias: gradBias.array, gradResidual };
+  }
+  if (overwrite) maskInPlace(gradResidual, output);
+  const gradients = batchNormBackward(gradResidual, x, { coefficients, relu: false }, options);
+  return { ...gradients, gradResidual };
+}
+
+/** A channel of all images is a set. */
+function channelSets({ images, channels, plane }: PlaneSizes): Sets {
+  return { sets: channels, setStep: 1, parts: images, partStep: channels, plane, channels };
+}
+
+/** Where the gradients to weight and bias are written. */
+export function parameterGradients(
+  gpu: Gpu,
+  channels: number,
+  weight: true | Accumulator = true,
+  bias: true | Accumulator = true,
+): { readonly gradWeight: Accumulator; readonly gradBias: Accumulator } {
+  const to = (wanted: true | Accumulator, label: string) =>
+    accumulatorFor(wanted, () => gpu.empty([channels], label)) as Accumulator;
+  return {
+    gradWeight: to(weight, "gradient of a norm's weight"),
+    gradBias: to(bias, "gradient of a norm's bias"),
+  };
+}
+
+function checkBatchNorm(
+  x: GpuArray,
+  arrays: BatchNormArrays,
+  { training }: BatchNormOptions,
+): PlaneSizes {
+  const sizes = planeSizes("batch_norm", x);
+  checkChannels("batch_norm", sizes.channels, { ...arrays });
+  if (training && sizes.images * sizes.plane < 2) {
+    throw new RangeError(
+      `Cannot run batch_norm in training on ${
+        formatShape(x.shape)
+      }: one value per channel has no variance`,
+    );
+  }
+  return sizes;
 }
 
 /** @throws {TypeError} If an array is not [channels]. */

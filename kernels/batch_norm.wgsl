@@ -1,5 +1,5 @@
 // Batch normalisation (Ioffe and Szegedy, 2015): the numbers of each channel; plane_maps.wgsl and
-// plane_sums.wgsl do the passes over whole tensors.
+// plane_sums.wgsl do the passes over whole tensors. On GPUs, sets.wgsl does all of it at once.
 //
 // y = (x - mean) * scale + bias, scale = weight * deviation, deviation = 1 / sqrt(variance + eps)
 // from_batch:   mean and variance (biased) of the batch; moves the running ones by `momentum`,
@@ -11,7 +11,8 @@
 //
 // moments, sums: [N, C] pairs of plane_sums; weight, bias, running_*, grad_*: [C]; coefficients =
 // (mean, scale, bias, deviation), slopes = (slope, offset): [C]. An invocation owns one channel and
-// overwrites what it writes, except that it moves the running statistics in place.
+// overwrites what it writes, except that it moves the running statistics in place, and adds to
+// grad_weight and grad_bias where bit 0 and bit 1 of `accumulate` are set.
 
 @group(0) @binding(0) var<storage, read> moments: array<vec2f>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -24,7 +25,15 @@
 @group(0) @binding(8) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(9) var<storage, read_write> grad_bias: array<f32>;
 
-struct Params { images: u32, channels: u32, plane: u32, batch: u32, momentum: f32, eps: f32 }
+struct Params {
+  images: u32,
+  channels: u32,
+  plane: u32,
+  batch: u32,
+  accumulate: u32,
+  momentum: f32,
+  eps: f32,
+}
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
@@ -68,8 +77,11 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
   for (var n = 0u; n < params.images; n++) { sum += sums[n * params.channels + c]; }
   let scale = coefficients[c].y;
   let deviation = coefficients[c].w;
-  grad_bias[c] = sum.x;
-  grad_weight[c] = sum.y * deviation;
+  var before = vec2f(0);
+  if ((params.accumulate & 1) == 1) { before.x = grad_weight[c]; }
+  if ((params.accumulate & 2) == 2) { before.y = grad_bias[c]; }
+  grad_weight[c] = before.x + sum.y * deviation;
+  grad_bias[c] = before.y + sum.x;
   let share = f32(params.batch) / (f32(params.images) * f32(params.plane));
   slopes[c] = -share * scale * vec2f(deviation * deviation * sum.y, sum.x);
 }

@@ -2,7 +2,7 @@
 //
 // factor: [N, C], `count` elements. An invocation owns one and overwrites it. The random word of
 // plane i is the first of the Philox block at counter (i, layer, 0, 0) under key (seed, step), so
-// the same counters give the same factors on every adapter and nothing has to be saved.
+// the same counters give the same factors on every adapter.
 
 @group(0) @binding(0) var<storage, read_write> factor: array<f32>;
 

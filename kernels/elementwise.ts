@@ -45,6 +45,7 @@ const leakyReluGradient = defineMap("leaky_relu.backward", "binary", "LEAKY_RELU
 const sigmoidGradient = defineMap("sigmoid.backward", "binary", "SIGMOID_GRADIENT");
 const addToTarget = defineMap("add_in_place", "in_place", "ADD");
 const lerpToTarget = defineMap("lerp_in_place", "in_place", "LERP");
+const maskTarget = defineMap("leaky_relu.mask_in_place", "in_place", "LEAKY_RELU_GRADIENT");
 const fillTarget = defineMap("fill", "fill");
 
 /** Runs a map into `output`, which an in-place map reads as well. */
@@ -98,6 +99,15 @@ export function addInPlace(target: GpuArray, source: GpuArray): void {
  */
 export function lerpInPlace(target: GpuArray, source: GpuArray, weight: number): void {
   run(lerpToTarget, [source], target, weight);
+}
+
+/**
+ * Makes `gradient` that of what went into a ReLU: 0 where `output` is not positive.
+ *
+ * @throws {TypeError} If the shapes differ.
+ */
+export function maskInPlace(gradient: GpuArray, output: GpuArray): void {
+  run(maskTarget, [output], gradient);
 }
 
 /** Overwrites every element of `target` with `value`. */

@@ -3,7 +3,8 @@
 //
 // a, b, y: any shape, all the same, `count` elements.
 // One invocation owns RUN elements of y, `stride` apart: neighbours in memory on a CPU adapter, one
-// workgroup apart on a GPU, where neighbouring invocations then touch neighbouring elements.
+// workgroup apart on a GPU, where neighbouring invocations then touch neighbouring elements. It
+// loads four elements before it uses the first, so that a GPU waits for all of them at once.
 // in_place reads and overwrites y, the others overwrite it.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -56,6 +57,14 @@ fn first_element(group: vec3u, groups: vec3u, local: u32) -> u32 {
   return block + local * select(1, RUN, params.stride == 1);
 }
 
+// Four elements of an invocation.
+fn store(i: u32, first: f32, second: f32, third: f32, fourth: f32) {
+  y[i] = first;
+  y[i + params.stride] = second;
+  y[i + 2 * params.stride] = third;
+  y[i + 3 * params.stride] = fourth;
+}
+
 fn end_element(first: u32) -> u32 {
   return min(first + RUN * params.stride, params.count);
 }
@@ -68,7 +77,13 @@ fn unary(
 ) {
   let first = first_element(group, groups, local);
   let end = end_element(first);
-  for (var i = first; i < end; i += params.stride) { y[i] = formula(a[i], 0); }
+  let step = params.stride;
+  var i = first;
+  for (; i + 3 * step < end; i += 4 * step) {
+    let four = vec4f(a[i], a[i + step], a[i + 2 * step], a[i + 3 * step]);
+    store(i, formula(four.x, 0), formula(four.y, 0), formula(four.z, 0), formula(four.w, 0));
+  }
+  for (; i < end; i += step) { y[i] = formula(a[i], 0); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -79,7 +94,14 @@ fn binary(
 ) {
   let first = first_element(group, groups, local);
   let end = end_element(first);
-  for (var i = first; i < end; i += params.stride) { y[i] = formula(a[i], b[i]); }
+  let step = params.stride;
+  var i = first;
+  for (; i + 3 * step < end; i += 4 * step) {
+    let p = vec4f(a[i], a[i + step], a[i + 2 * step], a[i + 3 * step]);
+    let q = vec4f(b[i], b[i + step], b[i + 2 * step], b[i + 3 * step]);
+    store(i, formula(p.x, q.x), formula(p.y, q.y), formula(p.z, q.z), formula(p.w, q.w));
+  }
+  for (; i < end; i += step) { y[i] = formula(a[i], b[i]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -90,7 +112,14 @@ fn in_place(
 ) {
   let first = first_element(group, groups, local);
   let end = end_element(first);
-  for (var i = first; i < end; i += params.stride) { y[i] = formula(y[i], b[i]); }
+  let step = params.stride;
+  var i = first;
+  for (; i + 3 * step < end; i += 4 * step) {
+    let p = vec4f(y[i], y[i + step], y[i + 2 * step], y[i + 3 * step]);
+    let q = vec4f(b[i], b[i + step], b[i + 2 * step], b[i + 3 * step]);
+    store(i, formula(p.x, q.x), formula(p.y, q.y), formula(p.z, q.z), formula(p.w, q.w));
+  }
+  for (; i < end; i += step) { y[i] = formula(y[i], b[i]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -2,6 +2,7 @@
 
 import { imageSizes, sliceByPlane, spreadPlanes } from "./planes.ts";
 import { defineKernel, dispatch, type GpuArray, type Shape } from "./runtime/mod.ts";
+import { meansOfPlanes } from "./sets.ts";
 import source from "./global_average_pool.wgsl" with { type: "text" };
 
 /** Invocations that share a plane, at most. */
@@ -47,8 +48,12 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
   const { images, channels, height, width } = imageSizes("global_average_pool", x);
   const plane = height * width;
   if (plane === 0) throw new RangeError("Cannot run global_average_pool as the planes are empty");
-  const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   const output = x.gpu.empty([images, channels], "global_average_pool.forward");
+  if (x.gpu.kernelClass === "shared") {
+    meansOfPlanes(x, output);
+    return output;
+  }
+  const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   sliceByPlane([x], [output], ([x], [y]) => {
     const params = { planes: y.size, run: 1, plane, lanes };
     const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");

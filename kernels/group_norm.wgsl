@@ -1,5 +1,5 @@
 // Group normalisation (Wu and He, 2018): the numbers of each plane; plane_maps.wgsl and
-// plane_sums.wgsl do the passes over whole tensors.
+// plane_sums.wgsl do the passes over whole tensors. On GPUs, sets.wgsl does all but affine at once.
 //
 // y = (x - mean) * weight * deviation + bias, deviation = 1 / sqrt(variance + eps), mean and
 // variance (biased) over the channels of one group of one image.
@@ -10,7 +10,8 @@
 //
 // moments, sums: [N, C] pairs of plane_sums; weight, bias, grad_*: [C]; coefficients =
 // (mean, scale, bias, deviation), slopes = (slope, offset): [N, C].
-// forward, backward: an invocation owns one group of one image; affine: one channel. All overwrite.
+// forward, backward: an invocation owns one group of one image; affine: one channel. All overwrite,
+// but affine adds to grad_weight and grad_bias where bit 0 and bit 1 of `accumulate` are set.
 
 @group(0) @binding(0) var<storage, read> moments: array<vec2f>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -21,7 +22,14 @@
 @group(0) @binding(6) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_bias: array<f32>;
 
-struct Params { images: u32, channels: u32, plane: u32, groups: u32, eps: f32 }
+struct Params {
+  images: u32,
+  channels: u32,
+  plane: u32,
+  groups: u32,
+  accumulate: u32,
+  eps: f32,
+}
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
@@ -72,6 +80,9 @@ fn affine(@builtin(global_invocation_id) id: vec3u) {
     let i = n * params.channels + c;
     sum += sums[i] * vec2f(1, coefficients[i].w);
   }
-  grad_bias[c] = sum.x;
-  grad_weight[c] = sum.y;
+  var before = vec2f(0);
+  if ((params.accumulate & 1) == 1) { before.x = grad_weight[c]; }
+  if ((params.accumulate & 2) == 2) { before.y = grad_bias[c]; }
+  grad_weight[c] = before.x + sum.y;
+  grad_bias[c] = before.y + sum.x;
 }

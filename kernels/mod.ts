@@ -14,8 +14,12 @@ export {
   type BatchNormArrays,
   batchNormBackward,
   batchNormCoefficients,
+  batchNormForward,
   type BatchNormOptions,
+  batchNormResidualBackward,
+  type NormForward,
   type NormGradients,
+  type NormNeeds,
 } from "./batch_norm.ts";
 export * from "./centroids.ts";
 export * from "./class_sums.ts";

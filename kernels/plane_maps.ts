@@ -34,12 +34,16 @@ const multiply = defineKernel({
   entry: "multiply",
   reads: ["x", "factor"],
 });
-const normalise = defineKernel({
-  ...shared,
-  name: "planes.normalise",
-  entry: "normalise",
-  reads: ["x", "coefficients"],
-});
+const normalisation = (name: string, constants: Readonly<Record<string, number>>) =>
+  defineKernel({
+    ...shared,
+    name,
+    entry: "normalise",
+    reads: ["x", "coefficients", "residual"],
+    constants,
+  });
+const normalise = normalisation("planes.normalise", {});
+const normaliseResidual = normalisation("planes.normalise_residual", { WITH_RESIDUAL: 1 });
 const gradient = defineKernel({
   ...shared,
   name: "planes.gradient",
@@ -118,14 +122,43 @@ export function multiplyPlanes(x: GpuArray, factor: GpuArray): GpuArray {
   return output;
 }
 
-/** `(x - centre) * scale + shift`, every plane with its own coefficients, then ReLU if asked. */
-export function normalisePlanes(x: GpuArray, { coefficients, relu }: Normalisation): GpuArray {
+/**
+ * `(x - centre) * scale + shift`, every plane with its own coefficients, plus the residual, if there
+ * is one; then ReLU if asked.
+ *
+ * @param residual Of the shape of `x`.
+ * @throws {TypeError} If it has another.
+ */
+export function normalisePlanes(
+  x: GpuArray,
+  { coefficients, relu }: Normalisation,
+  residual: GpuArray | null = null,
+): GpuArray {
+  checkResidual(x, residual);
+  const kernel = residual ? normaliseResidual : normalise;
   const output = x.gpu.empty(x.shape, "planes.normalise");
-  sliceByPlane([x], [output], ([x], [y], first) => {
-    const rows = coefficients.size / 4;
-    dispatch(normalise, { x, coefficients, y }, ...workOn(normalise, x, first, rows, relu));
-  });
+  const rows = coefficients.size / 4;
+  const run = (x: GpuArray, residual: GpuArray, y: GpuArray, first: number) => {
+    const arrays = { x, coefficients, residual, y };
+    dispatch(kernel, arrays, ...workOn(kernel, x, first, rows, relu));
+  };
+  if (residual) {
+    sliceByPlane([x, residual], [output], ([x, added], [y], first) => run(x, added, y, first));
+  } else {
+    sliceByPlane([x], [output], ([x], [y], first) => run(x, x, y, first)); // which it does not read
+  }
   return output;
+}
+
+/** @throws {TypeError} If there is a residual of another shape than `x`. */
+export function checkResidual(x: GpuArray, residual: GpuArray | null): void {
+  if (residual && !sameShape(residual.shape, x.shape)) {
+    throw new TypeError(
+      `Cannot add a residual of ${formatShape(residual.shape)} to a normalised ${
+        formatShape(x.shape)
+      }: give it the same shape`,
+    );
+  }
 }
 
 /**

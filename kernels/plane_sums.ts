@@ -2,14 +2,12 @@
 
 import { type Normalisation, planeSizes } from "./plane_maps.ts";
 import { sliceByPlane } from "./planes.ts";
-import { defineKernel, dispatch, type GpuArray, type Kernel } from "./runtime/mod.ts";
-import { strideFor } from "./spread.ts";
+import { defineKernel, dispatch, type GpuArray } from "./runtime/mod.ts";
+import { dotsOfPlanes, momentsOfPlanes, sumsOfPlanes } from "./sets.ts";
 import source from "./plane_sums.wgsl" with { type: "text" };
 
-/**
- * Elements that an invocation adds before a second one is worth its cost, on a GPU and on a CPU.
- */
-const SHORTEST_CHUNK = 64, SHORTEST_CPU_CHUNK = 512;
+/** Elements that an invocation adds before a second one is worth its cost. */
+const SHORTEST_CHUNK = 512;
 /** Most parts of a plane: few enough for one invocation to add. */
 const MOST_LANES = 64;
 
@@ -21,7 +19,6 @@ const shared = {
     plane: "u32",
     lanes: "u32",
     chunk: "u32",
-    stride: "u32",
     first: "u32",
     rows: "u32",
     relu: "u32",
@@ -71,15 +68,12 @@ const totalDots = defineKernel({
 });
 
 /** Params of both passes over planes [planes, ...]. */
-function paramsFor(kernel: Kernel, x: GpuArray, first = 0, rows = 1, relu = false) {
+function paramsFor(x: GpuArray, first = 0, rows = 1, relu = false) {
   const [planes = 0] = x.shape;
   const plane = x.size / Math.max(1, planes);
-  const spread = strideFor(kernel, x.gpu);
-  const shortest = spread === 1 ? SHORTEST_CPU_CHUNK : SHORTEST_CHUNK;
-  const lanes = Math.ceil(plane / Math.max(shortest, Math.ceil(plane / MOST_LANES)));
+  const lanes = Math.ceil(plane / Math.max(SHORTEST_CHUNK, Math.ceil(plane / MOST_LANES)));
   const chunk = Math.ceil(plane / Math.max(1, lanes));
-  const stride = Math.min(spread, lanes);
-  return { planes, plane, lanes, chunk, stride, first, rows, relu: Number(relu) };
+  return { planes, plane, lanes, chunk, first, rows, relu: Number(relu) };
 }
 
 /** What the first pass writes: the totals themselves where a plane has but one part. */
@@ -97,8 +91,12 @@ function partsOf(totals: GpuArray, lanes: number): GpuArray {
 export function planeMoments(x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planes.moments", x);
   const output = x.gpu.empty([images, channels, 2], "planes.moments");
+  if (x.gpu.kernelClass === "shared") {
+    momentsOfPlanes(x, output);
+    return output;
+  }
   sliceByPlane([x], [output], ([x], [totals]) => {
-    const params = paramsFor(moments, x);
+    const params = paramsFor(x);
     const { planes, lanes } = params;
     using parts = partsOf(totals, lanes);
     dispatch(moments, { x, parts }, params, planes * lanes);
@@ -121,9 +119,13 @@ export function planeSums(
 ): GpuArray {
   const { images, channels } = planeSizes("planes.sums", x);
   const output = x.gpu.empty([images, channels, 2], "planes.sums");
+  if (x.gpu.kernelClass === "shared") {
+    sumsOfPlanes(gradOutput, x, { coefficients, relu }, output);
+    return output;
+  }
   const rows = coefficients.size / 4;
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [totals], first) => {
-    const params = paramsFor(sums, x, first, rows, relu);
+    const params = paramsFor(x, first, rows, relu);
     const { planes, lanes } = params;
     using parts = partsOf(totals, lanes);
     dispatch(sums, { gradOutput, x, coefficients, parts }, params, planes * lanes);
@@ -142,8 +144,12 @@ export function planeSums(
 export function planeDots(gradOutput: GpuArray, x: GpuArray): GpuArray {
   const { images, channels } = planeSizes("planes.dots", x);
   const output = x.gpu.empty([images, channels], "planes.dots");
+  if (x.gpu.kernelClass === "shared") {
+    dotsOfPlanes(gradOutput, x, output);
+    return output;
+  }
   sliceByPlane([gradOutput, x], [output], ([gradOutput, x], [dotTotals]) => {
-    const params = paramsFor(dots, x);
+    const params = paramsFor(x);
     const { planes, lanes } = params;
     using parts = x.gpu.empty([planes, lanes, 2], "parts of plane sums");
     dispatch(dots, { gradOutput, x, parts }, params, planes * lanes);

@@ -1,4 +1,5 @@
-// Sums over planes, in two passes of fixed order; a plane is one channel of one image.
+// Sums over planes, in two passes of fixed order, for CPU adapters; a plane is one channel of one
+// image. On GPUs, sets.wgsl sums a plane in one pass.
 //
 // moments: (mean, Σ (x - mean)²)
 // sums:    (Σ g, Σ g (x - centre)), where g is grad_output, or 0 where `relu` is 1 and the
@@ -9,9 +10,8 @@
 // = (centre, scale, shift, unused): a row for every plane of the tensor, or for every channel,
 // where images share them. parts: [planes, lanes] pairs; totals: [planes] pairs; dot_totals:
 // [planes].
-// First pass: an invocation owns one pair of parts, over `chunk` neighbouring elements of a plane
-// where `stride` is 1 (CPU adapters), over every `stride`-th (= lanes) one else (GPUs). Second
-// pass: an invocation owns one pair of totals. Both overwrite.
+// First pass: an invocation owns one pair of parts, over `chunk` neighbouring elements of a plane.
+// Second pass: an invocation owns one pair of totals. Both overwrite.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
@@ -25,7 +25,6 @@ struct Params {
   plane: u32,
   lanes: u32,
   chunk: u32,
-  stride: u32,
   first: u32,
   rows: u32,
   relu: u32,
@@ -40,15 +39,12 @@ fn flat_index(id: vec3u, groups: vec3u) -> u32 {
 
 // First and last + 1 of a lane's elements within its plane.
 fn range(lane: u32) -> vec2u {
-  if (params.stride == 1) {
-    return vec2u(lane * params.chunk, min((lane + 1) * params.chunk, params.plane));
-  }
-  return vec2u(lane, params.plane);
+  return vec2u(lane * params.chunk, min((lane + 1) * params.chunk, params.plane));
 }
 
 fn count(lane: u32) -> f32 {
   let own = range(lane);
-  return f32((own.y - own.x + params.stride - 1) / params.stride);
+  return f32(own.y - own.x);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -62,7 +58,7 @@ fn moments(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let origin = x[own.x];
   var sum = 0.0;
   var squares = 0.0;
-  for (var k = own.x; k < own.y; k += params.stride) {
+  for (var k = own.x; k < own.y; k++) {
     let d = x[k] - origin;
     sum += d;
     squares += d * d;
@@ -79,7 +75,7 @@ fn sums(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let own = plane * params.plane + range(i % params.lanes);
   let c = coefficients[(params.first + plane) % params.rows];
   var sum = vec2f(0);
-  for (var k = own.x; k < own.y; k += params.stride) {
+  for (var k = own.x; k < own.y; k++) {
     let centred = x[k] - c.x;
     let cut = params.relu == 1 && centred * c.y + c.z <= 0;
     let g = select(grad_output[k], 0, cut);
@@ -94,7 +90,7 @@ fn dots(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.planes * params.lanes) { return; }
   let own = i / params.lanes * params.plane + range(i % params.lanes);
   var sum = 0.0;
-  for (var k = own.x; k < own.y; k += params.stride) { sum += grad_output[k] * x[k]; }
+  for (var k = own.x; k < own.y; k++) { sum += grad_output[k] * x[k]; }
   parts[i] = vec2f(sum, 0);
 }
 

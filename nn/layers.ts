@@ -137,12 +137,13 @@ export class BatchNorm2d extends Layer {
     this.#options = { eps, relu };
   }
 
-  /** [N, channels, H, W] → the same shape. */
-  override forward(x: Tensor): Tensor {
+  /** [N, channels, H, W] → the same shape; `residual`, of that shape, is added before the ReLU. */
+  override forward(x: Tensor, residual: Tensor | null = null): Tensor {
     const { weight, bias, momentum, runningMean, runningVar } = this;
     return batchNorm(x, { weight, bias }, { runningMean, runningVar }, {
       training: this.training && !this.frozen,
       momentum,
+      residual,
       ...this.#options,
     });
   }

@@ -1,7 +1,6 @@
 // The residual network below the head: bottleneck blocks, output stride 8.
 
 import type { Gpu } from "../kernels/runtime/mod.ts";
-import { addRelu } from "./functional/elementwise.ts";
 import { maxPool2d } from "./functional/spatial.ts";
 import { BatchNorm2d, chain, Conv2d, Sequential } from "./layers.ts";
 import { Layer } from "./module.ts";
@@ -37,7 +36,8 @@ export interface BottleneckOptions {
 
 /** 1×1 → 3×3 → 1×1, each with a batch norm, plus the shortcut (He et al., 2016). */
 export class Bottleneck extends Layer {
-  readonly #body: readonly (Layer | ((x: Tensor) => Tensor))[];
+  readonly #body: readonly Layer[];
+  readonly #lastNorm: BatchNorm2d;
   readonly #downsample: Sequential | null;
   readonly #recompute: boolean;
 
@@ -58,8 +58,8 @@ export class Bottleneck extends Layer {
       ),
       this.child("bn2", new BatchNorm2d(gpu, planes, { relu: true })),
       this.child("conv3", conv({ inputs: planes, outputs, kernel: 1 })),
-      this.child("bn3", new BatchNorm2d(gpu, outputs)),
     ];
+    this.#lastNorm = this.child("bn3", new BatchNorm2d(gpu, outputs, { relu: true }));
     this.#downsample = downsample
       ? this.child(
         "downsample",
@@ -78,7 +78,7 @@ export class Bottleneck extends Layer {
     return chain(x, [
       ...this.#body,
       (body) => {
-        const output = addRelu(body, shortcut);
+        const output = this.#lastNorm.forward(body, shortcut);
         if (shortcut !== x) shortcut.dispose();
         return output;
       },

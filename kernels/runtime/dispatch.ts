@@ -23,7 +23,7 @@ export type Grid = readonly [number, number?, number?];
  * @param work How many invocations are needed, which fill workgroups of the kernel's size, folded
  *   as by {@link gridFor}; or workgroups in x, y and z. Zero runs nothing.
  * @throws {TypeError} If an array has another element type than the WGSL, or one buffer is bound
- *   twice where the kernel writes it.
+ *   twice where the kernel writes it, unless it can write both and they do not overlap.
  * @throws {RangeError} If the grid exceeds WebGPU's limit, or an array starts where none can be bound.
  * @throws {MemoryError} If an array exceeds what one binding shows.
  */
@@ -95,13 +95,21 @@ function checkDispatch(
   }
 }
 
-/** WebGPU refuses to write what is bound twice, even in disjoint ranges. */
+/**
+ * WebGPU takes two bindings of one buffer if both can write, and to ranges that are apart; it refuses
+ * to write what is bound to be read, even in another range.
+ */
 function checkAlone(kernel: Kernel, arrays: readonly AnyArray[], index: number): void {
-  for (let other = 0; other < arrays.length; other++) {
-    if (other === index || arrays[other]?.storage !== arrays[index]?.storage) continue;
+  const array = arrays[index] as AnyArray;
+  for (let at = 0; at < arrays.length; at++) {
+    const other = arrays[at] as AnyArray;
+    if (at === index || other.storage !== array.storage) continue;
+    const apart = array.byteOffset + array.byteLength <= other.byteOffset ||
+      other.byteOffset + other.byteLength <= array.byteOffset;
+    if (apart && kernel.arrays[at]?.writable) continue;
     throw new TypeError(
       `Cannot run ${kernel.name} as "${kernel.arrays[index]?.name}" and "${
-        kernel.arrays[other]?.name
+        kernel.arrays[at]?.name
       }" share a buffer that it writes`,
     );
   }

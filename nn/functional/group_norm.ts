@@ -33,8 +33,9 @@ export function groupNorm(
     forward.output,
     [x, weight, bias],
     [kept, weight.array, forward.coefficients],
-    (gradOutput, [needsInput = false]) => {
-      const options = { groups, needsInput };
+    (gradOutput, [needsInput = false], into) => {
+      const to = { weight: into[1] || true, bias: into[2] || true } as const;
+      const options = { groups, needsInput, ...to };
       using input = kept.open();
       const gradients = groupNormBackward(gradOutput, input, weight.array, forward, options);
       return [gradients.gradInput, gradients.gradWeight, gradients.gradBias];

@@ -1,11 +1,12 @@
 import { strict as assert } from "node:assert";
 import { batchNormBackward, batchNormCoefficients } from "../../kernels/batch_norm.ts";
+import { globalAveragePoolForward } from "../../kernels/global_average_pool.ts";
 import { groupNormBackward, groupNormForward } from "../../kernels/group_norm.ts";
 import { multiplyPlanes, normalisePlanes } from "../../kernels/plane_maps.ts";
-import { planeDots } from "../../kernels/plane_sums.ts";
+import { planeDots, planeMoments, planeSums } from "../../kernels/plane_sums.ts";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
-import { randomNd, seededRandom } from "../_check.ts";
-import { narrowGpu, testGpu } from "../_device.ts";
+import { assertAllClose, randomNd, seededRandom } from "../_check.ts";
+import { guardedGpu, KERNEL_CLASSES, narrowGpu, testGpu } from "../_device.ts";
 
 /** Forward and gradients of both normalisations and of the channel product. */
 async function everything(gpu: Gpu): Promise<unknown[]> {
@@ -45,6 +46,66 @@ Deno.test("an image larger than one binding gives the same bits, plane by plane"
   const [whole, split] = [await testGpu(), await narrowGpu(1024)]; // an image takes 2772 bytes
   assert.deepEqual(await everything(split), await everything(whole));
 });
+
+Deno.test("an image larger than one binding gives the same numbers on a GPU, plane by plane", async () => {
+  const [whole, split] = [await testGpu("shared"), await narrowGpu(1024, "shared")];
+  const [wanted, found] = [await everything(whole), await everything(split)];
+  wanted.forEach((values, i) =>
+    assertAllClose(`result ${i}`, found[i] as Float32Array, values as Float32Array)
+  );
+});
+
+for (const kernels of KERNEL_CLASSES) {
+  for (const shape of [[2, 3, 1, 1], [3, 2, 5, 7], [1, 3, 32, 32], [2, 2, 33, 97]]) {
+    Deno.test(`sums over the planes of ${shape} match their formulas, ${kernels}`, async () => {
+      const gpu = await guardedGpu(kernels);
+      const random = seededRandom(2);
+      const draw = (shape: readonly number[]) => Float32Array.from(randomNd(shape, random).data);
+      const [images = 1, channels = 1] = shape;
+      const [values, gradients] = [draw(shape), draw(shape)];
+      const coefficientValues = draw([channels, 4]);
+      using x = gpu.upload(values, shape, "x");
+      using gradOutput = gpu.upload(gradients, shape, "gradient");
+      using coefficients = gpu.upload(coefficientValues, [channels, 4], "coefficients");
+      using moments = planeMoments(x);
+      using sums = planeSums(gradOutput, x, { coefficients, relu: true });
+      using dots = planeDots(gradOutput, x);
+      using means = globalAveragePoolForward(x);
+      const plane = values.length / (images * channels);
+      const expected: number[][] = [[], [], [], []];
+      for (let p = 0; p < images * channels; p++) {
+        const [centre = 0, scale = 0, shift = 0] = coefficientValues.subarray(p % channels * 4);
+        const own = Array.from(values.subarray(p * plane, (p + 1) * plane));
+        const g = own.map((value, i) =>
+          (value - centre) * scale + shift > 0 ? gradients[p * plane + i] as number : 0
+        );
+        const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+        const mean = sum(own) / plane;
+        expected[0]?.push(mean, sum(own.map((value) => (value - mean) ** 2)));
+        expected[1]?.push(sum(g), sum(g.map((g, i) => g * ((own[i] as number) - centre))));
+        expected[2]?.push(sum(own.map((value, i) => value * (gradients[p * plane + i] as number))));
+        expected[3]?.push(mean);
+      }
+      const found = await gpu.readAll([moments, sums, dots, means]);
+      ["moments", "sums", "dots", "means"].forEach((name, i) =>
+        assertAllClose(name, found[i] as Float32Array, expected[i] as number[], { atol: 5e-5 })
+      );
+      // A NaN is seen in the numbers of its plane, and nowhere else.
+      values[plane] = NaN;
+      gpu.write(x, values);
+      const again = [planeMoments(x), planeDots(gradOutput, x), globalAveragePoolForward(x)];
+      const [broken, ...others] = await gpu.readAll(again);
+      for (const array of again) array.release();
+      const everyOther = broken?.filter((_, i) => i % 2 === 0); // the means
+      for (const numbers of [everyOther, ...others]) {
+        assert.deepEqual(
+          Array.from(numbers ?? [], Number.isNaN),
+          Array.from(numbers ?? [], (_, p) => p === 1),
+        );
+      }
+    });
+  }
+}
 
 Deno.test("more planes than a grid has rows are all multiplied", async () => {
   const gpu = await testGpu();

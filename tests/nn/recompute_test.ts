@@ -4,11 +4,12 @@ import { strict as assert } from "node:assert";
 import { addRelu, mul, relu, scale } from "../../nn/functional/elementwise.ts";
 import { crossEntropy } from "../../nn/functional/losses.ts";
 import { DeepLab, type DeepLabOptions } from "../../nn/deeplab.ts";
-import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { elementCount, type Gpu, type GpuArray } from "../../kernels/runtime/mod.ts";
+import { batchNorm } from "../../nn/functional/batch_norm.ts";
 import { once, recompute } from "../../nn/recompute.ts";
 import { backward, noGrad, record, scope } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
-import { testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, testGpu } from "../_device.ts";
 import { Fill } from "../goldens/fill.ts";
 import { assertSame } from "../_same.ts";
 
@@ -85,6 +86,40 @@ Deno.test("a recomputed DeepLab keeps less than half of the bytes for its backwa
   const [kept, again] = [bytesKept(false), bytesKept(true)];
   assert.ok(again < kept / 2, `${again} of ${kept} bytes`);
 });
+
+for (const kernels of KERNEL_CLASSES) {
+  Deno.test(`a recomputed batch norm with its residual has the same bits, ${kernels}`, async () => {
+    const gpu = await testGpu(kernels);
+    const fill = new Fill("recomputed norm");
+    const shapes = [[2, 3, 5, 9], [3], [3], [2, 3, 5, 9]];
+    const values = shapes.map((shape, i) => fill.signed(`input ${i}`, elementCount(shape)));
+    const start = fill.signed("gradient", 270);
+    const run = async (wrap: typeof recompute) => {
+      const inputs = shapes.map((shape, i) =>
+        tensor(gpu, values[i] as Float32Array<ArrayBuffer>, shape, { requiresGrad: true })
+      );
+      const [x, weight, bias, residual] = inputs as [Tensor, Tensor, Tensor, Tensor];
+      using runningMean = gpu.zeros([3], "running mean");
+      using runningVar = gpu.zeros([3], "running variance");
+      const running = { runningMean, runningVar };
+      const norm = (x: Tensor, residual: Tensor) =>
+        batchNorm(x, { weight, bias }, running, { training: true, relu: true, residual });
+      const result = scope(() => {
+        const y = wrap([x, residual], norm);
+        backward(y, gpu.upload(start, y.shape, "gradient"));
+        return y;
+      });
+      const gradients = inputs.map(({ grad }) => grad as GpuArray);
+      const found = await gpu.readAll([result.array, runningMean, runningVar, ...gradients]);
+      for (const made of [result, ...inputs]) made.dispose();
+      return found;
+    };
+    const before = gpu.memory.live;
+    const kept = await run((inputs, fn) => fn(...inputs));
+    assertSame(await run(recompute), kept, "output, running statistics and gradients");
+    assert.equal(gpu.memory.live, before, "bytes were left behind");
+  });
+}
 
 Deno.test("a block inside a recomputed block is recomputed too", async () => {
   const gpu = await testGpu();

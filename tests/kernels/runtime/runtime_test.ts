@@ -30,6 +30,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
 }
 @compute @workgroup_size(64) fn overrun() { y[params.count] = 1; }
 @compute @workgroup_size(64) fn labels() { y[0] = f32(label_map[0]); }
+@group(0) @binding(3) var<storage, read_write> z: array<f32>;
+@compute @workgroup_size(1) fn both() { y[0] = 1; z[0] = 2; }
 `;
 const PARAMS = { count: "u32", factor: "f32", shift: "i32" } as const;
 const common = { file: FILE, source: SOURCE, params: PARAMS };
@@ -150,6 +152,29 @@ Deno.test("a dispatch refuses wrong types, foreign arrays and shared written buf
   assert.throws(() => dispatch(double, { x: labels, y }, params, [1]), /"x" is u32, not f32/);
   assert.throws(() => dispatch(double, { x, y: x }, params, [1]), /"y" and "x" share a buffer/);
   assert.throws(() => dispatch(double, { x, y }, params, [70000]), /exceeds 65535/);
+});
+
+Deno.test("a kernel writes two arrays of one buffer where they are apart", async () => {
+  const gpu = await testGpu();
+  const both = defineKernel({
+    ...common,
+    name: "both",
+    entry: "both",
+    reads: [],
+    writes: ["y", "z"],
+  });
+  const params = { count: 0, factor: 0, shift: 0 };
+  const row = gpu.offsetAlignment / 4;
+  using all = gpu.zeros([2, row], "all");
+  using y = all.slice(0, 1);
+  using z = all.slice(1, 1);
+  dispatch(both, { y, z }, params, [1]);
+  const found = await all.read();
+  assert.deepEqual([found[0], found[row]], [1, 2]);
+  assert.throws(
+    () => dispatch(both, { y: all, z }, params, [1]),
+    /"y" and "z" share a buffer that it writes/,
+  );
 });
 
 Deno.test("released arrays throw when they are used, and views keep memory alive", async () => {
