@@ -1,10 +1,10 @@
-// Where a launcher puts the gradient of a parameter.
+// Where a launcher puts a gradient.
 
 import type { GpuArray } from "./runtime/mod.ts";
 
 /** An array that a gradient is written to, instead of to a new one. */
 export interface Accumulator {
-  /** Of the parameter's shape. */
+  /** Of the gradient's shape. */
   readonly array: GpuArray;
   /** Whether the gradient is added to what the array holds; else it overwrites that. */
   readonly accumulate: boolean;
@@ -17,6 +17,11 @@ export interface Accumulator {
  * @param make Makes the new array.
  * @returns With a reference of the caller's own; null where no gradient is wanted.
  */
+export function accumulatorFor(wanted: true | Accumulator, make: () => GpuArray): Accumulator;
+export function accumulatorFor(
+  wanted: boolean | Accumulator,
+  make: () => GpuArray,
+): Accumulator | null;
 export function accumulatorFor(
   wanted: boolean | Accumulator,
   make: () => GpuArray,

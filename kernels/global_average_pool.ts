@@ -1,5 +1,6 @@
 // Mean of every plane; the formulas are in the WGSL.
 
+import { type Accumulator, accumulatorFor } from "./accumulator.ts";
 import { imageSizes, sliceByPlane, spreadPlanes } from "./planes.ts";
 import { defineKernel, dispatch, type GpuArray, type Shape } from "./runtime/mod.ts";
 import { meansOfPlanes } from "./sets.ts";
@@ -13,7 +14,7 @@ const SHORTEST_LANE = 16;
 const shared = {
   file: "kernels/global_average_pool.wgsl",
   source,
-  params: { planes: "u32", run: "u32", plane: "u32", lanes: "u32" },
+  params: { planes: "u32", run: "u32", plane: "u32", lanes: "u32", accumulate: "u32" },
 } as const;
 const sum = defineKernel({
   ...shared,
@@ -55,7 +56,7 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
   }
   const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   sliceByPlane([x], [output], ([x], [y]) => {
-    const params = { planes: y.size, run: 1, plane, lanes };
+    const params = { planes: y.size, run: 1, plane, lanes, accumulate: 0 };
     const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");
     dispatch(sum, { x, laneSums }, params, laneSums.size);
     dispatch(mean, { laneSums, y }, params, y.size);
@@ -69,13 +70,22 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
  *
  * @param gradOutput [N, C].
  * @param inputShape [N, C, H, W].
+ * @param to Where to write it; a new array unless said.
  */
-export function globalAveragePoolBackward(gradOutput: GpuArray, inputShape: Shape): GpuArray {
-  const gradInput = gradOutput.gpu.empty(inputShape, "global_average_pool.backward");
+export function globalAveragePoolBackward(
+  gradOutput: GpuArray,
+  inputShape: Shape,
+  to: true | Accumulator = true,
+): GpuArray {
+  const { array: gradInput, accumulate } = accumulatorFor(
+    to,
+    () => gradOutput.gpu.empty(inputShape, "global_average_pool.backward"),
+  );
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
     const { grid, run } = spreadPlanes(backward, gradX);
-    const params = { planes: gradY.size, run, plane: gradX.size / gradY.size, lanes: 0 };
-    dispatch(backward, { gradY, gradX }, params, grid);
+    const planes = gradY.size;
+    const params = { planes, run, plane: gradX.size / planes, lanes: 0 };
+    dispatch(backward, { gradY, gradX }, { ...params, accumulate: accumulate ? 1 : 0 }, grid);
   });
   return gradInput;
 }

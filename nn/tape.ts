@@ -16,8 +16,10 @@ import { type TapeNode, Tensor } from "./tensor.ts";
  * The gradient of an operation: from the gradient of its output to one new array per input.
  * `needs[i]` says whether input `i` wants one; return null where it does not.
  *
- * `into[i]` says the same, and where it is an accumulator the gradient may be written there instead
- * of to a new array: return `into[i].array.retain()` then. The tape moves what is in a new array.
+ * `into[i]` says the same, and where it is an accumulator the gradient may be written or added there
+ * instead of to a new array: return `into[i].array.retain()` then. It is the place of a parameter,
+ * or the sum of the gradients that have arrived so far. The tape moves or adds what is in a new
+ * array.
  */
 export type Backward = (
   gradOutput: GpuArray,
@@ -66,15 +68,23 @@ class Node implements TapeNode {
       for (const gradient of gradients) gradient?.release();
       throw new Error(`Cannot run backward through ${this.name} as ${problem}`);
     }
-    return gradients;
+    return gradients.map((gradient, index) => {
+      const to = into[index];
+      if (typeof to !== "object" || !to.accumulate || gradient !== to.array) return gradient;
+      gradient.release(); // it is in the sum already
+      return null;
+    });
   }
 
-  /** Nowhere, a new array, or the place of a parameter. */
+  /** Nowhere, a new array, the place of a parameter, or the sum of earlier gradients. */
   #targetOf(input: Tensor | null, index: number): boolean | Accumulator {
     if (!input || !needsGradient(input)) return false;
-    // A parameter that the operation takes twice gets the second gradient added to the first.
-    const place = this.inputs.indexOf(input) === index ? placeOf(input) : null;
-    return place ? { array: place, accumulate: input.grad !== null } : true;
+    // An input that the operation takes twice gets the second gradient added to the first.
+    if (this.inputs.indexOf(input) !== index) return true;
+    const place = placeOf(input);
+    if (place) return { array: place, accumulate: input.grad !== null };
+    const sum = input.node ? input.node.gradient : input.grad;
+    return sum && !isShared(sum) ? { array: sum, accumulate: true } : true;
   }
 
   #problemOf(gradients: readonly (GpuArray | null)[]): string | undefined {
@@ -324,11 +334,15 @@ function addToLeaf(leaf: Tensor, gradient: GpuArray): void {
   leaf.grad ??= place.retain();
 }
 
+/** Whether another gradient lies in the same memory: add() hands one array to both inputs. */
+function isShared(gradient: GpuArray): boolean {
+  return gradient.storage.references > 1;
+}
+
 /** Sums gradients; takes over both references. */
 function accumulate(sum: GpuArray | null, gradient: GpuArray): GpuArray {
   if (!sum) return gradient;
-  if (sum.storage.references > 1) {
-    // Shared with another gradient (add() hands one array to both inputs): sum into a copy.
+  if (isShared(sum)) { // sum into a copy
     const own = sum.gpu.empty(sum.shape, sum.label);
     sum.gpu.copy(sum, own);
     sum.release();

@@ -16,7 +16,8 @@ export interface TapeNode {
   /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null;
   /**
-   * The gradients of the inputs, each a new array or null.
+   * The gradients of the inputs, each a new array; null where there is none, or where it was added
+   * to an earlier one.
    *
    * @throws {Error} If the node was freed, or its backward returns what does not fit the inputs.
    */

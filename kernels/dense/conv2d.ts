@@ -1,5 +1,6 @@
 // Convolution and its input gradient, both correlations with packed weights; formulas in the WGSL.
 
+import { type Accumulator, accumulatorFor } from "../accumulator.ts";
 import {
   checkBias,
   conv2dFlops,
@@ -135,6 +136,7 @@ function forward(
  * @param gradOutput [N, O, H', W'].
  * @param weight [O, C, rows, columns].
  * @param inputShape [N, C, H, W].
+ * @param to Where to write it; a new array unless said.
  * @returns [N, C, H, W].
  * @throws {TypeError} If the shapes do not fit each other.
  */
@@ -143,25 +145,34 @@ export function conv2dInputGradient(
   weight: GpuArray,
   inputShape: Shape,
   geometry: Conv2dGeometry,
+  to: true | Accumulator = true,
 ): GpuArray {
   const sizes = conv2dSizes(inputShape, weight.shape, geometry);
   checkGradOutput(gradOutput, sizes);
   const { gpu } = gradOutput;
-  const gradInput = gpu.empty(inputShape, "conv2d.input_gradient");
+  const { array: gradInput, accumulate } = accumulatorFor(
+    to,
+    () => gpu.empty(inputShape, "conv2d.input_gradient"),
+  );
   if (gradInput.size === 0) return gradInput;
   const winograd = gpu.choices.choose({
     ...winogradChoice(gpu, sizes, "image"),
     key: `conv2d.input_gradient ${gpu.kernelClass} ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, weight, gradInput],
     run: (winograd, [gradOutput, weight, gradInput]) =>
-      inputGradient({ gradOutput, weight, gradInput }, sizes, winograd),
+      inputGradient({ gradOutput, weight, gradInput, accumulate: false }, sizes, winograd),
   });
-  inputGradient({ gradOutput, weight, gradInput }, sizes, winograd);
+  inputGradient({ gradOutput, weight, gradInput, accumulate }, sizes, winograd);
   return gradInput;
 }
 
 function inputGradient(
-  { gradOutput, weight, gradInput }: Record<"gradOutput" | "weight" | "gradInput", GpuArray>,
+  { gradOutput, weight, gradInput, accumulate }: {
+    readonly gradOutput: GpuArray;
+    readonly weight: GpuArray;
+    readonly gradInput: GpuArray;
+    readonly accumulate: boolean;
+  },
   sizes: Conv2dSizes,
   winograd: WinogradForm | null,
 ): void {
@@ -171,24 +182,24 @@ function inputGradient(
     sliceByImage(
       [gradOutput],
       [gradInput],
-      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias: null, y }, sizes),
+      ([x], [y]) => winogradCorrelate(winograd, { x, weight: u, bias: null, y, accumulate }, sizes),
     );
     u.release();
     return;
   }
   const rows = residues(inHeight, tapRows, sizes);
   const columns = residues(inWidth, tapColumns, sizes);
-  if (rows.length < stride || columns.length < stride) gradOutput.gpu.clear(gradInput);
+  const isWhole = rows.length === stride && columns.length === stride;
+  if (!isWhole && !accumulate) gradOutput.gpu.clear(gradInput);
   for (const row of rows) {
     for (const column of columns) {
       const packed = packReversed(weight, sizes, row, column);
       const flops = 2 * row.count * column.count * row.taps * column.taps * sizes.inChannels *
         sizes.outChannels;
       sliceByImage([gradOutput], [gradInput], ([x], [y]) => {
-        if (isProduct(sizes)) {
-          return multiplyPixels({ x, weight: packed, bias: null, y }, sizes.precision);
-        }
-        correlate({ x, weight: packed, bias: null, y }, {
+        const arrays = { x, weight: packed, bias: null, y, accumulate };
+        if (isProduct(sizes)) return multiplyPixels(arrays, sizes.precision);
+        correlate(arrays, {
           tapRows: row.taps,
           tapColumns: column.taps,
           tapStep: -row.spacing,
@@ -248,11 +259,14 @@ function isProduct(sizes: Conv2dSizes): boolean {
     (inHeight * inWidth) % 4 === 0;
 }
 
-/** y[n] = weightᵀ x[n] (+ bias), for 1 × 1 kernels. */
-function multiplyPixels({ x, weight, bias, y }: CorrelationArrays, precision: Precision): void {
+/** y[n] = weightᵀ x[n] (+ bias, + y[n]), for 1 × 1 kernels. */
+function multiplyPixels(
+  { x, weight, bias, y, accumulate = false }: CorrelationArrays,
+  precision: Precision,
+): void {
   const [batch, depth, height, width] = x.shape as [number, number, number, number];
   const rows = y.shape[1] as number;
-  const sizes = { batch, rows, depth, columns: height * width, precision };
+  const sizes = { batch, rows, depth, columns: height * width, precision, accumulate };
   multiply({ left: weight, right: x, bias, c: y }, sizes);
 }
 
@@ -267,7 +281,7 @@ function correlate(
   if (x.gpu.kernelClass === "shared") {
     return correlateShared(arrays, places, flops, work.precision);
   }
-  const params = correlationParams({ ...arrays, bias: null }, places);
+  const params = correlationParams({ x, weight, bias: null, y }, places);
   const { outChannels } = params;
   // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles
   // do.

@@ -3,6 +3,8 @@
 //   y[n][o][i y_step + y_top][j y_step + y_left] = bias[o] + Σ_{u,v,c}
 //     weight[u][v][c][o] x[n][c][i x_step + u tap_step + x_top][j x_step + v tap_step + x_left]
 //
+//   plus what y held where `accumulate` is 1
+//
 // for i < rows, j < columns; x counts as zero outside its height and width.
 // Forward: x_step is the stride, tap_step the dilation, x_top = x_left = -padding, y_step 1.
 // Input gradient: x is the gradient of the output, taps are reversed, and every residue of the
@@ -11,8 +13,8 @@
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads], quads of neighbouring output channels.
 // An invocation owns CHANNELS output channels × POSITIONS of the plane of one image, and overwrites
-// them (correlate_narrow: NARROW_CHANNELS, where more would mostly lie past the last channel). See
-// matmul.wgsl for the reasons of this shape. Blocks of channels, then images, count fastest:
+// or adds to them (correlate_narrow: NARROW_CHANNELS, where more would mostly lie past the last
+// channel). See matmul.wgsl for the reasons of this shape. Blocks of channels, then images, count fastest:
 // invocations that run together then look at the same positions, and skip a tap together where all
 // of those lie outside.
 
@@ -41,6 +43,7 @@ struct Params {
   y_top: u32,
   y_left: u32,
   has_bias: u32,
+  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -92,12 +95,31 @@ fn outer(x: vec4f, y: vec4f) -> mat4x4f {
   return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
 }
 
-// Writes one channel of four positions.
-fn store(channel: u32, p: Positions, sums: vec4f) {
+// Where y has one channel of four positions.
+fn outputs_at(channel: u32, p: Positions) -> vec4u {
   let plane = params.out_height * params.out_width;
-  let at = (p.image * params.out_channels + channel) * plane +
+  return (p.image * params.out_channels + channel) * plane +
     (p.row * params.y_step + params.y_top) * params.out_width +
     p.column * params.y_step + params.y_left;
+}
+
+// One channel of y at sixteen positions, or zeros. Asked before the first of them is stored, as the
+// last position may be among them several times.
+fn held(channel: u32, p0: Positions, p1: Positions, p2: Positions, p3: Positions) -> mat4x4f {
+  if (params.accumulate == 0) { return mat4x4f(); }
+  return mat4x4f(
+    y_at(outputs_at(channel, p0)),
+    y_at(outputs_at(channel, p1)),
+    y_at(outputs_at(channel, p2)),
+    y_at(outputs_at(channel, p3)),
+  );
+}
+
+fn y_at(i: vec4u) -> vec4f { return vec4f(y[i.x], y[i.y], y[i.z], y[i.w]); }
+
+// Writes one channel of four positions.
+fn store(channel: u32, p: Positions, sums: vec4f) {
+  let at = outputs_at(channel, p);
   var values = sums;
   if (params.has_bias == 1) { values += bias[channel]; }
   y[at.x] = values.x;
@@ -154,10 +176,11 @@ fn correlate(
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33);
   for (var i = 0u; i < min(CHANNELS, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
-    store(own.channel + i, p0, blocks[block][i % 4]);
-    store(own.channel + i, p1, blocks[block + 1][i % 4]);
-    store(own.channel + i, p2, blocks[block + 2][i % 4]);
-    store(own.channel + i, p3, blocks[block + 3][i % 4]);
+    let before = held(own.channel + i, p0, p1, p2, p3);
+    store(own.channel + i, p0, before[0] + blocks[block][i % 4]);
+    store(own.channel + i, p1, before[1] + blocks[block + 1][i % 4]);
+    store(own.channel + i, p2, before[2] + blocks[block + 2][i % 4]);
+    store(own.channel + i, p3, before[3] + blocks[block + 3][i % 4]);
   }
 }
 
@@ -203,9 +226,10 @@ fn correlate_narrow(
   var blocks = array(c00, c01, c02, c03, c10, c11, c12, c13);
   for (var i = 0u; i < min(NARROW_CHANNELS, params.out_channels - own.channel); i++) {
     let block = i / 4 * 4;
-    store(own.channel + i, p0, blocks[block][i % 4]);
-    store(own.channel + i, p1, blocks[block + 1][i % 4]);
-    store(own.channel + i, p2, blocks[block + 2][i % 4]);
-    store(own.channel + i, p3, blocks[block + 3][i % 4]);
+    let before = held(own.channel + i, p0, p1, p2, p3);
+    store(own.channel + i, p0, before[0] + blocks[block][i % 4]);
+    store(own.channel + i, p1, before[1] + blocks[block + 1][i % 4]);
+    store(own.channel + i, p2, before[2] + blocks[block + 2][i % 4]);
+    store(own.channel + i, p3, before[3] + blocks[block + 3][i % 4]);
   }
 }

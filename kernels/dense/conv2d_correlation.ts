@@ -12,6 +12,8 @@ export interface CorrelationArrays {
   readonly bias: GpuArray | null;
   /** Output, [N, O, H', W']. */
   readonly y: GpuArray;
+  /** Whether to add to y instead of overwriting it (default false). */
+  readonly accumulate?: boolean;
 }
 
 /** Fields of `Params` in the WGSL that say which elements of x and y meet. */
@@ -45,6 +47,7 @@ export const CORRELATION_PARAMS = {
   outWidth: "u32",
   ...PLACES,
   hasBias: "u32",
+  accumulate: "u32",
 } as const;
 
 /** Values of {@link CORRELATION_PARAMS}. */
@@ -52,11 +55,11 @@ export type CorrelationParams = Record<keyof typeof CORRELATION_PARAMS, number>;
 
 /** The parameters of a correlation of these arrays. */
 export function correlationParams(
-  { x, bias, y }: CorrelationArrays,
+  { x, bias, y, accumulate = false }: CorrelationArrays,
   places: CorrelationPlaces,
 ): CorrelationParams {
   const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
   const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
   const sizes = { images, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth };
-  return { ...sizes, ...places, hasBias: bias ? 1 : 0 };
+  return { ...sizes, ...places, hasBias: bias ? 1 : 0, accumulate: accumulate ? 1 : 0 };
 }

@@ -39,7 +39,7 @@ export function correlateShared(
   precision: Precision,
 ): void {
   const { x, weight, y } = arrays;
-  const params = correlationParams({ ...arrays, bias: null }, places);
+  const params = correlationParams({ x, weight, bias: null, y }, places);
   const tile = x.gpu.choices.choose({
     ...tileChoice(x.gpu, extentOf(y, params)),
     key: `conv2d_shared ${Object.values(params).join(" ")} ${precision}`,
@@ -68,20 +68,20 @@ function correlateTiles(
   places: CorrelationPlaces,
   flops: number,
 ): void {
-  const { x, weight } = arrays;
+  const { x, weight, y, bias, accumulate = false } = arrays;
   const sizes = correlationParams(arrays, places);
-  const tiling = tilingOf(tile, extentOf(arrays.y, sizes));
+  const tiling = tilingOf(tile, extentOf(y, sizes));
   const { outChannels: rows, outHeight, outWidth } = sizes;
-  const output = { y: arrays.y, bias: arrays.bias, rows, columns: outHeight * outWidth };
+  const output = { y, bias, rows, columns: outHeight * outWidth, accumulate };
   withParts(
     output,
     tiling,
-    (y, bias) =>
+    (y, bias, accumulate) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
           kernel,
           { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
-          { ...sizes, hasBias: bias ? 1 : 0, ...params },
+          { ...sizes, hasBias: bias ? 1 : 0, accumulate: accumulate ? 1 : 0, ...params },
           grid,
           options,
         )),

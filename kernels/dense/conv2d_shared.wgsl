@@ -3,16 +3,17 @@
 //
 //   y[n][o][i y_step + y_top][j y_step + y_left] = bias[o] + Σ_{u,v,c}
 //     weight[u][v][c][o] x[n][c][i x_step + u tap_step + x_top][j x_step + v tap_step + x_left]
+//   plus what y held where `accumulate` is 1
 //
 // x: [N, in_channels, in_height, in_width]; y: [N, out_channels, out_height, out_width]; weight:
 // [tap_rows, tap_columns, in_channels, out_quads]. The sum runs over k = (u, v, c) in order, as in
 // conv2d.wgsl, so both give the same bits where the compiler treats both alike.
 //
 // A workgroup owns LEFT_QUADS quads of output channels × RIGHT_QUADS quads of positions, counted
-// over the planes of all images, and overwrites them. The four positions of a quad lie RIGHT_QUADS
-// apart, so that neighbouring invocations read and write neighbouring positions. Tiles count
-// channels first, then positions, then splits of the sum: where it is split, y is [splits, N, …],
-// without the bias. The rest is as in matmul_shared.wgsl, which has the reasons.
+// over the planes of all images, and overwrites or adds to them. The four positions of a quad lie
+// RIGHT_QUADS apart, so that neighbouring invocations read and write neighbouring positions. Tiles
+// count channels first, then positions, then splits of the sum: where it is split, y is
+// [splits, N, …], without the bias. The rest is as in matmul_shared.wgsl, which has the reasons.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -39,6 +40,7 @@ struct Params {
   y_top: u32,
   y_left: u32,
   has_bias: u32,
+  accumulate: u32,
   terms_per_split: u32,
   first_tile: u32,
   end_tile: u32,
@@ -192,6 +194,16 @@ fn outputs_at(split: u32, first: u32) -> Outputs {
   return Outputs(index, p.exists);
 }
 
+// Four channels of y, for all of which one branch asks: so all are loaded before the first is
+// waited for. What lies outside is not stored.
+fn held(first: u32, at: Outputs) -> mat4x4f {
+  let plane = params.out_height * params.out_width;
+  let i = at.index + first * plane;
+  return mat4x4f(y_at(i), y_at(i + plane), y_at(i + 2 * plane), y_at(i + 3 * plane));
+}
+
+fn y_at(i: vec4u) -> vec4f { return vec4f(y[i.x], y[i.y], y[i.z], y[i.w]); }
+
 fn store_quad(offset: u32, to: Outputs, values: vec4f) {
   let at = to.index + offset;
   if (to.exists.x) { y[at.x] = values.x; }
@@ -290,12 +302,20 @@ fn correlate(
   let y0 = outputs_at(split, first_position + column);
   let y1 = outputs_at(split, first_position + column + THREAD_COLUMNS);
   let first = (first_quad + row) * 4;
+  let second = first + THREAD_ROWS * 4;
+  if (params.accumulate == 1) {
+    totals.c00 += held(first, y0);
+    totals.c01 += held(first, y1);
+    if (ROW_QUADS == 2) {
+      totals.c10 += held(second, y0);
+      totals.c11 += held(second, y1);
+    }
+  }
   store(first, y0, totals.c00[0], y1, totals.c01[0]);
   store(first + 1, y0, totals.c00[1], y1, totals.c01[1]);
   store(first + 2, y0, totals.c00[2], y1, totals.c01[2]);
   store(first + 3, y0, totals.c00[3], y1, totals.c01[3]);
   if (ROW_QUADS == 2) {
-    let second = first + THREAD_ROWS * 4;
     store(second, y0, totals.c10[0], y1, totals.c11[0]);
     store(second + 1, y0, totals.c10[1], y1, totals.c11[1]);
     store(second + 2, y0, totals.c10[2], y1, totals.c11[2]);

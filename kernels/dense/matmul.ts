@@ -56,6 +56,7 @@ const multiplyKernel = defineKernel({
     columnQuads: "u32",
     hasBias: "u32",
     leftPerBatch: "u32",
+    accumulate: "u32",
   },
 });
 const trimKernel = defineKernel({
@@ -119,7 +120,7 @@ export function pack(array: GpuArray, axes: PackAxes): GpuArray {
 
 const ONE: Axis = { count: 1, step: 0 };
 
-/** c[b] = left right[b] (+ bias by row) with packed operands. */
+/** c[b] = left right[b] (+ bias by row, + c[b]) with packed operands. */
 export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {
   if (arrays.c.gpu.kernelClass === "shared") multiplyShared(arrays, sizes);
   else multiplyDirect(arrays, sizes);
@@ -127,7 +128,7 @@ export function multiply(arrays: MultiplyArrays, sizes: MultiplySizes): void {
 
 function multiplyDirect(
   { left, right, bias, c }: MultiplyArrays,
-  { batch, rows, depth, columns, leftPerBatch = false }: MultiplySizes,
+  { batch, rows, depth, columns, leftPerBatch = false, accumulate = false }: MultiplySizes,
 ): void {
   const tiles = Math.ceil((batch * columns) / TILE_COLUMNS);
   const [x, y] = gridFor(tiles, multiplyKernel.workgroupSize);
@@ -141,6 +142,7 @@ function multiplyDirect(
       columnQuads: columns / 4,
       hasBias: bias ? 1 : 0,
       leftPerBatch: leftPerBatch ? 1 : 0,
+      accumulate: accumulate ? 1 : 0,
     },
     [x, y, Math.ceil(rows / TILE_ROWS)],
     { flops: 2 * batch * rows * columns * depth },

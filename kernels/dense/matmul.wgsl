@@ -2,7 +2,8 @@
 //
 //   pack:     packed[s][t][r][q] = the four elements source[origin + s·s_step + t·t_step + r·row_step
 //             + (4 q + e)·column_step], e = 0…3; zeros past the last column
-//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
+//   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m], plus
+//             what c held where `accumulate` is 1
 //   trim:     trimmed[m][n] = padded[m][n], without the padding of its rows
 //
 // left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
@@ -10,7 +11,7 @@
 // lengths that are not a multiple of four are padded.
 // pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns TILE_ROWS ×
 // TILE_COLUMNS of c, columns counted over all of the batch. trim: an invocation owns one element.
-// All overwrite.
+// All overwrite, but for `accumulate`.
 //
 // The shape of `multiply` is what software adapters run fastest: 16 × 16 sums per invocation in
 // named matrices, all loads of a step before its products, no workgroup memory, no unrolling over
@@ -45,6 +46,7 @@ struct Params {
   column_quads: u32,
   has_bias: u32,
   left_per_batch: u32,
+  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -99,10 +101,13 @@ fn store(first_row: u32, first_at: vec4u, block: array<mat4x4f, 4>) {
     let at = first_at + row * params.column_quads;
     var start = 0.0;
     if (params.has_bias == 1) { start = bias[row]; }
-    c[at.x] = blocks[0][i] + start;
-    c[at.y] = blocks[1][i] + start;
-    c[at.z] = blocks[2][i] + start;
-    c[at.w] = blocks[3][i] + start;
+    var held = mat4x4f();
+    // All before the first store, as the last quad may be among them several times.
+    if (params.accumulate == 1) { held = mat4x4f(c[at.x], c[at.y], c[at.z], c[at.w]); }
+    c[at.x] = blocks[0][i] + start + held[0];
+    c[at.y] = blocks[1][i] + start + held[1];
+    c[at.z] = blocks[2][i] + start + held[2];
+    c[at.w] = blocks[3][i] + start + held[3];
   }
 }
 

@@ -20,6 +20,8 @@ export interface MultiplySizes {
   readonly leftPerBatch?: boolean;
   /** The numbers that are multiplied (default `f32`); the direct class has no others. */
   readonly precision?: Precision;
+  /** Whether to add to `c` instead of overwriting it (default false). */
+  readonly accumulate?: boolean;
 }
 
 /** Operands of `multiply`. */

@@ -29,6 +29,7 @@ const kernelOf = defineTileKernels({
     spanQuads: "u32",
     hasBias: "u32",
     leftPerBatch: "u32",
+    accumulate: "u32",
     ...TILE_PARAMS,
   },
 });
@@ -39,7 +40,14 @@ const totalKernel = defineKernel({
   reads: ["parts", "bias"],
   writes: ["y"],
   paramsVariable: "total_params",
-  params: { count: "u32", rows: "u32", columns: "u32", splits: "u32", hasBias: "u32" },
+  params: {
+    count: "u32",
+    rows: "u32",
+    columns: "u32",
+    splits: "u32",
+    hasBias: "u32",
+    accumulate: "u32",
+  },
 });
 
 /** `multiply` of matmul.ts in the shared class. */
@@ -50,7 +58,8 @@ export function multiplyShared(arrays: MultiplyArrays, sizes: MultiplySizes): vo
     ...tileChoice(c.gpu, extent),
     key: `matmul_shared ${[...Object.values(extent), sizes.precision ?? "f32"].join(" ")}`,
     arrays: [left, right, c],
-    run: (tile, [left, right, c]) => multiplyTiles(tile, { left, right, bias: null, c }, sizes),
+    run: (tile, [left, right, c]) =>
+      multiplyTiles(tile, { left, right, bias: null, c }, { ...sizes, accumulate: false }),
   });
   multiplyTiles(tile, arrays, sizes);
 }
@@ -71,9 +80,9 @@ function multiplyTiles(tile: SharedTile, arrays: MultiplyArrays, sizes: Multiply
   const tiling = tilingOf(tile, extent);
   const flops = 2 * batch * rows * columns * depth;
   withParts(
-    { y: arrays.c, bias: arrays.bias, rows, columns },
+    { y: arrays.c, bias: arrays.bias, rows, columns, accumulate: sizes.accumulate ?? false },
     tiling,
-    (c, bias) =>
+    (c, bias, accumulate) =>
       byTiles(tile, tiling, flops, (params, grid, options) =>
         dispatch(
           kernelOf(tile, precision),
@@ -86,6 +95,7 @@ function multiplyTiles(tile: SharedTile, arrays: MultiplyArrays, sizes: Multiply
             spanQuads: extent.columns / 4,
             hasBias: bias ? 1 : 0,
             leftPerBatch: leftPerBatch ? 1 : 0,
+            accumulate: accumulate ? 1 : 0,
             ...params,
           },
           grid,
@@ -104,25 +114,34 @@ export function mostSplitsOf(output: GpuArray): number {
  *
  * @param y Output, [B, rows, columns].
  * @param bias [rows], or null.
- * @param run Writes what it is given: y with the bias, or [splits, …y] without one.
+ * @param accumulate Whether to add to y.
+ * @param run Writes what it is given: y with the bias, added to or not, or [splits, …y] without one.
  */
 export function withParts(
-  { y, bias, rows, columns }: {
+  { y, bias, rows, columns, accumulate }: {
     readonly y: GpuArray;
     readonly bias: GpuArray | null;
     readonly rows: number;
     readonly columns: number;
+    readonly accumulate: boolean;
   },
   { splits }: Tiling,
-  run: (output: GpuArray, bias: GpuArray | null) => void,
+  run: (output: GpuArray, bias: GpuArray | null, accumulate: boolean) => void,
 ): void {
-  if (splits === 1) return run(y, bias);
+  if (splits === 1) return run(y, bias, accumulate);
   const parts = y.gpu.empty([splits, ...y.shape], "parts of sums");
-  run(parts, null);
+  run(parts, null, false);
   dispatch(
     totalKernel,
     { parts, bias: bias ?? parts, y }, // without a bias the binding is never read
-    { count: y.size, rows, columns, splits, hasBias: bias ? 1 : 0 },
+    {
+      count: y.size,
+      rows,
+      columns,
+      splits,
+      hasBias: bias ? 1 : 0,
+      accumulate: accumulate ? 1 : 0,
+    },
     y.size,
   );
   parts.release();

@@ -3,6 +3,7 @@
 //
 //   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m]
 //   total:    y[i] = bias[m of i] + Σ_s parts[s][i]
+// plus what c or y held where `accumulate` is 1.
 //
 // Where the sum over k is split, c is [splits, B, M, column_quads], without the bias, and total
 // adds up.
@@ -11,7 +12,7 @@
 // matmul.wgsl, so both give the same bits where the compiler treats both alike.
 //
 // A workgroup owns LEFT_QUADS row quads × RIGHT_QUADS column quads of one span, and overwrites
-// them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
+// or adds to them: a span is one matrix of the batch where left differs, else the columns of the whole batch.
 // Tiles count rows first, then columns, spans and splits. An invocation owns ROW_QUADS × 2 of the
 // quads, THREAD_ROWS and THREAD_COLUMNS apart; 32 neighbours, which most GPUs run as one, are 4 ×
 // 8, so that together they read as few quads of both operands as they can. In workgroup memory a
@@ -19,7 +20,7 @@
 // read sixteen bytes each from different banks, and every index but the quad's is a constant, which
 // spares WebGPU's bounds checks. While a tile is multiplied, each invocation already holds its
 // share of the next one.
-// total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element and overwrites it.
+// total: parts is [splits, B, M, N], y [B, M, N]; an invocation owns one element.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4f>;
 @group(0) @binding(1) var<storage, read> right: array<vec4f>;
@@ -36,13 +37,21 @@ struct Params {
   span_quads: u32,
   has_bias: u32,
   left_per_batch: u32,
+  accumulate: u32,
   terms_per_split: u32,
   first_tile: u32,
   end_tile: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
-struct TotalParams { count: u32, rows: u32, columns: u32, splits: u32, has_bias: u32 }
+struct TotalParams {
+  count: u32,
+  rows: u32,
+  columns: u32,
+  splits: u32,
+  has_bias: u32,
+  accumulate: u32,
+}
 @group(1) @binding(0) var<uniform> total_params: TotalParams;
 
 override THREAD_ROWS = 8u;
@@ -119,6 +128,14 @@ fn output_at(split: u32, span: u32, column: u32) -> Output {
   let first = (split * params.batch + of_batch / params.column_quads) * params.rows *
     params.column_quads;
   return Output(first + of_batch % params.column_quads, column < params.span_quads);
+}
+
+// Four rows of c, for all of which one branch asks: so all are loaded before the first is waited
+// for. What lies outside is not stored.
+fn held(first: u32, y: Output) -> mat4x4f {
+  let i = y.index + first * params.column_quads;
+  let step = params.column_quads;
+  return mat4x4f(c[i], c[i + step], c[i + 2 * step], c[i + 3 * step]);
 }
 
 fn store(row: u32, y0: Output, x0: vec4f, y1: Output, x1: vec4f) {
@@ -212,12 +229,20 @@ fn multiply(
   let y0 = output_at(split, span, first_column + column);
   let y1 = output_at(split, span, first_column + column + THREAD_COLUMNS);
   let first = (first_row + row) * 4;
+  let second = first + THREAD_ROWS * 4;
+  if (params.accumulate == 1) {
+    totals.c00 += held(first, y0);
+    totals.c01 += held(first, y1);
+    if (ROW_QUADS == 2) {
+      totals.c10 += held(second, y0);
+      totals.c11 += held(second, y1);
+    }
+  }
   store(first, y0, totals.c00[0], y1, totals.c01[0]);
   store(first + 1, y0, totals.c00[1], y1, totals.c01[1]);
   store(first + 2, y0, totals.c00[2], y1, totals.c01[2]);
   store(first + 3, y0, totals.c00[3], y1, totals.c01[3]);
   if (ROW_QUADS == 2) {
-    let second = first + THREAD_ROWS * 4;
     store(second, y0, totals.c10[0], y1, totals.c11[0]);
     store(second + 1, y0, totals.c10[1], y1, totals.c11[1]);
     store(second + 2, y0, totals.c10[2], y1, totals.c11[2]);
@@ -234,5 +259,6 @@ fn total(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   var sum = 0.0;
   for (var s = 0u; s < total_params.splits; s++) { sum += parts[s * total_params.count + i]; }
   if (total_params.has_bias == 1) { sum += bias[i / total_params.columns % total_params.rows]; }
+  if (total_params.accumulate == 1) { sum += y[i]; }
   y[i] = sum;
 }

@@ -157,7 +157,7 @@ function byTiles(
   gpu: Gpu,
   plane: Plane & { readonly images: number; readonly padding: number },
   channels: number,
-  run: (range: Omit<WinogradParams, "channels" | "channelQuads" | "hasBias">) => void,
+  run: (range: Omit<WinogradParams, "channels">) => void,
 ): void {
   const { images, height, width, dilation, padding } = plane;
   const { tileRows, tileColumns } = tileCounts(form, plane);
@@ -166,7 +166,8 @@ function byTiles(
     const part = Math.min(step, images - firstImage);
     const tileQuads = wholeTiles(part * tileRows * tileColumns) / 4;
     const tiles = { tileRows, tileColumns, tileQuads };
-    run({ firstImage, images: part, height, width, dilation, padding, ...tiles });
+    const none = { channelQuads: 0, hasBias: 0, accumulate: 0 };
+    run({ firstImage, images: part, height, width, dilation, padding, ...tiles, ...none });
   }
 }
 
@@ -178,14 +179,16 @@ function byTiles(
  * @param weight Of {@link winogradWeight}.
  * @param bias [O], or null.
  * @param y Output, [N, O, H, W].
+ * @param accumulate Whether to add to `y` instead of overwriting it (default false).
  */
 export function winogradCorrelate(
   form: WinogradForm,
-  { x, weight, bias, y }: {
-    x: GpuArray;
-    weight: GpuArray;
-    bias: GpuArray | null;
-    y: GpuArray;
+  { x, weight, bias, y, accumulate = false }: {
+    readonly x: GpuArray;
+    readonly weight: GpuArray;
+    readonly bias: GpuArray | null;
+    readonly y: GpuArray;
+    readonly accumulate?: boolean;
   },
   { dilation, padding, precision = "f32" }: Omit<Conv2dGeometry, "stride">,
 ): void {
@@ -200,7 +203,7 @@ export function winogradCorrelate(
     dispatch(
       form.input,
       { x, v },
-      { ...range, channels: inChannels, channelQuads: 0, hasBias: 0 },
+      { ...range, channels: inChannels },
       inChannels * columns / owned,
     );
     const m = gpu.empty([places, outChannels, columns], "transformed output");
@@ -210,7 +213,12 @@ export function winogradCorrelate(
     dispatch(
       form.output,
       { m, bias: bias ?? m, y },
-      { ...range, channels: outChannels, channelQuads: 0, hasBias: bias ? 1 : 0 },
+      {
+        ...range,
+        channels: outChannels,
+        hasBias: bias ? 1 : 0,
+        accumulate: accumulate ? 1 : 0,
+      },
       outChannels * columns / owned,
     );
     m.release();
@@ -259,7 +267,7 @@ export function winogradWeightGradient(
     const byTile = (kernel: typeof form.inputByTile, x: GpuArray, padded: number) => {
       const v = gpu.empty([places, tiles, padded], "transformed by tile");
       const channels = x.shape[1] as number;
-      const sizes = { ...range, channels, channelQuads: padded / 4, hasBias: 0 };
+      const sizes = { ...range, channels, channelQuads: padded / 4 };
       dispatch(kernel, { x, v }, sizes, tiles * padded / owned);
       return v;
     };

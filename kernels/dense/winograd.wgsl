@@ -6,7 +6,7 @@
 //   transform_weight: u = G w Gᵀ                                    [16, row, column]
 //   transform_input:  v = Bᵀ x_tile B                               [16, channel, tile]
 //   matmul.wgsl:      m = Σ_row u v                                 [16, out channel, tile]
-//   transform_output: y = Aᵀ m A (+ bias)
+//   transform_output: y = Aᵀ m A (+ bias), overwritten or, by `accumulate`, added to
 // and for the gradient of w, where sums run over tiles:
 //   transform_input_by_tile: v = Bᵀ x_tile B                        [16, tile, channel]
 //   transform_gradient:      t = A grad_y_tile Aᵀ                   [16, tile, out channel]
@@ -20,7 +20,7 @@
 // rows to sum over and columns of the result; grad_weight: [O, C, 3, 3]. The last axis of u, v, m
 // and t is in quads of neighbours, padded with zeros; tiles come in `tile_quads` quads.
 // An invocation owns one quad at all 16 places, or 2 × 2 outputs of four tiles in one channel, or
-// the taps of four input channels; all but total_weight overwrite.
+// the taps of four input channels; all but transform_output and total_weight overwrite.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4f>;
@@ -53,6 +53,7 @@ struct Params {
   dilation: u32,
   padding: i32,
   has_bias: u32,
+  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -272,10 +273,13 @@ fn store_row(tiles: Tiles, below: u32, sums: mat4x4f, start: vec4f) {
 fn store(row: vec4u, column: vec4u, inside_row: vec4<bool>, values: vec4f) {
   let inside = inside_row & (column < vec4u(params.width));
   let at = row + column;
-  if (inside.x) { y[at.x] = values.x; }
-  if (inside.y) { y[at.y] = values.y; }
-  if (inside.z) { y[at.z] = values.z; }
-  if (inside.w) { y[at.w] = values.w; }
+  var sums = values;
+  // What lies outside is not stored.
+  if (params.accumulate == 1) { sums += vec4f(y[at.x], y[at.y], y[at.z], y[at.w]); }
+  if (inside.x) { y[at.x] = sums.x; }
+  if (inside.y) { y[at.y] = sums.y; }
+  if (inside.z) { y[at.z] = sums.z; }
+  if (inside.w) { y[at.w] = sums.w; }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

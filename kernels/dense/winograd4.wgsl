@@ -4,7 +4,7 @@
 //
 //   transform_weight:        u = G w Gᵀ                             [36, row, column]
 //   transform_input:         v = Bᵀ x_tile B                        [36, channel, tile]
-//   transform_output:        y = Aᵀ m A (+ bias)
+//   transform_output:        y = Aᵀ m A (+ bias), overwritten or, by `accumulate`, added to
 //   transform_input_by_tile: v = Bᵀ x_tile B                        [36, tile, channel]
 //   transform_gradient:      t = A grad_y_tile Aᵀ                   [36, tile, out channel]
 //   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
@@ -15,8 +15,8 @@
 //
 // The last axis of u, v, m and t is padded with zeros to quads, tiles to `tile_quads` quads. An
 // invocation owns one element of it at all 36 places, the 4 × 4 outputs of one tile in one channel,
-// or the taps of one pair of channels; all but total_weight overwrite. Neighbouring invocations
-// take neighbouring tiles, which read and write neighbouring pixels.
+// or the taps of one pair of channels; all but transform_output and total_weight overwrite.
+// Neighbouring invocations take neighbouring tiles, which read and write neighbouring pixels.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> v: array<f32>;
@@ -49,6 +49,7 @@ struct Params {
   dilation: u32,
   padding: i32,
   has_bias: u32,
+  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -366,11 +367,28 @@ fn transform_output(
   let odd_q = row3 - row4;
   var start = 0.0;
   if (params.has_bias == 1) { start = bias[i / tiles]; }
-  store_outputs(tile, 0, start + gather_outputs(row0 + even_p + even_q));
-  store_outputs(tile, 1, start + gather_outputs(P * odd_p + Q * odd_q));
-  store_outputs(tile, 2, start + gather_outputs(PP * even_p + QQ * even_q));
-  store_outputs(tile, 3, start + gather_outputs(P * PP * odd_p + Q * QQ * odd_q + row5));
+  var rows = mat4x4f(
+    start + gather_outputs(row0 + even_p + even_q),
+    start + gather_outputs(P * odd_p + Q * odd_q),
+    start + gather_outputs(PP * even_p + QQ * even_q),
+    start + gather_outputs(P * PP * odd_p + Q * QQ * odd_q + row5),
+  );
+  if (params.accumulate == 1) { rows += held_outputs(tile); }
+  store_outputs(tile, 0, rows[0]);
+  store_outputs(tile, 1, rows[1]);
+  store_outputs(tile, 2, rows[2]);
+  store_outputs(tile, 3, rows[3]);
 }
+
+// The 4 × 4 outputs as they are; what lies outside is not stored.
+fn held_outputs(tile: Tile) -> mat4x4f {
+  let step = params.dilation;
+  let at = tile.plane + tile.row * params.width + tile.column + step * vec4u(0, 1, 2, 3);
+  let below = step * params.width;
+  return mat4x4f(y_at(at), y_at(at + below), y_at(at + 2 * below), y_at(at + 3 * below));
+}
+
+fn y_at(i: vec4u) -> vec4f { return vec4f(y[i.x], y[i.y], y[i.z], y[i.w]); }
 
 // Writes row i of the 4 × 4 outputs.
 fn store_outputs(tile: Tile, i: u32, values: vec4f) {

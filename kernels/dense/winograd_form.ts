@@ -26,6 +26,7 @@ const PARAMS = {
   dilation: "u32",
   padding: "i32",
   hasBias: "u32",
+  accumulate: "u32",
 } as const;
 
 /** Fields of `TotalParams` in the WGSL. */

@@ -45,7 +45,7 @@ export function conv2d(
       bias: ofBias,
     });
     const gradInput = ofInput
-      ? conv2dInputGradient(gradOutput, saved[1], input.shape, geometry)
+      ? conv2dInputGradient(gradOutput, saved[1], input.shape, geometry, ofInput)
       : null;
     return [gradInput, parameters.weight, parameters.bias];
   });

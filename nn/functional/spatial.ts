@@ -40,8 +40,8 @@ export function maxPool2d(x: Tensor, windows: PoolWindows): Tensor {
 export function globalAveragePool(x: Tensor): Tensor {
   const { shape } = x;
   const output = globalAveragePoolForward(x.array);
-  return record("global_average_pool", output, [x], [], (gradOutput) => [
-    globalAveragePoolBackward(gradOutput, shape),
+  return record("global_average_pool", output, [x], [], (gradOutput, _, [into]) => [
+    globalAveragePoolBackward(gradOutput, shape, into || true),
   ]);
 }
 
