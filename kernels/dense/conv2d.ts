@@ -45,15 +45,18 @@ const { POSITIONS, CHANNELS, NARROW_CHANNELS } = wgslConstants(
   "CHANNELS",
   "NARROW_CHANNELS",
 );
-const correlateKernel = defineKernel({ ...shared, name: "conv2d.correlate", entry: "correlate" });
-const narrowKernel = defineKernel({
-  ...shared,
-  name: "conv2d.correlate_narrow",
-  entry: "correlate_narrow",
-});
+/** A kernel that overwrites, and one that adds. */
+function correlation(entry: string, channels: number) {
+  const name = `conv2d.${entry}`;
+  return {
+    channels,
+    overwrite: defineKernel({ ...shared, name, entry }),
+    add: defineKernel({ ...shared, name: `${name}_add`, entry, constants: { ACCUMULATE: 1 } }),
+  };
+}
 const WIDTHS = new Map([
-  ["wide", { kernel: correlateKernel, channels: CHANNELS }],
-  ["narrow", { kernel: narrowKernel, channels: NARROW_CHANNELS }],
+  ["wide", correlation("correlate", CHANNELS)],
+  ["narrow", correlation("correlate_narrow", NARROW_CHANNELS)],
 ]);
 
 /**
@@ -281,7 +284,7 @@ function correlate(
   if (x.gpu.kernelClass === "shared") {
     return correlateShared(arrays, places, flops, work.precision);
   }
-  const params = correlationParams({ x, weight, bias: null, y }, places);
+  const params = correlationParams({ ...arrays, bias: null }, places);
   const { outChannels } = params;
   // Half of a wide tile would be wasted on the last channels, which costs more than narrow tiles
   // do.
@@ -298,17 +301,17 @@ function correlate(
 }
 
 function correlateDirect(
-  { kernel, channels }: { kernel: typeof correlateKernel; channels: number },
+  { overwrite, add, channels }: ReturnType<typeof correlation>,
   arrays: CorrelationArrays,
   places: CorrelationPlaces,
   flops: number,
 ): void {
   const params = correlationParams(arrays, places);
   const { images, outChannels, rows, columns } = params;
-  const { x, weight, bias, y } = arrays;
+  const { x, weight, bias, y, accumulate = false } = arrays;
   const blocks = Math.ceil(outChannels / channels);
   dispatch(
-    kernel,
+    accumulate ? add : overwrite,
     { x, weight, bias: bias ?? weight, y }, // without a bias the binding is never read
     params,
     blocks * images * Math.ceil(rows * columns / POSITIONS),

@@ -3,7 +3,7 @@
 //   y[n][o][i y_step + y_top][j y_step + y_left] = bias[o] + Σ_{u,v,c}
 //     weight[u][v][c][o] x[n][c][i x_step + u tap_step + x_top][j x_step + v tap_step + x_left]
 //
-//   plus what y held where `accumulate` is 1
+//   plus what y held where ACCUMULATE is true
 //
 // for i < rows, j < columns; x counts as zero outside its height and width.
 // Forward: x_step is the stride, tap_step the dilation, x_top = x_left = -padding, y_step 1.
@@ -43,10 +43,12 @@ struct Params {
   y_top: u32,
   y_left: u32,
   has_bias: u32,
-  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
+// Whether to add to what y holds: known when the kernel is compiled, as software adapters pay for
+// the question.
+override ACCUMULATE: bool = false;
 const LANES = 8u;
 // What an invocation owns, written out in the entry points.
 const POSITIONS = 16u;
@@ -106,7 +108,7 @@ fn outputs_at(channel: u32, p: Positions) -> vec4u {
 // One channel of y at sixteen positions, or zeros. Asked before the first of them is stored, as the
 // last position may be among them several times.
 fn held(channel: u32, p0: Positions, p1: Positions, p2: Positions, p3: Positions) -> mat4x4f {
-  if (params.accumulate == 0) { return mat4x4f(); }
+  if (!ACCUMULATE) { return mat4x4f(); }
   return mat4x4f(
     y_at(outputs_at(channel, p0)),
     y_at(outputs_at(channel, p1)),

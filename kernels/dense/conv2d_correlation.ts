@@ -47,7 +47,6 @@ export const CORRELATION_PARAMS = {
   outWidth: "u32",
   ...PLACES,
   hasBias: "u32",
-  accumulate: "u32",
 } as const;
 
 /** Values of {@link CORRELATION_PARAMS}. */
@@ -55,11 +54,11 @@ export type CorrelationParams = Record<keyof typeof CORRELATION_PARAMS, number>;
 
 /** The parameters of a correlation of these arrays. */
 export function correlationParams(
-  { x, bias, y, accumulate = false }: CorrelationArrays,
+  { x, bias, y }: CorrelationArrays,
   places: CorrelationPlaces,
 ): CorrelationParams {
   const [images, inChannels, inHeight, inWidth] = x.shape as [number, number, number, number];
   const [, outChannels, outHeight, outWidth] = y.shape as [number, number, number, number];
   const sizes = { images, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth };
-  return { ...sizes, ...places, hasBias: bias ? 1 : 0, accumulate: accumulate ? 1 : 0 };
+  return { ...sizes, ...places, hasBias: bias ? 1 : 0 };
 }

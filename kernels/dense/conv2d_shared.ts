@@ -28,7 +28,7 @@ const kernelOf = defineTileKernels({
   entry: "correlate",
   reads: ["x", "weight", "bias"],
   writes: ["y"],
-  params: { ...CORRELATION_PARAMS, ...TILE_PARAMS },
+  params: { ...CORRELATION_PARAMS, accumulate: "u32", ...TILE_PARAMS },
 });
 
 /** `correlate` of conv2d.ts in the shared class. */
@@ -39,7 +39,7 @@ export function correlateShared(
   precision: Precision,
 ): void {
   const { x, weight, y } = arrays;
-  const params = correlationParams({ x, weight, bias: null, y }, places);
+  const params = correlationParams({ ...arrays, bias: null }, places);
   const tile = x.gpu.choices.choose({
     ...tileChoice(x.gpu, extentOf(y, params)),
     key: `conv2d_shared ${Object.values(params).join(" ")} ${precision}`,

@@ -43,9 +43,8 @@ const packKernel = defineKernel({
     columnStep: "i32",
   },
 });
-const multiplyKernel = defineKernel({
+const products = {
   ...shared,
-  name: "matmul.multiply",
   entry: "multiply",
   reads: ["left", "right", "bias"],
   writes: ["c"],
@@ -56,8 +55,13 @@ const multiplyKernel = defineKernel({
     columnQuads: "u32",
     hasBias: "u32",
     leftPerBatch: "u32",
-    accumulate: "u32",
   },
+} as const;
+const multiplyKernel = defineKernel({ ...products, name: "matmul.multiply" });
+const multiplyAddKernel = defineKernel({
+  ...products,
+  name: "matmul.multiply_add",
+  constants: { ACCUMULATE: 1 },
 });
 const trimKernel = defineKernel({
   ...shared,
@@ -133,7 +137,7 @@ function multiplyDirect(
   const tiles = Math.ceil((batch * columns) / TILE_COLUMNS);
   const [x, y] = gridFor(tiles, multiplyKernel.workgroupSize);
   dispatch(
-    multiplyKernel,
+    accumulate ? multiplyAddKernel : multiplyKernel,
     { left, right, bias: bias ?? left, c }, // without a bias the binding is never read
     {
       batch,
@@ -142,7 +146,6 @@ function multiplyDirect(
       columnQuads: columns / 4,
       hasBias: bias ? 1 : 0,
       leftPerBatch: leftPerBatch ? 1 : 0,
-      accumulate: accumulate ? 1 : 0,
     },
     [x, y, Math.ceil(rows / TILE_ROWS)],
     { flops: 2 * batch * rows * columns * depth },

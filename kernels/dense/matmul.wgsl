@@ -3,7 +3,7 @@
 //   pack:     packed[s][t][r][q] = the four elements source[origin + s·s_step + t·t_step + r·row_step
 //             + (4 q + e)·column_step], e = 0…3; zeros past the last column
 //   multiply: c[b][m][n] = bias[m] + Σ_k left[k][m] right[b][k][n], or with left[b][k][m], plus
-//             what c held where `accumulate` is 1
+//             what c held where ACCUMULATE is true
 //   trim:     trimmed[m][n] = padded[m][n], without the padding of its rows
 //
 // left: [K, row_quads] quads along m, or [B, K, row_quads] where `left_per_batch` is 1; right:
@@ -11,7 +11,7 @@
 // lengths that are not a multiple of four are padded.
 // pack: an invocation owns PACK_RUN quads of a row. multiply: an invocation owns TILE_ROWS ×
 // TILE_COLUMNS of c, columns counted over all of the batch. trim: an invocation owns one element.
-// All overwrite, but for `accumulate`.
+// All overwrite, unless ACCUMULATE.
 //
 // The shape of `multiply` is what software adapters run fastest: 16 × 16 sums per invocation in
 // named matrices, all loads of a step before its products, no workgroup memory, no unrolling over
@@ -46,13 +46,15 @@ struct Params {
   column_quads: u32,
   has_bias: u32,
   left_per_batch: u32,
-  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct TrimParams { rows: u32, columns: u32, padded_columns: u32 }
 @group(1) @binding(0) var<uniform> trim_params: TrimParams;
 
+// Whether to add to what c holds: known when the kernel is compiled, as software adapters pay for
+// the question.
+override ACCUMULATE: bool = false;
 const WORKGROUP_SIZE = 64u;
 // Quads of a row that one invocation packs: those of one line of a CPU's cache.
 const PACK_RUN = 4u;
@@ -103,7 +105,7 @@ fn store(first_row: u32, first_at: vec4u, block: array<mat4x4f, 4>) {
     if (params.has_bias == 1) { start = bias[row]; }
     var held = mat4x4f();
     // All before the first store, as the last quad may be among them several times.
-    if (params.accumulate == 1) { held = mat4x4f(c[at.x], c[at.y], c[at.z], c[at.w]); }
+    if (ACCUMULATE) { held = mat4x4f(c[at.x], c[at.y], c[at.z], c[at.w]); }
     c[at.x] = blocks[0][i] + start + held[0];
     c[at.y] = blocks[1][i] + start + held[1];
     c[at.z] = blocks[2][i] + start + held[2];

@@ -157,7 +157,7 @@ function byTiles(
   gpu: Gpu,
   plane: Plane & { readonly images: number; readonly padding: number },
   channels: number,
-  run: (range: Omit<WinogradParams, "channels">) => void,
+  run: (range: Omit<WinogradParams, "channels" | "channelQuads" | "hasBias">) => void,
 ): void {
   const { images, height, width, dilation, padding } = plane;
   const { tileRows, tileColumns } = tileCounts(form, plane);
@@ -166,8 +166,7 @@ function byTiles(
     const part = Math.min(step, images - firstImage);
     const tileQuads = wholeTiles(part * tileRows * tileColumns) / 4;
     const tiles = { tileRows, tileColumns, tileQuads };
-    const none = { channelQuads: 0, hasBias: 0, accumulate: 0 };
-    run({ firstImage, images: part, height, width, dilation, padding, ...tiles, ...none });
+    run({ firstImage, images: part, height, width, dilation, padding, ...tiles });
   }
 }
 
@@ -203,7 +202,7 @@ export function winogradCorrelate(
     dispatch(
       form.input,
       { x, v },
-      { ...range, channels: inChannels },
+      { ...range, channels: inChannels, channelQuads: 0, hasBias: 0 },
       inChannels * columns / owned,
     );
     const m = gpu.empty([places, outChannels, columns], "transformed output");
@@ -211,14 +210,9 @@ export function winogradCorrelate(
     multiply({ left: weight, right: v, bias: null, c: m }, { ...sizes, leftPerBatch: true });
     v.release();
     dispatch(
-      form.output,
+      accumulate ? form.outputAdd : form.output,
       { m, bias: bias ?? m, y },
-      {
-        ...range,
-        channels: outChannels,
-        hasBias: bias ? 1 : 0,
-        accumulate: accumulate ? 1 : 0,
-      },
+      { ...range, channels: outChannels, channelQuads: 0, hasBias: bias ? 1 : 0 },
       outChannels * columns / owned,
     );
     m.release();
@@ -267,7 +261,7 @@ export function winogradWeightGradient(
     const byTile = (kernel: typeof form.inputByTile, x: GpuArray, padded: number) => {
       const v = gpu.empty([places, tiles, padded], "transformed by tile");
       const channels = x.shape[1] as number;
-      const sizes = { ...range, channels, channelQuads: padded / 4 };
+      const sizes = { ...range, channels, channelQuads: padded / 4, hasBias: 0 };
       dispatch(kernel, { x, v }, sizes, tiles * padded / owned);
       return v;
     };

@@ -6,7 +6,7 @@
 //   transform_weight: u = G w Gᵀ                                    [16, row, column]
 //   transform_input:  v = Bᵀ x_tile B                               [16, channel, tile]
 //   matmul.wgsl:      m = Σ_row u v                                 [16, out channel, tile]
-//   transform_output: y = Aᵀ m A (+ bias), overwritten or, by `accumulate`, added to
+//   transform_output: y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
 // and for the gradient of w, where sums run over tiles:
 //   transform_input_by_tile: v = Bᵀ x_tile B                        [16, tile, channel]
 //   transform_gradient:      t = A grad_y_tile Aᵀ                   [16, tile, out channel]
@@ -53,7 +53,6 @@ struct Params {
   dilation: u32,
   padding: i32,
   has_bias: u32,
-  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -66,6 +65,9 @@ struct TotalParams {
 }
 @group(1) @binding(0) var<uniform> total_params: TotalParams;
 
+// Whether to add to what y holds: known when the kernel is compiled, as software adapters pay for
+// the question.
+override ACCUMULATE: bool = false;
 const WORKGROUP_SIZE = 64u;
 const FOUR = vec4u(0, 1, 2, 3);
 // Products of a tile, 4 × 4, written out below.
@@ -275,7 +277,7 @@ fn store(row: vec4u, column: vec4u, inside_row: vec4<bool>, values: vec4f) {
   let at = row + column;
   var sums = values;
   // What lies outside is not stored.
-  if (params.accumulate == 1) { sums += vec4f(y[at.x], y[at.y], y[at.z], y[at.w]); }
+  if (ACCUMULATE) { sums += vec4f(y[at.x], y[at.y], y[at.z], y[at.w]); }
   if (inside.x) { y[at.x] = sums.x; }
   if (inside.y) { y[at.y] = sums.y; }
   if (inside.z) { y[at.z] = sums.z; }

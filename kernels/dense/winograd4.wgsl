@@ -4,7 +4,7 @@
 //
 //   transform_weight:        u = G w Gᵀ                             [36, row, column]
 //   transform_input:         v = Bᵀ x_tile B                        [36, channel, tile]
-//   transform_output:        y = Aᵀ m A (+ bias), overwritten or, by `accumulate`, added to
+//   transform_output:        y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
 //   transform_input_by_tile: v = Bᵀ x_tile B                        [36, tile, channel]
 //   transform_gradient:      t = A grad_y_tile Aᵀ                   [36, tile, out channel]
 //   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
@@ -49,7 +49,6 @@ struct Params {
   dilation: u32,
   padding: i32,
   has_bias: u32,
-  accumulate: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -62,6 +61,9 @@ struct TotalParams {
 }
 @group(1) @binding(0) var<uniform> total_params: TotalParams;
 
+// Whether to add to what y holds: known when the kernel is compiled, as software adapters pay for
+// the question.
+override ACCUMULATE: bool = false;
 const WORKGROUP_SIZE = 64u;
 // Products of a tile, 6 × 6, written out below.
 const PLACES = 36u;
@@ -373,7 +375,7 @@ fn transform_output(
     start + gather_outputs(PP * even_p + QQ * even_q),
     start + gather_outputs(P * PP * odd_p + Q * QQ * odd_q + row5),
   );
-  if (params.accumulate == 1) { rows += held_outputs(tile); }
+  if (ACCUMULATE) { rows += held_outputs(tile); }
   store_outputs(tile, 0, rows[0]);
   store_outputs(tile, 1, rows[1]);
   store_outputs(tile, 2, rows[2]);

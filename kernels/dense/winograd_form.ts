@@ -26,7 +26,6 @@ const PARAMS = {
   dilation: "u32",
   padding: "i32",
   hasBias: "u32",
-  accumulate: "u32",
 } as const;
 
 /** Fields of `TotalParams` in the WGSL. */
@@ -55,8 +54,10 @@ export interface WinogradForm {
   readonly weight: Kernel<"weight" | "u", keyof typeof WEIGHT_PARAMS>;
   /** `transform_input`. */
   readonly input: Kernel<"x" | "v", keyof typeof PARAMS>;
-  /** `transform_output`. */
+  /** `transform_output`, which overwrites. */
   readonly output: Kernel<"m" | "bias" | "y", keyof typeof PARAMS>;
+  /** `transform_output`, which adds. */
+  readonly outputAdd: Kernel<"m" | "bias" | "y", keyof typeof PARAMS>;
   /** `transform_input_by_tile`. */
   readonly inputByTile: Kernel<"x" | "v", keyof typeof PARAMS>;
   /** `transform_gradient`. */
@@ -70,6 +71,13 @@ export function winogradForm(shared: WgslFile, name: string): WinogradForm {
   const { PLACES, SIDE, OWNED } = wgslConstants(shared, "PLACES", "SIDE", "OWNED");
   const params = { params: PARAMS };
   const tiles = { ...shared, ...params, reads: ["x"], writes: ["v"] } as const;
+  const outputs = {
+    ...shared,
+    ...params,
+    entry: "transform_output",
+    reads: ["m", "bias"],
+    writes: ["y"],
+  } as const;
   return {
     name,
     side: SIDE,
@@ -85,13 +93,11 @@ export function winogradForm(shared: WgslFile, name: string): WinogradForm {
       params: WEIGHT_PARAMS,
     }),
     input: defineKernel({ ...tiles, name: `${name}.input`, entry: "transform_input" }),
-    output: defineKernel({
-      ...shared,
-      ...params,
-      name: `${name}.output`,
-      entry: "transform_output",
-      reads: ["m", "bias"],
-      writes: ["y"],
+    output: defineKernel({ ...outputs, name: `${name}.output` }),
+    outputAdd: defineKernel({
+      ...outputs,
+      name: `${name}.output_add`,
+      constants: { ACCUMULATE: 1 },
     }),
     inputByTile: defineKernel({
       ...tiles,
