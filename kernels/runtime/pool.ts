@@ -119,8 +119,7 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#count(capacity);
-    const spans = new Map<number, Map<number, number>>();
-    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1, spans };
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
   /** The smallest free buffer that fits closely enough and was not used last by `busySerial`. */
