@@ -41,7 +41,9 @@ class Node implements TapeNode {
   #saved: Saved;
   #backward: Backward | undefined;
   gradient: GpuArray | null = null;
-  /** A gradient that the backward adds. */
+  uses = 0;
+  #received = 0;
+  /** The last gradient, where the backward adds it: earlier ones would take up memory meanwhile. */
   #second: GpuArray | null = null;
   readonly #addsSecond: boolean;
 
@@ -80,11 +82,13 @@ class Node implements TapeNode {
   }
 
   receive(gradient: GpuArray): void {
-    const isFree = ({ storage }: GpuArray) => storage.references === 1;
-    if (this.#second) this.#second = accumulate(this.#second, gradient);
-    else if (this.#addsSecond && this.gradient && isFree(this.gradient) && isFree(gradient)) {
+    const isFree = (array: GpuArray | null) => array?.storage.references === 1;
+    const isLast = ++this.#received === this.uses;
+    if (this.#addsSecond && isLast && isFree(this.gradient) && isFree(gradient)) {
       this.#second = gradient;
-    } else this.gradient = accumulate(this.gradient, gradient);
+    } else {
+      this.gradient = accumulate(this.gradient, gradient);
+    }
   }
 
   /** Nowhere, a new array, or the place of a parameter. */
@@ -178,6 +182,7 @@ export function recordNode(
   const result = new Tensor(output);
   // Keep only what leads to a gradient: other inputs need not outlive the forward.
   const kept = inputs.map((input) => (needsGradient(input) ? input : null));
+  for (const input of kept) if (input?.node) input.node.uses++;
   result.node = new Node(nextId++, name, kept, saved, backward, addsSecond);
   frames[0]?.nodes.add(result.node);
   return inScope(result);

@@ -15,6 +15,8 @@ export interface TapeNode {
   readonly inputs: readonly (Tensor | null)[];
   /** Sum of the gradients that have arrived so far, but for one that the backward adds. */
   gradient: GpuArray | null;
+  /** How often the output was an input of other operations, to which a gradient leads. */
+  uses: number;
   /** Adds a gradient to those that have arrived; takes the reference over. */
   receive(gradient: GpuArray): void;
   /**
