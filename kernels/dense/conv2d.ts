@@ -29,8 +29,9 @@ import {
   sliceByImage,
   wgslConstants,
 } from "../runtime/mod.ts";
-import { winogradChoice, winogradCorrelate, winogradWeight } from "./winograd.ts";
+import { winogradChoice, winogradCorrelate } from "./winograd.ts";
 import type { WinogradForm } from "./winograd_form.ts";
+import { winogradWeight } from "./winograd_weight.ts";
 
 const shared = {
   file: "kernels/dense/conv2d.wgsl",

@@ -20,8 +20,6 @@ const ENOUGH_BLOCKS = {
   direct: { ...MULTIPLY_TILE, blocks: 256 },
   shared: { rows: 128, columns: 128, blocks: 512 },
 } as const;
-/** Bytes of transformed weights that are kept. */
-const MOST_KEPT_BYTES = 2 ** 25;
 /**
  * Cost of transforming one element at one place, in products there: measured on a software adapter,
  * and for GPUs reckoned from the 8 bytes by which it is written and read once more, and eight
@@ -33,37 +31,6 @@ const TRANSFORM_COST = { direct: 18, shared: 64 } as const;
  * for GPUs the same, as both are computed by the same tiles.
  */
 const WEIGHT_COST = { direct: 1.3, shared: 1 } as const;
-
-/**
- * Transforms weights for {@link winogradCorrelate}. They are kept until the weights change, but for
- * large ones: those take more memory than they save time.
- *
- * @param weight [O, C, 3, 3].
- * @param reversed Whether for the gradient of the input, which sums over O.
- * @returns [places, channels to sum over, channels of the result up to a multiple of 4].
- */
-export function winogradWeight(form: WinogradForm, weight: GpuArray, reversed: boolean): GpuArray {
-  const [outChannels, inChannels] = weight.shape as [number, number];
-  const ofOutput = { count: outChannels, step: inChannels * 9 };
-  const ofInput = { count: inChannels, step: 9 };
-  const [rows, columns] = reversed ? [ofOutput, ofInput] : [ofInput, ofOutput];
-  const shape = [form.places, rows.count, Math.ceil(columns.count / 4) * 4] as const;
-  const transform = () => {
-    const u = weight.gpu.empty(shape, `transformed ${weight.label}`);
-    const params = {
-      rows: rows.count,
-      columns: columns.count,
-      rowStep: rows.step,
-      columnStep: columns.step,
-      reversed: reversed ? 1 : 0,
-    };
-    dispatch(form.weight, { weight, u }, params, shape[1] * shape[2] / form.owned);
-    return u;
-  };
-  const bytes = 4 * shape[0] * shape[1] * shape[2];
-  if (bytes > MOST_KEPT_BYTES) return transform();
-  return weight.derived(reversed ? `reversed ${form.name}` : form.name, transform);
-}
 
 /** What tiles lie on. */
 interface Plane {
@@ -175,7 +142,7 @@ function byTiles(
  * of the same height and width.
  *
  * @param x [N, C, H, W].
- * @param weight Of {@link winogradWeight}.
+ * @param weight Of `winogradWeight`.
  * @param bias [O], or null.
  * @param y Output, [N, O, H, W].
  * @param accumulate Whether to add to `y` instead of overwriting it (default false).

@@ -4,6 +4,7 @@
 //
 //   y_tile = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x_tile B)] A, summed over channels between the brackets
 //   transform_weight: u = G w Gᵀ                                    [16, row, column]
+//   transform_weights: the same of all weights in `table`
 //   transform_input:  v = Bᵀ x_tile B                               [16, channel, tile]
 //   matmul.wgsl:      m = Σ_row u v                                 [16, out channel, tile]
 //   transform_output: y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
@@ -17,8 +18,9 @@
 // tiles of its own. Tiles are numbered (image, row, column); tile row r is row r / d of lattice r %
 // d.
 // x: [N, channels, height, width]; y: [N, out channels, height, width]; weight: a strided view,
-// rows to sum over and columns of the result; grad_weight: [O, C, 3, 3]. The last axis of u, v, m
-// and t is in quads of neighbours, padded with zeros; tiles come in `tile_quads` quads.
+// rows to sum over and columns of the result, from element `origin` on, whose u starts at quad
+// `first`; grad_weight: [O, C, 3, 3]. The last axis of u, v, m and t is in quads of neighbours,
+// padded with zeros; tiles come in `tile_quads` quads.
 // An invocation owns one quad at all 16 places, or 2 × 2 outputs of four tiles in one channel, or
 // the taps of four input channels; all but transform_output and total_weight overwrite.
 
@@ -37,8 +39,11 @@ struct WeightParams {
   row_step: u32,
   column_step: u32,
   reversed: u32,
+  origin: u32,
+  first: u32,
 }
 @group(1) @binding(0) var<uniform> weight_params: WeightParams;
+@group(0) @binding(8) var<storage, read> table: array<WeightParams>;
 
 struct Params {
   first_image: u32,
@@ -77,36 +82,36 @@ const OWNED = 4u;
 
 // A matrix here holds four places along one axis of a tile; its columns are quads.
 
-fn weight_at(row: u32, column: vec4u, tap: u32) -> vec4f {
-  let inside = column < vec4u(weight_params.columns);
-  let place = select(tap, 8 - tap, weight_params.reversed == 1);
-  let first = row * weight_params.row_step + place;
-  let at = first + select(vec4u(), column * weight_params.column_step, inside);
+fn weight_at(p: WeightParams, row: u32, column: vec4u, tap: u32) -> vec4f {
+  let inside = column < vec4u(p.columns);
+  let place = p.origin + select(tap, 8 - tap, p.reversed == 1);
+  let first = row * p.row_step + place;
+  let at = first + select(vec4u(), column * p.column_step, inside);
   return select(vec4f(), vec4f(weight[at.x], weight[at.y], weight[at.z], weight[at.w]), inside);
 }
 
-fn spread_taps(row: u32, column: vec4u, first: u32) -> mat4x4f {
-  let a = weight_at(row, column, first);
-  let b = weight_at(row, column, first + 1);
-  let c = weight_at(row, column, first + 2);
+fn spread_taps(p: WeightParams, row: u32, column: vec4u, first: u32) -> mat4x4f {
+  let a = weight_at(p, row, column, first);
+  let b = weight_at(p, row, column, first + 1);
+  let c = weight_at(p, row, column, first + 2);
   return mat4x4f(a, (a + b + c) * 0.5, (a - b + c) * 0.5, c);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_weight(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let quads = (weight_params.columns + 3) / 4;
-  let count = weight_params.rows * quads;
+// Quad i of each place of a weight.
+fn transform_quad(p: WeightParams, i: u32) {
+  let quads = (p.columns + 3) / 4;
+  let count = p.rows * quads;
   if (i >= count) { return; }
   let row = i / quads;
   let column = i % quads * 4 + FOUR;
-  let top = spread_taps(row, column, 0);
-  let middle = spread_taps(row, column, 3);
-  let bottom = spread_taps(row, column, 6);
-  store_weight(i, count, top);
-  store_weight(i + 4 * count, count, (top + middle + bottom) * 0.5);
-  store_weight(i + 8 * count, count, (top - middle + bottom) * 0.5);
-  store_weight(i + 12 * count, count, bottom);
+  let top = spread_taps(p, row, column, 0);
+  let middle = spread_taps(p, row, column, 3);
+  let bottom = spread_taps(p, row, column, 6);
+  let at = p.first + i;
+  store_weight(at, count, top);
+  store_weight(at + 4 * count, count, (top + middle + bottom) * 0.5);
+  store_weight(at + 8 * count, count, (top - middle + bottom) * 0.5);
+  store_weight(at + 12 * count, count, bottom);
 }
 
 fn store_weight(at: u32, step: u32, values: mat4x4f) {
@@ -114,6 +119,17 @@ fn store_weight(at: u32, step: u32, values: mat4x4f) {
   u[at + step] = values[1];
   u[at + 2 * step] = values[2];
   u[at + 3 * step] = values[3];
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_weight(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  transform_quad(weight_params, id.y * groups.x * WORKGROUP_SIZE + id.x);
+}
+
+// Weight id.y of the table; the largest has as many quads as a row of the grid.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_weights(@builtin(global_invocation_id) id: vec3u) {
+  transform_quad(table[id.y], id.x);
 }
 
 // Four tiles, or four channels of one: the plane of each, and its first output row and column

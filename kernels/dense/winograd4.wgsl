@@ -3,6 +3,7 @@
 // winograd.wgsl, whose head comment has the formulas:
 //
 //   transform_weight:        u = G w Gᵀ                             [36, row, column]
+//   transform_weights:       the same of all weights in `table`
 //   transform_input:         v = Bᵀ x_tile B                        [36, channel, tile]
 //   transform_output:        y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
 //   transform_input_by_tile: v = Bᵀ x_tile B                        [36, tile, channel]
@@ -33,8 +34,11 @@ struct WeightParams {
   row_step: u32,
   column_step: u32,
   reversed: u32,
+  origin: u32,
+  first: u32,
 }
 @group(1) @binding(0) var<uniform> weight_params: WeightParams;
+@group(0) @binding(8) var<storage, read> table: array<WeightParams>;
 
 struct Params {
   first_image: u32,
@@ -139,43 +143,40 @@ fn gather_taps(m: mat2x3f) -> vec3f {
   );
 }
 
-fn weight_at(row: u32, column: u32, tap: u32) -> f32 {
-  let place = select(tap, 8 - tap, weight_params.reversed == 1);
-  let inside = column < weight_params.columns;
-  let at = row * weight_params.row_step + column * weight_params.column_step + place;
+fn weight_at(p: WeightParams, row: u32, column: u32, tap: u32) -> f32 {
+  let place = p.origin + select(tap, 8 - tap, p.reversed == 1);
+  let inside = column < p.columns;
+  let at = row * p.row_step + column * p.column_step + place;
   return select(0.0, weight[select(0, at, inside)], inside);
 }
 
-fn weight_row(row: u32, column: u32, first: u32) -> mat2x3f {
+fn weight_row(p: WeightParams, row: u32, column: u32, first: u32) -> mat2x3f {
   return spread_taps(
-    weight_at(row, column, first),
-    weight_at(row, column, first + 1),
-    weight_at(row, column, first + 2),
+    weight_at(p, row, column, first),
+    weight_at(p, row, column, first + 1),
+    weight_at(p, row, column, first + 2),
   );
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_weight(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let columns = (weight_params.columns + 3) / 4 * 4;
-  let count = weight_params.rows * columns;
+// Element i of each place of a weight.
+fn transform_element(p: WeightParams, i: u32) {
+  let columns = (p.columns + 3) / 4 * 4;
+  let count = p.rows * columns;
   if (i >= count) { return; }
-  let top = weight_row(i / columns, i % columns, 0);
-  let middle = weight_row(i / columns, i % columns, 3);
-  let bottom = weight_row(i / columns, i % columns, 6);
+  let top = weight_row(p, i / columns, i % columns, 0);
+  let middle = weight_row(p, i / columns, i % columns, 3);
+  let bottom = weight_row(p, i / columns, i % columns, 6);
   let even_p = AT_P * (top + PP * bottom);
   let even_q = AT_Q * (top + QQ * bottom);
   let odd_p = P * AT_P * middle;
   let odd_q = Q * AT_Q * middle;
-  store_weight(i, count, AT_0 * top);
-  store_weight(i + 6 * count, count, even_p + odd_p);
-  store_weight(i + 12 * count, count, even_p - odd_p);
-  store_weight(i + 18 * count, count, even_q + odd_q);
-  store_weight(i + 24 * count, count, even_q - odd_q);
-  store_weight(i + 30 * count, count, bottom);
+  let at = p.first + i;
+  store_weight(at, count, AT_0 * top);
+  store_weight(at + 6 * count, count, even_p + odd_p);
+  store_weight(at + 12 * count, count, even_p - odd_p);
+  store_weight(at + 18 * count, count, even_q + odd_q);
+  store_weight(at + 24 * count, count, even_q - odd_q);
+  store_weight(at + 30 * count, count, bottom);
 }
 
 fn store_weight(at: u32, step: u32, row: mat2x3f) {
@@ -185,6 +186,20 @@ fn store_weight(at: u32, step: u32, row: mat2x3f) {
   u[at + 3 * step] = row[1].x;
   u[at + 4 * step] = row[1].y;
   u[at + 5 * step] = row[1].z;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_weight(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  transform_element(weight_params, id.y * groups.x * WORKGROUP_SIZE + id.x);
+}
+
+// Weight id.y of the table; the largest has as many elements as a row of the grid.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_weights(@builtin(global_invocation_id) id: vec3u) {
+  transform_element(table[id.y], id.x);
 }
 
 // A tile in one channel: the plane, and the first output row and column there.

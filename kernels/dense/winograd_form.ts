@@ -10,6 +10,8 @@ const WEIGHT_PARAMS = {
   rowStep: "u32",
   columnStep: "u32",
   reversed: "u32",
+  origin: "u32",
+  first: "u32",
 } as const;
 
 /** Fields of `Params` in the WGSL. */
@@ -37,6 +39,9 @@ const TOTAL_PARAMS = {
   accumulate: "u32",
 } as const;
 
+/** Values of `WeightParams` in the WGSL. */
+export type WinogradWeightParams = Readonly<Record<keyof typeof WEIGHT_PARAMS, number>>;
+
 /** Values of `Params` in the WGSL. */
 export type WinogradParams = Readonly<Record<keyof typeof PARAMS, number>>;
 
@@ -52,6 +57,8 @@ export interface WinogradForm {
   readonly owned: number;
   /** `transform_weight`. */
   readonly weight: Kernel<"weight" | "u", keyof typeof WEIGHT_PARAMS>;
+  /** `transform_weights`; a row of the table is a `WeightParams`. */
+  readonly weights: Kernel<"weight" | "table" | "u">;
   /** `transform_input`. */
   readonly input: Kernel<"x" | "v", keyof typeof PARAMS>;
   /** `transform_output`, which overwrites. */
@@ -91,6 +98,13 @@ export function winogradForm(shared: WgslFile, name: string): WinogradForm {
       writes: ["u"],
       paramsVariable: "weight_params",
       params: WEIGHT_PARAMS,
+    }),
+    weights: defineKernel({
+      ...shared,
+      name: `${name}.weights`,
+      entry: "transform_weights",
+      reads: ["weight", "table"],
+      writes: ["u"],
     }),
     input: defineKernel({ ...tiles, name: `${name}.input`, entry: "transform_input" }),
     output: defineKernel({ ...outputs, name: `${name}.output` }),

@@ -1,39 +1,49 @@
 // The bind groups that dispatches have used: creating one costs more than a dispatch, and on Linux
 // drivers every live one is a memory mapping, so that about 65,000 of them end the process.
 //
-// The cache is a trie, as a key of text would cost more than the rest of a dispatch: a step from
-// node to node for each array, by the number of its stretch of memory.
+// Steps of a training are alike: dispatches mostly follow in the order in which they did before. So
+// what is next in that order is compared first, and a key of text is made only where it is not.
 
 import { collectGarbage } from "./garbage.ts";
 import type { Span, Storage } from "./storage.ts";
 
 /** Enough for the bind groups of the deepest network, far below the number that ends a process. */
 const MAX_BIND_GROUPS = 8192;
+/** Dispatches of which the order is known: more than a step of that network has. */
+const HISTORY = 16384;
 
 /** The layout of a kernel's arrays, which kernels share. */
 export interface ArraysLayout {
+  /** Equal for equal layouts. */
+  readonly key: string;
   /** Layout of group 0. */
   readonly layout: GPUBindGroupLayout;
   /** Binding numbers, in the order in which `dispatch` receives the arrays. */
   readonly bindings: readonly number[];
 }
 
-/** What is reached by the arrays on the way from a layout; the last of them leads to a group. */
-interface Node {
-  readonly next: Map<number, Node>;
-  group: GPUBindGroup | undefined;
+/** A bind group and what it binds. */
+interface Bound {
+  readonly group: GPUBindGroup;
+  readonly layout: ArraysLayout;
+  readonly spans: readonly Span[];
+  /** Its last place in the history. */
+  place: number;
 }
 
 /** Makes bind groups and keeps them for equal dispatches. */
 export class BindGroups {
   readonly #device: GPUDevice;
   readonly #guardBytes: number;
-  readonly #roots = new Map<ArraysLayout, Node>();
-  readonly #nodesOfStorage = new Map<number, Set<Node>>();
-  #nextSpan = 0;
-  #count = 0;
+  readonly #bound = new Map<string, Bound>();
+  readonly #keysOfStorage = new Map<number, Set<string>>();
   /** Bind groups that are out of the cache and may still be alive until a garbage collection. */
   #forgotten = 0;
+  /** The bind groups of the last dispatches, over and over in the same places. */
+  #history: Bound[] = [];
+  #place = 0;
+  /** The place of the one that is expected: what followed the last when it was used before. */
+  #expected = 0;
 
   /** `guardBytes` are bound behind every array, so that kernels could reach them. */
   constructor(device: GPUDevice, guardBytes: number) {
@@ -43,77 +53,83 @@ export class BindGroups {
 
   /** How many are kept. */
   get count(): number {
-    return this.#count;
+    return this.#bound.size;
   }
 
   /** The bind group of arrays, in the order of the layout's bindings. */
   get(layout: ArraysLayout, arrays: readonly Span[]): GPUBindGroup {
-    return this.#nodeOf(layout, arrays).group ?? this.#make(layout, arrays);
+    let bound = this.#history[this.#expected];
+    if (!bound || !binds(bound, layout, arrays)) {
+      bound = this.#find(layout, arrays);
+      this.#expected = bound.place;
+    }
+    this.#expected = (this.#expected + 1) % HISTORY;
+    bound.place = this.#place;
+    this.#history[this.#place] = bound;
+    this.#place = (this.#place + 1) % HISTORY;
+    return bound.group;
   }
 
   /** Forgets the bind groups of a buffer that is about to be destroyed. */
   forget(storage: Storage): void {
-    for (const node of this.#nodesOfStorage.get(storage.id) ?? []) {
-      if (!node.group) continue; // another buffer of it was destroyed before
-      node.group = undefined;
-      this.#count--;
-      this.#forgotten++;
+    for (const key of this.#keysOfStorage.get(storage.id) ?? []) {
+      if (this.#bound.delete(key)) this.#forgotten++;
     }
-    this.#nodesOfStorage.delete(storage.id);
+    this.#keysOfStorage.delete(storage.id);
   }
 
-  #nodeOf(layout: ArraysLayout, arrays: readonly Span[]): Node {
-    let node = nextNode(this.#roots, layout);
-    for (const array of arrays) node = nextNode(node.next, this.#numberOf(array));
-    return node;
+  #find(layout: ArraysLayout, arrays: readonly Span[]): Bound {
+    let key = layout.key;
+    for (const { storage, byteOffset, byteLength } of arrays) {
+      key += `|${storage.id}:${byteOffset}:${byteLength}`;
+    }
+    return this.#bound.get(key) ?? this.#make(key, layout, arrays);
   }
 
-  /** A number for a stretch of a buffer, the same for equal ones. */
-  #numberOf({ storage, byteOffset, byteLength }: Span): number {
-    let lengths = storage.spans.get(byteOffset);
-    if (!lengths) storage.spans.set(byteOffset, lengths = new Map());
-    let span = lengths.get(byteLength);
-    if (span === undefined) lengths.set(byteLength, span = this.#nextSpan++);
-    return span;
-  }
-
-  #make(layout: ArraysLayout, arrays: readonly Span[]): GPUBindGroup {
+  #make(key: string, layout: ArraysLayout, arrays: readonly Span[]): Bound {
+    const spans = arrays.map(({ storage, byteOffset, byteLength }) => ({
+      storage,
+      byteOffset,
+      byteLength,
+    }));
     const group = this.#device.createBindGroup({
       layout: layout.layout,
-      entries: arrays.map((array, index) => ({
+      entries: spans.map(({ storage, byteOffset, byteLength }, index) => ({
         binding: layout.bindings[index] as number,
         resource: {
-          buffer: array.storage.buffer,
-          offset: array.byteOffset,
-          size: Math.max(4, array.byteLength) + this.#guardBytes,
+          buffer: storage.buffer,
+          offset: byteOffset,
+          size: Math.max(4, byteLength) + this.#guardBytes,
         },
       })),
     });
-    if (this.#count + this.#forgotten >= MAX_BIND_GROUPS) {
-      if (this.#count > this.#forgotten) this.#clear();
+    if (this.#bound.size + this.#forgotten >= MAX_BIND_GROUPS) {
+      if (this.#bound.size > this.#forgotten) {
+        this.#bound.clear();
+        this.#keysOfStorage.clear();
+      }
+      this.#history = [];
+      this.#place = 0;
       collectGarbage();
       this.#forgotten = 0;
     }
-    const node = this.#nodeOf(layout, arrays);
-    node.group = group;
-    this.#count++;
-    for (const { storage: { id } } of arrays) {
-      const nodes = this.#nodesOfStorage.get(id);
-      if (nodes) nodes.add(node);
-      else this.#nodesOfStorage.set(id, new Set([node]));
+    const bound: Bound = { group, layout, spans, place: this.#place };
+    this.#bound.set(key, bound);
+    for (const { storage: { id } } of spans) {
+      const keys = this.#keysOfStorage.get(id);
+      if (keys) keys.add(key);
+      else this.#keysOfStorage.set(id, new Set([key]));
     }
-    return group;
-  }
-
-  #clear(): void {
-    this.#roots.clear();
-    this.#nodesOfStorage.clear();
-    this.#count = 0;
+    return bound;
   }
 }
 
-function nextNode<K>(nodes: Map<K, Node>, key: K): Node {
-  let node = nodes.get(key);
-  if (!node) nodes.set(key, node = { next: new Map(), group: undefined });
-  return node;
+function binds({ layout, spans }: Bound, to: ArraysLayout, arrays: readonly Span[]): boolean {
+  if (layout !== to) return false;
+  for (let i = 0; i < arrays.length; i++) {
+    const [a, b] = [spans[i] as Span, arrays[i] as Span];
+    if (a.storage !== b.storage) return false;
+    if (a.byteOffset !== b.byteOffset || a.byteLength !== b.byteLength) return false;
+  }
+  return true;
 }

@@ -79,7 +79,7 @@ export class PipelineCache {
         buffer: { type: writable ? "storage" : "read-only-storage" },
       })),
     });
-    const arraysLayout = { layout, bindings: kernel.arrays.map(({ binding }) => binding) };
+    const arraysLayout = { key, layout, bindings: kernel.arrays.map(({ binding }) => binding) };
     this.#layouts.set(key, arraysLayout);
     return arraysLayout;
   }

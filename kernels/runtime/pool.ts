@@ -120,8 +120,7 @@ export class BufferPool {
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     this.#count(capacity);
-    const spans = new Map<number, Map<number, number>>();
-    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1, spans };
+    return { id: this.#nextId++, buffer, capacity, references: 1, lastSerial: -1 };
   }
 
   /**

@@ -12,8 +12,6 @@ export interface Storage {
   references: number;
   /** The submission that last used the buffer; see `CommandQueue.serial`. */
   lastSerial: number;
-  /** Numbers of its stretches by offset and length, for the cache of bind groups. */
-  readonly spans: Map<number, Map<number, number>>;
   /** What was computed from the contents, by `GpuArray.derived`. */
   derived?: Map<string, Derived> | undefined;
   /** What a launcher remembers of the arrays in the buffer, until they are released. */

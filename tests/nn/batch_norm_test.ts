@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { type GpuArray, planningGpu } from "../../kernels/runtime/mod.ts";
 import { batchNorm } from "../../nn/functional/batch_norm.ts";
+import { add as sum, scale } from "../../nn/functional/elementwise.ts";
 import { backward, scope } from "../../nn/tape.ts";
 import { Tensor, tensor } from "../../nn/tensor.ts";
 import { assertAllClose, checkOp, type Nd, randomNd, seededRandom } from "../_check.ts";
@@ -37,6 +38,13 @@ function fresh(channels: number): Statistics {
 
 const relu = map((x) => Math.max(0, x));
 const add = zip((a, b) => a + b);
+
+/** 2.5 y, of several uses of y, whose gradients are arrays of their own, or one that is shared. */
+const SEVERAL_USES: Readonly<Record<string, (y: Tensor) => Tensor>> = {
+  two: (y) => sum(scale(y, 2), scale(y, 0.5)),
+  three: (y) => sum(sum(scale(y, 2), scale(y, 1.5)), scale(y, -1)),
+  "two shared": (y) => scale(sum(y, y), 1.25),
+};
 
 /** Planes of few and many elements for a workgroup, and many images of single values. */
 const SHAPES = [[3, 5, 7, 9], [2, 3, 17, 33], [5, 2, 1, 1], [300, 2, 1, 1], [2, 1, 39, 53]];
@@ -148,6 +156,30 @@ for (const kernels of KERNEL_CLASSES) {
       );
     }
   });
+
+  for (const [uses, run] of Object.entries(SEVERAL_USES)) {
+    Deno.test(`gradients of ${uses} uses of a batch norm with residual and ReLU add up, ${kernels}`, () => {
+      const shape = [2, 2, 9, 7];
+      const random = seededRandom(13);
+      const [weight, bias] = [randomNd([2], random, [0.5, 1.5]), randomNd([2], random)];
+      const x = randomNd(shape, random);
+      const residual = reference.batchNorm(x, weight, bias, EPS).data
+        .map((y, i) => Math.fround((i % 2 ? 0.3 : -0.3) * (1 + i % 5) - y));
+      const norm = withStatistics(fresh(2), { training: true, relu: true });
+      return checkOp(
+        (x, weight, bias, residual) => run(norm(x, weight, bias, residual)),
+        (x, weight, bias, residual) =>
+          map((y) => 2.5 * y)(relu(add(reference.batchNorm(x, weight, bias, EPS), residual))),
+        {
+          shapes: [shape, [2], [2], shape],
+          inputs: [x.data, weight.data, bias.data, residual],
+          gradAtol: 6e-4,
+          gradRtol: 3e-4,
+          kernels,
+        },
+      );
+    });
+  }
 
   Deno.test(`a gradient that something else holds is not overwritten, ${kernels}`, async () => {
     const gpu = await testGpu(kernels);

@@ -5,11 +5,11 @@ import {
   WINOGRAD2,
   winogradChoice,
   winogradCorrelate,
-  winogradWeight,
   winogradWeightGradient,
 } from "../../../kernels/dense/winograd.ts";
 import { WINOGRAD4 } from "../../../kernels/dense/winograd4.ts";
 import type { WinogradForm } from "../../../kernels/dense/winograd_form.ts";
+import { winogradWeight } from "../../../kernels/dense/winograd_weight.ts";
 import { conv2d } from "../../../nn/functional/conv2d.ts";
 import { assertAllClose, checkOp, type Nd, randomNd, seededRandom } from "../../_check.ts";
 import { guardedGpu, KERNEL_CLASSES, narrowGpu } from "../../_device.ts";
