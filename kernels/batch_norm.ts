@@ -1,7 +1,7 @@
 // Batch normalisation of [N, C, ...] over everything but the channels; formulas are in the WGSL.
 
 import { type Accumulator, accumulatorFor } from "./accumulator.ts";
-import { addInPlace, leakyReluBackward, maskInPlace } from "./elementwise.ts";
+import { leakyReluBackward, maskInPlace } from "./elementwise.ts";
 import {
   checkResidual,
   type Normalisation,
@@ -211,42 +211,33 @@ export function batchNormBackward(
  * @param gradOutput Of the shape of `x`; becomes the gradient to the residual where `overwrite`.
  * @param x The forward's input.
  * @param forward The coefficients, and the forward's output, whose signs say what the ReLU let through.
- * @param options `training` as in the forward, and what is wanted; `second`: a gradient that is to be
- *   added to `gradOutput` first: both are overwritten then.
+ * @param options `training` as in the forward, and what is wanted.
  * @returns Also the gradient to the residual.
  */
 export function batchNormResidualBackward(
   gradOutput: GpuArray,
   x: GpuArray,
   { coefficients, output }: { readonly coefficients: GpuArray; readonly output: GpuArray },
-  { overwrite, second = null, ...options }: NormNeeds & {
+  { overwrite, ...options }: NormNeeds & {
     readonly training: boolean;
     readonly overwrite: boolean;
-    readonly second?: GpuArray | null;
   },
 ): NormGradients & { readonly gradResidual: GpuArray } {
   const sizes = planeSizes("batch_norm.backward", x);
   const sets = channelSets(sizes);
   const { training, needsInput, weight, bias } = options;
-  const inPlace = overwrite || second !== null;
-  const gradResidual = inPlace ? gradOutput.retain() : leakyReluBackward(gradOutput, output, 0);
-  if (inPlace && needsInput && fitsWorkgroups(x, sets)) {
+  const gradResidual = overwrite ? gradOutput.retain() : leakyReluBackward(gradOutput, output, 0);
+  if (overwrite && needsInput && fitsWorkgroups(x, sets)) {
     const { gradWeight, gradBias } = parameterGradients(x.gpu, sizes.channels, weight, bias);
-    const gradInput = second?.retain() ?? x.gpu.empty(x.shape, "batch_norm.backward");
+    const gradInput = x.gpu.empty(x.shape, "batch_norm.backward");
     const arrays = { x, coefficients, gradWeight, gradBias, gradInput };
-    const masked = { masked: gradResidual, signs: output, withSecond: second !== null };
+    const masked = { masked: gradResidual, signs: output };
     batchBackwardBySets(masked, arrays, sets, { training, relu: true });
     return { gradInput, gradWeight: gradWeight.array, gradBias: gradBias.array, gradResidual };
   }
-  if (second) addInPlace(gradResidual, second);
-  if (inPlace) maskInPlace(gradResidual, output);
+  if (overwrite) maskInPlace(gradResidual, output);
   const gradients = batchNormBackward(gradResidual, x, { coefficients, relu: false }, options);
   return { ...gradients, gradResidual };
-}
-
-/** Whether {@link batchNormResidualBackward} adds a second gradient in the same dispatch. */
-export function addsSecondGradient(x: GpuArray): boolean {
-  return fitsWorkgroups(x, channelSets(planeSizes("batch_norm", x)));
 }
 
 /** A channel of all images is a set. */

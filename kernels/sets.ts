@@ -51,17 +51,13 @@ const batchBackward = defineKernel({
   reads: ["gradOutput", "x", "coefficients"],
   writes: ["gradWeight", "gradBias", "y"],
 });
-const batchBackwardResidual = (name: string, constants: Readonly<Record<string, number>>) =>
-  defineKernel({
-    ...base,
-    name,
-    entry: "batch_backward_residual",
-    reads: ["signs", "x", "coefficients"],
-    writes: ["masked", "gradWeight", "gradBias", "y"],
-    constants,
-  });
-const batchBackwardAdded = batchBackwardResidual("sets.batch_backward_residual", {});
-const batchBackwardSum = batchBackwardResidual("sets.batch_backward_sum", { WITH_SECOND: 1 });
+const batchBackwardResidual = defineKernel({
+  ...base,
+  name: "sets.batch_backward_residual",
+  entry: "batch_backward_residual",
+  reads: ["signs", "x", "coefficients"],
+  writes: ["masked", "gradWeight", "gradBias", "y"],
+});
 const groupBackward = defineKernel({
   ...base,
   name: "sets.group_backward",
@@ -244,14 +240,12 @@ export interface BatchBackwardArrays {
  * The backward of a batch norm in one dispatch.
  *
  * @param gradient The gradient of the output; or, after a residual and a ReLU, that gradient, which
- *   becomes the one to the residual, and the forward's output; `withSecond` where `gradInput` holds
- *   what is to be added to it first.
+ *   becomes the one to the residual, and the forward's output.
  */
 export function batchBackwardBySets(
   gradient: { readonly gradOutput: GpuArray } | {
     readonly masked: GpuArray;
     readonly signs: GpuArray;
-    readonly withSecond: boolean;
   },
   { x, coefficients, gradWeight, gradBias, gradInput }: BatchBackwardArrays,
   sets: Sets,
@@ -269,13 +263,8 @@ export function batchBackwardBySets(
     batch: Number(training),
     accumulate: accumulateBits(gradWeight, gradBias),
   };
-  if ("signs" in gradient) {
-    const { withSecond, ...residual } = gradient;
-    const kernel = withSecond ? batchBackwardSum : batchBackwardAdded;
-    run(kernel, { ...arrays, ...residual }, sets, rest);
-  } else {
-    run(batchBackward, { ...arrays, ...gradient }, sets, rest);
-  }
+  if ("signs" in gradient) run(batchBackwardResidual, { ...arrays, ...gradient }, sets, rest);
+  else run(batchBackward, { ...arrays, ...gradient }, sets, rest);
 }
 
 /** Which gradients are added to what their arrays hold, as the WGSL reads it. */

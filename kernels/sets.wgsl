@@ -10,8 +10,7 @@
 // batch_backward: grad_weight, grad_bias, and as y the gradient to x, of grad_output, or 0 where
 //                 `relu` is 1 and the forward gave 0
 // batch_backward_residual: the same of `masked`, which holds grad_output and becomes the gradient
-//                 to the residual: 0 where `signs`, the forward's output, is not positive; where
-//                 WITH_SECOND is 1, y holds what is to be added to grad_output first
+//                 to the residual: 0 where `signs`, the forward's output, is not positive
 // group_backward: totals (Σ g, Σ g (x - mean)) of every plane, and as y the gradient to x
 // plane_moments:  totals (mean, Σ (x - mean)²); plane_sums: totals (Σ g, Σ g (x - centre));
 // plane_dots:     values Σ grad_output x; plane_means: values Σ x / plane
@@ -61,7 +60,6 @@ struct Params {
 const WORKGROUP_SIZE = 256u;
 
 override WITH_RESIDUAL: u32 = 0;
-override WITH_SECOND: u32 = 0;
 
 var<workgroup> moments: array<vec3f, WORKGROUP_SIZE>; // (count, mean, Σ (x - mean)²)
 var<workgroup> sums: array<vec2f, WORKGROUP_SIZE>;
@@ -345,14 +343,8 @@ fn batch_backward_residual(
       let more = load_x(j) - c.x;
       // What lies behind the plane stands for its last element, which another invocation may be
       // writing: it is not used.
-      var g = load_masked(i);
-      var h = load_masked(j);
-      if (WITH_SECOND == 1) {
-        g += vec4f(y[i.x], y[i.y], y[i.z], y[i.w]);
-        h += vec4f(y[j.x], y[j.y], y[j.z], y[j.w]);
-      }
-      g = select(vec4f(0), mask(g, i), at < vec4u(params.plane));
-      h = select(vec4f(0), mask(h, j), next < vec4u(params.plane));
+      let g = select(vec4f(0), mask(load_masked(i), i), at < vec4u(params.plane));
+      let h = select(vec4f(0), mask(load_masked(j), j), next < vec4u(params.plane));
       sum += g + h;
       products += g * centred + h * more;
       store_masked(i, at, g);

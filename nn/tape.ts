@@ -20,15 +20,11 @@ import { type TapeNode, Tensor } from "./tensor.ts";
  * instead of to a new array: return `into[i].array.retain()` then. It is the place of a parameter,
  * or the sum of the gradients that have arrived so far. The tape moves or adds what is in a new
  * array.
- *
- * `second` is a gradient that is still to be added to `gradOutput`, both of which the backward may
- * overwrite then; null unless {@link record} was told that it does so.
  */
 export type Backward = (
   gradOutput: GpuArray,
   needs: readonly boolean[],
   into: readonly (boolean | Accumulator)[],
-  second: GpuArray | null,
 ) => readonly (GpuArray | null)[];
 
 /** What a node keeps for its backward: arrays, or activations that may be packed meanwhile. */
@@ -43,11 +39,6 @@ class Node implements TapeNode {
   #saved: Saved;
   #backward: Backward | undefined;
   gradient: GpuArray | null = null;
-  uses = 0;
-  #received = 0;
-  /** The last gradient, where the backward adds it: earlier ones would take up memory meanwhile. */
-  #second: GpuArray | null = null;
-  readonly #addsSecond: boolean;
 
   /** Retains `saved` until {@link Node.free}. */
   constructor(
@@ -56,10 +47,8 @@ class Node implements TapeNode {
     inputs: readonly (Tensor | null)[],
     saved: Saved,
     backward: Backward,
-    addsSecond: boolean,
   ) {
     this.id = id;
-    this.#addsSecond = addsSecond;
     this.name = name;
     this.inputs = inputs;
     this.#saved = saved.map((array) => array.retain());
@@ -73,8 +62,7 @@ class Node implements TapeNode {
       );
     }
     const into = this.inputs.map((input, index) => this.#targetOf(input, index));
-    const needs = this.inputs.map(needsGradient);
-    const gradients = this.#backward(gradOutput, needs, into, this.#second);
+    const gradients = this.#backward(gradOutput, this.inputs.map(needsGradient), into);
     const problem = this.#problemOf(gradients);
     if (problem) {
       for (const gradient of gradients) gradient?.release();
@@ -86,16 +74,6 @@ class Node implements TapeNode {
       gradient.release(); // it is in the sum already
       return null;
     });
-  }
-
-  receive(gradient: GpuArray): void {
-    const isFree = (array: GpuArray | null) => array?.storage.references === 1;
-    const isLast = ++this.#received === this.uses;
-    if (this.#addsSecond && isLast && isFree(this.gradient) && isFree(gradient)) {
-      this.#second = gradient;
-    } else {
-      this.gradient = accumulate(this.gradient, gradient);
-    }
   }
 
   /** Nowhere, a new array, the place of a parameter, or the sum of earlier gradients. */
@@ -130,8 +108,6 @@ class Node implements TapeNode {
     this.#saved = [];
     this.gradient?.release();
     this.gradient = null;
-    this.#second?.release();
-    this.#second = null;
   }
 }
 
@@ -159,7 +135,6 @@ function needsGradient(tensor: Tensor | null): boolean {
  * @param inputs Tensors that may want a gradient, null for absent ones.
  * @param saved Arrays that `backward` reads; kept alive until it has run.
  * @param backward See {@link Backward}; called at most once.
- * @param options `addsSecond`: whether `backward` adds a second gradient of the output (default no).
  */
 export function record(
   name: string,
@@ -167,12 +142,11 @@ export function record(
   inputs: readonly (Tensor | null)[],
   saved: Saved,
   backward: Backward,
-  options?: { readonly addsSecond: boolean },
 ): Tensor {
   const leads = inputs.some(needsGradient);
   if (leads) differentiable++;
   return leads && recording
-    ? recordNode(name, output, inputs, saved, backward, options)
+    ? recordNode(name, output, inputs, saved, backward)
     : inScope(new Tensor(output));
 }
 
@@ -187,13 +161,11 @@ export function recordNode(
   inputs: readonly (Tensor | null)[],
   saved: Saved,
   backward: Backward,
-  { addsSecond } = { addsSecond: false },
 ): Tensor {
   const result = new Tensor(output);
   // Keep only what leads to a gradient: other inputs need not outlive the forward.
   const kept = inputs.map((input) => (needsGradient(input) ? input : null));
-  for (const input of kept) if (input?.node) input.node.uses++;
-  result.node = new Node(nextId++, name, kept, saved, backward, addsSecond);
+  result.node = new Node(nextId++, name, kept, saved, backward);
   frames[0]?.nodes.add(result.node);
   return inScope(result);
 }
@@ -336,7 +308,7 @@ function propagate(node: TapeNode): void {
   node.inputs.forEach((input, index) => {
     const gradient = gradients[index];
     if (!input || !gradient) return gradient?.release();
-    if (input.node) input.node.receive(gradient);
+    if (input.node) input.node.gradient = accumulate(input.node.gradient, gradient);
     else addToLeaf(input, gradient);
   });
   node.free();

@@ -13,12 +13,8 @@ export interface TapeNode {
   readonly id: number;
   /** What the operation was computed from; null where no gradient leads on. */
   readonly inputs: readonly (Tensor | null)[];
-  /** Sum of the gradients that have arrived so far, but for one that the backward adds. */
+  /** Sum of the gradients that have arrived so far. */
   gradient: GpuArray | null;
-  /** How often the output was an input of other operations, to which a gradient leads. */
-  uses: number;
-  /** Adds a gradient to those that have arrived; takes the reference over. */
-  receive(gradient: GpuArray): void;
   /**
    * The gradients of the inputs, each a new array; null where there is none, or where it was added
    * to an earlier one.

@@ -1,7 +1,6 @@
 // Batch normalisation.
 
 import {
-  addsSecondGradient,
   batchNormBackward,
   batchNormForward,
   batchNormResidualBackward,
@@ -10,7 +9,7 @@ import { normalisePlanes } from "../../kernels/plane_maps.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import { Activation } from "../activation.ts";
 import { once } from "../recompute.ts";
-import { type Backward, record } from "../tape.ts";
+import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
@@ -60,7 +59,7 @@ export function batchNorm(
   const signs = residual && relu ? new Activation(output) : null;
   const saved = [kept, coefficients, ...(signs ? [signs] : [])];
   const inputs = [x, weight, bias, residual];
-  const backward: Backward = (gradOutput, needs, into, second) => {
+  const result = record("batch_norm", output, inputs, saved, (gradOutput, needs, into) => {
     const [needsInput = false, , , needsResidual = false] = needs;
     const to = { weight: into[1] || true, bias: into[2] || true } as const;
     const options = { training, needsInput, ...to };
@@ -76,14 +75,12 @@ export function batchNorm(
       input,
       { coefficients, output: opened },
       // The tape needs this gradient no more, unless something else holds it too.
-      { ...options, overwrite: gradOutput.storage.references === 1, second },
+      { ...options, overwrite: gradOutput.storage.references === 1 },
     );
     if (!needsResidual) gradients.gradResidual.release();
     const gradResidual = needsResidual ? gradients.gradResidual : null;
     return [gradients.gradInput, gradients.gradWeight, gradients.gradBias, gradResidual];
-  };
-  const addsSecond = signs !== null && addsSecondGradient(x.array);
-  const result = record("batch_norm", output, inputs, saved, backward, { addsSecond });
+  });
   coefficients.release();
   return result;
 }

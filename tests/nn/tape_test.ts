@@ -1,16 +1,7 @@
 import { strict as assert } from "node:assert";
-import { addForward, addInPlace, mulForward, scaleForward } from "../../kernels/elementwise.ts";
-import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
-import {
-  type Backward,
-  backward,
-  detach,
-  input,
-  noGrad,
-  record,
-  scope,
-  withRecording,
-} from "../../nn/tape.ts";
+import { addInPlace, mulForward, scaleForward } from "../../kernels/elementwise.ts";
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { backward, detach, input, noGrad, record, scope, withRecording } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { testGpu } from "../_device.ts";
 
@@ -299,58 +290,3 @@ Deno.test("a backward that returns a gradient of the wrong shape is caught", () 
     );
     await gpu.finish();
   }));
-
-Deno.test("a backward that adds the last gradient gets it apart from the sum of the others", async () => {
-  const gpu = await testGpu();
-  const before = gpu.memory.live;
-  /** The gradients that reach an operation whose output is multiplied by each of `factors`. */
-  const run = async (factors: readonly number[], addsSecond: boolean) => {
-    using x = tensor(gpu, [1, 2], [2], { requiresGrad: true });
-    const seen: GpuArray[] = [];
-    scope(() => {
-      const backwards: Backward = (gradOutput, _needs, _into, second) => {
-        seen.push(scaleForward(gradOutput, 1));
-        if (second) {
-          seen.push(scaleForward(second, 1));
-          addInPlace(gradOutput, second);
-        }
-        return [gradOutput.retain()];
-      };
-      const y = record("probe", scaleForward(x.array, 1), [x], [], backwards, { addsSecond });
-      const gradient = gpu.upload(Float32Array.of(1, 2), [2], "gradient");
-      backward(factors.map((factor) => times(y, factor)).reduce(plus), gradient);
-    });
-    const values = await gpu.readAll([...seen, x.grad as GpuArray]);
-    for (const array of seen) array.release();
-    return values.map((numbers) => [...numbers]);
-  };
-  assert.deepEqual(await run([1], true), [[1, 2], [1, 2]]);
-  assert.deepEqual(await run([1, 10], false), [[11, 22], [11, 22]]);
-  // From the newest operation to the oldest.
-  assert.deepEqual(await run([1, 10], true), [[10, 20], [1, 2], [11, 22]]);
-  assert.deepEqual(await run([1, 10, 100], true), [[110, 220], [1, 2], [111, 222]]);
-  assert.equal(gpu.memory.live, before, "bytes were left behind");
-});
-
-/** The sum of two tensors, whose gradients are one array. */
-function plus(a: Tensor, b: Tensor): Tensor {
-  return record("plus", addForward(a.array, b.array), [a, b], [], (gradOutput) => [
-    gradOutput.view(gradOutput.shape),
-    gradOutput.view(gradOutput.shape),
-  ]);
-}
-
-Deno.test("a gradient that is one array with another is added at once", async () => {
-  const gpu = await testGpu();
-  using x = tensor(gpu, [1, 2], [2], { requiresGrad: true });
-  scope(() => {
-    const backwards: Backward = (gradOutput, _needs, _into, second) => {
-      assert.equal(second, null);
-      return [gradOutput.retain()];
-    };
-    const output = scaleForward(x.array, 1);
-    const y = record("probe", output, [x], [], backwards, { addsSecond: true });
-    backward(plus(y, y), gpu.upload(Float32Array.of(1, 2), [2], "gradient"));
-  });
-  assert.deepEqual([...await x.grad?.read() ?? []], [2, 4]);
-});
