@@ -30,3 +30,17 @@ function device(name: string, options: Parameters<typeof openGpu>[0]): Promise<G
   devices.set(name, opened);
   return opened;
 }
+
+/** Runs `fn` while every tile to be chosen is this one, and no form of Winograd's algorithm. */
+export async function choosing(gpu: Gpu, name: string, fn: () => Promise<void>): Promise<void> {
+  const { choices } = gpu;
+  const { choose } = choices;
+  choices.choose = (problem) =>
+    (problem.candidates.get(name) ?? problem.candidates.get("direct") ??
+      choose.call(choices, problem)) as never;
+  try {
+    await fn();
+  } finally {
+    choices.choose = choose;
+  }
+}

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { resizeLabels } from "../../kernels/resize.ts";
+import { mulChannels } from "../../nn/functional/elementwise.ts";
 import {
   concatChannels,
   globalAveragePool,
@@ -9,7 +10,8 @@ import {
 import { backward, scope } from "../../nn/tape.ts";
 import { type Tensor, tensor } from "../../nn/tensor.ts";
 import { checkOp } from "../_check.ts";
-import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
+import { guardedGpu, KERNEL_CLASSES, narrowGpu, testGpu } from "../_device.ts";
+import { mulChannels as scaled } from "../_reference/elementwise.ts";
 import * as reference from "../_reference/spatial.ts";
 
 const STEM = { kernel: 3, stride: 2, padding: 1, ceilMode: true };
@@ -98,6 +100,15 @@ Deno.test("max pooling refuses impossible windows and inputs smaller than one", 
 for (const [height, width] of [[5, 7], [1, 1], [3, 41]] as const) {
   Deno.test(`global average pooling of ${height}×${width} matches its reference`, () =>
     checkOp(globalAveragePool, reference.globalAveragePool, { shapes: [[3, 5, height, width]] }));
+
+  for (const kernels of KERNEL_CLASSES) {
+    Deno.test(`the gradient of global average pooling of ${height}×${width} is added to another, ${kernels}`, () =>
+      checkOp(
+        (x) => mulChannels(x!, globalAveragePool(x!)),
+        (x) => scaled(x!, reference.globalAveragePool(x!)),
+        { shapes: [[3, 5, height, width]], kernels },
+      ));
+  }
 }
 
 Deno.test("global average pooling refuses empty planes", async () => {

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import type { Accumulator } from "../../kernels/accumulator.ts";
 import { addInPlace, mulForward, scaleForward } from "../../kernels/elementwise.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { backward, detach, input, noGrad, record, scope, withRecording } from "../../nn/tape.ts";
@@ -13,10 +14,11 @@ function times(x: Tensor, factor: number): Tensor {
   ]);
 }
 
-/** {@link times}, whose backward writes to the place of a parameter itself. */
-function timesInto(x: Tensor, factor: number): Tensor {
+/** {@link times}, whose backward itself writes or adds where it is told. */
+function timesInto(x: Tensor, factor: number, seen: (boolean | Accumulator)[] = []): Tensor {
   const output = scaleForward(x.array, factor);
-  return record("timesInto", output, [x], [], (gradOutput, _, [into]) => {
+  return record("timesInto", output, [x], [], (gradOutput, _, [into = false]) => {
+    seen.push(into);
     const product = scaleForward(gradOutput, factor);
     if (typeof into !== "object") return [product];
     if (into.accumulate) addInPlace(into.array, product);
@@ -120,6 +122,83 @@ Deno.test("a gradient that was set from outside is added to where it is", () =>
     scope(() => backward(times(x, 2)));
     assert.equal(await gradient(x), 11);
     assert.deepEqual(await place.read(), new Float32Array([99]));
+  }));
+
+/** x y, where x and y may be one tensor; its backward adds to what it is given. */
+function multiplyInto(a: Tensor, b: Tensor, seen: (boolean | Accumulator)[]): Tensor {
+  const saved = [a.array, b.array];
+  const output = mulForward(a.array, b.array);
+  return record("multiplyInto", output, [a, b], saved, (gradOutput, _, into) => {
+    seen.push(...into);
+    return [b, a].map((other, index) => {
+      const to = into[index];
+      const product = mulForward(gradOutput, other.array);
+      if (typeof to !== "object") return product;
+      addInPlace(to.array, product);
+      product.release();
+      return to.array.retain();
+    });
+  });
+}
+
+const accumulates = (into: readonly (boolean | Accumulator)[]) =>
+  into.map((to) => typeof to === "object" && to.accumulate);
+
+Deno.test("an operation may add its gradient to an earlier one of the same tensor", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    const seen: (boolean | Accumulator)[] = [];
+    scope(() => {
+      const y = times(x, 2);
+      // 6y · 5y · 7y, from the newest: the first gradient is a new array.
+      const factors = [timesInto(y, 6, seen), timesInto(y, 5, seen), timesInto(y, 7, seen)];
+      backward(factors.reduce(multiply));
+    });
+    assert.deepEqual(accumulates(seen), [false, true, true]);
+    assert.equal(await gradient(x), 3 * 210 * 8 * 9); // of 210 (2x)³
+    seen.length = 0;
+    x.zeroGrad();
+    scope(() => backward(multiply(timesInto(x, 2, seen), timesInto(x, 5, seen))));
+    assert.deepEqual(accumulates(seen), [false, true], "a leaf without a place");
+    assert.equal(await gradient(x), 60);
+  }));
+
+Deno.test("an operation that takes a tensor twice adds one of both gradients itself", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    const seen: (boolean | Accumulator)[] = [];
+    scope(() => {
+      const y = times(x, 2);
+      const square = multiplyInto(y, y, seen);
+      backward(multiply(square, times(y, 5))); // 5 (2x)³
+    });
+    assert.deepEqual(accumulates(seen), [true, false]);
+    assert.equal(await gradient(x), 3 * 40 * 9);
+  }));
+
+Deno.test("a gradient that two tensors share is not added to", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    using z = leaf(gpu, 5);
+    const seen: (boolean | Accumulator)[] = [];
+    scope(() => {
+      const [y, other] = [times(x, 2), times(z, 7)];
+      const factor = timesInto(y, 4, seen);
+      backward(multiply(identityTwice(y, other), factor)); // 4 (2x)², whose first factor passes z too
+    });
+    assert.deepEqual(seen, [true]);
+    assert.equal(await gradient(x), 2 * 16 * 3);
+    assert.equal(await gradient(z), 7 * 24);
+  }));
+
+Deno.test("a shared gradient of one tensor that is taken twice counts twice", () =>
+  withoutLeak(async (gpu) => {
+    using x = leaf(gpu, 3);
+    scope(() => {
+      const y = times(x, 2);
+      backward(identityTwice(y, y));
+    });
+    assert.equal(await gradient(x), 4);
   }));
 
 Deno.test("tensors without requiresGrad get none and cost no backward", () =>

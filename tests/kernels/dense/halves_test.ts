@@ -6,7 +6,7 @@ import { conv2dParameterGradients } from "../../../kernels/dense/conv2d_weight.t
 import { matmul } from "../../../kernels/dense/matmul.ts";
 import { defineKernel, type Gpu, type GpuArray } from "../../../kernels/runtime/mod.ts";
 import { type Nd, randomNd, seededRandom } from "../../_check.ts";
-import { guardedGpu, testGpu } from "../../_device.ts";
+import { choosing, guardedGpu, testGpu } from "../../_device.ts";
 import * as reference from "../../_reference/conv2d.ts";
 
 /** Relative distance of a half from the number that it rounds. */
@@ -30,20 +30,6 @@ async function assertHalves(found: GpuArray, expected: Nd, sizes: Nd): Promise<v
     worst = Math.max(worst, share);
   });
   assert.ok(worst > ROUNDING / 16, `32-bit floats were multiplied: off by ${worst} at most`);
-}
-
-/** Runs `fn` while every tile to be chosen is this one. */
-async function choosing(gpu: Gpu, name: string, fn: () => Promise<void>): Promise<void> {
-  const { choices } = gpu;
-  const { choose } = choices;
-  choices.choose = (problem) =>
-    (problem.candidates.get(name) ?? problem.candidates.get("direct") ??
-      choose.call(choices, problem)) as never;
-  try {
-    await fn();
-  } finally {
-    choices.choose = choose;
-  }
 }
 
 /** An invocation of one owns eight rows, of the other four; drivers are slow to compile halves. */

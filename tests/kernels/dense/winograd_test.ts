@@ -49,7 +49,7 @@ const FORMS: readonly (readonly [WinogradForm, KernelClass])[] = [
   [WINOGRAD4, "shared"],
 ];
 
-/** The case's convolution on `gpu`, against its f64 twin. */
+/** The case's convolution on `gpu`, written and then added to itself, against its f64 twin. */
 async function checkForward(
   form: WinogradForm,
   gpu: Gpu,
@@ -64,9 +64,12 @@ async function checkForward(
   const [input, taps, shift] = [upload(gpu, x!), upload(gpu, weight!), upload(gpu, bias!)];
   const y = gpu.empty([images, outputs, height, width], "y");
   const u = winogradWeight(form, taps, false);
-  winogradCorrelate(form, { x: input, weight: u, bias: shift, y }, geometry);
-  const expected = reference.conv2d(x!, weight!, bias!, geometry);
-  assertAllClose("y", await y.read(), expected.data);
+  const arrays = { x: input, weight: u, bias: shift, y };
+  winogradCorrelate(form, arrays, geometry);
+  const expected = reference.conv2d(x!, weight!, bias!, geometry).data;
+  assertAllClose("y", await y.read(), expected);
+  winogradCorrelate(form, { ...arrays, accumulate: true }, geometry);
+  assertAllClose("y, twice", await y.read(), expected.map((value) => 2 * value), { atol: 2e-5 });
   for (const array of [input, taps, shift, y, u]) array.release();
   assert.equal(gpu.memory.live, before);
 }
