@@ -14,7 +14,7 @@ const SHORTEST_LANE = 16;
 const shared = {
   file: "kernels/global_average_pool.wgsl",
   source,
-  params: { planes: "u32", run: "u32", plane: "u32", lanes: "u32", accumulate: "u32" },
+  params: { planes: "u32", run: "u32", plane: "u32", lanes: "u32" },
 } as const;
 const sum = defineKernel({
   ...shared,
@@ -30,13 +30,17 @@ const mean = defineKernel({
   reads: ["laneSums"],
   writes: ["y"],
 });
-const backward = defineKernel({
-  ...shared,
-  name: "global_average_pool.backward",
-  entry: "backward",
-  reads: ["gradY"],
-  writes: ["gradX"],
-});
+const backward = (name: string, constants: Readonly<Record<string, number>>) =>
+  defineKernel({
+    ...shared,
+    name,
+    entry: "backward",
+    reads: ["gradY"],
+    writes: ["gradX"],
+    constants,
+  });
+const overwrite = backward("global_average_pool.backward", {});
+const add = backward("global_average_pool.backward_add", { ACCUMULATE: 1 });
 
 /**
  * Mean of every plane, [N, C].
@@ -56,7 +60,7 @@ export function globalAveragePoolForward(x: GpuArray): GpuArray {
   }
   const lanes = Math.min(MOST_LANES, Math.ceil(plane / SHORTEST_LANE));
   sliceByPlane([x], [output], ([x], [y]) => {
-    const params = { planes: y.size, run: 1, plane, lanes, accumulate: 0 };
+    const params = { planes: y.size, run: 1, plane, lanes };
     const laneSums = x.gpu.empty([y.size, lanes], "sums of lanes");
     dispatch(sum, { x, laneSums }, params, laneSums.size);
     dispatch(mean, { laneSums, y }, params, y.size);
@@ -81,11 +85,11 @@ export function globalAveragePoolBackward(
     to,
     () => gradOutput.gpu.empty(inputShape, "global_average_pool.backward"),
   );
+  const kernel = accumulate ? add : overwrite;
   sliceByPlane([gradOutput], [gradInput], ([gradY], [gradX]) => {
-    const { grid, run } = spreadPlanes(backward, gradX);
-    const planes = gradY.size;
-    const params = { planes, run, plane: gradX.size / planes, lanes: 0 };
-    dispatch(backward, { gradY, gradX }, { ...params, accumulate: accumulate ? 1 : 0 }, grid);
+    const { grid, run } = spreadPlanes(kernel, gradX);
+    const params = { planes: gradY.size, run, plane: gradX.size / gradY.size, lanes: 0 };
+    dispatch(kernel, { gradY, gradX }, params, grid);
   });
   return gradInput;
 }

@@ -1,11 +1,11 @@
 // Mean of every plane; a plane is one channel of one image.
 //   forward:  y = Σ x / plane, in two passes: lane l of `lanes` adds every lanes-th element from l
 //             on (sum), then one invocation adds the lanes (mean)
-//   backward: grad_x = grad_y / plane, plus what it held where `accumulate` is 1
+//   backward: grad_x = grad_y / plane, plus what it held where ACCUMULATE is true
 //
 // x, grad_x: [N, C, H, W]; y, grad_y: [N, C]; lane_sums: [N, C, lanes]; plane = H W; planes = N C.
 // One invocation owns one element of lane_sums (sum) or y (mean), or one pixel of `run` planes of
-// grad_x (backward), and overwrites what it owns, but for `accumulate`.
+// grad_x (backward), and overwrites what it owns, unless ACCUMULATE.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> lane_sums: array<f32>;
@@ -13,10 +13,12 @@
 @group(0) @binding(3) var<storage, read> grad_y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> grad_x: array<f32>;
 
-struct Params { planes: u32, run: u32, plane: u32, lanes: u32, accumulate: u32 }
+struct Params { planes: u32, run: u32, plane: u32, lanes: u32 }
 @group(1) @binding(0) var<uniform> params: Params;
 
 const WORKGROUP_SIZE = 64u;
+
+override ACCUMULATE: bool = false;
 
 fn flat_index(id: vec3u, groups: vec3u) -> u32 {
   return id.y * groups.x * WORKGROUP_SIZE + id.x;
@@ -49,7 +51,7 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   for (var plane = id.z * params.run; plane < end; plane++) {
     let i = plane * params.plane + pixel;
     var before = 0.0;
-    if (params.accumulate == 1) { before = grad_x[i]; }
+    if (ACCUMULATE) { before = grad_x[i]; }
     grad_x[i] = before + grad_y[plane] / f32(params.plane);
   }
 }

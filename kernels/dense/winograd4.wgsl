@@ -384,17 +384,13 @@ fn transform_output(
   let odd_q = row3 - row4;
   var start = 0.0;
   if (params.has_bias == 1) { start = bias[i / tiles]; }
-  var rows = mat4x4f(
-    start + gather_outputs(row0 + even_p + even_q),
-    start + gather_outputs(P * odd_p + Q * odd_q),
-    start + gather_outputs(PP * even_p + QQ * even_q),
-    start + gather_outputs(P * PP * odd_p + Q * QQ * odd_q + row5),
-  );
-  if (ACCUMULATE) { rows += held_outputs(tile); }
-  store_outputs(tile, 0, rows[0]);
-  store_outputs(tile, 1, rows[1]);
-  store_outputs(tile, 2, rows[2]);
-  store_outputs(tile, 3, rows[3]);
+  let row = vec4f(start);
+  var before = mat4x4f(row, row, row, row);
+  if (ACCUMULATE) { before += held_outputs(tile); }
+  store_outputs(tile, 0, before[0] + gather_outputs(row0 + even_p + even_q));
+  store_outputs(tile, 1, before[1] + gather_outputs(P * odd_p + Q * odd_q));
+  store_outputs(tile, 2, before[2] + gather_outputs(PP * even_p + QQ * even_q));
+  store_outputs(tile, 3, before[3] + gather_outputs(P * PP * odd_p + Q * QQ * odd_q + row5));
 }
 
 // The 4 × 4 outputs as they are; what lies outside is not stored.
