@@ -1,5 +1,5 @@
-// The gradient of a convolution to its input, added to an earlier one: the same bits as a new array
-// that is added afterwards.
+// The gradient of a convolution to its input, added to an earlier one: the same as a new array that
+// is added afterwards, and but for Winograd's algorithm the same bits.
 
 import { strict as assert } from "node:assert";
 import { conv2dInputGradient } from "../../../kernels/dense/conv2d.ts";
@@ -8,7 +8,7 @@ import { SHARED_TILES, tileChoice, tilingOf } from "../../../kernels/dense/share
 import { winogradChoice } from "../../../kernels/dense/winograd.ts";
 import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Gpu, GpuArray, Shape } from "../../../kernels/runtime/mod.ts";
-import { randomNd, seededRandom } from "../../_check.ts";
+import { assertAllClose, randomNd, seededRandom } from "../../_check.ts";
 import { choosing, guardedGpu, KERNEL_CLASSES, narrowGpu } from "../../_device.ts";
 
 interface Case {
@@ -84,7 +84,9 @@ for (const kernels of KERNEL_CLASSES) {
       const gpu = await guardedGpu(kernels);
       const before = gpu.memory.live;
       const [found, expected] = await bothWays(gpu, item);
-      assert.deepEqual(found, expected);
+      // Drivers may add and multiply at once, with one rounding.
+      if (/Winograd/.test(how)) assertAllClose("sum", found, expected, { atol: 2e-6, rtol: 2e-6 });
+      else assert.deepEqual(found, expected);
       assert.equal(gpu.memory.live, before);
     });
   }
