@@ -1,11 +1,12 @@
 // The loop around every stage: steps, metrics, evaluation, checkpoints, stopping. It does not know
 // which stage runs.
 
+import { countNonfinite } from "../../kernels/nonfinite.ts";
 import { type GpuArray, tune } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
-import { diverged, DivergenceError } from "./divergence_error.ts";
+import { checkDiverged, diverged, DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
-import type { Losses, Stage } from "../stages/common/stage.ts";
+import { type Losses, prefixed, type Stage } from "../stages/common/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
 export interface Inspection {
@@ -66,7 +67,7 @@ export interface LoopResult {
 /**
  * Runs a stage to its end or until it is asked to stop.
  *
- * @throws {DivergenceError} If a loss, or what the network makes of an image, is not finite.
+ * @throws {DivergenceError} If a loss, a weight, or what the network makes of an image, is not finite.
  */
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   const { stage, steps, evaluate, signal } = options;
@@ -156,14 +157,21 @@ class StepLog<B> {
     this.#since = performance.now();
   }
 
-  /** Reads and records what is pending; `scores` belong to the last step of it. */
+  /**
+   * Reads and records what is pending; `scores` belong to the last step of it. Losses may hide a NaN,
+   * as adapters need not compute with it; the weights cannot, as theirs are found by their bits.
+   */
   async read(scores: Evaluation | null): Promise<void> {
     const { stage, steps, observer, record, classNames } = this.#options;
     const pending = this.#pending.splice(0);
     const arrays: GpuArray[] = pending.flatMap(({ losses }) => Object.values(losses));
     if (arrays.length === 0) return;
-    const values = (await stage.network.gpu.readAll(arrays)).map(([value = NaN]) => value);
-    for (const array of arrays) array.release();
+    const { network } = stage;
+    const weights = network.stateDict();
+    const nonfinite = countNonfinite(network.gpu, weights.values());
+    const [[found = 0], ...read] = await network.gpu.readAll([nonfinite, ...arrays]);
+    const values = read.map(([value = NaN]) => value);
+    for (const array of [nonfinite, ...arrays]) array.release();
     for (const { step, losses } of pending) {
       const named = Object.fromEntries(
         Object.keys(losses).map((name) => [name, values.shift() ?? NaN]),
@@ -198,6 +206,8 @@ class StepLog<B> {
       });
       if (evaluation) observer.evaluation({ stage: stage.name, step: step + 1, ...evaluation });
     }
+    const updates = (pending.at(-1)?.step ?? 0) + 1;
+    if (found > 0) await checkDiverged(prefixed("network", weights), stage.name, updates);
     this.skip();
   }
 }
