@@ -50,7 +50,7 @@ fn logit(place: Place, offset: u32) -> f32 {
   return mix(top, bottom, place.share.y);
 }
 
-fn is_not_a_number(value: f32) -> bool {
+fn is_nan(value: f32) -> bool {
   return (bitcast<u32>(value) & 0x7fffffff) > 0x7f800000;
 }
 
@@ -76,8 +76,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     sum = select(sum + power, sum * power + 1, larger);
     label = select(label, k, larger);
     largest = select(largest, value, larger);
-    unknown = select(unknown, value, is_not_a_number(value));
+    unknown = select(unknown, value, is_nan(value));
   }
   labels[pixel] = label;
-  confidence[pixel] = select(1 / sum, unknown, is_not_a_number(unknown));
+  confidence[pixel] = select(1 / sum, unknown, is_nan(unknown));
 }
