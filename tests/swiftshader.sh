@@ -23,10 +23,9 @@ driver() {
 fetch() {
   command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 1
   echo "Getting SwiftShader out of Debian's $package …" >&2
-  mkdir -p "$kept"
-  partial=$(mktemp -d "$kept/partial.XXXXXX")
-  trap 'rm -rf "$partial"' EXIT
   (
+    partial=$(mktemp -d)
+    trap 'rm -rf "$partial"' EXIT
     cd -- "$partial"
     apt="apt-get --quiet --quiet --option APT::Sandbox::User=root"
     $apt download $package >&2 || { $apt update >&2 && $apt download $package >&2; }
@@ -48,4 +47,5 @@ if ! deno task --quiet doctor --json | grep -q SwiftShader; then
   echo "Cannot test on SwiftShader as $VK_DRIVER_FILES gives another adapter or none: see ./run doctor" >&2
   exit 2
 fi
-exec deno task --quiet test --preload tests/_as_gpu.ts tests/kernels tests/nn --ignore=tests/nn/formats "$@"
+exec deno task --quiet test --preload tests/_as_gpu.ts tests/kernels tests/nn \
+  --ignore=tests/nn/formats "$@"
