@@ -47,5 +47,4 @@ if ! deno task --quiet doctor --json | grep -q SwiftShader; then
   echo "Cannot test on SwiftShader as $VK_DRIVER_FILES gives another adapter or none: see ./run doctor" >&2
   exit 2
 fi
-exec deno task --quiet test --preload tests/_as_gpu.ts tests/kernels tests/nn \
-  --ignore=tests/nn/formats "$@"
+exec deno task --quiet test --preload tests/_as_gpu.ts tests/kernels tests/nn/*_test.ts "$@"
