@@ -1,6 +1,7 @@
 // Runs the parts of the verification one after the other, whatever becomes of them, and writes the
 // report after each.
 
+import { join } from "node:path";
 import { describeEnd, type Ending } from "./ending.ts";
 import type { Facts, Message, PartInput, Status } from "./part.ts";
 import { type PartDefinition, SOFTWARE_PATIENCE } from "./parts.ts";
@@ -33,6 +34,8 @@ export interface DriverOptions {
 
 /** Seconds that a killed process has to be gone. */
 const GRACE = 5;
+/** Files of tests that run at once: most of their time they wait for Deno to look whether the GPU is done. */
+const TEST_JOBS = 4;
 /** Lines of standard error that are kept. */
 const LOG_LINES = 25;
 
@@ -74,9 +77,9 @@ async function runOne(
 ): Promise<Outcome> {
   const isTests = part.kind === "tests";
   const child = new Deno.Command(Deno.execPath(), {
-    args: isTests ? testArguments(part, input.facts) : partArguments(part, input),
+    args: isTests ? testArguments(root, part, input.facts) : partArguments(part, input),
     cwd: root,
-    env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+    env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", DENO_JOBS: String(TEST_JOBS) },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -130,20 +133,34 @@ function partArguments(part: PartDefinition, input: PartInput): string[] {
   ];
 }
 
-function testArguments(part: PartDefinition, { software }: Facts): string[] {
+function testArguments(root: string, part: PartDefinition, { software }: Facts): string[] {
   return [
     "test",
     "--no-check",
     "--no-remote",
     "--no-npm",
+    "--parallel",
     "--allow-read",
     "--allow-write",
     "--allow-run",
     "--allow-env=DENO_WEBGPU_BACKEND",
     // A software adapter is taken for a GPU, so that it runs what a GPU runs.
     ...(software === true ? ["--preload=bench/verify/as_gpu.ts"] : []),
-    ...part.paths,
+    ...part.paths.flatMap((path) => [...testFiles(root, path, part.without ?? [])]),
   ];
+}
+
+/** The files of tests at a path. They are named one by one, as `--ignore` would read what it leaves out. */
+function* testFiles(root: string, path: string, without: readonly string[]): Generator<string> {
+  if (without.includes(path)) return;
+  if (path.endsWith(".ts")) {
+    if (path.endsWith("_test.ts")) yield path;
+    return;
+  }
+  const names = [...Deno.readDirSync(join(root, path))]
+    .filter(({ name, isDirectory }) => isDirectory || name.endsWith(".ts"))
+    .map(({ name }) => name);
+  for (const name of names.sort()) yield* testFiles(root, `${path}/${name}`, without);
 }
 
 /** Waits for a process as long as it may take, then kills it. */

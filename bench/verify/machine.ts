@@ -12,7 +12,10 @@ export function describeMachine(root: string): [name: string, value: string][] {
     ["date", new Date().toISOString()],
     ["commit", commitOf(root) ?? "unknown"],
     ["Deno", `${Deno.version.deno}, V8 ${Deno.version.v8}`],
-    ["system", [`${os} ${arch}`, attempt(() => Deno.osRelease()), system].filter(Boolean).join(", ")],
+    [
+      "system",
+      [`${os} ${arch}`, attempt(() => Deno.osRelease()), system].filter(Boolean).join(", "),
+    ],
     ["processor", [cpu, `${navigator.hardwareConcurrency} threads`].filter(Boolean).join(", ")],
     ...(nvidia === undefined ? [] : [["NVIDIA driver", nvidia] as [string, string]]),
   ];
@@ -37,7 +40,12 @@ export function commitOf(root: string): string | undefined {
 }
 
 /** Where the libraries of a Linux machine may lie that drivers come with. */
-const LIBRARIES = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/aarch64-linux-gnu"];
+const LIBRARIES = [
+  "/usr/lib/x86_64-linux-gnu",
+  "/usr/lib64",
+  "/usr/lib",
+  "/usr/lib/aarch64-linux-gnu",
+];
 /** Where Vulkan looks for drivers. */
 const DRIVERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 /** The backends by which Deno must reach GPUs: it may fall back to OpenGL without a word. */

@@ -81,9 +81,9 @@ export class Part {
   conclude(line: string, status: Status = "ok"): void {
     const [wrong] = this.#wrong;
     const more = this.#wrong.length > 1 ? ` (and ${this.#wrong.length - 1} more)` : "";
-    const without = this.#skipped.length > 0 ? `; without ${this.#skipped.join(", ")}` : "";
+    const without = this.#skipped.length > 0 ? `without ${this.#skipped.join(", ")}` : "";
     if (wrong !== undefined) send({ end: "WRONG", line: `${wrong}${more}` });
-    else send({ end: status, line: `${line}${without}` });
+    else send({ end: status, line: [line, without].filter(Boolean).join("; ") });
   }
 }
 
@@ -148,7 +148,9 @@ export function row(...cells: (string | number)[]): string {
 
 /** The head of a Markdown table: the first column is text, the others are numbers. */
 export function tableHead(...names: string[]): string {
-  return `${row(...names)}\n|${names.map((_, index) => index === 0 ? " --- |" : " --: |").join("")}`;
+  return `${row(...names)}\n|${
+    names.map((_, index) => index === 0 ? " --- |" : " --: |").join("")
+  }`;
 }
 
 /** `0.0123`, `12.3` or `12,345`; `–` for what is no finite number. */

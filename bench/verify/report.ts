@@ -25,7 +25,9 @@ export function formatReport({ machine, results, waiting }: Report): string {
     "",
     ...(markdown === "" ? ["Nothing was found out."] : [markdown]),
     "",
-    ...(log === "" ? [] : ["Its last words:", "", "```text", log.replaceAll("```", "'''"), "```", ""]),
+    ...(log === ""
+      ? []
+      : ["Its last words:", "", "```text", log.replaceAll("```", "'''"), "```", ""]),
   ]);
   return [
     "# GPU verification",
@@ -50,8 +52,11 @@ export function formatReport({ machine, results, waiting }: Report): string {
 export function verdictOf(results: readonly PartResult[], waiting: readonly string[]): string {
   const named = (status: string) =>
     results.filter((result) => result.status === status).map(({ name }) => name);
-  const [wrong, failed, skipped] = ["WRONG", "failed", "skipped"].map(named) as
-    [string[], string[], string[]];
+  const [wrong, failed, skipped] = ["WRONG", "failed", "skipped"].map(named) as [
+    string[],
+    string[],
+    string[],
+  ];
   const rest = waiting.length > 0 ? ` ${waiting.length} parts did not run.` : "";
   const without = skipped.length > 0 ? ` Skipped: ${skipped.join(", ")}.` : "";
   if (wrong.length + failed.length === 0) {

@@ -35,7 +35,9 @@ await runPart(async (part) => {
   }
   part.say(
     "",
-    `Times are ${gpu.device.features.has("timestamp-query") ? "timestamps" : "the host's clock"}. ` +
+    `Times are ${
+      gpu.device.features.has("timestamp-query") ? "timestamps" : "the host's clock"
+    }. ` +
       "FMA: 16 independent chains an invocation, two operations each. Copy: bytes read and written. " +
       "Launch: one workgroup that waits for the one before.",
   );
