@@ -102,7 +102,10 @@ async function runOne(
   };
   const streams = Promise.all([
     eachLine(child.stdout, (line) => isTests ? tests.read(line) : hear(line)),
-    eachLine(child.stderr, keep),
+    eachLine(child.stderr, (line) => {
+      keep(line);
+      if (isTests) tests.read(line);
+    }),
   ]);
   const code = await endOf(child, input.seconds);
   await within(streams, 1); // a process of its own may hold them open
@@ -110,9 +113,12 @@ async function runOne(
     const { status, line, markdown } = tests.conclude(code, input.seconds);
     return { status, line, markdown, log: status === "ok" ? "" : log.join("\n"), facts };
   }
-  if (!end || (code !== 0 && end.status !== "WRONG")) {
+  if (!end) {
     const died = code === 0 ? "it ended without a result" : describeEnd(code, input.seconds);
-    end = { status: "failed", line: end ? `${end.line}; then ${died}` : died };
+    end = { status: "failed", line: died };
+  } else if (code !== 0) { // after its result: drivers crash and hang when devices are closed, too
+    const status = end.status === "WRONG" ? "WRONG" : "failed";
+    end = { status, line: `${end.line}; then ${describeEnd(code, input.seconds)}` };
   }
   const isFine = end.status === "ok" || end.status === "skipped";
   return { ...end, markdown: said.join("\n"), log: isFine ? "" : log.join("\n"), facts };
@@ -144,8 +150,7 @@ function testArguments(root: string, part: PartDefinition, { software }: Facts):
     "--allow-write",
     "--allow-run",
     "--allow-env=DENO_WEBGPU_BACKEND",
-    // A software adapter is taken for a GPU, so that it runs what a GPU runs.
-    ...(software === true ? ["--preload=bench/verify/as_gpu.ts"] : []),
+    ...(software === true && part.asGpu ? ["--preload=bench/verify/as_gpu.ts"] : []),
     ...part.paths.flatMap((path) => [...testFiles(root, path, part.without ?? [])]),
   ];
 }

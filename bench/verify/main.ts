@@ -12,7 +12,10 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const USAGE = `Usage: deno task gpu:verify [--report FILE] [PART ...]
 
 Checks and measures the GPU, and writes what it finds to FILE (gpu-report.md), in Markdown, after every
-part. Parts: ${PARTS.map(({ name }) => `"${name}"`).join(", ")}; all unless given.`;
+part. Works without a network; before Deno has ever had one:
+deno task --node-modules-dir=manual gpu:verify. Libraries that the machine lacks may lie beside the
+project: libvulkan.so.1. Exits with 0 if every part is ok or skipped.
+Parts: ${PARTS.map(({ name }) => `"${name}"`).join(", ")}; all unless given.`;
 
 interface Options {
   readonly report: string;

@@ -16,6 +16,8 @@ export interface PartDefinition {
   readonly paths: readonly string[];
   /** Files and folders of tests that are left out. */
   readonly without?: readonly string[];
+  /** Whether a software adapter is taken for a GPU, so that the tests run what a GPU runs. */
+  readonly asGpu?: boolean;
   /** Arguments of the part. */
   readonly args?: readonly string[];
 }
@@ -31,6 +33,7 @@ export const PARTS: readonly PartDefinition[] = [
     // Formats of files have nothing to do with the GPU, and need a package.
     paths: ["tests/kernels", "tests/nn"],
     without: ["tests/nn/formats", "tests/nn/golden_test.ts"],
+    asGpu: true,
   },
   {
     name: "goldens",

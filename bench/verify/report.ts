@@ -39,7 +39,7 @@ export function formatReport({ machine, results, waiting }: Report): string {
     ...rows,
     ...left,
     "",
-    tableHead("machine", "").replace(/--: \|$/, "--- |"),
+    tableHead("machine", ""),
     ...machine.map(([name, value]) => row(name, value)),
     "",
     ...sections,

@@ -69,7 +69,7 @@ await runPart(async (part) => {
       digits(plan.step.flops / 1e12),
     ];
     if (!(least < part.left)) {
-      part.skip(stage);
+      part.skip(`${stage} (${digits(least)} s)`);
       const reason = `skipped: two steps would take ${digits(least)} s at the measured ` +
         `${digits(throughput.flops / 1e9)} GFLOP/s, and ${digits(part.left)} s are left`;
       const bytes = [formatBytes(plan.peak), "", formatBytes(plan.peakTaken)];
