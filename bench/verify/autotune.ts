@@ -38,7 +38,13 @@ await runPart(async (part) => {
     if (!(seconds < part.left)) {
       skipped++;
       part.say(
-        row(name, `skipped: about ${digits(seconds)} s, and ${digits(part.left)} s are left`),
+        row(
+          name,
+          "",
+          "",
+          "",
+          `skipped: about ${digits(seconds)} s, of ${digits(part.left)} s left`,
+        ),
       );
       continue;
     }
@@ -66,7 +72,7 @@ await runPart(async (part) => {
   const mean = Math.exp(gains.reduce((sum, gain) => sum + Math.log(gain), 0) / gains.length);
   part.conclude(
     `${table.length} choices in ${digits(spent)} s, gain ${digits(mean)} × on average`,
-    gains.length > 0 || table.length > 0 ? "ok" : "skipped",
+    gains.length > 0 ? "ok" : "skipped",
   );
 });
 
