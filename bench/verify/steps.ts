@@ -38,33 +38,6 @@ const COLUMNS = [
   "result",
 ] as const;
 
-await runPart(async (part) => {
-  const name = Deno.args[1] as NetworkName;
-  const config = configOf(name);
-  const { batch, cropWidth, cropHeight } = config.data;
-  const trials = await Trials.open(part, classesOf(name), config);
-  part.say(
-    `${name}: ${batch} images of ${cropWidth}×${cropHeight} a domain and step, ` +
-      `${
-        classesOf(name)
-      } classes; ${trials.expectation}. Bytes are what arrays hold at once; taken ` +
-      "is that with the buffers that are kept for reuse.",
-    "",
-    tableHead(...COLUMNS),
-  );
-  // For cards on which a step does not fit; the same losses but for batch norms.
-  const saving: RunConfig = {
-    ...config,
-    memory: { recompute: true, accumulate: batch, activations: "f32" },
-  };
-  for (const stage of STAGES) {
-    if (stage === REFERENCE) continue;
-    const fits = await trials.run(stage, config);
-    if (!fits) await trials.run(stage, saving, `, recomputed, in ${batch} parts`);
-  }
-  trials.conclude();
-});
-
 interface Found {
   readonly host: number;
   readonly wall: number;
@@ -244,3 +217,30 @@ async function faultOf(gpu: Gpu, losses: Losses): Promise<string | null> {
   if (infinite >= 0) return `the loss ${names[infinite]} is ${values[infinite]}`;
   return values.every((value) => value === 0) ? "all losses are 0" : null;
 }
+
+await runPart(async (part) => {
+  const name = Deno.args[1] as NetworkName;
+  const config = configOf(name);
+  const { batch, cropWidth, cropHeight } = config.data;
+  const trials = await Trials.open(part, classesOf(name), config);
+  part.say(
+    `${name}: ${batch} images of ${cropWidth}×${cropHeight} a domain and step, ` +
+      `${
+        classesOf(name)
+      } classes; ${trials.expectation}. Bytes are what arrays hold at once; taken ` +
+      "is that with the buffers that are kept for reuse.",
+    "",
+    tableHead(...COLUMNS),
+  );
+  // For cards on which a step does not fit; the same losses but for batch norms.
+  const saving: RunConfig = {
+    ...config,
+    memory: { recompute: true, accumulate: batch, activations: "f32" },
+  };
+  for (const stage of STAGES) {
+    if (stage === REFERENCE) continue;
+    const fits = await trials.run(stage, config);
+    if (!fits) await trials.run(stage, saving, `, recomputed, in ${batch} parts`);
+  }
+  trials.conclude();
+});
