@@ -108,6 +108,7 @@ class Trials {
       }
       if (peakTaken >= this.#tooLarge) {
         part.say(row(...cells, "", "", "", "", "not tried: less than that did not fit"));
+        if (variant !== "") part.skip(`${label} (out of memory)`);
         return false;
       }
       const found = await measure(part, this.#gpu, config, this.#classes, stage).catch((error) => {
