@@ -1,6 +1,7 @@
 // What is timed: the shapes that the results speak of, and those that the official network spends its
 // time in, at 896×512.
 
+import { conv2dFlops, conv2dSizes } from "../../kernels/dense/conv2d_shape.ts";
 import { type ConvolutionShape, SHAPES } from "../_shapes.ts";
 
 const plain = { stride: 1, padding: 0, dilation: 1 } as const;
@@ -50,9 +51,5 @@ export const PRODUCTS: readonly number[] = [4096, 1024];
 
 /** Floating-point operations of a convolution. */
 export function flopsOf({ x, outputs, kernel, geometry }: ConvolutionShape): number {
-  const [images, channels, height, width] = x;
-  const { stride, padding, dilation } = geometry;
-  const length = (side: number) =>
-    Math.floor((side + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
-  return 2 * images * channels * outputs * kernel ** 2 * length(height) * length(width);
+  return conv2dFlops(conv2dSizes(x, [outputs, x[1], kernel, kernel], geometry));
 }
