@@ -109,6 +109,15 @@ Deno.test("the output of deno test is counted as far as it comes", () => {
     /1 passed, 0 failed, 0 ignored; stopped after its 10 s/,
   );
   assert.equal(new TestLog().conclude(0, 10).status, "failed", "no test at all is no success");
+  const closed = new TestLog();
+  closed.read("./tests/a_test.ts => adds ... FAILED (3ms)");
+  closed.read("adds => ./tests/a_test.ts:3:6");
+  closed.read("error: GpuError: Cannot open a GPU as WebGPU found no adapter");
+  assert.equal(
+    closed.conclude(1, 10).status,
+    "failed",
+    "nothing was computed, so nothing is wrong",
+  );
   const broken = new TestLog();
   broken.read("error: Module not found");
   assert.match(broken.conclude(1, 10).line, /code 1: Module not found/);

@@ -8,7 +8,9 @@ const RESULT = /^(.*) \.\.\. (?:.*)?(ok|FAILED|ignored)(?: \([^)]*\))?$/;
 /** `name => ./tests/nn/x_test.ts:3:6`, above an error. */
 const FAILURE = /^(.*) => (.*):\d+:\d+$/;
 /** `error: AssertionError: …`. */
-const ERROR = /^error: (.*)$/;
+const ERROR = /^error: (?!Test failed)(.*)$/;
+/** What says that nothing was computed at all. */
+const NO_GPU = /Cannot open a GPU/;
 /** Failures that are listed. */
 const LISTED = 12;
 
@@ -50,7 +52,15 @@ export class TestLog {
     const isWhole = ending === 0 || (ending === 1 && failed > 0);
     const broken = this.#broken.length > 0 ? `: ${this.#broken[0]}` : "";
     const why = isWhole ? "" : `; ${describeEnd(ending, seconds)}${broken}`;
-    const status = failed > 0 ? "WRONG" : isWhole && this.#passed > 0 ? "ok" : "failed";
+    const closed = [...this.#messages.values()].filter((message) => NO_GPU.test(message)).length;
+    const isWrong = failed > 0 && closed < failed / 2;
+    const status = isWrong
+      ? "WRONG"
+      : failed > 0
+      ? "failed"
+      : isWhole && this.#passed > 0
+      ? "ok"
+      : "failed";
     const list = this.#failed.slice(0, LISTED).map((name) => {
       const message = this.#messages.get(name.replace(/^.* => /, ""));
       return `- ${name}${message === undefined ? "" : `: \`${clipped(message)}\``}`;
