@@ -20,8 +20,11 @@ import { renderStreet, type StreetImage } from "../../train/streets/mod.ts";
 import { fullView, strongView, type ViewTransform, weakView } from "../../train/views/views.ts";
 import { configOf } from "./networks.ts";
 
+/** The stages of the run. */
+export type StageOfRun = "source" | "stage1";
+
 /** Steps of each stage. */
-export const STEPS = { source: 60, stage1: 40 } as const;
+export const STEPS: Readonly<Record<StageOfRun, number>> = { source: 60, stage1: 40 };
 /** The source steps after which stage 1 starts, so few that all adapters still agree. */
 const BEFORE_STAGE1 = 5;
 /** Images of each domain. */
@@ -29,7 +32,7 @@ const IMAGES = 16;
 
 /** The losses of a step. */
 export interface StepLosses {
-  readonly stage: keyof typeof STEPS;
+  readonly stage: StageOfRun;
   readonly step: number;
   readonly losses: Readonly<Record<string, number>>;
 }
@@ -41,7 +44,7 @@ const CROP = { height: cropHeight, width: cropWidth };
 const WEAK = { crop: CROP, longSide, scales, flip };
 
 /** Runs it and gives the losses of every step as soon as the GPU has them. */
-export async function* shortRun(gpu: Gpu): AsyncGenerator<StepLosses> {
+export async function* shortRun(gpu: Gpu, steps = STEPS): AsyncGenerator<StepLosses> {
   const classes = STREETS_CLASSES.names.length;
   const [source, target] = (["source", "target"] as const).map((domain) =>
     Array.from(
@@ -53,7 +56,7 @@ export async function* shortRun(gpu: Gpu): AsyncGenerator<StepLosses> {
   const start = createNetwork(config, gpu, classes, { init: "none" });
   {
     using stage = new SourceOnly(network, { ...config.stages.source, seed: 0 });
-    for (let step = 0; step < STEPS.source; step++) {
+    for (let step = 0; step < steps.source; step++) {
       if (step === BEFORE_STAGE1) start.loadStateDict(network.stateDict());
       const batch = { source: sourceBatch(gpu, source, "source", step) };
       const losses = await readLosses(gpu, stage.step(batch, step));
@@ -65,7 +68,7 @@ export async function* shortRun(gpu: Gpu): AsyncGenerator<StepLosses> {
   const encoder = createNetwork(config, gpu, classes, { init: "none" });
   encoder.loadStateDict(start.stateDict());
   using stage = new Denoise(start, encoder, bank, { ...config.stages.stage1, seed: 0 });
-  for (let step = 0; step < STEPS.stage1; step++) {
+  for (let step = 0; step < steps.stage1; step++) {
     const batch = {
       source: sourceBatch(gpu, source, "stage1", step),
       target: targetBatch(gpu, target, softLabels, step),
