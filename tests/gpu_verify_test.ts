@@ -1,10 +1,10 @@
-// What `gpu:verify` promises of its driver: parts end alone, whatever they do, and the report is there.
-// Parts are programs of a line or two here.
+// What `gpu:verify` promises of its driver: parts end alone, whatever they do, and the report is
+// there. Parts are programs of a line or two here.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { runParts } from "../bench/verify/driver.ts";
-import { commitOf } from "../bench/verify/machine.ts";
+import { commitOf, missingEnvironment } from "../bench/verify/machine.ts";
 import { type PartDefinition, PARTS } from "../bench/verify/parts.ts";
 import { writeReport } from "../bench/verify/report.ts";
 import { TestLog } from "../bench/verify/test_log.ts";
@@ -39,7 +39,7 @@ const PROGRAMS: Readonly<Record<string, [program: string, status: string, line: 
   "is skipped": [print({ end: "skipped", line: "no time" }), "skipped", /no time/],
 };
 
-Deno.test("parts that hang, abort, throw or say nothing end alone, and the report has them all", async () => {
+Deno.test("parts that hang, abort or throw end alone, and the report has them all", async () => {
   await withFolder(async (folder) => {
     const parts = Object.entries(PROGRAMS).map(([name, [program]]): PartDefinition => {
       const file = `${name.replaceAll(" ", "_")}.ts`;
@@ -153,4 +153,17 @@ Deno.test("the commit is read from a checkout, a worktree and packed references"
     write("main/.git/worktrees/tree/HEAD", `${one}\n`);
     assert.equal(commitOf(join(folder, "tree")), one);
   });
+});
+
+Deno.test({
+  name: "a Vulkan loader beside the project is found",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    withFolder((folder) => {
+      const root = join(folder, "project");
+      Deno.mkdirSync(root);
+      assert.equal(missingEnvironment(root).LD_LIBRARY_PATH, undefined);
+      Deno.writeTextFileSync(join(folder, "libvulkan.so.1"), "");
+      assert.equal(missingEnvironment(root).LD_LIBRARY_PATH?.split(":")[0], folder);
+    }),
 });

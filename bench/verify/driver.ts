@@ -34,7 +34,10 @@ export interface DriverOptions {
 
 /** Seconds that a killed process has to be gone. */
 const GRACE = 5;
-/** Files of tests that run at once: most of their time they wait for Deno to look whether the GPU is done. */
+/**
+ * Files of tests that run at once: most of their time they wait for Deno to look whether the GPU is
+ * done.
+ */
 const TEST_JOBS = 4;
 /** Lines of standard error that are kept. */
 const LOG_LINES = 25;
@@ -155,7 +158,10 @@ function testArguments(root: string, part: PartDefinition, { software }: Facts):
   ];
 }
 
-/** The files of tests at a path. They are named one by one, as `--ignore` would read what it leaves out. */
+/**
+ * The files of tests at a path. They are named one by one, as `--ignore` would read what it leaves
+ * out.
+ */
 function* testFiles(root: string, path: string, without: readonly string[]): Generator<string> {
   if (without.includes(path)) return;
   if (path.endsWith(".ts")) {

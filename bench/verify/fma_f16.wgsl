@@ -1,6 +1,7 @@
 enable f16;
 
-// In half precision the most multiply-adds that an adapter makes: x ← x · factor + term, over and over.
+// In half precision the most multiply-adds that an adapter makes: x ← x · factor + term, over and
+// over.
 //
 // x: (GROUPS · 128, 16) numbers in registers, 16 chains an invocation that depend on nothing but
 // themselves, so that the latency of one is hidden behind the others.

@@ -1,5 +1,5 @@
-// A hundred steps on streets beside those of lavapipe. Training amplifies every rounding error, so that
-// only the first steps of each stage must agree; `--record FILE` writes the losses instead.
+// A hundred steps on streets beside those of lavapipe. Training amplifies every rounding error, so
+// that only the first steps of each stage must agree; `--record FILE` writes the losses instead.
 
 import { openGpu } from "../../kernels/runtime/mod.ts";
 import recorded from "./losses_of_lavapipe.json" with { type: "json" };
@@ -7,9 +7,9 @@ import { digits, percent, row, runPart, tableHead } from "./part.ts";
 import { shortRun, type StepLosses, STEPS } from "./short_run.ts";
 
 /**
- * How many steps of each stage must agree, and how well. SwiftShader is within 2.3e-5 and the kernels for
- * GPUs are within 8.5e-4 of what was recorded; twice as many steps later, differences are a hundred times
- * as large.
+ * How many steps of each stage must agree, and how well. SwiftShader is within 2.3e-5 and the
+ * kernels for GPUs are within 8.5e-4 of what was recorded; twice as many steps later, differences
+ * are a hundred times as large.
  */
 const COMPARED = {
   source: { steps: 8, tolerance: 1e-3 },

@@ -1,4 +1,5 @@
-// Where a report was made: the machine, the driver, the commit. Everything is optional but Deno itself.
+// Where a report was made: the machine, the driver, the commit. Everything is optional but Deno
+// itself.
 
 import { dirname, isAbsolute, join } from "node:path";
 
@@ -56,8 +57,8 @@ const BACKENDS: Partial<Record<typeof Deno.build.os, string>> = {
 };
 
 /**
- * What the environment of processes with a GPU lacks: the backend; on Linux the Vulkan loader where it
- * lies beside the project, and NVIDIA's driver where it is there and was not announced.
+ * What the environment of processes with a GPU lacks: the backend; on Linux the Vulkan loader where
+ * it lies beside the project, and NVIDIA's driver where it is there and was not announced.
  */
 export function missingEnvironment(root: string): Record<string, string> {
   const { os } = Deno.build;
@@ -69,7 +70,7 @@ export function missingEnvironment(root: string): Record<string, string> {
   const beside = [root, dirname(root), join(root, "lib"), join(dirname(root), "lib")]
     .find((folder) => isThere(join(folder, loader)));
   if (beside !== undefined) {
-    const before = Deno.env.get("LD_LIBRARY_PATH");
+    const before = attempt(() => Deno.env.get("LD_LIBRARY_PATH"));
     added.LD_LIBRARY_PATH = before ? `${beside}:${before}` : beside;
   }
   const nvidia = LIBRARIES.some((folder) => isThere(join(folder, "libGLX_nvidia.so.0")));

@@ -1,5 +1,5 @@
-// `deno task gpu:verify [--report FILE]`: all that can be found out about a GPU in a few minutes, as one
-// Markdown file. Exits with 0 if every part is ok or skipped, else with 1.
+// `deno task gpu:verify [--report FILE]`: all that can be found out about a GPU in a few minutes,
+// as one Markdown file. Exits with 0 if every part is ok or skipped, else with 1.
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,10 +11,10 @@ import { verdictOf, writeReport } from "./report.ts";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const USAGE = `Usage: deno task gpu:verify [--report FILE] [PART ...]
 
-Checks and measures the GPU, and writes what it finds to FILE (gpu-report.md), in Markdown, after every
-part. Works without a network; before Deno has ever had one:
-deno task --node-modules-dir=manual gpu:verify. Libraries that the machine lacks may lie beside the
-project: libvulkan.so.1. Exits with 0 if every part is ok or skipped.
+Checks and measures the GPU, and writes what it finds to FILE (gpu-report.md), in Markdown, after
+every part. Works without a network; before Deno has ever had one:
+deno task --node-modules-dir=manual gpu:verify. Where the machine lacks libvulkan.so.1, it may lie
+beside the project. Exits with 0 if every part is ok or skipped.
 Parts: ${PARTS.map(({ name }) => `"${name}"`).join(", ")}; all unless given.`;
 
 interface Options {
@@ -71,7 +71,7 @@ const results = await runParts(chosen, {
     try {
       writeReport(report, { machine, results, waiting: names.slice(results.length) });
     } catch (error) {
-      console.error((error as Error).message); // a full disk may be emptied before the next part ends
+      console.error((error as Error).message); // a full disk may be emptied meanwhile
     }
   },
 });

@@ -1,5 +1,5 @@
-// The networks whose steps are measured, as configurations; `valibot`, which checks configurations that
-// people write, is not needed for these.
+// The networks whose steps are measured, as configurations; `valibot`, which checks configurations
+// that people write, is not needed for these.
 
 import { PRESETS } from "../../train/config/presets.ts";
 import type { RunConfig } from "../../train/config/settings.ts";

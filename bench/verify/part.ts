@@ -114,8 +114,8 @@ export async function openTimedGpu(options: GpuOptions = {}): Promise<Gpu> {
 }
 
 /**
- * Milliseconds of each of `rounds` runs: those of its kernels by timestamps; where there are none, of
- * as many runs as take a while, by the clock. One run where it is late.
+ * Milliseconds of each of `rounds` runs: those of its kernels by timestamps; where there are none,
+ * of as many runs as take a while, by the clock. One run where it is late.
  */
 export async function timesOf(
   gpu: Gpu,

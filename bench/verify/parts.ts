@@ -1,5 +1,5 @@
-// What `gpu:verify` runs, in order: each part is a process of its own, so that a lost device, an abort
-// or a hang ends that part alone.
+// What `gpu:verify` runs, in order: each part is a process of its own, so that a lost device, an
+// abort or a hang ends that part alone.
 
 /** How the output of a part is understood. */
 export type PartKind = "part" | "tests";
@@ -22,7 +22,9 @@ export interface PartDefinition {
   readonly args?: readonly string[];
 }
 
-/** All parts; the times on a GPU are less than eight minutes together. The last may lose the device. */
+/**
+ * All parts; the times on a GPU are less than eight minutes together. The last may lose the device.
+ */
 export const PARTS: readonly PartDefinition[] = [
   { name: "adapter", seconds: 20, kind: "part", paths: ["bench/verify/adapter.ts"] },
   { name: "roofs", seconds: 25, kind: "part", paths: ["bench/verify/roofs.ts"] },

@@ -38,7 +38,8 @@ await runPart(async (part) => {
     `Times are ${
       gpu.device.features.has("timestamp-query") ? "timestamps" : "the host's clock"
     }. ` +
-      "FMA: 16 independent chains an invocation, two operations each. Copy: bytes read and written. " +
+      "FMA: 16 independent chains an invocation, two operations each. Copy: bytes read and " +
+      "written. " +
       "Launch: one workgroup that waits for the one before.",
   );
   part.conclude(`FMA ${digits(single / 1e12)} TFLOP/s f32, copy ${digits(bytes / 1e9)} GB/s`);

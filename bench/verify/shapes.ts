@@ -1,5 +1,5 @@
-// What is timed: the shapes that the results speak of, and those that the official network spends its
-// time in, at 896×512.
+// What is timed: the shapes that the results speak of, and those that the official network spends
+// its time in, at 896×512.
 
 import { conv2dFlops, conv2dSizes } from "../../kernels/dense/conv2d_shape.ts";
 import { type ConvolutionShape, SHAPES } from "../_shapes.ts";

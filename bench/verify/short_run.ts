@@ -1,5 +1,5 @@
-// A short run on streets without files: source-only, then stage 1 from what that is after a few steps.
-// The same images, views and random numbers on every machine.
+// A short run on streets without files: source-only, then stage 1 from what that is after a few
+// steps. The same images, views and random numbers on every machine.
 
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";

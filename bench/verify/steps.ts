@@ -1,5 +1,5 @@
-// One step of every stage of a network: what a plan says that it takes, and what it takes. The network's
-// name is the second argument.
+// One step of every stage of a network: what a plan says that it takes, and what it takes. The
+// network's name is the second argument.
 
 import { formatBytes, type Gpu, MemoryError, openGpu } from "../../kernels/runtime/mod.ts";
 import type { RunConfig } from "../../train/config/settings.ts";

@@ -1,4 +1,5 @@
-// What `deno test` prints, read as it comes: counts and failures are known even where it does not end.
+// What `deno test` prints, read as it comes: counts and failures are known even where it does not
+// end.
 
 import type { Status } from "./part.ts";
 import { describeEnd, type Ending } from "./ending.ts";

@@ -1,5 +1,5 @@
-// Throughput of matrix products and convolutions with both gradients: each is checked against doubles
-// on the host, then timed.
+// Throughput of matrix products and convolutions with both gradients: each is checked against
+// doubles on the host, then timed.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { convolutions, squareProduct } from "../_operations.ts";
@@ -21,7 +21,9 @@ import { CONVOLUTIONS, flopsOf, PRODUCTS } from "./shapes.ts";
 const ROUNDS = 7;
 /** The share of the roof that is counted on before anything was measured. */
 const EXPECTED_SHARE = 0.25;
-/** Seconds in which the host makes numbers and checks results, for 10^9 operations of one product. */
+/**
+ * Seconds in which the host makes numbers and checks results, for 10^9 operations of one product.
+ */
 const HOST_SECONDS = 0.3;
 /** The share of the time left that one shape may take. */
 const MOST_OF_TIME = 0.4;

@@ -43,7 +43,9 @@ export function trialOf(gpu: Gpu, config: RunConfig, classes: number, name: Stag
   };
 }
 
-/** A network of the configuration with weights of a size as He et al. draw them, always the same. */
+/**
+ * A network of the configuration with weights of a size as He et al. draw them, always the same.
+ */
 function networkOf(gpu: Gpu, config: RunConfig, classes: number, featureNorm = false): DeepLab {
   const network = createNetwork(config, gpu, classes, { featureNorm, init: "none" });
   for (const [name, array] of network.stateDict()) {
