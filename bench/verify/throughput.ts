@@ -26,7 +26,7 @@ const EXPECTED_SHARE = 0.25;
  */
 const HOST_SECONDS = 0.3;
 /** The share of the time left that one shape may take. */
-const MOST_OF_TIME = 0.4;
+const MOST_OF_TIME = 0.25;
 
 await runPart(async (part) => {
   const roof = part.number("fma");
