@@ -61,7 +61,7 @@ Examples:
 }
 
 /** Looks at the machine. Never throws: what goes wrong is the finding. */
-async function diagnose(): Promise<Diagnosis> {
+export async function diagnose(): Promise<Diagnosis> {
   const found = {
     deno: Deno.version.deno,
     system: `${Deno.build.os} ${Deno.build.arch}`,

@@ -2,7 +2,8 @@
 //   labels = argmax_k z_k, of equal ones the first; confidence = 1 / Σ_k exp(z_k − largest)
 // z are the logits themselves, or (RESIZED) the logits resized as in resize.wgsl, bilinear with
 // aligned corners, which are never stored: a pixel needs four of them for each class.
-// A NaN among the logits of a pixel makes its confidence NaN.
+// A NaN among the logits of a pixel is its confidence; it is found by its bits, as exp() of a NaN is
+// a number on some implementations.
 //
 // logits: [N, K, height, width]; labels, confidence: [N, output_height, output_width], `pixels` of
 // them.
@@ -49,6 +50,10 @@ fn logit(place: Place, offset: u32) -> f32 {
   return mix(top, bottom, place.share.y);
 }
 
+fn is_nan(value: f32) -> bool {
+  return (bitcast<u32>(value) & 0x7fffffff) > 0x7f800000;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
@@ -63,6 +68,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   var label = 0u;
   var largest = logit(place, 0);
   var sum = 1.0;
+  var unknown = largest;
   for (var k = 1u; k < params.classes; k++) {
     let value = logit(place, k * plane);
     let power = exp(-abs(value - largest));
@@ -70,7 +76,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     sum = select(sum + power, sum * power + 1, larger);
     label = select(label, k, larger);
     largest = select(largest, value, larger);
+    unknown = select(unknown, value, is_nan(value));
   }
   labels[pixel] = label;
-  confidence[pixel] = 1 / sum;
+  confidence[pixel] = select(1 / sum, unknown, is_nan(unknown));
 }

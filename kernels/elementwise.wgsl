@@ -38,9 +38,10 @@ fn is_nan(value: f32) -> bool {
 fn formula(a: f32, b: f32) -> f32 {
   switch OPERATION {
     case SCALE: { return a * params.factor; }
-    // Both let NaN through, so that it is noticed: this one looks at the sign's bit alone.
+    // Both and the sigmoid let NaN through, so that it is noticed: this one looks at the sign's bit
+    // alone.
     case LEAKY_RELU: { return select(a, a * params.factor, bitcast<i32>(a) < 0); }
-    case SIGMOID: { return 1 / (1 + exp(-a)); }
+    case SIGMOID: { return select(1 / (1 + exp(-a)), a, is_nan(a)); }
     case ADD: { return a + b; }
     case ADD_RELU: { return select(a + b, 0, a + b < 0 && !is_nan(a + b)); }
     case MULTIPLY: { return a * b; }

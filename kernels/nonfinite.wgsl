@@ -1,5 +1,6 @@
 // Counts elements that are NaN or infinite, by their bits: compilers may assume that neither
-// occurs, and fold x != x to false.
+// occurs, and fold x != x to false. Nor need arithmetic hand a NaN on: exp() of one is infinite on
+// some adapters. So what must not be missed, in weights and logits, is counted here, where it lies.
 //
 // x: any shape, `count` elements. total: one counter, to which every invocation adds what it finds
 // among its RUN elements, `stride` apart as in elementwise.wgsl; integers add up the same in any

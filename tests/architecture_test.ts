@@ -44,6 +44,7 @@ function read(path: string): string {
 function* filesIn(folder: string, ending: string): Generator<string> {
   for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
     const path = `${folder}/${name}`;
+    if (name === "node_modules") continue;
     if (isDirectory) yield* filesIn(path, ending);
     else if (name.endsWith(ending)) yield path;
   }
@@ -258,29 +259,34 @@ Deno.test("identifiers and prose are in British spelling", () => {
   assert.deepEqual(wrong, []);
 });
 
-Deno.test("the lock file is frozen, has every package's hash, and none whose scripts are unmentioned", () => {
-  const { lock, allowScripts } = JSON.parse(read("deno.json"));
-  assert.equal(
-    lock.frozen,
-    true,
-    "in deno.json, as `deno task` itself installs before its command",
-  );
-  const packages: [string, { integrity?: string; scripts?: boolean }][] = Object.entries(
-    JSON.parse(read("deno.lock")).npm,
-  );
-  for (const [name, { integrity }] of packages) {
-    assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, name);
-  }
-  // Deno runs none of them, and warns of those that are not listed.
-  const withScripts = packages.filter(([, { scripts }]) => scripts)
-    .map(([name]) => `npm:${name.replace(/(?<=.)@.*/, "")}`);
-  assert.deepEqual(allowScripts, { deny: withScripts });
-});
+/** Dawn is installed apart: Deno fetches all that a lock names, for whatever command comes first. */
+for (const folder of ["", "tests/dawn/"]) {
+  Deno.test(`the lock file ${folder}deno.lock is frozen, has every package's hash, and none whose scripts are unmentioned`, () => {
+    const { lock, allowScripts } = JSON.parse(read(`${folder}deno.json`));
+    assert.equal(
+      lock.frozen,
+      true,
+      "in deno.json, as `deno task` itself installs before its command",
+    );
+    const packages: [string, { integrity?: string; scripts?: boolean }][] = Object.entries(
+      JSON.parse(read(`${folder}deno.lock`)).npm,
+    );
+    for (const [name, { integrity }] of packages) {
+      assert.match(integrity ?? "", /^sha512-[A-Za-z0-9+/]{86}==$/, name);
+    }
+    // Deno runs none of them, and warns of those that are not listed.
+    const withScripts = packages.filter(([, { scripts }]) => scripts)
+      .map(([name]) => `npm:${name.replace(/(?<=.)@.*/, "")}`);
+    assert.deepEqual(allowScripts, { deny: withScripts });
+  });
 
-Deno.test("every version in deno.json is pinned", () => {
-  const { imports } = JSON.parse(read("deno.json")) as { imports: Record<string, string> };
-  for (const [name, specifier] of Object.entries(imports)) {
-    if (name === "@proda/webgpu") continue; // the project itself
-    assert.match(specifier, /^npm:(@[^/]+\/)?[^@/]+@\d+\.\d+\.\d+$/, name);
-  }
-});
+  Deno.test(`every version in ${folder}deno.json is pinned`, () => {
+    const { imports } = JSON.parse(read(`${folder}deno.json`)) as {
+      imports: Record<string, string>;
+    };
+    for (const [name, specifier] of Object.entries(imports)) {
+      if (name === "@proda/webgpu") continue; // the project itself
+      assert.match(specifier, /^npm:(@[^/]+\/)?[^@/]+@\d+\.\d+\.\d+$/, name);
+    }
+  });
+}

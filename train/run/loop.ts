@@ -1,11 +1,12 @@
 // The loop around every stage: steps, metrics, evaluation, checkpoints, stopping. It does not know
 // which stage runs.
 
-import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
+import { countNonfinite } from "../../kernels/nonfinite.ts";
+import { type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
-import { diverged, DivergenceError } from "./divergence_error.ts";
+import { checkDiverged, diverged, DivergenceError } from "./divergence_error.ts";
 import type { StepReport, TrainingObserver } from "./observer.ts";
-import type { Losses, Stage } from "../stages/common/stage.ts";
+import { type Losses, prefixed, type Stage } from "../stages/common/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
 export interface Inspection {
@@ -133,12 +134,21 @@ interface EnqueuedStep {
   readonly names: readonly string[];
 }
 
-/** Reads losses while later steps run, and records them in order. */
+/** What is read of a group: the losses of its steps, and how many weights are not finite after it. */
+interface Group {
+  readonly steps: readonly EnqueuedStep[];
+  read(): Promise<{ readonly losses: number[]; readonly nonfinite: number }>;
+}
+
+/**
+ * Reads losses while later steps run, and records them in order. Losses may hide a NaN, as adapters
+ * need not compute with it; the weights cannot, as theirs are found by their bits.
+ */
 class StepLog<B> {
   readonly #options: LoopOptions<B>;
   readonly #gpu: Gpu;
   #open: { readonly step: number; readonly losses: Losses }[] = [];
-  #underWay: { readonly steps: EnqueuedStep[]; readonly values: () => Promise<number[]> }[] = [];
+  #underWay: Group[] = [];
   /** When the steps began by which the speed is measured, their number, and the wait before. */
   #since = performance.now();
   #steps = 0;
@@ -207,25 +217,40 @@ class StepLog<B> {
   #readOpen(): void {
     const open = this.#open.splice(0);
     if (open.length === 0) return;
-    const arrays: GpuArray[] = open.flatMap(({ losses }) => Object.values(losses));
+    const nonfinite = this.#countNonfiniteWeights();
+    const arrays = [nonfinite, ...open.flatMap(({ losses }) => Object.values(losses))];
     const read = this.#gpu.readLater(arrays);
     for (const array of arrays) array.release();
     this.#underWay.push({
       steps: open.map(({ step, losses }) => ({ step, names: Object.keys(losses) })),
-      values: async () => (await read()).map(([value = NaN]) => value),
+      async read() {
+        const [[nonfinite = NaN], ...losses] = await read();
+        return { losses: losses.map(([value = NaN]) => value), nonfinite };
+      },
     });
+  }
+
+  #countNonfiniteWeights(): GpuArray<"u32"> {
+    const { network } = this.#options.stage;
+    const weights = [...network.namedParameters().values()].map(({ array }) => array);
+    using all = GpuArray.spanning(weights);
+    return countNonfinite(this.#gpu, all ? [all] : weights);
   }
 
   async #recordOldest(scores: Evaluation | null): Promise<void> {
     const oldest = this.#underWay.shift();
     if (!oldest) return;
-    const values = await oldest.values();
+    const { losses: values, nonfinite } = await oldest.read();
     const last = oldest.steps.at(-1);
     for (const enqueued of oldest.steps) {
       const losses = Object.fromEntries(
         enqueued.names.map((name) => [name, values.shift() ?? NaN]),
       );
       this.#recordStep(enqueued.step, losses, enqueued === last ? scores : null);
+    }
+    if (nonfinite > 0 && last) {
+      const { name, network } = this.#options.stage;
+      await checkDiverged(prefixed("network", network.stateDict()), name, last.step + 1);
     }
   }
 

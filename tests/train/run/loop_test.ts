@@ -4,6 +4,7 @@ import { strict as assert } from "node:assert";
 import type { AnyArray, Gpu } from "../../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../../nn/deeplab.ts";
 import { type LoopOptions, type LoopResult, runLoop } from "../../../train/run/loop.ts";
+import { DivergenceError } from "../../../train/run/divergence_error.ts";
 import type { Scores } from "../../../train/evaluation/metrics.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
 import type { Losses, Stage } from "../../../train/stages/common/stage.ts";
@@ -17,8 +18,10 @@ class FakeStage implements Stage<number> {
   readonly name = "fake";
   readonly network: DeepLab;
   readonly #second: (step: number) => number;
+  readonly #spoiltIn: number | undefined;
 
-  constructor(gpu: Gpu, second: (step: number) => number) {
+  /** A weight becomes NaN in the step `spoiltIn`. */
+  constructor(gpu: Gpu, second: (step: number) => number, spoiltIn?: number) {
     this.network = new DeepLab(gpu, {
       blocks: [1, 1, 1, 1],
       width: 1,
@@ -28,10 +31,15 @@ class FakeStage implements Stage<number> {
       init: "none",
     });
     this.#second = second;
+    this.#spoiltIn = spoiltIn;
   }
 
   step(batch: number, step: number): Losses {
     assert.equal(batch, 10 * step, "each step gets its batch");
+    if (step === this.#spoiltIn) {
+      const [weight] = this.network.stateDict().values();
+      this.network.gpu.write(weight, new Float32Array(weight.size).fill(NaN, -1));
+    }
     const loss = (value: number) =>
       this.network.gpu.upload(Float32Array.of(value), [], "loss of a test");
     return { first: loss(step), second: loss(this.#second(step)) };
@@ -64,14 +72,16 @@ async function run(
     readonly second?: (step: number) => number;
     /** The step in which a stop is asked for. */
     readonly stopIn?: number;
+    /** The step in which a weight becomes NaN. */
+    readonly spoiltIn?: number;
   },
 ): Promise<Told & { readonly ended: LoopResult | Error }> {
   const gpu = await testGpu();
   const before = gpu.memory.live;
   const told: Told = { events: [], records: [], steps: [], evaluations: [] };
   const stop = new AbortController();
-  const { second = () => 1, stopIn, ...rest } = options;
-  const stage = new FakeStage(gpu, second);
+  const { second = () => 1, stopIn, spoiltIn, ...rest } = options;
+  const stage = new FakeStage(gpu, second, spoiltIn);
   const never = () => assert.fail("the loop knows nothing of stages' starts and ends");
   const ended = await runLoop<number>({
     stage,
@@ -262,3 +272,14 @@ for (const [value, shown] of [[NaN, "NaN"], [Infinity, "Infinity"]] as const) {
     assert.deepEqual(only("save", told), [], "no checkpoint holds what diverged");
   });
 }
+
+Deno.test("a weight of NaN ends the run when losses are read, though every loss is finite", async () => {
+  const told = await run({ spoiltIn: 2, logEvery: 2, checkpointEvery: 4 });
+  assert.ok(told.ended instanceof DivergenceError, `${told.ended}`);
+  assert.match(
+    told.ended.message,
+    /^Training diverged in stage fake by step 4 as 1 of \d+ numbers of network\.\S+ are NaN or infinite: /,
+  );
+  assert.deepEqual(told.records.map(({ step }) => step), [0, 1, 2, 3]);
+  assert.deepEqual(only("save", told), [], "no checkpoint holds what diverged");
+});
