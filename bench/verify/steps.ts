@@ -236,7 +236,7 @@ await runPart(async (part) => {
   // For cards on which a step does not fit; the same losses but for batch norms.
   const saving: RunConfig = {
     ...config,
-    memory: { recompute: true, accumulate: batch, activations: "f32" },
+    memory: { recompute: true, accumulate: batch, activations: "f32", compute: "f32" },
   };
   for (const stage of STAGES) {
     if (stage === REFERENCE) continue;
