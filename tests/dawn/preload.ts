@@ -65,9 +65,7 @@ const { test } = Deno;
 /** Registers a test, unless it crashes: then one that it does. */
 function register(...args: unknown[]): void {
   const [first] = args;
-  const name = typeof first === "string"
-    ? first
-    : (first as Deno.TestDefinition).name;
+  const name = typeof first === "string" ? first : (first as Deno.TestDefinition).name;
   const reason = CRASHES.get(name);
   if (reason === undefined) Reflect.apply(test, Deno, args);
   else test(`known crash of Dawn: ${name}`, () => crash(name, reason));
