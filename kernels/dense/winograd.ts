@@ -8,7 +8,11 @@ import { WINOGRAD4 } from "./winograd4.ts";
 import { type WinogradForm, winogradForm, type WinogradParams } from "./winograd_form.ts";
 
 /** Tiles of 2 × 2 outputs. */
-export const WINOGRAD2 = winogradForm({ file: "kernels/dense/winograd.wgsl", source }, "winograd");
+export const WINOGRAD2 = winogradForm(
+  { file: "kernels/dense/winograd.wgsl", source },
+  "winograd",
+  { software: true },
+);
 
 /** `multiply` takes as many columns at a time, which must share their left operand. */
 const TILE_STEP = MULTIPLY_TILE.columns;
@@ -118,13 +122,19 @@ function imagesAtOnce(form: WinogradForm, gpu: Gpu, channels: number, tiles: num
   return Math.max(1, Math.floor((bytes / (form.places * channels * 4) - TILE_STEP) / tiles));
 }
 
+/** What `byTiles` says of a range of images. */
+type Range = Omit<
+  WinogradParams,
+  "channels" | "channelQuads" | "outChannels" | "outChannelQuads" | "hasBias"
+>;
+
 /** Calls `run` for ranges of images whose transforms fit, with the params of the range. */
 function byTiles(
   form: WinogradForm,
   gpu: Gpu,
   plane: Plane & { readonly images: number; readonly padding: number },
   channels: number,
-  run: (range: Omit<WinogradParams, "channels" | "channelQuads" | "hasBias">) => void,
+  run: (range: Range) => void,
 ): void {
   const { images, height, width, dilation, padding } = plane;
   const { tileRows, tileColumns } = tileCounts(form, plane);
@@ -165,23 +175,22 @@ export function winogradCorrelate(
   const plane = { images, height, width, dilation, padding };
   byTiles(form, gpu, plane, Math.max(inChannels, outChannels), (range) => {
     const columns = range.tileQuads * 4;
+    const params = {
+      ...range,
+      channels: inChannels,
+      channelQuads: 0,
+      outChannels,
+      outChannelQuads: 0,
+      hasBias: bias ? 1 : 0,
+    };
     const v = gpu.empty([places, inChannels, columns], "transformed input");
-    dispatch(
-      form.input,
-      { x, v },
-      { ...range, channels: inChannels, channelQuads: 0, hasBias: 0 },
-      inChannels * columns / owned,
-    );
+    dispatch(form.input, { x, v }, params, inChannels * columns / owned);
     const m = gpu.empty([places, outChannels, columns], "transformed output");
     const sizes = { batch: places, rows: outChannels, depth: inChannels, columns, precision };
     multiply({ left: weight, right: v, bias: null, c: m }, { ...sizes, leftPerBatch: true });
     v.release();
-    dispatch(
-      accumulate ? form.outputAdd : form.output,
-      { m, bias: bias ?? m, y },
-      { ...range, channels: outChannels, channelQuads: 0, hasBias: bias ? 1 : 0 },
-      outChannels * columns / owned,
-    );
+    const output = accumulate ? form.outputAdd : form.output;
+    dispatch(output, { m, bias: bias ?? m, y }, params, outChannels * columns / owned);
     m.release();
   });
 }
@@ -200,6 +209,21 @@ function splitsOf({ places }: WinogradForm, gpu: Gpu, rows: number, columns: num
     2 * splits * bytes <= gpu.maxBindingBytes
   ) splits *= 2;
   return splits;
+}
+
+/** Transforms both operands of a weight gradient. */
+function transformByTile(
+  { byTile, byTileApart, places, owned }: WinogradForm,
+  { x, gradY, v, t }: Record<"x" | "gradY" | "v" | "t", GpuArray>,
+  params: WinogradParams,
+): void {
+  const [inputs, gradients] = [v.size / places / owned, t.size / places / owned];
+  if (byTileApart && x.gpu.kernelClass === "direct") {
+    dispatch(byTileApart.gradients, { gradY, t }, params, gradients);
+    dispatch(byTileApart.inputs, { x, v }, params, inputs);
+    return;
+  }
+  dispatch(byTile, { x, gradY, v, t }, params, inputs + gradients);
 }
 
 /**
@@ -221,19 +245,21 @@ export function winogradWeightGradient(
   const [images, channels, height, width] = x.shape as [number, number, number, number];
   const outChannels = gradOutput.shape[1] as number;
   const { places, owned } = form;
+  const rows = Math.ceil(outChannels / 4) * 4;
   const columns = wholeTiles(channels);
   const plane = { images, height, width, dilation, padding };
   byTiles(form, gpu, plane, wholeTiles(Math.max(channels, outChannels)), (range) => {
     const tiles = range.tileQuads * 4;
-    const byTile = (kernel: typeof form.inputByTile, x: GpuArray, padded: number) => {
-      const v = gpu.empty([places, tiles, padded], "transformed by tile");
-      const channels = x.shape[1] as number;
-      const sizes = { ...range, channels, channelQuads: padded / 4, hasBias: 0 };
-      dispatch(kernel, { x, v }, sizes, tiles * padded / owned);
-      return v;
-    };
-    const left = byTile(form.gradient, gradOutput, Math.ceil(outChannels / 4) * 4);
-    const right = byTile(form.inputByTile, x, columns);
+    const left = gpu.empty([places, tiles, rows], "transformed gradient by tile");
+    const right = gpu.empty([places, tiles, columns], "transformed input by tile");
+    transformByTile(form, { x, gradY: gradOutput, v: right, t: left }, {
+      ...range,
+      channels,
+      channelQuads: columns / 4,
+      outChannels,
+      outChannelQuads: rows / 4,
+      hasBias: 0,
+    });
     const splits = splitsOf(form, gpu, outChannels, columns);
     const m = gpu.empty([places * splits, outChannels, columns], "parts of a weight gradient");
     multiply({ left, right, bias: null, c: m }, {

@@ -9,18 +9,20 @@
 //   matmul.wgsl:      m = Σ_row u v                                 [16, out channel, tile]
 //   transform_output: y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
 // and for the gradient of w, where sums run over tiles:
-//   transform_input_by_tile: v = Bᵀ x_tile B                        [16, tile, channel]
-//   transform_gradient:      t = A grad_y_tile Aᵀ                   [16, tile, out channel]
-//   matmul.wgsl:             m = Σ_tile t v                         [16, split, out channel, channel]
-//   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
+//   transform_by_tile: v = Bᵀ x_tile B                      [16, tile, channel]
+//                      t = A grad_y_tile Aᵀ                 [16, tile, out channel]
+//   matmul.wgsl:       m = Σ_tile t v                       [16, split, out channel, channel]
+//   total_weight:      grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
+// where software adapters are faster by two entry points, transform_inputs_by_tile and
+// transform_gradients_by_tile.
 //
 // With dilation d, the pixels of a tile lie d apart: each of the d × d interleaved lattices has
 // tiles of its own. Tiles are numbered (image, row, column); tile row r is row r / d of lattice r %
 // d.
-// x: [N, channels, height, width]; y: [N, out channels, height, width]; weight: a strided view,
-// rows to sum over and columns of the result, from element `origin` on, whose u starts at quad
-// `first`; grad_weight: [O, C, 3, 3]. The last axis of u, v, m and t is in quads of neighbours,
-// padded with zeros; tiles come in `tile_quads` quads.
+// x: [N, channels, height, width]; y, grad_y: [N, out channels, height, width]; weight: a strided
+// view, rows to sum over and columns of the result, from element `origin` on, whose u starts at
+// quad `first`; grad_weight: [O, C, 3, 3]. The last axis of u, v, m and t is in quads of
+// neighbours, padded with zeros; tiles come in `tile_quads` quads.
 // An invocation owns one quad at all 16 places, or 2 × 2 outputs of four tiles in one channel, or
 // the taps of four input channels; all but transform_output and total_weight overwrite.
 
@@ -32,6 +34,8 @@
 @group(0) @binding(5) var<storage, read> weight: array<f32>;
 @group(0) @binding(6) var<storage, read_write> u: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(9) var<storage, read> grad_y: array<f32>;
+@group(0) @binding(10) var<storage, read_write> t: array<vec4f>;
 
 struct WeightParams {
   rows: u32,
@@ -55,6 +59,8 @@ struct Params {
   tile_columns: u32,
   tile_quads: u32,
   channel_quads: u32,
+  out_channels: u32,
+  out_channel_quads: u32,
   dilation: u32,
   padding: i32,
   has_bias: u32,
@@ -136,30 +142,31 @@ fn transform_weights(@builtin(global_invocation_id) id: vec3u) {
 // there.
 struct Tiles { plane: vec4u, row: vec4u, column: vec4u, real: vec4<bool> }
 
-fn tiles_at(tile: vec4u, channel: vec4u) -> Tiles {
+fn tiles_at(tile: vec4u, channel: vec4u, channels: u32) -> Tiles {
   let per_image = params.tile_rows * params.tile_columns;
   let image = params.first_image + tile / per_image;
   let row = tile % per_image / params.tile_columns;
   let column = tile % params.tile_columns;
   let d = params.dilation;
   return Tiles(
-    (image * params.channels + channel) * (params.height * params.width),
+    (image * channels + channel) * (params.height * params.width),
     row / d * (2 * d) + row % d,
     column / d * (2 * d) + column % d,
-    (tile < vec4u(params.images * per_image)) & (channel < vec4u(params.channels)),
+    (tile < vec4u(params.images * per_image)) & (channel < vec4u(channels)),
   );
 }
 
 // Element i: channel i / tile_quads, quad of tiles i % tile_quads.
-fn four_tiles(i: u32) -> Tiles {
-  return tiles_at(i % params.tile_quads * 4 + FOUR, vec4u(i / params.tile_quads));
+fn four_tiles(i: u32, channels: u32) -> Tiles {
+  let tile = i % params.tile_quads * 4 + FOUR;
+  return tiles_at(tile, vec4u(i / params.tile_quads), channels);
 }
 
 // Element i: quad of channels i / tiles, tile i % tiles, so that neighbours read neighbouring
 // pixels.
-fn four_channels(i: u32) -> Tiles {
+fn four_channels(i: u32, channels: u32) -> Tiles {
   let tiles = params.tile_quads * 4;
-  return tiles_at(vec4u(i % tiles), i / tiles * 4 + FOUR);
+  return tiles_at(vec4u(i % tiles), i / tiles * 4 + FOUR, channels);
 }
 
 fn load(row: vec4u, column: vec4u, inside_row: vec4<bool>) -> vec4f {
@@ -205,40 +212,22 @@ fn store_input(at: u32, step: u32, row: mat4x4f) {
 fn transform_input(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let count = params.channels * params.tile_quads;
-  if (i < count) { transform_tiles(four_tiles(i), i, count); }
+  if (i < count) { transform_tiles(four_tiles(i, params.channels), i, count); }
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_input_by_tile(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let quads = params.channel_quads;
+// Quad i of the inputs at each place.
+fn transform_inputs(i: u32) {
   let tiles = params.tile_quads * 4;
-  if (i < tiles * quads) {
-    transform_tiles(four_channels(i), i % tiles * quads + i / tiles, tiles * quads);
-  }
+  let count = tiles * params.channel_quads;
+  if (i >= count) { return; }
+  let at = i % tiles * params.channel_quads + i / tiles;
+  transform_tiles(four_channels(i, params.channels), at, count);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_gradient(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let quads = params.channel_quads;
-  let tiles = params.tile_quads * 4;
-  let step = tiles * quads;
-  if (i >= step) { return; }
-  let four = four_channels(i);
-  let top = load_gradients(four, 0);
-  let bottom = load_gradients(four, params.dilation);
-  let at = i % tiles * quads + i / tiles;
-  store_gradients(at, step, top);
-  store_gradients(at + 4 * step, step, top + bottom);
-  store_gradients(at + 8 * step, step, top - bottom);
-  store_gradients(at + 12 * step, step, -1.0 * bottom);
+fn load_gradient(row: vec4u, column: vec4u, inside_row: vec4<bool>) -> vec4f {
+  let inside = inside_row & (column < vec4u(params.width));
+  let at = select(vec4u(), row + column, inside);
+  return select(vec4f(), vec4f(grad_y[at.x], grad_y[at.y], grad_y[at.z], grad_y[at.w]), inside);
 }
 
 // One row of the 2 × 2 outputs.
@@ -247,16 +236,58 @@ fn load_gradients(tiles: Tiles, below: u32) -> mat2x4f {
   let inside = tiles.real & (row < vec4u(params.height));
   let at = tiles.plane + row * params.width;
   return mat2x4f(
-    load(at, tiles.column, inside),
-    load(at, tiles.column + params.dilation, inside),
+    load_gradient(at, tiles.column, inside),
+    load_gradient(at, tiles.column + params.dilation, inside),
   );
 }
 
+// Quad i of the gradients at each place.
+fn transform_gradients(i: u32) {
+  let tiles = params.tile_quads * 4;
+  let count = tiles * params.out_channel_quads;
+  if (i >= count) { return; }
+  let four = four_channels(i, params.out_channels);
+  let top = load_gradients(four, 0);
+  let bottom = load_gradients(four, params.dilation);
+  let at = i % tiles * params.out_channel_quads + i / tiles;
+  store_gradients(at, count, top);
+  store_gradients(at + 4 * count, count, top + bottom);
+  store_gradients(at + 8 * count, count, top - bottom);
+  store_gradients(at + 12 * count, count, -1.0 * bottom);
+}
+
 fn store_gradients(at: u32, step: u32, row: mat2x4f) {
-  v[at] = row[0];
-  v[at + step] = row[0] + row[1];
-  v[at + 2 * step] = row[0] - row[1];
-  v[at + 3 * step] = -row[1];
+  t[at] = row[0];
+  t[at + step] = row[0] + row[1];
+  t[at + 2 * step] = row[0] - row[1];
+  t[at + 3 * step] = -row[1];
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_inputs_by_tile(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  transform_inputs(id.y * groups.x * WORKGROUP_SIZE + id.x);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_gradients_by_tile(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  transform_gradients(id.y * groups.x * WORKGROUP_SIZE + id.x);
+}
+
+// The inputs, then the gradients.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_by_tile(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  let inputs = params.tile_quads * 4 * params.channel_quads;
+  if (i < inputs) { transform_inputs(i); } else { transform_gradients(i - inputs); }
 }
 
 fn load_products(at: u32, step: u32) -> mat4x4f {
@@ -266,13 +297,13 @@ fn load_products(at: u32, step: u32) -> mat4x4f {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn transform_output(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let count = params.channels * params.tile_quads;
+  let count = params.out_channels * params.tile_quads;
   if (i >= count) { return; }
   let row0 = load_products(i, count);
   let row1 = load_products(i + 4 * count, count);
   let row2 = load_products(i + 8 * count, count);
   let row3 = load_products(i + 12 * count, count);
-  let tiles = four_tiles(i);
+  let tiles = four_tiles(i, params.out_channels);
   var start = vec4f();
   if (params.has_bias == 1) { start += bias[i / params.tile_quads]; }
   store_row(tiles, 0, row0 + row1 + row2, start);

@@ -7,4 +7,5 @@ import { winogradForm } from "./winograd_form.ts";
 export const WINOGRAD4 = winogradForm(
   { file: "kernels/dense/winograd4.wgsl", source },
   "winograd4",
+  { software: false },
 );

@@ -6,8 +6,8 @@
 //   transform_weights:       the same of all weights in `table`
 //   transform_input:         v = Bᵀ x_tile B                        [36, channel, tile]
 //   transform_output:        y = Aᵀ m A (+ bias), overwritten or, by ACCUMULATE, added to
-//   transform_input_by_tile: v = Bᵀ x_tile B                        [36, tile, channel]
-//   transform_gradient:      t = A grad_y_tile Aᵀ                   [36, tile, out channel]
+//   transform_by_tile:       v = Bᵀ x_tile B                        [36, tile, channel]
+//                            t = A grad_y_tile Aᵀ                   [36, tile, out channel]
 //   total_weight:            grad_w = Gᵀ (Σ_split m) G, overwritten or, by `accumulate`, added to
 //
 // A tile of outputs is a product of polynomials, taken at the points 0, ±P, ±Q and ∞. P = 3/4 and Q
@@ -27,6 +27,8 @@
 @group(0) @binding(5) var<storage, read> weight: array<f32>;
 @group(0) @binding(6) var<storage, read_write> u: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(9) var<storage, read> grad_y: array<f32>;
+@group(0) @binding(10) var<storage, read_write> t: array<f32>;
 
 struct WeightParams {
   rows: u32,
@@ -50,6 +52,8 @@ struct Params {
   tile_columns: u32,
   tile_quads: u32,
   channel_quads: u32,
+  out_channels: u32,
+  out_channel_quads: u32,
   dilation: u32,
   padding: i32,
   has_bias: u32,
@@ -205,17 +209,17 @@ fn transform_weights(@builtin(global_invocation_id) id: vec3u) {
 // A tile in one channel: the plane, and the first output row and column there.
 struct Tile { plane: u32, row: u32, column: u32, real: bool }
 
-fn tile_at(tile: u32, channel: u32) -> Tile {
+fn tile_at(tile: u32, channel: u32, channels: u32) -> Tile {
   let per_image = params.tile_rows * params.tile_columns;
   let image = params.first_image + tile / per_image;
   let row = tile % per_image / params.tile_columns;
   let column = tile % params.tile_columns;
   let d = params.dilation;
   return Tile(
-    (image * params.channels + channel) * (params.height * params.width),
+    (image * channels + channel) * (params.height * params.width),
     row / d * (SIDE * d) + row % d,
     column / d * (SIDE * d) + column % d,
-    tile < params.images * per_image && channel < params.channels,
+    tile < params.images * per_image && channel < channels,
   );
 }
 
@@ -279,33 +283,29 @@ fn transform_input(
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let tiles = params.tile_quads * 4;
   let count = params.channels * tiles;
-  if (i < count) { transform_tile(tile_at(i % tiles, i / tiles), i, count); }
+  if (i < count) { transform_tile(tile_at(i % tiles, i / tiles, params.channels), i, count); }
 }
 
-// A tile and a channel of the arrays by tile. Sixteen neighbouring invocations take four tiles in
-// four channels, so that they both read and write neighbours.
+// A tile and a channel of the arrays by tile, v and t. Sixteen neighbouring invocations take four
+// tiles in four channels, so that they both read and write neighbours.
 struct Pair { tile: u32, channel: u32 }
 
-fn pair_at(i: u32) -> Pair {
+fn pair_at(i: u32, channel_quads: u32) -> Pair {
   let block = i / 16;
-  return Pair(
-    block / params.channel_quads * 4 + i % 4,
-    block % params.channel_quads * 4 + i % 16 / 4,
-  );
+  return Pair(block / channel_quads * 4 + i % 4, block % channel_quads * 4 + i % 16 / 4);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_input_by_tile(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+// Element i of the inputs at each place.
+fn transform_inputs(i: u32) {
   let channels = params.channel_quads * 4;
-  let count = params.tile_quads * 4 * channels;
-  let pair = pair_at(i);
-  if (i < count) {
-    transform_tile(tile_at(pair.tile, pair.channel), pair.tile * channels + pair.channel, count);
-  }
+  let pair = pair_at(i, params.channel_quads);
+  let tile = tile_at(pair.tile, pair.channel, params.channels);
+  transform_tile(tile, pair.tile * channels + pair.channel, params.tile_quads * 4 * channels);
+}
+
+fn load_gradient(row: u32, column: u32, inside_row: bool) -> f32 {
+  let inside = inside_row && column < params.width;
+  return select(0.0, grad_y[select(0, row + column, inside)], inside);
 }
 
 // One row of the 4 × 4 gradients.
@@ -315,24 +315,20 @@ fn load_gradients(tile: Tile, i: u32) -> mat2x3f {
   let at = tile.plane + row * params.width;
   let d = params.dilation;
   return spread_outputs(vec4f(
-    load(at, tile.column, inside),
-    load(at, tile.column + d, inside),
-    load(at, tile.column + 2 * d, inside),
-    load(at, tile.column + 3 * d, inside),
+    load_gradient(at, tile.column, inside),
+    load_gradient(at, tile.column + d, inside),
+    load_gradient(at, tile.column + 2 * d, inside),
+    load_gradient(at, tile.column + 3 * d, inside),
   ));
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn transform_gradient(
-  @builtin(global_invocation_id) id: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-) {
-  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  let channels = params.channel_quads * 4;
+// Element i of the gradients at each place.
+fn transform_gradients(i: u32) {
+  let channels = params.out_channel_quads * 4;
   let count = params.tile_quads * 4 * channels;
   if (i >= count) { return; }
-  let pair = pair_at(i);
-  let tile = tile_at(pair.tile, pair.channel);
+  let pair = pair_at(i, params.out_channel_quads);
+  let tile = tile_at(pair.tile, pair.channel, params.out_channels);
   let row0 = load_gradients(tile, 0);
   let row1 = load_gradients(tile, 1);
   let row2 = load_gradients(tile, 2);
@@ -342,12 +338,32 @@ fn transform_gradient(
   let odd_p = P * (row1 + PP * row3);
   let odd_q = Q * (row1 + QQ * row3);
   let at = pair.tile * channels + pair.channel;
-  store_row(at, count, row0);
-  store_row(at + 6 * count, count, even_p + odd_p);
-  store_row(at + 12 * count, count, even_p - odd_p);
-  store_row(at + 18 * count, count, even_q + odd_q);
-  store_row(at + 24 * count, count, even_q - odd_q);
-  store_row(at + 30 * count, count, row3);
+  store_gradients(at, count, row0);
+  store_gradients(at + 6 * count, count, even_p + odd_p);
+  store_gradients(at + 12 * count, count, even_p - odd_p);
+  store_gradients(at + 18 * count, count, even_q + odd_q);
+  store_gradients(at + 24 * count, count, even_q - odd_q);
+  store_gradients(at + 30 * count, count, row3);
+}
+
+fn store_gradients(at: u32, step: u32, row: mat2x3f) {
+  t[at] = row[0].x;
+  t[at + step] = row[0].y;
+  t[at + 2 * step] = row[0].z;
+  t[at + 3 * step] = row[1].x;
+  t[at + 4 * step] = row[1].y;
+  t[at + 5 * step] = row[1].z;
+}
+
+// The inputs, then the gradients.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn transform_by_tile(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  let inputs = params.tile_quads * 4 * params.channel_quads * 4;
+  if (i < inputs) { transform_inputs(i); } else { transform_gradients(i - inputs); }
 }
 
 fn load_products(at: u32, step: u32) -> mat2x3f {
@@ -368,9 +384,9 @@ fn transform_output(
 ) {
   let i = id.y * groups.x * WORKGROUP_SIZE + id.x;
   let tiles = params.tile_quads * 4;
-  let count = params.channels * tiles;
+  let count = params.out_channels * tiles;
   if (i >= count) { return; }
-  let tile = tile_at(i % tiles, i / tiles);
+  let tile = tile_at(i % tiles, i / tiles, params.out_channels);
   if (!tile.real) { return; }
   let row0 = load_products(i, count);
   let row1 = load_products(i + 6 * count, count);

@@ -25,6 +25,8 @@ const PARAMS = {
   tileColumns: "u32",
   tileQuads: "u32",
   channelQuads: "u32",
+  outChannels: "u32",
+  outChannelQuads: "u32",
   dilation: "u32",
   padding: "i32",
   hasBias: "u32",
@@ -65,22 +67,31 @@ export interface WinogradForm {
   readonly output: Kernel<"m" | "bias" | "y", keyof typeof PARAMS>;
   /** `transform_output`, which adds. */
   readonly outputAdd: Kernel<"m" | "bias" | "y", keyof typeof PARAMS>;
-  /** `transform_input_by_tile`. */
-  readonly inputByTile: Kernel<"x" | "v", keyof typeof PARAMS>;
-  /** `transform_gradient`. */
-  readonly gradient: Kernel<"x" | "v", keyof typeof PARAMS>;
+  /** `transform_by_tile`. */
+  readonly byTile: Kernel<"x" | "gradY" | "v" | "t", keyof typeof PARAMS>;
+  /** `transform_inputs_by_tile` and `transform_gradients_by_tile`, where the form has them. */
+  readonly byTileApart: {
+    readonly inputs: Kernel<"x" | "v", keyof typeof PARAMS>;
+    readonly gradients: Kernel<"gradY" | "t", keyof typeof PARAMS>;
+  } | null;
   /** `total_weight`. */
   readonly total: Kernel<"m" | "gradWeight", keyof typeof TOTAL_PARAMS>;
 }
 
-/** The form that a WGSL file computes. */
-export function winogradForm(shared: WgslFile, name: string): WinogradForm {
+/**
+ * The form that a WGSL file computes.
+ *
+ * @param options.software Whether software adapters take it, for which the WGSL has more entries.
+ */
+export function winogradForm(
+  shared: WgslFile,
+  name: string,
+  options: { readonly software: boolean },
+): WinogradForm {
   const { PLACES, SIDE, OWNED } = wgslConstants(shared, "PLACES", "SIDE", "OWNED");
-  const params = { params: PARAMS };
-  const tiles = { ...shared, ...params, reads: ["x"], writes: ["v"] } as const;
+  const tiles = { ...shared, params: PARAMS } as const;
   const outputs = {
-    ...shared,
-    ...params,
+    ...tiles,
     entry: "transform_output",
     reads: ["m", "bias"],
     writes: ["y"],
@@ -106,19 +117,44 @@ export function winogradForm(shared: WgslFile, name: string): WinogradForm {
       reads: ["weight", "table"],
       writes: ["u"],
     }),
-    input: defineKernel({ ...tiles, name: `${name}.input`, entry: "transform_input" }),
+    input: defineKernel({
+      ...tiles,
+      name: `${name}.input`,
+      entry: "transform_input",
+      reads: ["x"],
+      writes: ["v"],
+    }),
     output: defineKernel({ ...outputs, name: `${name}.output` }),
     outputAdd: defineKernel({
       ...outputs,
       name: `${name}.output_add`,
       constants: { ACCUMULATE: 1 },
     }),
-    inputByTile: defineKernel({
+    byTile: defineKernel({
       ...tiles,
-      name: `${name}.input_by_tile`,
-      entry: "transform_input_by_tile",
+      name: `${name}.by_tile`,
+      entry: "transform_by_tile",
+      reads: ["x", "gradY"],
+      writes: ["v", "t"],
     }),
-    gradient: defineKernel({ ...tiles, name: `${name}.gradient`, entry: "transform_gradient" }),
+    byTileApart: options.software
+      ? {
+        inputs: defineKernel({
+          ...tiles,
+          name: `${name}.inputs_by_tile`,
+          entry: "transform_inputs_by_tile",
+          reads: ["x"],
+          writes: ["v"],
+        }),
+        gradients: defineKernel({
+          ...tiles,
+          name: `${name}.gradients_by_tile`,
+          entry: "transform_gradients_by_tile",
+          reads: ["gradY"],
+          writes: ["t"],
+        }),
+      }
+      : null,
     total: defineKernel({
       ...shared,
       name: `${name}.weight_total`,
