@@ -6,7 +6,7 @@ import { computedFrom, type PlacedWeight, type WeightComputation } from "./weigh
 import type { WinogradForm, WinogradWeightParams } from "./winograd_form.ts";
 
 /** Bytes of transformed weights that are kept. */
-const MOST_KEPT_BYTES = 2 ** 25;
+const MOST_KEPT_BYTES = 2 ** 26;
 
 /** What a kernel is told of a weight, but for where it lies. */
 type Settings = Omit<WinogradWeightParams, "origin" | "first">;
