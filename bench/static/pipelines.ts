@@ -10,9 +10,12 @@ import { mark } from "./marks.ts";
 /** What the direct class runs in the place of kernels of the shared class. */
 const DIRECT = [
   "conv2d.correlate",
+  "conv2d.correlate_add",
   "conv2d.correlate_narrow",
+  "conv2d.correlate_narrow_add",
   "conv2d.weight_gradient",
   "matmul.multiply",
+  "matmul.multiply_add",
   "prototype_distances.backward",
 ];
 

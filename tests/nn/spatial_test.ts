@@ -117,18 +117,22 @@ Deno.test("global average pooling refuses empty planes", async () => {
   assert.throws(() => globalAveragePool(x), /the planes are empty/);
 });
 
-Deno.test("channels of one, two and five tensors are joined and their gradients cut", async () => {
-  const join = (...parts: Parameters<typeof concatChannels>[0]) => concatChannels(parts);
-  for (const channels of [[3], [2, 5], [1, 4, 2, 1, 3]]) {
+for (const kernels of KERNEL_CLASSES) {
+  Deno.test(`channels of one, two and five tensors are joined and their gradients cut, ${kernels}`, async () => {
+    const join = (...parts: Parameters<typeof concatChannels>[0]) => concatChannels(parts);
+    for (const channels of [[3], [2, 5], [1, 4, 2, 1, 3]]) {
+      await checkOp(join, reference.concatChannels, {
+        shapes: channels.map((count) => [3, count, 3, 5]),
+        kernels,
+      });
+    }
     await checkOp(join, reference.concatChannels, {
-      shapes: channels.map((count) => [3, count, 3, 5]),
+      shapes: [[2, 1, 3, 5], [2, 2, 3, 5], [2, 1, 3, 5]],
+      gradients: [true, false, true],
+      kernels,
     });
-  }
-  await checkOp(join, reference.concatChannels, {
-    shapes: [[2, 1, 3, 5], [2, 2, 3, 5], [2, 1, 3, 5]],
-    gradients: [true, false, true],
   });
-});
+}
 
 Deno.test("joining refuses other images or planes, and nothing at all", async () => {
   const gpu = await testGpu();
