@@ -94,7 +94,7 @@ Deno.test("dispatches are submitted once they fill a submission, and not before"
 
 Deno.test("software adapters and plans are given everything at once, GPUs are not", async () => {
   const taken = (gpu: Gpu) => {
-    using x = gpu.zeros([1], "x");
+    using x = gpu.empty([1], "x");
     const run = () => {
       for (let i = 0; i < 4; i++) dispatch(busy, { x }, {}, 1, { flops: 1e12 });
     };
