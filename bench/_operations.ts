@@ -5,13 +5,18 @@ import { conv2dForward, conv2dInputGradient } from "../kernels/dense/conv2d.ts";
 import { conv2dFlops, conv2dSizes } from "../kernels/dense/conv2d_shape.ts";
 import { conv2dParameterGradients } from "../kernels/dense/conv2d_weight.ts";
 import { matmul } from "../kernels/dense/matmul.ts";
-import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
+import type { Gpu, GpuArray, Precision } from "../kernels/runtime/mod.ts";
 import { randomNd, seededRandom } from "../tests/_check.ts";
 import type { ConvolutionShape } from "./_shapes.ts";
 import type { Operation } from "./_throughput.ts";
 
+/** How far an element may be off that is a sum of so many products of numbers up to 1. */
+function toleranceOf(precision: Precision, terms: number): number {
+  return precision === "f16" ? 0.01 * Math.sqrt(terms) : 1e-3;
+}
+
 /** A product of two square matrices. */
-export function squareProduct(gpu: Gpu, size: number): Operation {
+export function squareProduct(gpu: Gpu, size: number, precision: Precision = "f32"): Operation {
   const random = seededRandom(size);
   const [a, b] = [randomNd([size, size], random), randomNd([size, size], random)];
   const [left, right] = [a, b].map(({ data, shape }) =>
@@ -19,26 +24,35 @@ export function squareProduct(gpu: Gpu, size: number): Operation {
   );
   if (!left || !right) throw new Error("Cannot multiply fewer than two matrices");
   return {
-    name: `matmul ${size}`,
+    name: `matmul ${size}${suffixOf(precision)}`,
     flops: 2 * size ** 3,
-    run: () => matmul(left, right),
+    run: () => matmul(left, right, { precision }),
     check: (found) => {
       for (let sample = 0; sample < 200; sample++) {
         const [row, column] = [Math.floor(random() * size), Math.floor(random() * size)];
         let sum = 0;
         for (let k = 0; k < size; k++) sum += a.data[row * size + k]! * b.data[k * size + column]!;
         const difference = Math.abs(found[row * size + column]! - sum);
-        assert.ok(difference < 1e-3, `matmul ${size}: element [${row}, ${column}] is wrong`);
+        const isRight = difference < toleranceOf(precision, size);
+        assert.ok(isRight, `matmul ${size}: element [${row}, ${column}] is wrong`);
       }
     },
   };
 }
 
+function suffixOf(precision: Precision): string {
+  return precision === "f16" ? " in f16" : "";
+}
+
 /** A convolution and both gradients; the forward must be checked before its gradients. */
 export function convolutions(
   gpu: Gpu,
-  { name, x, outputs, kernel, geometry }: ConvolutionShape,
+  shape: ConvolutionShape,
+  precision: Precision = "f32",
 ): Operation[] {
+  const { x, outputs, kernel } = shape;
+  const name = shape.name + suffixOf(precision);
+  const geometry = { ...shape.geometry, precision };
   const random = seededRandom(1);
   const weightShape = [outputs, x[1], kernel, kernel];
   const sizes = conv2dSizes(x, weightShape, geometry);
@@ -85,7 +99,10 @@ export function convolutions(
   };
   const adjoint = (what: string, operand: Float64Array) => (found: Float32Array) => {
     const share = Math.abs(dot(found, operand) - product) / Math.sqrt(flops);
-    assert.ok(share < 1e-4, `${name}: ⟨${what}⟩ is not ⟨output, cotangent⟩`);
+    assert.ok(
+      share < (precision === "f16" ? 5e-3 : 1e-4),
+      `${name}: ⟨${what}⟩ is not ⟨output, cotangent⟩`,
+    );
   };
   return [
     {
@@ -98,7 +115,9 @@ export function convolutions(
       check: (found) => {
         for (let sample = 0; sample < 200; sample++) {
           const at = Math.floor(random() * found.length);
-          assert.ok(Math.abs(found[at]! - outputAt(at)) < 1e-3, `${name}: output ${at} is wrong`);
+          const difference = Math.abs(found[at]! - outputAt(at));
+          const isRight = difference < toleranceOf(precision, x[1] * kernel ** 2);
+          assert.ok(isRight, `${name}: output ${at} is wrong`);
         }
         product = dot(found, cotangent);
       },

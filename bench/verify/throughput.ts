@@ -49,6 +49,7 @@ await runPart(async (part) => {
       flops: 3 * flopsOf(shape),
       make: () => convolutions(gpu, shape),
     })),
+    ...(gpu.hasHalves ? inHalves(gpu) : []),
   ];
   const rates: number[] = [];
   let best = { name: "", rate: 0 };
@@ -79,6 +80,23 @@ await runPart(async (part) => {
   );
   gpu.close();
 });
+
+/** The first product, and the convolutions with as many channels as a deep network's. */
+function inHalves(gpu: Gpu) {
+  const [size = 0] = PRODUCTS;
+  return [
+    {
+      name: `matmul ${size} in f16`,
+      flops: 2 * size ** 3,
+      make: () => [squareProduct(gpu, size, "f16")],
+    },
+    ...CONVOLUTIONS.filter(({ x }) => x[1] >= 256).map((shape) => ({
+      name: `${shape.name} in f16`,
+      flops: 3 * flopsOf(shape),
+      make: () => convolutions(gpu, shape, "f16"),
+    })),
+  ];
+}
 
 function skipReason(seconds: number, rate: number, left: number): string {
   return `skipped: would take ${digits(seconds)} s at ${digits(rate / 1e9)} GFLOP/s, of the ` +
