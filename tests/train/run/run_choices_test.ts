@@ -22,16 +22,22 @@ function configIn(folder: string, name: string, steps = STEPS): RunConfig {
   return mergeConfig(presetConfig("default"), { values, from: "the test" });
 }
 
+/** Every problem of a run, as it is known before the first step. */
+async function problemsOf(config: RunConfig) {
+  using gpu = await openGpu({ autotune: true });
+  const { adapter, device: { limits }, kernelClass: kernels, choices } = gpu;
+  await planTraining(config, 8, { adapter, limits, kernels, choices });
+  return choices.takeOpen();
+}
+
 /**
  * For every problem of a run another way than the expected one: other bits, as is wanted here, by
  * Winograd's algorithm, which would not be tried where it is as dear as here.
  */
 async function otherWays(config: RunConfig): Promise<ChoiceTable> {
-  using gpu = await openGpu({ autotune: true });
-  const { adapter, device: { limits }, kernelClass: kernels, choices } = gpu;
-  await planTraining(config, 8, { adapter, limits, kernels, choices });
+  const problems = await problemsOf(config);
   return Object.fromEntries(
-    choices.takeOpen().map(({ key, candidates, expected }) => [
+    problems.map(({ key, candidates, expected }) => [
       key,
       candidates.find((name) => name !== expected) ??
         (key.startsWith("conv2d.forward") ? "winograd" : expected),
@@ -180,7 +186,8 @@ Deno.test("what steps ask is known before the first one, and what images ask, bu
     const config = { ...configIn(folder, "run", 1), pipeline };
     using gpu = await openGpu({ autotune: true });
     const { choices } = gpu;
-    choices.add(await otherWays(config));
+    const problems = await problemsOf(config);
+    choices.add(Object.fromEntries(problems.map(({ key, expected }) => [key, expected])));
     const observer = { ...SILENT, stageStart: () => void (choices.isNoting = true) };
     await runTraining(config, gpu, observer, signal);
     const images = choices.takeOpen().map(({ key }) => Number(/ (\d+)/.exec(key)?.[1]));
