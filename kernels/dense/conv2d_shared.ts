@@ -41,7 +41,7 @@ export function correlateShared(
   const { x, weight, y } = arrays;
   const params = correlationParams({ ...arrays, bias: null }, places);
   const tile = x.gpu.choices.choose({
-    ...tileChoice(x.gpu, extentOf(y, params)),
+    ...tileChoice(x.gpu, extentOf(y, params), precision),
     key: `conv2d_shared ${Object.values(params).join(" ")} ${precision}`,
     arrays: [x, weight, y],
     run: (tile, [x, weight, y]) =>

@@ -84,7 +84,7 @@ export function parameterGradientsShared(
     return total(none, gradOutput, null, bias, sizes);
   }
   const tile = gpu.choices.choose({
-    ...tileChoice(gpu, extentOf(gpu, sizes)),
+    ...tileChoice(gpu, extentOf(gpu, sizes), sizes.precision),
     key: `conv2d_shared.weight_gradient ${Object.values(sizes).join(" ")}`,
     arrays: [gradOutput, x, weight.array],
     run: (tile, [gradOutput, x, array]) => {

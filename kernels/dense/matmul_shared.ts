@@ -53,10 +53,11 @@ const totalKernel = defineKernel({
 /** `multiply` of matmul.ts in the shared class. */
 export function multiplyShared(arrays: MultiplyArrays, sizes: MultiplySizes): void {
   const { left, right, c } = arrays;
+  const { precision = "f32" } = sizes;
   const extent = extentOf(c, sizes);
   const tile = c.gpu.choices.choose({
-    ...tileChoice(c.gpu, extent),
-    key: `matmul_shared ${[...Object.values(extent), sizes.precision ?? "f32"].join(" ")}`,
+    ...tileChoice(c.gpu, extent, precision),
+    key: `matmul_shared ${[...Object.values(extent), precision].join(" ")}`,
     arrays: [left, right, c],
     run: (tile, [left, right, c]) =>
       multiplyTiles(tile, { left, right, bias: null, c }, { ...sizes, accumulate: false }),

@@ -4,6 +4,7 @@ import {
   defineKernel,
   type DispatchOptions,
   type Gpu,
+  GpuError,
   type Grid,
   gridFor,
   type Kernel,
@@ -196,8 +197,17 @@ function costOf(
   return sums + moved * PRODUCTS_PER_BYTE + PRODUCTS_PER_DISPATCH;
 }
 
-/** Which tile covers an extent, as a part of a problem for `gpu.choices`. */
-export function tileChoice(gpu: Gpu, extent: Extent): Ways<SharedTile> {
+/**
+ * Which tile covers an extent, as a part of a problem for `gpu.choices`.
+ *
+ * @throws {GpuError} If the adapter has no numbers of that precision.
+ */
+export function tileChoice(gpu: Gpu, extent: Extent, precision: Precision): Ways<SharedTile> {
+  if (precision === "f16" && !gpu.hasHalves) {
+    throw new GpuError(
+      `Cannot multiply in f16 on "${gpu.adapter.description}" as it has no 16-bit floats: use f32`,
+    );
+  }
   return {
     candidates: TILES_BY_NAME,
     expected: fittingTile(gpu, extent).name,

@@ -144,7 +144,7 @@ Deno.test("the cases are computed as they say", async () => {
         depth: sizes.outChannels * item.kernel ** 2,
         mostSplits: 16,
       };
-      const { candidates, expected: tile } = tileChoice(gpu, extent);
+      const { candidates, expected: tile } = tileChoice(gpu, extent, "f32");
       const { splits } = tilingOf(candidates.get(tile) ?? SHARED_TILES[0]!, extent);
       assert.equal(splits > 1, /split/.test(how), how);
     }

@@ -25,7 +25,7 @@ const SMALL: Extent = { rows: 64, columns: 512, batch: 1, depth: 64, mostSplits:
 /** What a vendor's GPU is expected to take, and whether that is the cheapest. */
 function expectedTile(vendor: string, extent: Extent): SharedTile {
   using gpu = gpuOf(vendor);
-  const { candidates, expected, cost } = tileChoice(gpu, extent);
+  const { candidates, expected, cost } = tileChoice(gpu, extent, "f32");
   for (const name of candidates.keys()) assert.ok(cost!(expected) <= cost!(name), name);
   return candidates.get(expected)!;
 }
