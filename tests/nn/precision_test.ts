@@ -10,6 +10,7 @@ import { backward, scope } from "../../nn/tape.ts";
 import { tensor } from "../../nn/tensor.ts";
 import { assertSame } from "../_same.ts";
 import { testGpu } from "../_device.ts";
+import { testInHalves } from "../_halves.ts";
 import { Fill } from "../goldens/fill.ts";
 
 const SHAPE = [2, 3, 33, 32];
@@ -23,11 +24,6 @@ const NETWORK = {
 } as const;
 /** Relative, by norm. A ReLU near zero passes or stops a whole gradient, so gradients differ more. */
 const TOLERANCE = { logits: 0.01, gradients: 0.1 };
-
-/** Not every adapter has halves, such as SwiftShader. */
-const { hasHalves } = await testGpu("shared");
-const halves = (name: string, fn: () => Promise<void>) =>
-  Deno.test({ name: hasHalves ? name : `${name}: the adapter has none`, ignore: !hasHalves, fn });
 
 /** Logits, and all gradients one after the other. */
 async function pass(gpu: Gpu, options: Partial<DeepLabOptions>) {
@@ -57,7 +53,7 @@ function distance(found: Float32Array, expected: Float32Array): number {
   return norm(found.map((value, index) => value - expected[index])) / norm(expected);
 }
 
-halves(
+testInHalves(
   "a network in f16 is near the one in f32, in its gradients too, recomputed or not",
   async () => {
     const gpu = await testGpu("shared");
@@ -73,7 +69,7 @@ halves(
   },
 );
 
-halves("the precision is that in which an operation was recorded", async () => {
+testInHalves("the precision is that in which an operation was recorded", async () => {
   const gpu = await testGpu("shared");
   using x = tensor(gpu, [1 + 2 ** -12, 1], [1, 1, 1, 2]);
   using weight = tensor(gpu, [1], [1, 1, 1, 1], { requiresGrad: true });

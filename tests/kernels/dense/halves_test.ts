@@ -16,6 +16,7 @@ import {
 } from "../../../kernels/runtime/mod.ts";
 import { type Nd, randomNd, seededRandom } from "../../_check.ts";
 import { choosing, guardedGpu, testGpu } from "../../_device.ts";
+import { testInHalves } from "../../_halves.ts";
 import * as reference from "../../_reference/conv2d.ts";
 
 /** Relative distance of a half from the number that it rounds. */
@@ -50,14 +51,9 @@ async function assertHalves(
   assert.ok(worst > ROUNDING / 16, `32-bit floats were multiplied: off by ${worst} at most`);
 }
 
-/** Not every adapter has halves, such as SwiftShader. */
-const { hasHalves } = await testGpu("shared");
-const halves = (name: string, fn: () => Promise<void>) =>
-  Deno.test({ name: hasHalves ? name : `${name}: the adapter has none`, ignore: !hasHalves, fn });
-
 /** An invocation of one owns eight rows, of the other four; drivers are slow to compile halves. */
 for (const name of ["64×64", "32×64"]) {
-  halves(`matrix products in f16 by ${name}`, async () => {
+  testInHalves(`matrix products in f16 by ${name}`, async () => {
     const gpu = await guardedGpu("shared");
     const random = seededRandom(3);
     const [a, b] = [randomNd([37, 530], random), randomNd([530, 45], random)];
@@ -70,7 +66,7 @@ for (const name of ["64×64", "32×64"]) {
     });
   });
 
-  halves(`convolutions and their gradients in f16 by ${name}`, async () => {
+  testInHalves(`convolutions and their gradients in f16 by ${name}`, async () => {
     const gpu = await guardedGpu("shared");
     const random = seededRandom(5);
     for (
@@ -117,7 +113,7 @@ for (const name of ["64×64", "32×64"]) {
   });
 }
 
-halves("Winograd's algorithm multiplies halves, but not in its larger form", async () => {
+testInHalves("Winograd's algorithm multiplies halves, but not in its larger form", async () => {
   const gpu = await guardedGpu("shared");
   const random = seededRandom(7);
   const geometry = { stride: 1, padding: 1, dilation: 1 };

@@ -10,6 +10,7 @@ import { addInPlace } from "../../../kernels/elementwise.ts";
 import type { Gpu, GpuArray, Shape } from "../../../kernels/runtime/mod.ts";
 import { assertAllClose, randomNd, seededRandom } from "../../_check.ts";
 import { choosing, guardedGpu, KERNEL_CLASSES, narrowGpu } from "../../_device.ts";
+import { testInHalves } from "../../_halves.ts";
 
 interface Case {
   readonly x: readonly [number, number, number, number];
@@ -110,7 +111,8 @@ const TILES = [
 ] as const;
 
 for (const [name, precision] of TILES) {
-  Deno.test(`input gradients in ${precision} by ${name} are added to an earlier one`, async () => {
+  const test = precision === "f16" ? testInHalves : Deno.test;
+  test(`input gradients in ${precision} by ${name} are added to an earlier one`, async () => {
     const gpu = await guardedGpu("shared");
     for (const how of ["as a product of many tiles", "whose sums are split", "by residues"]) {
       const item = CASES[how] as Case;
