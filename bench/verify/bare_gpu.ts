@@ -1,7 +1,9 @@
 // WebGPU without the library: what is measured by this does not depend on what is to be verified.
 
-import fmaSource from "./fma.wgsl" with { type: "text" };
-import halfSource from "./fma_f16.wgsl" with { type: "text" };
+import { withHalves } from "../../kernels/runtime/wgsl.ts";
+import source from "./fma.wgsl" with { type: "text" };
+
+const FMA = { file: "bench/verify/fma.wgsl", source } as const;
 
 /** One array that a kernel binds. */
 export interface Bound {
@@ -163,7 +165,7 @@ export class MultiplyAdds {
     this.#gpu = gpu;
     this.#settings = gpu.buffer(16);
     this.#sums = gpu.buffer(GROUPS * INVOCATIONS * 4);
-    this.#kernel = gpu.kernel(half ? halfSource : fmaSource, "multiply_add", [
+    this.#kernel = gpu.kernel(half ? withHalves(FMA) : source, "multiply_add", [
       { binding: 0, buffer: this.#settings, access: "read" },
       { binding: 1, buffer: this.#sums, access: "write" },
     ]);

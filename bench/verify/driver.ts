@@ -153,7 +153,7 @@ function testArguments(root: string, part: PartDefinition, { software }: Facts):
     "--allow-write",
     "--allow-run",
     "--allow-env=DENO_WEBGPU_BACKEND",
-    ...(software === true && part.asGpu ? ["--preload=bench/verify/as_gpu.ts"] : []),
+    ...(software === true && part.asGpu ? ["--preload=tests/_as_gpu.ts"] : []),
     ...part.paths.flatMap((path) => [...testFiles(root, path, part.without ?? [])]),
   ];
 }

@@ -5,6 +5,9 @@
 // sums: an invocation writes the sum of its 16 to its own place; overwrites.
 // With factor ½ and term 1 every x goes to 2, which both the kernel and the host know.
 
+// The numbers that are multiplied; f16 in the other variant.
+alias Element = f32;
+
 @group(0) @binding(0) var<storage, read> settings: array<vec4f>; // factor, term, rounds, start
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
 
@@ -13,13 +16,13 @@ fn multiply_add(
   @builtin(global_invocation_id) id: vec3u,
 ) {
   let setting = settings[0];
-  let factor = vec4f(setting.x);
-  let term = vec4f(setting.y);
+  let factor = vec4<Element>(Element(setting.x));
+  let term = vec4<Element>(Element(setting.y));
   let rounds = u32(setting.z);
-  var a = vec4f(setting.w, 1.0, 2.0, 3.0) + f32(id.x & 7u);
-  var b = a + 1.0;
-  var c = a + 2.0;
-  var d = a + 3.0;
+  var a = vec4<Element>(Element(setting.w), 1, 2, 3) + Element(id.x & 7u);
+  var b = a + 1;
+  var c = a + 2;
+  var d = a + 3;
   for (var round = 0u; round < rounds; round++) {
     a = fma(a, factor, term);
     b = fma(b, factor, term);
@@ -39,5 +42,5 @@ fn multiply_add(
     d = fma(d, factor, term);
   }
   let all = a + b + c + d;
-  sums[id.x] = all.x + all.y + all.z + all.w;
+  sums[id.x] = f32(all.x + all.y + all.z + all.w);
 }

@@ -221,7 +221,7 @@ Deno.test("a GPU is tuned without being asked, once, and not with --no-autotune;
   withFolder(async (folder) => {
     const config = join(folder, "tiny.json");
     Deno.writeTextFileSync(config, JSON.stringify({ ...configIn(folder), out: undefined }));
-    const hardware = ["--preload", fileURLToPath(new URL("_hardware.ts", import.meta.url))];
+    const hardware = ["--preload", fileURLToPath(new URL("../_as_gpu.ts", import.meta.url))];
     const train = (out: string, preload: string[], ...flags: string[]): Promise<Outcome> =>
       runProgramIn(
         { permissions: ["--allow-read", "--allow-write", ...preload] },
