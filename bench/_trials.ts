@@ -1,33 +1,91 @@
-// Steps of the stages on batches of random numbers that lie on the GPU, for whoever measures a step.
+// Stages on batches of random numbers that lie on the GPU, for whoever measures a step.
 
-import type { Gpu, GpuArray } from "../kernels/runtime/mod.ts";
-import { DeepLab } from "../nn/deeplab.ts";
-import { Discriminator } from "../nn/discriminator.ts";
+import { type AnyArray, type Gpu, GpuArray } from "../kernels/runtime/mod.ts";
 import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
-import { quarterOf } from "../train/stages/common/batch.ts";
-import { bankFor } from "../train/stages/denoise/soft_labels.ts";
-import { Denoise } from "../train/stages/denoise/denoise.ts";
-import { Distil } from "../train/stages/distil/distil.ts";
-import { SourceOnly } from "../train/stages/source_only/source_only.ts";
-import type { Stage } from "../train/stages/common/stage.ts";
-import type { SourceBatch } from "../train/stages/common/batch.ts";
-import { WarmUp } from "../train/stages/warm_up/warm_up.ts";
-import { ViewTransform } from "../train/views/views.ts";
+import type { DeepLab } from "../nn/deeplab.ts";
+import { createNetwork, stageContext } from "../train/run/stage_context.ts";
+import { releaseBatch } from "../train/stages/common/batch.ts";
+import { PlannedBatches } from "../train/stages/common/planned_batches.ts";
+import type { Losses } from "../train/stages/common/stage.ts";
+import { kindOf, type StageName } from "../train/stages/kinds.ts";
 import { seededRandom } from "../tests/_check.ts";
 
-const SEED = 0;
-
-/** A stage, and its step on a batch that lies on the GPU. */
+/** A stage and its step. */
 export interface Trial extends Disposable {
-  step(): void;
+  /** Runs a step; its losses are the caller's to release. */
+  step(index: number): Losses;
 }
 
-/** Stages of which a trial can be made. */
-export const TRIALS = ["source", "warmup", "stage1", "stage2"] as const;
+/** Makes a stage of a configuration as a run does, all networks with the same weights. */
+export function trialOf(gpu: Gpu, config: RunConfig, classes: number, name: StageName): Trial {
+  const network = networkOf(gpu, config, classes);
+  const { batch, cropHeight, cropWidth, longSide } = config.data;
+  const crop = { height: cropHeight, width: cropWidth };
+  const whole = { height: longSide / 2, width: longSide };
+  const context = {
+    ...stageContext({ config, gpu, network }, name),
+    createNetwork: ({ featureNorm = false } = {}) => networkOf(gpu, config, classes, featureNorm),
+    batches: new PlannedBatches(gpu, batch, crop, whole),
+  };
+  const kind = kindOf(name);
+  const { stage, makeBatch } = kind.plan(context);
+  const planned = makeBatch();
+  for (const array of arraysOf(planned)) fill(gpu, array, classes);
+  return {
+    step: (index) => stage.step(planned, index),
+    [Symbol.dispose]() {
+      stage[Symbol.dispose]();
+      stage.network.dispose();
+      if (kind.role === "pretraining") network.dispose(); // it has passed the stage by
+      releaseBatch(planned);
+      gpu.pool.trim();
+    },
+  };
+}
 
-/** One of them. */
-export type TrialName = typeof TRIALS[number];
+/**
+ * A network of the configuration with weights of a size as He et al. draw them, always the same.
+ */
+function networkOf(gpu: Gpu, config: RunConfig, classes: number, featureNorm = false): DeepLab {
+  const network = createNetwork(config, gpu, classes, { featureNorm, init: "none" });
+  for (const [name, array] of network.stateDict()) {
+    const [, ...fan] = array.shape;
+    const inputs = fan.reduce((product, length) => product * length, 1);
+    if (fan.length > 0) gpu.write(array, noise(array.size, Math.sqrt(24 / inputs), -0.5));
+    else gpu.write(array, new Float32Array(array.size).fill(/weight$|var$/.test(name) ? 1 : 0));
+  }
+  return network;
+}
+
+const row = Float32Array.from({ length: 65521 }, seededRandom(1));
+
+/** `scale · (u + offset)` of even u in [0, 1), over and over: to draw millions takes seconds. */
+function noise(size: number, scale = 1, offset = 0): Float32Array<ArrayBuffer> {
+  const scaled = row.map((value) => scale * (value + offset));
+  const values = new Float32Array(size);
+  for (let at = 0; at < size; at += scaled.length) {
+    values.set(scaled.subarray(0, Math.min(scaled.length, size - at)), at);
+  }
+  return values;
+}
+
+/** Images and probabilities, or ids of classes. */
+function fill(gpu: Gpu, array: AnyArray, classes: number): void {
+  const values = noise(array.size, array.dtype === "u32" ? classes : 1);
+  gpu.write(array, array.dtype === "u32" ? Uint32Array.from(values) : values);
+}
+
+function arraysOf(value: unknown): AnyArray[] {
+  if (value instanceof GpuArray) return [value as AnyArray];
+  if (Array.isArray(value)) return value.flatMap(arraysOf);
+  const isPlain = typeof value === "object" && value !== null &&
+    Object.getPrototypeOf(value) === Object.prototype;
+  return isPlain ? Object.values(value).flatMap(arraysOf) : [];
+}
+
+/** Stages that the benchmarks of whole steps show. */
+export const TRIALS = ["source", "warmup", "stage1", "stage2"] as const;
 
 /** What is varied. */
 export interface Setting {
@@ -49,95 +107,21 @@ export const BUILT_IN: Setting = {
   blocks: network.blocks,
 };
 
-const random = seededRandom(1);
-
-function floats(gpu: Gpu, shape: readonly number[]): GpuArray {
-  const size = shape.reduce((a, b) => a * b, 1);
-  return gpu.upload(Float32Array.from({ length: size }, random), shape, "input");
-}
-
-function labels(gpu: Gpu, shape: readonly number[], classes: number): GpuArray<"u32"> {
-  const size = shape.reduce((a, b) => a * b, 1);
-  return gpu.upload(
-    Uint32Array.from({ length: size }, () => Math.floor(random() * classes)),
-    shape,
-    "labels",
-  );
-}
-
-/** A stage of the default configuration with one batch of its own. */
-export function trialOf(
+/** A stage of the default configuration, step after step, without its losses. */
+export function builtInTrial(
   gpu: Gpu,
-  name: TrialName,
-  setting: Setting,
-): Trial {
-  const { batch, height, width, classes, blocks } = setting;
-  const config: RunConfig = presetConfig("default");
-  const make = () =>
-    new DeepLab(gpu, { ...config.network, blocks, classes, seed: SEED, init: "he" });
-  const network = make();
-  const copy = () => {
-    const other = make();
-    other.loadStateDict(network.stateDict());
-    return other;
+  name: StageName,
+  { batch, height, width, classes, blocks }: Setting,
+): Disposable & { step(): void } {
+  const config = presetConfig("default");
+  Object.assign(config.network, { blocks });
+  Object.assign(config.data, { batch, cropHeight: height, cropWidth: width });
+  const trial = trialOf(gpu, config, classes, name);
+  let index = 0;
+  return {
+    step() {
+      for (const loss of Object.values(trial.step(index++))) loss.release();
+    },
+    [Symbol.dispose]: () => trial[Symbol.dispose](),
   };
-  const images = () => floats(gpu, [batch, 3, height, width]);
-  const source: SourceBatch = {
-    images: images(),
-    labels: labels(gpu, [batch, height, width], classes),
-  };
-  const quarter = quarterOf({ height, width });
-  const quarterShape = [batch, quarter.height, quarter.width];
-  const flipped = new ViewTransform({ height, width }, [{ kind: "flip" }]);
-  const target = {
-    images: images(),
-    weak: images(),
-    strong: images(),
-    strongViews: Array.from({ length: batch }, () => flipped),
-  };
-  const trial = <B>(stage: Stage<B> & Disposable, batch: B): Trial => {
-    let step = 0;
-    return {
-      step() {
-        for (const loss of Object.values(stage.step(batch, step++))) loss.release();
-      },
-      [Symbol.dispose]() {
-        stage[Symbol.dispose]();
-        network.dispose();
-        gpu.pool.trim();
-      },
-    };
-  };
-  const options = { ...config.stages[name], seed: SEED };
-  switch (name) {
-    case "source":
-      return trial(new SourceOnly(network, options), { source });
-    case "warmup": {
-      const settings = config.stages.warmup;
-      const discriminator = new Discriminator(gpu, {
-        classes,
-        planes: settings.discriminatorPlanes,
-        seed: SEED,
-      });
-      return trial(new WarmUp(network, discriminator, { ...settings, seed: SEED }), {
-        source,
-        target,
-      });
-    }
-    case "stage1": {
-      const uniform = new Float32Array(batch * classes * quarter.height * quarter.width);
-      const shape = [batch, classes, quarter.height, quarter.width];
-      const softLabels = gpu.upload(uniform.fill(1 / classes), shape, "soft labels");
-      const stage = new Denoise(network, copy(), bankFor(network), {
-        ...config.stages.stage1,
-        seed: SEED,
-      });
-      return trial(stage, { source, target: { ...target, softLabels } });
-    }
-    case "stage2": {
-      const stage = new Distil(network, copy(), { ...config.stages.stage2, seed: SEED });
-      const pseudo = labels(gpu, quarterShape, classes);
-      return trial(stage, { source, target: { ...target, labels: pseudo } });
-    }
-  }
 }

@@ -5,7 +5,7 @@
 // submission waits for the one before, as on software adapters, handing over holds that wait.
 
 import { openGpu } from "../kernels/runtime/mod.ts";
-import { BUILT_IN, trialOf, TRIALS } from "./_trials.ts";
+import { BUILT_IN, builtInTrial, TRIALS } from "./_trials.ts";
 
 /** Steps before those that count: they compile, and the host's code becomes fast as it is used. */
 const WARM_UP = 30;
@@ -26,7 +26,7 @@ console.log(
   row(["stage", "dispatches", "copies", "submissions", "record µs", "submit µs", "both ms"]),
 );
 for (const name of names) {
-  using trial = trialOf(gpu, name, BUILT_IN);
+  using trial = builtInTrial(gpu, name, BUILT_IN);
   let [record, submit] = [Infinity, Infinity];
   let [dispatches, copies, submissions] = [0, 0, 0];
   for (let step = 0; step < WARM_UP + STEPS; step++) {

@@ -4,12 +4,15 @@
 // Batches are random numbers, uploaded once: data loading is measured by the training itself.
 
 import { type Gpu, openGpu } from "../kernels/runtime/mod.ts";
-import { BUILT_IN, type Setting, type Trial, trialOf, TRIALS } from "./_trials.ts";
+import { BUILT_IN, builtInTrial, type Setting, TRIALS } from "./_trials.ts";
 
 const ROUNDS = 7;
 
 /** Medians of several steps, in milliseconds: until it was handed over, and until it was done. */
-async function timeSteps(gpu: Gpu, trial: Trial): Promise<{ host: number; wall: number }> {
+async function timeSteps(
+  gpu: Gpu,
+  trial: { step(): void },
+): Promise<{ host: number; wall: number }> {
   const [host, wall]: number[][] = [[], []];
   for (let round = -2; round < ROUNDS; round++) {
     const started = performance.now();
@@ -34,7 +37,7 @@ console.log(
 );
 console.log(row(["stage", "ms", "host ms", "images/s"]));
 for (const name of TRIALS) {
-  using trial = trialOf(gpu, name, BUILT_IN);
+  using trial = builtInTrial(gpu, name, BUILT_IN);
   const { host, wall } = await timeSteps(gpu, trial);
   const images = BUILT_IN.batch * (name === "source" ? 1 : 2);
   console.log(row([name, wall.toFixed(0), host.toFixed(0), (1000 * images / wall).toFixed(1)]));
@@ -56,7 +59,7 @@ const variations: [string, Partial<Setting>][] = [
 ];
 for (const [name, change] of variations) {
   const setting = { ...BUILT_IN, ...change };
-  using trial = trialOf(gpu, "source", setting);
+  using trial = builtInTrial(gpu, "source", setting);
   const { wall } = await timeSteps(gpu, trial);
   console.log(row([name, wall.toFixed(0), (1000 * setting.batch / wall).toFixed(1)]));
 }
@@ -65,7 +68,7 @@ gpu.close();
 // A pass a kernel costs time of its own: the shares hold, the sum does not.
 const profiled = await openGpu({ profile: true });
 for (const name of ["source", "stage1"] as const) {
-  using trial = trialOf(profiled, name, BUILT_IN);
+  using trial = builtInTrial(profiled, name, BUILT_IN);
   await timeSteps(profiled, trial);
   await profiled.profiler?.report();
   for (let round = 0; round < ROUNDS; round++) trial.step();

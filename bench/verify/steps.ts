@@ -13,7 +13,7 @@ import type { Losses } from "../../train/stages/common/stage.ts";
 import { type StageName, STAGES } from "../../train/stages/kinds.ts";
 import { classesOf, configOf, type NetworkName } from "./networks.ts";
 import { digits, type Part, row, runPart, tableHead } from "./part.ts";
-import { trialOf } from "./trial.ts";
+import { trialOf } from "../_trials.ts";
 
 /** What is compared with the target's own labels is the source stage again. */
 const REFERENCE: StageName = "oracle";
