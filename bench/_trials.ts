@@ -1,7 +1,7 @@
 // Stages on batches of random numbers that lie on the GPU, for whoever measures a step.
 
 import { type AnyArray, type Gpu, GpuArray } from "../kernels/runtime/mod.ts";
-import { presetConfig } from "../train/config/config.ts";
+import { PRESETS } from "../train/config/presets.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { DeepLab } from "../nn/deeplab.ts";
 import { createNetwork, stageContext } from "../train/run/stage_context.ts";
@@ -96,7 +96,7 @@ export interface Setting {
   readonly blocks: number[];
 }
 
-const { data, network } = presetConfig("default");
+const { data, network } = PRESETS.default; // by itself: reading configurations takes packages
 
 /** The built-in benchmark as the default preset trains it. */
 export const BUILT_IN: Setting = {
@@ -113,7 +113,7 @@ export function builtInTrial(
   name: StageName,
   { batch, height, width, classes, blocks }: Setting,
 ): Disposable & { step(): void } {
-  const config = presetConfig("default");
+  const config = structuredClone(PRESETS.default);
   Object.assign(config.network, { blocks });
   Object.assign(config.data, { batch, cropHeight: height, cropWidth: width });
   const trial = trialOf(gpu, config, classes, name);
