@@ -73,8 +73,8 @@ function mapCases(gpu: Gpu, images: number, height: number, width: number): Kern
       name: "cross entropy",
       run: () =>
         loss(
-          crossEntropyForward(logits, labels, PLAIN),
-          (weight) => crossEntropyBackward(one, logits, labels, weight, PLAIN),
+          crossEntropyForward({ logits, labels }, PLAIN),
+          (weight) => crossEntropyBackward(one, { logits, labels }, weight, PLAIN),
         ),
       expected: () => losses.crossEntropy(map, ids, IGNORED),
     },
@@ -82,8 +82,8 @@ function mapCases(gpu: Gpu, images: number, height: number, width: number): Kern
       name: "symmetric cross entropy",
       run: () =>
         loss(
-          crossEntropyForward(logits, labels, SYMMETRIC),
-          (weight) => crossEntropyBackward(one, logits, labels, weight, SYMMETRIC),
+          crossEntropyForward({ logits, labels }, SYMMETRIC),
+          (weight) => crossEntropyBackward(one, { logits, labels }, weight, SYMMETRIC),
         ),
       expected: () => losses.symmetricCrossEntropy(map, ids, 0.1, 1, IGNORED),
     },

@@ -25,11 +25,25 @@ const forward = defineKernel({
   reads: ["logits", "labels"],
   writes: ["terms"],
 });
+const forwardWeighted = defineKernel({
+  ...shared,
+  name: "cross_entropy.forward_weighted",
+  entry: "forward_weighted",
+  reads: ["logits", "labels", "pixelWeights"],
+  writes: ["terms"],
+});
 const backward = defineKernel({
   ...shared,
   name: "cross_entropy.backward",
   entry: "backward",
   reads: ["logits", "labels", "gradOutput", "weight"],
+  writes: ["gradLogits"],
+});
+const backwardWeighted = defineKernel({
+  ...shared,
+  name: "cross_entropy.backward_weighted",
+  entry: "backward_weighted",
+  reads: ["logits", "labels", "pixelWeights", "gradOutput", "weight"],
   writes: ["gradLogits"],
 });
 
@@ -43,29 +57,36 @@ export interface CrossEntropyOptions {
   readonly beta: number;
 }
 
+/** What a cross entropy is taken of. */
+export interface CrossEntropyInputs {
+  /** [N, K, H, W]. */
+  readonly logits: GpuArray;
+  /** [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`. */
+  readonly labels: GpuArray<"u32">;
+  /** What the loss of each pixel is multiplied by, [N, H, W]; all count alike unless given. */
+  readonly pixelWeights?: GpuArray | null;
+}
+
 /**
- * Mean cross entropy over the pixels that count; `weight` is their number.
+ * Mean cross entropy over the pixels that count; `weight` is their number, whatever they weigh.
  *
- * @param logits [N, K, H, W].
- * @param labels [N, H, W]; a pixel counts where its label is below K and not `ignoreLabel`.
  * @throws {TypeError} If the shapes do not fit.
  */
 export function crossEntropyForward(
-  logits: GpuArray,
-  labels: GpuArray<"u32">,
+  { logits, labels, pixelWeights }: CrossEntropyInputs,
   options: CrossEntropyOptions,
 ): WeightedMean {
   const { images, classes, plane } = mapSizes("cross_entropy", logits);
   checkPixels("cross_entropy", logits, labels);
+  if (pixelWeights) checkPixels("cross_entropy", logits, pixelWeights);
   const { terms, runs } = emptyTerms(logits, images, plane);
-  sliceByImage([logits, labels], [terms], ([logits, labels], [terms]) => {
+  const weights = pixelWeights ? [pixelWeights] : [];
+  sliceByImage([logits, labels, ...weights], [terms], ([logits, labels, own], [terms]) => {
     const images = terms.shape[0];
-    dispatch(
-      forward,
-      { logits, labels, terms },
-      { images, classes, plane, runs, ...options },
-      images * runs,
-    );
+    const arrays = { logits, labels, terms };
+    const params = { images, classes, plane, runs, ...options };
+    if (own) dispatch(forwardWeighted, { ...arrays, pixelWeights: own }, params, images * runs);
+    else dispatch(forward, arrays, params, images * runs);
   });
   return weightedMean(terms);
 }
@@ -73,21 +94,23 @@ export function crossEntropyForward(
 /** Gradient of {@link crossEntropyForward} to the logits; `weight` is what the forward returned. */
 export function crossEntropyBackward(
   gradOutput: GpuArray,
-  logits: GpuArray,
-  labels: GpuArray<"u32">,
+  { logits, labels, pixelWeights }: CrossEntropyInputs,
   weight: GpuArray,
   options: CrossEntropyOptions,
 ): GpuArray {
   const { classes, plane } = mapSizes("cross_entropy", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of cross_entropy");
-  sliceByImage([logits, labels], [gradLogits], ([logits, labels], [gradLogits]) => {
-    const images = logits.shape[0];
-    dispatch(
-      backward,
-      { logits, labels, gradOutput, weight, gradLogits },
-      { images, classes, plane, runs: 0, ...options },
-      images * plane,
-    );
-  });
+  const weights = pixelWeights ? [pixelWeights] : [];
+  sliceByImage(
+    [logits, labels, ...weights],
+    [gradLogits],
+    ([logits, labels, own], [gradLogits]) => {
+      const images = logits.shape[0];
+      const arrays = { logits, labels, gradOutput, weight, gradLogits };
+      const params = { images, classes, plane, runs: 0, ...options };
+      if (own) dispatch(backwardWeighted, { ...arrays, pixelWeights: own }, params, images * plane);
+      else dispatch(backward, arrays, params, images * plane);
+    },
+  );
   return gradLogits;
 }

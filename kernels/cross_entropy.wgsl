@@ -4,11 +4,13 @@
 // the mean over the pixels that count: those with a label below K other than ignore_label. The term
 // of beta is the cross entropy with p and the label exchanged, −Σ_k p_k log(one-hot_k), where the
 // one-hot is clamped to at least 1e-4. Where a p_k is below 1e-7 its clamp cuts its gradient.
+// In the entries …_weighted the loss of a pixel is first multiplied by its pixel_weight; the mean is
+// divided by the number of pixels all the same.
 //
-// logits, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of pixels that
-// count.
+// logits, grad_logits: [N, K, H, W]; labels, pixel_weights: [N, H, W]; plane = H W; weight: number of
+// pixels that count.
 // forward: one invocation owns one pair (Σ loss, pixels) of terms [N, runs] and walks every runs-th
-// pixel of its image. backward: one invocation owns one pixel of grad_logits. Both overwrite.
+// pixel of its image. backward: one invocation owns one pixel of grad_logits. All overwrite.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
@@ -16,6 +18,7 @@
 @group(0) @binding(3) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
 @group(0) @binding(5) var<storage, read_write> grad_logits: array<f32>;
+@group(0) @binding(6) var<storage, read> pixel_weights: array<f32>;
 
 struct Params {
   images: u32,
@@ -81,9 +84,27 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  if (pixel >= params.images * params.plane) { return; }
+fn forward_weighted(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let run = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (run >= params.images * params.runs) { return; }
+  let image = run / params.runs;
+  var sum = vec2f(0);
+  for (var pixel = run % params.runs; pixel < params.plane; pixel += params.runs) {
+    let at = image * params.plane + pixel;
+    let label = labels[at];
+    if (counts(label)) {
+      let own = loss(image * params.classes * params.plane + pixel, label);
+      sum += vec2f(pixel_weights[at] * own, 1);
+    }
+  }
+  terms[run] = sum;
+}
+
+// Writes the gradient of a pixel whose loss has the gradient `grad` before it is divided.
+fn write_gradient(pixel: u32, grad: f32) {
   let first = pixel / params.plane * params.classes * params.plane + pixel % params.plane;
   let label = labels[pixel];
   if (!counts(label)) {
@@ -98,12 +119,29 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
       others += select(0, p, k != label && p >= MIN_PROBABILITY);
     }
   }
-  let alpha = params.alpha * grad_output[0] / weight[0];
-  let beta = params.beta * REVERSE * grad_output[0] / weight[0];
+  let alpha = params.alpha * grad / weight[0];
+  let beta = params.beta * REVERSE * grad / weight[0];
   for (var k = 0u; k < params.classes; k++) {
     let p = exp(log_probability(first, k, total));
     let hit = select(0.0, 1.0, k == label);
     let other = select(0.0, 1.0, k != label && p >= MIN_PROBABILITY);
     grad_logits[first + k * params.plane] = alpha * (p - hit) + beta * p * (other - others);
   }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.images * params.plane) { return; }
+  write_gradient(pixel, grad_output[0]);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn backward_weighted(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.images * params.plane) { return; }
+  write_gradient(pixel, grad_output[0] * pixel_weights[pixel]);
 }

@@ -22,6 +22,7 @@ export {
   type NormNeeds,
 } from "./batch_norm.ts";
 export * from "./centroids.ts";
+export * from "./class_mix.ts";
 export * from "./class_sums.ts";
 export * from "./concat.ts";
 export * from "./confusion.ts";
@@ -39,8 +40,10 @@ export * from "./gan_loss.ts";
 export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
 export * from "./half.ts";
+export * from "./hide_patches.ts";
 export * from "./ignore_label.ts";
 export * from "./kl_divergence.ts";
+export * from "./label_quality.ts";
 export { type LabelRange, uploadLabels } from "./labels.ts";
 export * from "./loss_scale.ts";
 export * from "./dense/linear.ts";

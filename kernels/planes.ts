@@ -55,7 +55,7 @@ export function imageSizes(action: string, x: GpuArray): ImageSizes {
  */
 export function labelSizes(
   action: string,
-  labels: GpuArray<"u32">,
+  labels: AnyArray,
 ): Omit<ImageSizes, "channels"> {
   const [images, height, width] = labels.shape;
   if (

@@ -25,11 +25,26 @@ const forward = defineKernel({
   reads: ["logits", "softLabels", "labels"],
   writes: ["terms"],
 });
+const forwardWeighted = defineKernel({
+  ...shared,
+  name: "soft_cross_entropy.forward_weighted",
+  entry: "forward_weighted",
+  reads: ["logits", "softLabels", "labels", "pixelWeights"],
+  writes: ["terms"],
+});
 const backward = defineKernel({
   ...shared,
   name: "soft_cross_entropy.backward",
   entry: "backward",
   reads: ["logits", "softLabels", "labels", "gradOutput", "weight"],
+  writes: ["gradLogits"],
+});
+
+const backwardWeighted = defineKernel({
+  ...shared,
+  name: "soft_cross_entropy.backward_weighted",
+  entry: "backward_weighted",
+  reads: ["logits", "softLabels", "labels", "pixelWeights", "gradOutput", "weight"],
   writes: ["gradLogits"],
 });
 
@@ -41,6 +56,8 @@ export interface SoftCrossEntropyInputs {
   readonly softLabels: GpuArray;
   /** [N, H, W]; pixels with `ignoreLabel` here do not count. */
   readonly labels: GpuArray<"u32">;
+  /** What the loss of each pixel is multiplied by, [N, H, W]; all count alike unless given. */
+  readonly pixelWeights?: GpuArray | null;
 }
 
 /** Constants of {@link softCrossEntropyForward}. */
@@ -54,27 +71,31 @@ export interface SoftCrossEntropyOptions {
 }
 
 /**
- * Mean cross entropy over the pixels that count; `weight` is their number.
+ * Mean cross entropy over the pixels that count; `weight` is their number, whatever they weigh.
  *
  * @throws {TypeError} If the shapes do not fit.
  */
 export function softCrossEntropyForward(
-  { logits, softLabels, labels }: SoftCrossEntropyInputs,
+  { logits, softLabels, labels, pixelWeights }: SoftCrossEntropyInputs,
   options: SoftCrossEntropyOptions,
 ): WeightedMean {
   const { images, classes, plane } = mapSizes("soft_cross_entropy", logits);
   checkShape("soft_cross_entropy", softLabels, logits.shape);
   checkPixels("soft_cross_entropy", logits, labels);
+  if (pixelWeights) checkPixels("soft_cross_entropy", logits, pixelWeights);
   const { terms, runs } = emptyTerms(logits, images, plane);
-  sliceByImage([logits, softLabels, labels], [terms], ([logits, softLabels, labels], [terms]) => {
-    const images = terms.shape[0];
-    dispatch(
-      forward,
-      { logits, softLabels, labels, terms },
-      { images, classes, plane, runs, ...options },
-      images * runs,
-    );
-  });
+  const weights = pixelWeights ? [pixelWeights] : [];
+  sliceByImage(
+    [logits, softLabels, labels, ...weights],
+    [terms],
+    ([logits, softLabels, labels, own], [terms]) => {
+      const images = terms.shape[0];
+      const arrays = { logits, softLabels, labels, terms };
+      const params = { images, classes, plane, runs, ...options };
+      if (own) dispatch(forwardWeighted, { ...arrays, pixelWeights: own }, params, images * runs);
+      else dispatch(forward, arrays, params, images * runs);
+    },
+  );
   return weightedMean(terms);
 }
 
@@ -83,23 +104,22 @@ export function softCrossEntropyForward(
  */
 export function softCrossEntropyBackward(
   gradOutput: GpuArray,
-  { logits, softLabels, labels }: SoftCrossEntropyInputs,
+  { logits, softLabels, labels, pixelWeights }: SoftCrossEntropyInputs,
   weight: GpuArray,
   options: SoftCrossEntropyOptions,
 ): GpuArray {
   const { classes, plane } = mapSizes("soft_cross_entropy", logits);
   const gradLogits = logits.gpu.empty(logits.shape, "gradient of soft_cross_entropy");
+  const weights = pixelWeights ? [pixelWeights] : [];
   sliceByImage(
-    [logits, softLabels, labels],
+    [logits, softLabels, labels, ...weights],
     [gradLogits],
-    ([logits, softLabels, labels], [gradLogits]) => {
+    ([logits, softLabels, labels, own], [gradLogits]) => {
       const images = logits.shape[0];
-      dispatch(
-        backward,
-        { logits, softLabels, labels, gradOutput, weight, gradLogits },
-        { images, classes, plane, runs: 0, ...options },
-        images * plane,
-      );
+      const arrays = { logits, softLabels, labels, gradOutput, weight, gradLogits };
+      const params = { images, classes, plane, runs: 0, ...options };
+      if (own) dispatch(backwardWeighted, { ...arrays, pixelWeights: own }, params, images * plane);
+      else dispatch(backward, arrays, params, images * plane);
     },
   );
   return gradLogits;

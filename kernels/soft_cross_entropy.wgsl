@@ -3,12 +3,13 @@
 //   loss = alpha Σ_k y_k (−log p_k) + beta Σ_k max(p_k, 1e-7) r_k,   r_k = −log max(y_k, 1e-4)
 //   grad_k = alpha (p_k Σ_j y_j − y_k) + beta p_k (c_k r_k − Σ_j c_j p_j r_j),   c_k = [p_k ≥ 1e-7],
 // the mean over the pixels that count: those whose hard label is not ignore_label. For y that are
-// one-hot it is the loss of cross_entropy.wgsl.
+// one-hot it is the loss of cross_entropy.wgsl. In the entries …_weighted the loss of a pixel is first
+// multiplied by its pixel_weight; the mean is divided by the number of pixels all the same.
 //
-// logits, soft_labels, grad_logits: [N, K, H, W]; labels: [N, H, W]; plane = H W; weight: number of
-// pixels that count.
+// logits, soft_labels, grad_logits: [N, K, H, W]; labels, pixel_weights: [N, H, W]; plane = H W;
+// weight: number of pixels that count.
 // forward: one invocation owns one pair (Σ loss, pixels) of terms [N, runs] and walks every runs-th
-// pixel of its image. backward: one invocation owns one pixel of grad_logits. Both overwrite.
+// pixel of its image. backward: one invocation owns one pixel of grad_logits. All overwrite.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> soft_labels: array<f32>;
@@ -17,6 +18,7 @@
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(5) var<storage, read> weight: array<f32>;
 @group(0) @binding(6) var<storage, read_write> grad_logits: array<f32>;
+@group(0) @binding(7) var<storage, read> pixel_weights: array<f32>;
 
 struct Params {
   images: u32,
@@ -77,9 +79,26 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
-  if (pixel >= params.images * params.plane) { return; }
+fn forward_weighted(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let run = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (run >= params.images * params.runs) { return; }
+  let image = run / params.runs;
+  var sum = vec2f(0);
+  for (var pixel = run % params.runs; pixel < params.plane; pixel += params.runs) {
+    let at = image * params.plane + pixel;
+    if (labels[at] != params.ignore_label) {
+      let own = loss(image * params.classes * params.plane + pixel);
+      sum += vec2f(pixel_weights[at] * own, 1);
+    }
+  }
+  terms[run] = sum;
+}
+
+// Writes the gradient of a pixel whose loss has the gradient `grad` before it is divided.
+fn write_gradient(pixel: u32, grad: f32) {
   let first = pixel / params.plane * params.classes * params.plane + pixel % params.plane;
   if (labels[pixel] == params.ignore_label) {
     for (var k = 0u; k < params.classes; k++) { grad_logits[first + k * params.plane] = 0; }
@@ -92,12 +111,29 @@ fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
     let p = exp(logits[i] - total.x - total.y);
     sum += vec2f(soft_labels[i], select(0, p * reverse_cost(i), p >= MIN_PROBABILITY));
   }
-  let alpha = params.alpha * grad_output[0] / weight[0];
-  let beta = params.beta * grad_output[0] / weight[0];
+  let alpha = params.alpha * grad / weight[0];
+  let beta = params.beta * grad / weight[0];
   for (var k = 0u; k < params.classes; k++) {
     let i = first + k * params.plane;
     let p = exp(logits[i] - total.x - total.y);
     let cost = select(0, reverse_cost(i), p >= MIN_PROBABILITY);
     grad_logits[i] = alpha * (p * sum.x - soft_labels[i]) + beta * p * (cost - sum.y);
   }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.images * params.plane) { return; }
+  write_gradient(pixel, grad_output[0]);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn backward_weighted(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let pixel = id.y * groups.x * WORKGROUP_SIZE + id.x;
+  if (pixel >= params.images * params.plane) { return; }
+  write_gradient(pixel, grad_output[0] * pixel_weights[pixel]);
 }

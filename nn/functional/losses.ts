@@ -6,6 +6,7 @@ import { mapSizes } from "../../kernels/class_map.ts";
 import {
   crossEntropyBackward,
   crossEntropyForward,
+  type CrossEntropyInputs,
   type CrossEntropyOptions,
 } from "../../kernels/cross_entropy.ts";
 import { fill } from "../../kernels/elementwise.ts";
@@ -43,6 +44,25 @@ function recordMean(
   return loss;
 }
 
+/** Which pixels a cross entropy is of, and what they weigh. */
+export interface PixelOptions {
+  /** Pixels with this label do not count; {@link IGNORE} unless given. */
+  readonly ignoreLabel?: number;
+  /**
+   * What the loss of each pixel is multiplied by, [N, H, W], constant; all count alike unless given. The
+   * mean is divided by the number of pixels that count, whatever they weigh.
+   */
+  readonly pixelWeights?: GpuArray | null;
+}
+
+/** Weights of the two parts of a symmetric cross entropy. */
+export interface SymmetricOptions extends PixelOptions {
+  /** Of the cross entropy, 0.1 unless given. */
+  readonly alpha?: number;
+  /** Of the reverse cross entropy, 1 unless given. */
+  readonly beta?: number;
+}
+
 /**
  * Mean over pixels of −log softmax(logits) at the label; 0 where no pixel counts.
  *
@@ -54,9 +74,10 @@ function recordMean(
 export function crossEntropy(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  { ignoreLabel = IGNORE }: { readonly ignoreLabel?: number } = {},
+  { ignoreLabel = IGNORE, pixelWeights = null }: PixelOptions = {},
 ): Tensor {
-  return labelLoss("cross_entropy", logits, labels, { ignoreLabel, alpha: 1, beta: 0 });
+  const inputs = { logits: logits.array, labels, pixelWeights };
+  return labelLoss("cross_entropy", logits, inputs, { ignoreLabel, alpha: 1, beta: 0 });
 }
 
 /**
@@ -72,28 +93,24 @@ export function crossEntropy(
 export function symmetricCrossEntropy(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  options: {
-    readonly alpha?: number;
-    readonly beta?: number;
-    readonly ignoreLabel?: number;
-  } = {},
+  { alpha = 0.1, beta = 1, ignoreLabel = IGNORE, pixelWeights = null }: SymmetricOptions = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
-  return labelLoss("symmetric_cross_entropy", logits, labels, { ignoreLabel, alpha, beta });
+  const inputs = { logits: logits.array, labels, pixelWeights };
+  return labelLoss("symmetric_cross_entropy", logits, inputs, { ignoreLabel, alpha, beta });
 }
 
 function labelLoss(
   name: string,
   logits: Tensor,
-  labels: GpuArray<"u32">,
+  inputs: CrossEntropyInputs,
   options: CrossEntropyOptions,
 ): Tensor {
   return recordMean(
     name,
-    crossEntropyForward(logits.array, labels, options),
+    crossEntropyForward(inputs, options),
     logits,
-    [labels],
-    (gradOutput, weight) => crossEntropyBackward(gradOutput, logits.array, labels, weight, options),
+    [inputs.labels, ...inputs.pixelWeights ? [inputs.pixelWeights] : []],
+    (gradOutput, weight) => crossEntropyBackward(gradOutput, inputs, weight, options),
   );
 }
 
@@ -111,20 +128,15 @@ export function softCrossEntropy(
   logits: Tensor,
   softLabels: GpuArray,
   labels: GpuArray<"u32">,
-  options: {
-    readonly alpha?: number;
-    readonly beta?: number;
-    readonly ignoreLabel?: number;
-  } = {},
+  { alpha = 0.1, beta = 1, ignoreLabel = IGNORE, pixelWeights = null }: SymmetricOptions = {},
 ): Tensor {
-  const { alpha = 0.1, beta = 1, ignoreLabel = IGNORE } = options;
-  const inputs = { logits: logits.array, softLabels, labels };
+  const inputs = { logits: logits.array, softLabels, labels, pixelWeights };
   const constants = { alpha, beta, ignoreLabel };
   return recordMean(
     "soft_cross_entropy",
     softCrossEntropyForward(inputs, constants),
     logits,
-    [softLabels, labels],
+    [softLabels, labels, ...pixelWeights ? [pixelWeights] : []],
     (gradOutput, weight) => softCrossEntropyBackward(gradOutput, inputs, weight, constants),
   );
 }

@@ -64,9 +64,17 @@ function pixelMean(
   return { data: Float64Array.of(count === 0 ? 0 : sum / count), shape: [] };
 }
 
+/** What the loss of a pixel is multiplied by. */
+type PixelWeights = ArrayLike<number> | null;
+
 /** −log p of the label. */
-export function crossEntropy(logits: Nd, labels: Uint32Array, ignoreLabel = 255): Nd {
-  return symmetricCrossEntropy(logits, labels, 1, 0, ignoreLabel);
+export function crossEntropy(
+  logits: Nd,
+  labels: Uint32Array,
+  ignoreLabel = 255,
+  weights: PixelWeights = null,
+): Nd {
+  return symmetricCrossEntropy(logits, labels, 1, 0, ignoreLabel, weights);
 }
 
 /** α CE(p, y) + β CE(y, p) with p ≥ 1e-7 in the second and the one-hot ≥ 1e-4. */
@@ -76,6 +84,7 @@ export function symmetricCrossEntropy(
   alpha: number,
   beta: number,
   ignoreLabel = 255,
+  weights: PixelWeights = null,
 ): Nd {
   return pixelMean(logits, (values, pixel) => {
     const label = labels[pixel];
@@ -84,7 +93,7 @@ export function symmetricCrossEntropy(
       const oneHot = Math.min(Math.max(k === label ? 1 : 0, 1e-4), 1);
       return sum - Math.max(p, 1e-7) * Math.log(oneHot);
     }, 0);
-    return -alpha * logSoftmaxOf(values)[label] + beta * reverse;
+    return (weights?.[pixel] ?? 1) * (-alpha * logSoftmaxOf(values)[label] + beta * reverse);
   });
 }
 
@@ -95,6 +104,7 @@ export function softCrossEntropy(
   labels: Uint32Array,
   alpha: number,
   beta: number,
+  weights: PixelWeights = null,
 ): Nd {
   return pixelMean(logits, (values, pixel, indices) => {
     if (labels[pixel] === 255) return undefined;
@@ -104,7 +114,7 @@ export function softCrossEntropy(
       (sum, p, k) => sum - Math.max(p, 1e-7) * Math.log(Math.max(y[k], 1e-4)),
       0,
     );
-    return alpha * forward + beta * reverse;
+    return (weights?.[pixel] ?? 1) * (alpha * forward + beta * reverse);
   });
 }
 

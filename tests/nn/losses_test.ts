@@ -29,6 +29,12 @@ function randomLabels(classes: number, ignoreLabel = IGNORE): Uint32Array<ArrayB
   );
 }
 
+/** Numbers in [0, 1), one for each pixel. */
+function seededUniform(seed: number): number[] {
+  const random = seededRandom(seed);
+  return Array.from({ length: PIXELS }, random);
+}
+
 function uploadPixels(gpu: Gpu, data: Uint32Array): GpuArray<"u32"> {
   return gpu.upload(data, [IMAGES, HEIGHT, WIDTH], "pixels");
 }
@@ -108,6 +114,73 @@ for (const classes of [8, 13, 19]) {
     using found = softCrossEntropy(logits, soft, array);
     using expected = symmetricCrossEntropy(logits, array);
     assertAllClose("loss", await found.read(), await expected.read(), { atol: 0, rtol: 1e-5 });
+  });
+
+  // Of quality or share; some weigh nothing, some more than one.
+  const weights = Float32Array.from(seededUniform(classes), (w, i) => i % 4 === 0 ? 0 : 1.5 * w);
+  const uploadWeights = (gpu: Gpu) => gpu.upload(weights, [IMAGES, HEIGHT, WIDTH], "weights");
+
+  Deno.test(`weighted cross entropy of ${classes} classes matches its reference`, () =>
+    checkOp(
+      (logits) => {
+        using array = uploadPixels(logits.gpu, labels);
+        using pixelWeights = uploadWeights(logits.gpu);
+        return crossEntropy(logits, array, { pixelWeights });
+      },
+      (logits) => reference.crossEntropy(logits, labels, IGNORE, weights),
+      options,
+    ));
+
+  Deno.test(`weighted symmetric cross entropy of ${classes} classes matches its reference`, () =>
+    checkOp(
+      (logits) => {
+        using array = uploadPixels(logits.gpu, labels);
+        using pixelWeights = uploadWeights(logits.gpu);
+        return symmetricCrossEntropy(logits, array, { alpha: ALPHA, beta: BETA, pixelWeights });
+      },
+      (logits) => reference.symmetricCrossEntropy(logits, labels, ALPHA, BETA, IGNORE, weights),
+      { ...options, range: [-12, 12] },
+    ));
+
+  Deno.test(`weighted cross entropy of ${classes} classes with soft labels matches its reference`, () => {
+    const targets = randomTargets(classes);
+    return checkOp(
+      (logits) => {
+        using soft = logits.gpu.upload(Float32Array.from(targets.data), shapes[0], "targets");
+        using array = uploadPixels(logits.gpu, labels);
+        using pixelWeights = uploadWeights(logits.gpu);
+        return softCrossEntropy(logits, soft, array, { alpha: ALPHA, beta: BETA, pixelWeights });
+      },
+      (logits) => reference.softCrossEntropy(logits, targets, labels, ALPHA, BETA, weights),
+      { ...options, range: [-12, 12] },
+    );
+  });
+
+  Deno.test(`${classes} classes whose pixels all weigh one lose the same bits as unweighted ones`, async () => {
+    const gpu = await testGpu();
+    const { data } = randomNd(shapes[0], seededRandom(classes), [-4, 4]);
+    using array = uploadPixels(gpu, labels);
+    using soft = gpu.upload(Float32Array.from(randomTargets(classes).data), shapes[0], "targets");
+    using pixelWeights = gpu.upload(new Float32Array(PIXELS).fill(1), array.shape, "weights");
+    const lossOf = async (pixelWeights: GpuArray | null) => {
+      const found = [];
+      for (
+        const loss of [
+          (logits: Tensor) => symmetricCrossEntropy(logits, array, { pixelWeights }),
+          (logits: Tensor) => softCrossEntropy(logits, soft, array, { pixelWeights }),
+        ]
+      ) {
+        using logits = tensor(gpu, Float32Array.from(data), shapes[0], { requiresGrad: true });
+        using value = scope(() => {
+          const value = loss(logits);
+          backward(value);
+          return value;
+        });
+        found.push(await value.read(), await logits.grad?.read());
+      }
+      return found;
+    };
+    assert.deepEqual(await lossOf(pixelWeights), await lossOf(null));
   });
 
   for (const [scale, official] of [[1, false], [-0.5, true]] as const) {
@@ -273,9 +346,18 @@ Deno.test("losses refuse shapes that do not fit, naming both", async () => {
   using logits = tensor(gpu, new Float32Array(24), [1, 4, 2, 3], { label: "logits" });
   using flat = tensor(gpu, new Float32Array(24), [4, 6], { label: "flat" });
   using labels = gpu.upload(new Uint32Array(6), [1, 3, 2], "labels");
+  using zeros = gpu.upload(new Uint32Array(6), [1, 2, 3], "zeros");
   assert.throws(() => crossEntropy(logits, labels), {
     name: "TypeError",
     message: /"labels" must be \[1, 2, 3\]: it is \[1, 3, 2\]/,
+  });
+  assert.throws(() => crossEntropy(logits, zeros, { pixelWeights: flat.array }), {
+    name: "TypeError",
+    message: /"flat" must be \[1, 2, 3\]: it is \[4, 6\]/,
+  });
+  assert.throws(() => softCrossEntropy(logits, logits.array, zeros, { pixelWeights: flat.array }), {
+    name: "TypeError",
+    message: /"flat" must be \[1, 2, 3\]: it is \[4, 6\]/,
   });
   assert.throws(() => uniformPrior(flat), {
     name: "TypeError",
