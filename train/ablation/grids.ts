@@ -59,6 +59,17 @@ const withoutStructureLoss = { gamma1: 0, gamma2: 0, studentView: "strong" } as 
 const DECAYS = [0.9, 0.99, 0.999, 0.9999, 0.99999];
 const TEMPERATURES = [2, 1, 0.5, 0.35, 0.25];
 
+/** What later work adds to stage 1, each as it was published: title, run, settings. */
+const SUCCESSORS: readonly (readonly [
+  title: string,
+  run: string,
+  values: Partially<StagesConfig["stage1"]>,
+])[] = [
+  ["class mix", "class-mix", { mix: "classes" }],
+  ["masked image consistency", "masked", { maskedWeight: 1 }],
+  ["quality weights", "quality", { qualityThreshold: 0.968 }],
+];
+
 /** The trainings by name, each after the one that it starts from. */
 export const RUNS: Readonly<Record<string, AblationRun>> = {
   start: { pipeline: ["source", "warmup"], after: null, values: {} },
@@ -87,6 +98,8 @@ export const RUNS: Readonly<Record<string, AblationRun>> = {
   ...Object.fromEntries(
     TEMPERATURES.map((temperature) => [`temperature-${temperature}`, stage1({ temperature })]),
   ),
+  ...Object.fromEntries(SUCCESSORS.map(([, run, values]) => [run, stage1(values)])),
+  successors: stage1(Object.assign({}, ...SUCCESSORS.map(([, , values]) => values))),
   students: { pipeline: ["stage2", "stage3"], after: "stage1", values: {} },
   selfsup: { pipeline: ["selfsup"], after: "stage1", values: {} },
   "stage2-no-distillation": stage2({ ...selfSupervised, beta: 0 }),
@@ -175,6 +188,18 @@ export const GRIDS: readonly AblationGrid[] = [
       row("denoising without structure, strong view", "denoise-strong"),
       row("stage 1, weak view", "stage1-weak", 53.7),
       row("stage 1, strong view", "stage1-strong"),
+    ],
+  },
+  {
+    name: "successors",
+    title: "What the field has added since, in stage 1",
+    finding:
+      "Class mix is of DACS, masked image consistency of MIC, quality weights are of DAFormer; none was " +
+      "published with ProDA's denoising.",
+    rows: [
+      row("stage 1", "stage1", 53.7),
+      ...SUCCESSORS.map(([title, run]) => row(`+ ${title}`, run)),
+      row("all of them together", "successors"),
     ],
   },
   {

@@ -80,6 +80,23 @@ Deno.test("a plan trains the common start first and once a seed, and no training
   ]);
 });
 
+Deno.test("what the field has added is tried by itself, then all of it together", () => {
+  const { rows } = gridOf("successors");
+  const off = base.stages.stage1;
+  const settings = rows.map(({ run }) => {
+    const { stage1 = {} } = RUNS[run].values.stages ?? {};
+    for (const [name, value] of Object.entries(stage1)) {
+      assert.notDeepEqual(off[name as keyof typeof off], value, `${name} of ${run} is on`);
+    }
+    return stage1;
+  });
+  const [first, ...each] = settings;
+  assert.deepEqual(first, {}, "the first row is stage 1 as it is");
+  const all = each.pop();
+  assert.deepEqual(all, Object.assign({}, ...each));
+  assert.ok(each.length >= 3 && each.every((own) => Object.keys(own).length > 0));
+});
+
 /** Notes what an ablation says. */
 function listener(heard: string[], listen: (text: string) => void = () => {}): TrainingObserver {
   return {

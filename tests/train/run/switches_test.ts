@@ -114,6 +114,8 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "stages.stage1.prototypeUpdate": { given: () => ({ "stages.stage1.prototypeDecay": 0.5 }) },
   "stages.stage1.prototypeDecay": { values: () => [0.2] },
   "stages.stage1.statistics": { given: () => ({ "stages.stage1.statistics": "both" }) },
+  "stages.stage1.maskRatio": { given: () => ({ "stages.stage1.maskedWeight": 1 }) },
+  "stages.stage1.maskBlock": { given: () => ({ "stages.stage1.maskedWeight": 1 }) },
   "stages.selfsup.weights": {
     stage: "stage2",
     given: () => ({ "stages.stage2.studentStart": "self-supervised" }),

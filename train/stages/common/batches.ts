@@ -9,6 +9,7 @@ import {
   warpLabels,
   warpMaps,
 } from "../../../kernels/warp.ts";
+import type { Size } from "../../../kernels/planes.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
 import type { RgbImage } from "../../images/rgb.ts";
@@ -18,7 +19,13 @@ import {
   type TargetPixels,
   type ViewOptions,
 } from "../../views/target_views.ts";
-import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
+import {
+  fullView,
+  type StrongView,
+  strongView,
+  type ViewTransform,
+  weakView,
+} from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
 
 /** Weak views of target images, and what they were cut from. */
@@ -111,13 +118,39 @@ export class Batches {
         ),
       };
     }
-    const drawn = samples.map((sample) => strongView(this.random(sample, "strong"), crop));
+    const drawn = this.#strongViews(samples);
     const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
     return {
       weak,
       strong: warpMaps(weak, views, crop),
       strongViews: drawn.map(({ transform }) => transform),
     };
+  }
+
+  /**
+   * The same strong views as {@link Batches.withStrong} makes, of other images than the weak views, such as
+   * mixed ones, [N, 3, H, W]. Where the loader renders views, this waits for the images and renders them
+   * here.
+   */
+  async strongOf({ samples }: Pick<WeakViews, "samples">, images: GpuArray): Promise<GpuArray> {
+    const { view: { crop } } = this.options;
+    if (!samples.every(isRendered)) {
+      const views = this.#strongViews(samples)
+        .map(({ transform, colour }) => transform.imageView(colour));
+      return warpMaps(images, views, crop);
+    }
+    const values = await images.read();
+    const length = values.length / samples.length;
+    return this.#upload(samples.map(({ position, image }, at) => {
+      const pixels = bytesOf(values.subarray(at * length, (at + 1) * length), crop);
+      return drawTargetViews(this.options, position, image).strong.render(pixels);
+    }));
+  }
+
+  #strongViews(samples: readonly Sample[]): StrongView[] {
+    return samples.map((sample) =>
+      strongView(this.random(sample, "strong"), this.options.view.crop)
+    );
   }
 
   /** Views that the loader has rendered, [N, 3, H, W]. */
@@ -138,6 +171,16 @@ export class Batches {
 function labelOf({ name, label }: Sample): NonNullable<Sample["label"]> {
   if (!label) throw new TypeError(`Cannot make a labelled batch as "${name}" has no label`);
   return label;
+}
+
+/** An image [3, H, W] in whole numbers, pixel by pixel. */
+function bytesOf(values: Float32Array, { height, width }: Size): RgbImage {
+  const plane = height * width;
+  const data = Uint8Array.from(
+    { length: 3 * plane },
+    (_, i) => Math.round(255 * (values[i % 3 * plane + Math.floor(i / 3)] as number)),
+  );
+  return { data, height, width };
 }
 
 function isRendered(sample: Sample): sample is Sample & { pixels: TargetPixels } {

@@ -7,6 +7,7 @@ import {
   klDivergence,
   softCrossEntropy,
   symmetricCrossEntropy,
+  type SymmetricOptions,
   uniformPrior,
 } from "../../../nn/functional/losses.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
@@ -36,21 +37,40 @@ export function selfTrainingLoss(logits: Tensor, labels: GpuArray<"u32">): Tenso
 }
 
 /**
+ * Masked image consistency (MIC, Hoyer et al., 2023, equation 6): cross entropy of a masked image with the
+ * labels of the whole one, weighed by their quality.
+ *
+ * @param logits [N, K, H, W].
+ * @param labels Pseudo labels, [N, H, W].
+ * @param pixelWeights q of each image at its pixels, [N, H, W]; null for 1.
+ */
+export function maskedLoss(
+  logits: Tensor,
+  labels: GpuArray<"u32">,
+  pixelWeights: GpuArray | null,
+): Tensor {
+  return crossEntropy(logits, labels, { ignoreLabel: IGNORE, pixelWeights });
+}
+
+/** Weights of the symmetric losses. */
+type SymmetricWeights = Omit<SymmetricOptions, "ignoreLabel">;
+
+/**
  * Symmetric cross entropy with denoised labels, ℓ_sce (equation 6), which bears wrong labels better.
  *
  * @param logits [N, K, h, w], resized to the labels bilinearly where they differ in size.
  * @param labels Denoised labels, [N, H, W].
  * @param options.alpha Weight of the cross entropy, 0.1 in the paper.
  * @param options.beta Weight of the reverse cross entropy, 1 in the paper.
+ * @param options.pixelWeights What the loss of each pixel is multiplied by, [N, H, W]; 1 unless given.
  */
 export function symmetricLoss(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  { alpha = 0.1, beta = 1 }: { readonly alpha?: number; readonly beta?: number } = {},
+  options: SymmetricWeights = {},
 ): Tensor {
   return symmetricCrossEntropy(resizedTo(logits, labels), labels, {
-    alpha,
-    beta,
+    ...options,
     ignoreLabel: IGNORE,
   });
 }
@@ -66,9 +86,9 @@ export function softSymmetricLoss(
   logits: Tensor,
   softLabels: GpuArray,
   labels: GpuArray<"u32">,
-  { alpha = 0.1, beta = 1 }: { readonly alpha?: number; readonly beta?: number } = {},
+  options: SymmetricWeights = {},
 ): Tensor {
-  return softCrossEntropy(logits, softLabels, labels, { alpha, beta, ignoreLabel: IGNORE });
+  return softCrossEntropy(logits, softLabels, labels, { ...options, ignoreLabel: IGNORE });
 }
 
 /**

@@ -38,11 +38,15 @@ export class PlannedBatches {
     };
   }
 
+  /** Labels of the size of a view, [N, H, W]. */
+  labels(): GpuArray<"u32"> {
+    const { batch, crop: { height, width } } = this;
+    return this.#gpu.empty([batch, height, width], "labels", "u32");
+  }
+
   /** Labelled images. */
   source(): SourceBatch {
-    const { batch, crop: { height, width } } = this;
-    const labels = this.#gpu.empty([batch, height, width], "labels", "u32");
-    return { images: this.images(), labels };
+    return { images: this.images(), labels: this.labels() };
   }
 
   /** Two views of target images. */

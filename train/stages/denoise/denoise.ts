@@ -1,5 +1,6 @@
 // Stage 1: pseudo-label denoising and target-structure learning (paper, sections 3.2 and 3.3).
 
+import { labelQuality } from "../../../kernels/label_quality.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import {
@@ -17,8 +18,14 @@ import { noGrad, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch, TargetViews, WholeImages } from "../common/batch.ts";
-import { regulariser, softSymmetricLoss, structureLoss, symmetricLoss } from "../common/losses.ts";
-import { labelled, sourcePass } from "../common/source_pass.ts";
+import {
+  maskedLoss,
+  regulariser,
+  softSymmetricLoss,
+  structureLoss,
+  symmetricLoss,
+} from "../common/losses.ts";
+import { labelled, sourcePass, withoutTracking } from "../common/source_pass.ts";
 import {
   type Losses,
   NetworkTrainer,
@@ -26,6 +33,7 @@ import {
   prefixed,
   type Stage,
 } from "../common/stage.ts";
+import { type Pasted, pastedIn, withPasted } from "./class_mix.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import { AS_IN_THE_PAPER, type DenoiseChoices, type DenoiseSettings } from "./settings.ts";
 import { type Look, lookAt, seeWeak, seeWhole, type Sight, sizeOf } from "./sight.ts";
@@ -50,6 +58,10 @@ export interface DenoiseBatch {
     readonly softLabels: GpuArray;
     /** The whole images, where the momentum encoder sees those. */
     readonly whole?: WholeImages;
+    /** Where classes are mixed: what is pasted into the view that labels are learnt on. */
+    readonly pasted?: Pasted;
+    /** Where masked images are learnt: the strong view of the target alone, partly hidden, [N, 3, H, W]. */
+    readonly masked?: GpuArray;
   };
 }
 
@@ -59,6 +71,12 @@ type Teaching = {
   readonly labels: GpuArray<"u32">;
   /** Their probabilities, [N, K, H/4, W/4], where labels are soft. */
   readonly soft: GpuArray | null;
+  /** What the losses of the labels are multiplied by, [N, H/4, W/4]; null for 1. */
+  readonly weights: GpuArray | null;
+  /** Labels of the target alone in the frame of the strong view, where masked images are learnt. */
+  readonly maskedLabels: GpuArray<"u32"> | null;
+  /** What their losses are multiplied by, [N, H/4, W/4]; null for 1. */
+  readonly maskedWeights: GpuArray | null;
   /** Distances of the weak features to the prototypes, in the frame of the strong view, [N, K, H/4, W/4]. */
   readonly distances: GpuArray;
   /** Not zero where both views see the pixel, in the frame of the strong view, [N, H/4, W/4]. */
@@ -67,6 +85,9 @@ type Teaching = {
   readonly sums: GpuArray;
   readonly counts: GpuArray;
 };
+
+/** The shares of a part of a batch in what losses are means over. */
+type Shares = Readonly<Record<"labelled" | "seen" | "masked", Share>>;
 
 /** A term of equation 11, of what the network makes of a view. */
 type Term = (look: Look) => {
@@ -127,8 +148,8 @@ export class Denoise implements Stage<DenoiseBatch> {
   }
 
   /**
-   * One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`, without the
-   * structure loss where its weight is 0.
+   * One optimiser update; its losses are `source`, `symmetric`, `structure`, `regulariser` and `masked`,
+   * without `structure` and `masked` where their weights are 0.
    */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     const trainer = this.#trainer;
@@ -175,11 +196,12 @@ export class Denoise implements Stage<DenoiseBatch> {
   }
 
   /** The target terms of equation 11, and the update of the prototypes (equation 5). */
-  readonly #targetPass: Pass<DenoiseBatch["target"], Teaching, "labelled" | "seen", Losses> = {
+  readonly #targetPass: Pass<DenoiseBatch["target"], Teaching, keyof Shares, Losses> = {
     prepare: (images) => this.#teach(images),
-    counted: ({ labels, mask }) => ({
+    counted: ({ labels, mask, maskedLabels }) => ({
       labelled: labelled(labels, this.network),
       seen: { pixels: mask, rule: "not zero" },
+      masked: maskedLabels && labelled(maskedLabels, this.network),
     }),
     learn: (images, shares) => this.#learn(images, shares),
     conclude: (sums) => this.#bank.move(sums, this.#options.prototypeDecay),
@@ -187,10 +209,12 @@ export class Denoise implements Stage<DenoiseBatch> {
 
   /** Equations 2, 3 and 7, and the sums that move the prototypes. */
   #teach(target: DenoiseBatch["target"]): Teaching {
-    const { studentView, distanceWarp, padding } = this.#options;
+    const { studentView, distanceWarp, padding, qualityThreshold, mix, maskedWeight } =
+      this.#options;
     const { softLabels, strongViews } = target;
     const size = sizeOf(softLabels);
     const isStrong = studentView === "strong";
+    const isMasked = maskedWeight > 0;
     return noGrad(() =>
       scope(() => {
         const sight = this.#options.encoderView === "whole"
@@ -199,9 +223,14 @@ export class Denoise implements Stage<DenoiseBatch> {
         const { labels, soft, confidence, distances } = this.#label(sight, softLabels);
         const views = strongViews.map((view) => view.mapView(size, size));
         const warp = distanceWarp === "nearest" ? warpNearestMaps : warpMaps;
+        // One number an image, which is the same in every frame.
+        const quality = qualityThreshold > 0 ? labelQuality(confidence, qualityThreshold) : null;
         const teaching = {
           labels: isStrong ? warpLabelMaps(labels, views, size) : labels.retain(),
           soft: soft && (isStrong ? warpMaps(soft, views, size) : soft.retain()),
+          weights: quality,
+          maskedLabels: isMasked ? warpLabelMaps(labels, views, size) : null,
+          maskedWeights: isMasked && quality ? quality.retain() : null,
           distances: warp(distances, views, size),
           mask: padding === "masked"
             ? seenInBoth(confidence, views)
@@ -213,15 +242,27 @@ export class Denoise implements Stage<DenoiseBatch> {
         for (const array of [labels, soft, confidence, distances, logits, features]) {
           array?.release();
         }
-        return teaching;
+        if (mix === "none") return teaching;
+        const given = this.#given(target.pasted, "mix", "none", "target.pasted");
+        using pasted = pastedIn(studentView, given, target, size);
+        return withPasted(teaching, pasted, studentView);
       })
     );
   }
 
-  /** Equations 6, 9 and 10, summed as in equation 11. */
+  /** What a batch must have with the stage's settings. */
+  #given<T>(value: T | undefined, setting: string, otherwise: string | number, name: string): T {
+    if (value !== undefined) return value;
+    throw new TypeError(
+      `Cannot run ${this.name} as its ${setting} needs ${name} and the batch has none: give it, or ` +
+        `set ${setting} to ${otherwise}`,
+    );
+  }
+
+  /** Equations 6, 9 and 10, summed as in equation 11, and the loss of masked images. */
   #learn(
-    { weak, strong, ...teaching }: DenoiseBatch["target"] & Teaching,
-    shares: Readonly<Record<"labelled" | "seen" | "images", Share>>,
+    { weak, strong, pasted, masked, ...teaching }: DenoiseBatch["target"] & Teaching,
+    shares: Shares & { readonly images: Share },
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
     const { distances, mask } = teaching;
@@ -247,16 +288,40 @@ export class Denoise implements Stage<DenoiseBatch> {
     const { regulariser: last, ...losses } = studentView === "strong"
       ? learn(strong, symmetric, ...ofStrong, prior)
       // One view after the other, so that the activations of one alone are held.
-      : { ...learn(weak, symmetric, prior), ...learn(strong, ...ofStrong) };
-    return { ...losses, regulariser: last }; // in the order of equation 11
+      : { ...learn(pasted?.weak ?? weak, symmetric, prior), ...learn(strong, ...ofStrong) };
+    return {
+      ...losses,
+      regulariser: last, // in the order of equation 11
+      ...this.#learnMasked(masked, teaching, shares.masked),
+    };
+  }
+
+  /** Equation 6 of MIC, where its weight is not 0. Evaluation sees no masked image, so norms do not track them. */
+  #learnMasked(
+    masked: GpuArray | undefined,
+    { maskedLabels, maskedWeights, distances }: Teaching,
+    share: Share,
+  ): Losses {
+    const { maskedWeight } = this.#options;
+    if (!maskedLabels) return {};
+    const view = this.#given(masked, "maskedWeight", 0, "target.masked");
+    const term: Term = ({ logits }) => ({
+      name: "masked",
+      weight: maskedWeight,
+      loss: weighed(maskedLoss(logits, maskedLabels, maskedWeights), share),
+    });
+    return withoutTracking(
+      this.network,
+      () => learnFrom(this.#trainer, view, sizeOf(distances), [term]),
+    );
   }
 
   /** ℓ_sce of equation 6. */
-  #labelLoss(logits: Tensor, { labels, soft }: Teaching): Tensor {
+  #labelLoss(logits: Tensor, { labels, soft, weights: pixelWeights }: Teaching): Tensor {
     const { alpha, beta } = this.#options;
     return soft
-      ? softSymmetricLoss(logits, soft, labels, { alpha, beta })
-      : symmetricLoss(logits, labels, { alpha, beta });
+      ? softSymmetricLoss(logits, soft, labels, { alpha, beta, pixelWeights })
+      : symmetricLoss(logits, labels, { alpha, beta, pixelWeights });
   }
 
   /** The arrays of the network, its optimiser, the momentum encoder and the prototypes. */

@@ -5,10 +5,18 @@ import { warpMaps } from "../../../kernels/warp.ts";
 import { quarterOf, type WholeImages } from "../common/batch.ts";
 import type { Batches, WeakViews } from "../common/batches.ts";
 import type { Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
+import type { PlannedBatches } from "../common/planned_batches.ts";
 import { uploadSamples } from "../../evaluation/image_batches.ts";
+import { mixClasses, type Pasted } from "./class_mix.ts";
 import { Denoise, type DenoiseBatch } from "./denoise.ts";
+import { maskedView } from "./masked_view.ts";
 import type { PrototypeBank } from "./prototypes.ts";
-import { DENOISE_SETTINGS, type DenoiseSettings } from "./settings.ts";
+import {
+  AS_IN_THE_PAPER,
+  DENOISE_SETTINGS,
+  type DenoiseChoices,
+  type DenoiseSettings,
+} from "./settings.ts";
 import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 
 /** Passes over the target images from which prototypes start in the released code. */
@@ -39,7 +47,7 @@ export const denoise = {
     return {
       stage,
       made: softLabels.digests,
-      nextBatch: (batches) => nextDenoiseBatch(batches, softLabels, options.encoderView),
+      nextBatch: (batches) => nextDenoiseBatch(batches, softLabels, options),
       makeLabels: (samples, images) => {
         const wanted = samples.map((sample) => ({
           ...sample,
@@ -60,6 +68,8 @@ export const denoise = {
           ...batches.targetViews(),
           softLabels: batches.maps("soft labels", "f32", network.classes),
           ...(options.encoderView === "whole" ? { whole: batches.whole() } : {}),
+          ...(options.mix === "classes" ? { pasted: plannedPasted(batches, options) } : {}),
+          ...(options.maskedWeight > 0 ? { masked: batches.images() } : {}),
         },
       }),
     };
@@ -105,24 +115,48 @@ async function softLabelsOf(
   return await labelTarget(network, target, folder, longSide, signal, start);
 }
 
+/** What a plan has in the place of pasted pixels. */
+function plannedPasted(batches: PlannedBatches, { studentView }: DenoiseSettings): Pasted {
+  const labels = batches.labels();
+  return studentView === "weak" ? { labels, weak: batches.images() } : { labels };
+}
+
+/** What decides which images a batch has. */
+type BatchChoices = Pick<
+  DenoiseChoices,
+  "encoderView" | "studentView" | "mix" | "maskedWeight" | "maskRatio" | "maskBlock"
+>;
+
 /**
  * A batch of labelled source images, and of target images in two views with their soft labels.
  *
- * @param encoderView Whether the whole images come with them.
+ * @param choices Whether the whole images come with them, mixed ones, or masked ones.
  */
 export async function nextDenoiseBatch(
   batches: Batches,
   softLabels: SoftLabels,
-  encoderView: DenoiseSettings["encoderView"] = "weak",
+  choices: BatchChoices = AS_IN_THE_PAPER,
 ): Promise<DenoiseBatch> {
   const source = await batches.nextSource();
   const weak = await batches.nextTarget();
+  const views = batches.withStrong(weak);
+  const cut = cutSoftLabels(batches, softLabels, weak);
+  const masked = choices.maskedWeight > 0
+    ? { masked: maskedView(batches, weak, views.strong, choices) }
+    : {};
+  const [, classes = 0] = cut.shape;
+  const mixed = choices.mix === "classes"
+    ? await mixClasses(batches, source, weak, classes, choices.studentView)
+    : null;
+  if (mixed?.strong) views.strong.release();
   return {
     source,
     target: {
-      ...batches.withStrong(weak),
-      softLabels: cutSoftLabels(batches, softLabels, weak),
-      ...(encoderView === "whole" ? { whole: wholeImages(batches, weak) } : {}),
+      ...views,
+      ...(mixed ? { pasted: mixed.pasted, strong: mixed.strong ?? views.strong } : {}),
+      softLabels: cut,
+      ...masked,
+      ...(choices.encoderView === "whole" ? { whole: wholeImages(batches, weak) } : {}),
     },
   };
 }

@@ -66,12 +66,39 @@ export const DENOISE_SETTINGS = {
   prototypeStart: VARIANTS,
   /** Prototypes move once per step (paper), or once per image, in turn. */
   prototypeUpdate: VARIANTS,
+  /**
+   * Whether half of the classes of a source image, ⌈n/2⌉ of n, are pasted with their labels onto the view of
+   * a target image that labels are learnt on (class mix: DACS, Tranheden et al., 2021, after ClassMix, Olsson
+   * et al., 2021). They are pasted onto the weak view; a strong one is then made of both. Pasted pixels are
+   * no part of the structure loss.
+   */
+  mix: ["none", "classes"],
+  /**
+   * Weight of the cross entropy, with the denoised labels of the image, of a strong view whose patches are
+   * partly hidden (masked image consistency, λ^M: MIC, Hoyer et al., 2023, eq. 6 and 8; 1 as published); 0
+   * for none, which is not computed. It takes a pass of its own through the network, which moves no running
+   * statistics of batch norms.
+   */
+  maskedWeight: "weight",
+  /** Share of the patches that are hidden there, r (MIC, eq. 4; 0.7 as published). */
+  maskRatio: "share",
+  /** Side of a patch in pixels of the crop, b (MIC, eq. 4; 64 as published, an eighth of the crop). */
+  maskBlock: "count",
+  /**
+   * Losses of an image's target labels are multiplied by its share of pixels whose denoised label is surer
+   * than this (quality weights, q with τ = 0.968 as published: DACS; DAFormer, Hoyer et al., 2022, eq. 3 and
+   * 4); pasted pixels weigh 1. 0 for no weights.
+   */
+  qualityThreshold: "share",
 } as const satisfies SettingTable;
 
 /** The settings of stage 1. */
 export type DenoiseSettings = StageSettings & SettingsOf<typeof DENOISE_SETTINGS>;
 
-/** The choices that the released code makes otherwise, or that the paper only compares with. */
+/**
+ * The choices that the released code makes otherwise, that the paper only compares with, or that later work
+ * has added.
+ */
 export const AS_IN_THE_PAPER = {
   softLabels: "fixed",
   reweighting: "prototypes",
@@ -86,6 +113,11 @@ export const AS_IN_THE_PAPER = {
   normalisation: "paper",
   prototypeStart: "paper",
   prototypeUpdate: "paper",
+  mix: "none",
+  maskedWeight: 0,
+  maskRatio: 0.7,
+  maskBlock: 64,
+  qualityThreshold: 0,
 } as const satisfies Partial<DenoiseSettings>;
 
 /** The settings that {@link AS_IN_THE_PAPER} has values for. */
