@@ -94,6 +94,16 @@ Deno.test("the planned peak of every other stage is the measured one within 5 %"
     }
   }));
 
+Deno.test("the planned peak of stage 1 with mixed and masked images is the measured one within 5 %", () =>
+  withFolder(async (folder) => {
+    for (const studentView of ["weak", "strong"]) {
+      const stage1 = { studentView, mix: "classes", maskedWeight: 1, qualityThreshold: 0.5 };
+      const values = { ...SHAPES["a wide crop"], stages: { stage1 } };
+      const config = configOf(folder, "stage1", values);
+      await comparePeaks({ ...config, out: join(folder, studentView) });
+    }
+  }));
+
 Deno.test("all of stage 1 of the official network fits 10 GiB with recomputation, planned without any memory", async () => {
   const config = mergeConfig(presetConfig("full"), {
     values: { pipeline: ["stage1"], memory: { recompute: true } },

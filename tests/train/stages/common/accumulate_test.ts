@@ -109,7 +109,29 @@ function warmUpBatch(gpu: Gpu, fill: Fill): WarmUpBatch {
   return { source: sourceOf(gpu, fill), target: { images: imagesOf(gpu, fill, "target") } };
 }
 
-function makeDenoise(network: DeepLab, accumulate: number): Denoise {
+/** With pasted pixels of which ever more are in the later images, and hidden ones. */
+function mixedBatch(gpu: Gpu, fill: Fill): DenoiseBatch {
+  const { source, target } = denoiseBatch(gpu, fill);
+  const plane = HEIGHT * WIDTH;
+  const labels = fill.labels("pasted", [BATCH, HEIGHT, WIDTH], CLASSES).map((label, index) =>
+    index % plane < Math.floor(index / plane) * plane / 5 ? label : IGNORED
+  );
+  const pasted = { labels: gpu.upload(labels, [BATCH, HEIGHT, WIDTH], "pasted") };
+  return { source, target: { ...target, pasted, masked: imagesOf(gpu, fill, "masked") } };
+}
+
+const ADDED = {
+  mix: "classes",
+  maskedWeight: 0.7,
+  qualityThreshold: 0.5,
+  studentView: "strong",
+} as const;
+
+function makeDenoise(
+  network: DeepLab,
+  accumulate: number,
+  added: Partial<typeof ADDED> = {},
+): Denoise {
   const { gpu } = network;
   const bank = new PrototypeBank(gpu, { classes: CLASSES, channels: 8, minimumPixels: 1 });
   gpu.write(bank.prototypes, new Fill("bank").signed("prototypes", CLASSES * 8));
@@ -125,6 +147,7 @@ function makeDenoise(network: DeepLab, accumulate: number): Denoise {
     emaDecay: 0.9,
     encoderStatistics: "running",
     normalisation: "paper",
+    ...added,
   });
 }
 
@@ -194,7 +217,12 @@ check(
   (gpu, fill) => ({ source: sourceOf(gpu, fill) }),
 );
 check("warm-up", makeWarmUp, warmUpBatch);
-check("stage 1", makeDenoise, denoiseBatch);
+check("stage 1", (network, accumulate) => makeDenoise(network, accumulate), denoiseBatch);
+check(
+  "stage 1 on mixed and masked images, weighed by quality,",
+  (network, accumulate) => makeDenoise(network, accumulate, ADDED),
+  mixedBatch,
+);
 check("stage 2", makeDistil, distilBatch);
 
 Deno.test("parts of a batch are its rows in order, aligned or not, and join to the batch", async () => {

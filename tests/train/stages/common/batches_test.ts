@@ -3,7 +3,7 @@
 import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
-import { warpMaps, warpMask } from "../../../../kernels/warp.ts";
+import { warpLabelMaps, warpMaps, warpMask } from "../../../../kernels/warp.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
 import { quarterOf } from "../../../../train/stages/common/batch.ts";
 import { Batches } from "../../../../train/stages/common/batches.ts";
@@ -190,6 +190,185 @@ Deno.test("views that the loader renders are those of the GPU in 8 bits, with a 
     assert.equal(gpu.memory.live, before, "bytes left behind");
   }));
 
+/** Choices with which a batch holds all that there is. */
+const MIXED = {
+  encoderView: "weak",
+  studentView: "strong",
+  mix: "classes",
+  maskedWeight: 1,
+  maskRatio: 0.5,
+  maskBlock: 8,
+} as const;
+
+Deno.test("half of the classes of a source image are pasted onto the target image of its place, anew each time", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = (studentView: "weak" | "strong", choices: Choices = {}, count = 8) =>
+      batchesOf(
+        gpu,
+        root,
+        choices,
+        count,
+        (batches) => nextDenoiseBatch(batches, softLabels, { ...MIXED, studentView }),
+      );
+    const plain = await batchesOf(gpu, root, {}, 8, (batches) => {
+      return nextDenoiseBatch(batches, softLabels);
+    });
+    const [weak, strong] = [await make("weak"), await make("strong")];
+    const plane = CROP.height * CROP.width;
+    const drawn = new Map<number, number>();
+    for (const [index, { source, target }] of weak.entries()) {
+      const [images, labels, own, mixed, pasted] = await gpu.readAll([
+        source.images,
+        source.labels,
+        target.weak,
+        target.pasted?.weak ?? assert.fail(),
+        target.pasted?.labels ?? assert.fail(),
+      ]);
+      assertSame(own, await plain[index].target.weak.read(), "the encoder sees the target alone");
+      for (let image = 0; image < BATCH; image++) {
+        const of = (map: typeof labels) => map.subarray(image * plane, (image + 1) * plane);
+        const present = new Set(of(labels).filter((label) => label !== 255));
+        const chosen = new Set(of(pasted).filter((label) => label !== 255));
+        assert.equal(chosen.size, Math.ceil(present.size / 2), "half of the classes, rounded up");
+        if (present.size === 2) {
+          for (const label of chosen) drawn.set(label, (drawn.get(label) ?? 0) + 1);
+        }
+        of(labels).forEach((label, pixel) => {
+          assert.equal(of(pasted)[pixel], chosen.has(label) ? label : 255);
+          for (let channel = 0; channel < 3; channel++) {
+            const at = (3 * image + channel) * plane + pixel;
+            assert.equal(mixed[at], chosen.has(label) ? images[at] : own[at], `pixel ${pixel}`);
+          }
+        });
+      }
+      // The strong view is of what is mixed, geometry and colours alike, and its labels are the same.
+      const { target: { strong: found, strongViews, pasted: same } } = strong[index];
+      assertSame(await same?.labels.read(), pasted);
+      assert.equal(same?.weak, undefined);
+      assert.deepEqual(strongViews, target.strongViews);
+      assertSame(await target.strong.read(), await plain[index].target.strong.read());
+      const shade = (value: number) => Math.round(value * 1e4);
+      using moved = warpMaps(
+        target.pasted?.weak ?? assert.fail(),
+        strongViews.map((view) => view.imageView()),
+        CROP,
+      );
+      const [before, after] = await gpu.readAll([moved, found]) as Float32Array[];
+      for (let image = 0; image < BATCH; image++) {
+        const shades = new Map<number, number>();
+        for (let i = 3 * image * plane; i < (3 * image + 1) * plane; i++) {
+          if (Math.abs(before[i] - FILL) < 1e-6) continue; // unseen
+          const known = shades.get(shade(before[i])) ?? after[i];
+          shades.set(shade(before[i]), known);
+          assert.ok(Math.abs(after[i] - known) < 1e-3, "one change of colours for all pixels");
+        }
+      }
+    }
+    assert.ok(drawn.size === 2 && Math.min(...drawn.values()) > 3, [...drawn].join());
+    // From any position on, as after resuming.
+    const [later] = await make("strong", { skip: 7 }, 1);
+    assertSame(await take(gpu, later), await take(gpu, strong.pop()));
+    const [other] = await make("strong", { seed: 2 }, 1);
+    assert.notDeepEqual(
+      await other.target.pasted?.labels.read(),
+      await strong[0].target.pasted?.labels.read(),
+    );
+    [plain, weak, strong, other].forEach(releaseBatch);
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
+Deno.test("rendered strong views of mixed images are rendered after mixing", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = (mix: "classes" | "none") =>
+      batchesOf(
+        gpu,
+        root,
+        { target: { renders: true } },
+        3,
+        (batches) => nextDenoiseBatch(batches, softLabels, { ...MIXED, mix }),
+      );
+    const [mixed, plain] = [await make("classes"), await make("none")];
+    const plane = CROP.height * CROP.width;
+    let changed = 0;
+    for (const [index, { target }] of mixed.entries()) {
+      const alone = plain[index].target;
+      assert.deepEqual(target.strongViews, alone.strongViews);
+      assertSame(await target.weak.read(), await alone.weak.read());
+      assertSame(await target.masked?.read(), await alone.masked?.read(), "of the target alone");
+      // Without pasted pixels in the image, colours of its whole do not change either.
+      using moved = warpLabelMaps(
+        target.pasted?.labels ?? assert.fail(),
+        target.strongViews.map((view) => view.mapView(CROP, CROP)),
+        CROP,
+      );
+      const [after, own, pasted] = await gpu.readAll([target.strong, alone.strong, moved]);
+      for (let image = 0; image < BATCH; image++) {
+        const of = (map: typeof after, length: number) =>
+          map.subarray(image * length, (image + 1) * length);
+        const isPasted = of(pasted, plane).some((label) => label !== 255);
+        const isChanged = of(after, 3 * plane).some((x, i) => x !== of(own, 3 * plane)[i]);
+        if (isChanged) changed++;
+        assert.ok(isPasted || !isChanged);
+      }
+      for (const value of after) {
+        assert.ok(Math.abs(value * 255 - Math.round(value * 255)) < 1e-4, "8 bits");
+      }
+    }
+    assert.ok(changed > 2, `${changed} views are changed`);
+    [mixed, plain].forEach(releaseBatch);
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
+Deno.test("patches of the strong view are hidden, as many as the ratio says, others at each position", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const before = gpu.memory.live;
+    const make = (maskRatio: number, skip = 0) =>
+      batchesOf(gpu, root, { skip }, 12 - skip, (batches) =>
+        nextDenoiseBatch(batches, softLabels, {
+          ...MIXED,
+          mix: "none",
+          maskRatio,
+        }));
+    const { maskBlock: side } = MIXED;
+    const columns = Math.ceil(CROP.width / side);
+    for (const ratio of [0.3, 0.7]) {
+      const made = await make(ratio);
+      const kept: boolean[] = [];
+      for (const { target } of made) {
+        const [hidden, own] = await gpu.readAll([target.masked ?? assert.fail(), target.strong]);
+        for (let image = 0; image < BATCH; image++) {
+          const stays = new Map<number, boolean>();
+          const plane = CROP.height * CROP.width;
+          for (let pixel = 0; pixel < plane; pixel++) {
+            const at = 3 * image * plane + pixel;
+            const patch = Math.floor(Math.floor(pixel / CROP.width) / side) * columns +
+              Math.floor(pixel % CROP.width / side);
+            const isKept = hidden[at] === own[at] && own[at] !== 0;
+            if (!isKept) assert.equal(hidden[at], 0);
+            if (own[at] === 0) continue;
+            assert.equal(isKept, stays.get(patch) ?? isKept, `patch ${patch}`);
+            stays.set(patch, isKept);
+          }
+          kept.push(...stays.values());
+        }
+      }
+      const share = kept.filter((is) => !is).length / kept.length;
+      assert.ok(Math.abs(share - ratio) < 0.06, `${share} of ${kept.length} patches are hidden`);
+      const [later, ...rest] = await make(ratio, 11);
+      assertSame(await take(gpu, later), await take(gpu, made.pop()));
+      [made, rest].forEach(releaseBatch);
+    }
+    assert.equal(gpu.memory.live, before, "bytes left behind");
+  }));
+
 Deno.test("every stage gets what its batches are said to hold", () =>
   withFolder(async (root) => {
     const gpu = await testGpu();
@@ -208,6 +387,9 @@ Deno.test("every stage gets what its batches are said to hold", () =>
     const soft = [BATCH, 2, Math.floor(height / 4), Math.floor(width / 4)];
     const denoise = await shapes((batches) => nextDenoiseBatch(batches, softLabels));
     assert.deepEqual(denoise, [...source, images, images, soft]);
+    const all = await shapes((batches) => nextDenoiseBatch(batches, softLabels, MIXED));
+    const [, ids] = source;
+    assert.deepEqual(all, [...source, images, images, ids, soft, images]);
   }));
 
 Deno.test("images and labels are cut alike, and what lies outside is grey and ignored", () =>
