@@ -1,19 +1,12 @@
-// Class mix in stage 1: source pixels in the view that target labels are learnt on (DACS, Tranheden et
-// al., 2021, after ClassMix, Olsson et al., 2021).
+// Class mix in stage 1: what source pixels change in what a view is learnt by (DACS, Tranheden et al.,
+// 2021, after ClassMix, Olsson et al., 2021).
 
-import {
-  chooseClasses,
-  mixImages,
-  pasteLabels,
-  pasteProbabilities,
-  pasteValue,
-} from "../../../kernels/class_mix.ts";
+import { pasteLabels, pasteProbabilities, pasteValue } from "../../../kernels/class_mix.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { warpLabelMaps } from "../../../kernels/warp.ts";
 import { fullView } from "../../views/views.ts";
-import type { SourceBatch, TargetViews } from "../common/batch.ts";
-import type { Batches, WeakViews } from "../common/batches.ts";
+import type { TargetViews } from "../common/batch.ts";
 import type { DenoiseChoices } from "./settings.ts";
 import { sizeOf } from "./sight.ts";
 
@@ -23,37 +16,6 @@ export interface Pasted {
   readonly labels: GpuArray<"u32">;
   /** The weak view with them, [N, 3, H, W], where labels are learnt on it; else the strong view has them. */
   readonly weak?: GpuArray;
-}
-
-/**
- * Pastes half of the classes of each source image, drawn anew for each pair, onto the weak view of the
- * target image of the same place in the batch. A strong view is then made of what has been mixed, as in
- * DACS, where colours are changed after mixing.
- *
- * @param weak The weak views, and what they show; they stay as they are.
- * @param classes K.
- * @param studentView The view that labels are learnt on.
- * @returns What takes the place of a strong view, or null; both are the caller's to release.
- */
-export async function mixClasses(
-  batches: Batches,
-  source: SourceBatch,
-  weak: WeakViews,
-  classes: number,
-  studentView: DenoiseChoices["studentView"],
-): Promise<{ readonly pasted: Pasted; readonly strong: GpuArray | null }> {
-  const { gpu } = batches.options;
-  const drawn = weak.samples.flatMap((sample) => {
-    const random = batches.random(sample, "mix");
-    return Array.from({ length: classes }, () => random.uint32());
-  });
-  using keys = gpu.upload(Uint32Array.from(drawn), [weak.samples.length, classes], "keys");
-  using chosen = chooseClasses(source.labels, keys);
-  const { mixed, pasted: labels } = mixImages(source, weak.images, chosen);
-  if (studentView === "weak") return { pasted: { labels, weak: mixed }, strong: null };
-  const strong = await batches.strongOf(weak, mixed);
-  mixed.release();
-  return { pasted: { labels }, strong };
 }
 
 /** What target pixels are learnt by, at a quarter of the size of the view. */

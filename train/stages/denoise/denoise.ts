@@ -1,23 +1,15 @@
 // Stage 1: pseudo-label denoising and target-structure learning (paper, sections 3.2 and 3.3).
 
-import { labelQuality } from "../../../kernels/label_quality.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
-import {
-  warpLabelMaps,
-  warpMaps,
-  warpMask,
-  warpNearestMaps,
-  type WarpView,
-} from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { updateEma } from "../../../nn/ema.ts";
 import { BatchNorm2d, Dropout2d } from "../../../nn/layers.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
-import { noGrad, scope } from "../../../nn/tape.ts";
+import { scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
 import { type Pass, type Share, weighed } from "../common/accumulate.ts";
-import type { SourceBatch, TargetViews, WholeImages } from "../common/batch.ts";
+import type { SourceBatch } from "../common/batch.ts";
 import {
   maskedLoss,
   regulariser,
@@ -33,11 +25,10 @@ import {
   prefixed,
   type Stage,
 } from "../common/stage.ts";
-import { type Pasted, pastedIn, withPasted } from "./class_mix.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import { AS_IN_THE_PAPER, type DenoiseChoices, type DenoiseSettings } from "./settings.ts";
-import { type Look, lookAt, seeWeak, seeWhole, type Sight, sizeOf } from "./sight.ts";
-import { labelTargetPixels, type TargetLabels } from "./target_labels.ts";
+import { type Look, lookAt, sizeOf } from "./sight.ts";
+import { type TargetBatch, Teacher, type Teaching } from "./teacher.ts";
 
 /**
  * How stage 1 is done: what every stage takes, and its settings, of which the choices of the paper need
@@ -53,38 +44,8 @@ export interface DenoiseBatch {
   /** Labelled source images. */
   readonly source: SourceBatch;
   /** Two views of unlabelled target images. */
-  readonly target: TargetViews & {
-    /** The fixed p_{t,0} in the frame of the weak view at a quarter of its size, [N, K, H/4, W/4]. */
-    readonly softLabels: GpuArray;
-    /** The whole images, where the momentum encoder sees those. */
-    readonly whole?: WholeImages;
-    /** Where classes are mixed: what is pasted into the view that labels are learnt on. */
-    readonly pasted?: Pasted;
-    /** Where masked images are learnt: the strong view of the target alone, partly hidden, [N, 3, H, W]. */
-    readonly masked?: GpuArray;
-  };
+  readonly target: TargetBatch;
 }
-
-/** What the momentum encoder says about a batch. */
-type Teaching = {
-  /** Labels in the frame of the view that they are learnt on, [N, H/4, W/4]. */
-  readonly labels: GpuArray<"u32">;
-  /** Their probabilities, [N, K, H/4, W/4], where labels are soft. */
-  readonly soft: GpuArray | null;
-  /** What the losses of the labels are multiplied by, [N, H/4, W/4]; null for 1. */
-  readonly weights: GpuArray | null;
-  /** Labels of the target alone in the frame of the strong view, where masked images are learnt. */
-  readonly maskedLabels: GpuArray<"u32"> | null;
-  /** What their losses are multiplied by, [N, H/4, W/4]; null for 1. */
-  readonly maskedWeights: GpuArray | null;
-  /** Distances of the weak features to the prototypes, in the frame of the strong view, [N, K, H/4, W/4]. */
-  readonly distances: GpuArray;
-  /** Not zero where both views see the pixel, in the frame of the strong view, [N, H/4, W/4]. */
-  readonly mask: GpuArray;
-  /** Sums of the features that move the prototypes, [N, K, C], and how many they are, [N, K]. */
-  readonly sums: GpuArray;
-  readonly counts: GpuArray;
-};
 
 /** The shares of a part of a batch in what losses are means over. */
 type Shares = Readonly<Record<"labelled" | "seen" | "masked", Share>>;
@@ -110,6 +71,7 @@ export class Denoise implements Stage<DenoiseBatch> {
   readonly network: DeepLab;
   readonly #encoder: DeepLab;
   readonly #bank: PrototypeBank;
+  readonly #teacher: Teacher;
   readonly #trainer: NetworkTrainer;
   readonly #options: DenoiseOptions & DenoiseChoices;
 
@@ -132,6 +94,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.#encoder = encoder;
     this.#bank = bank;
     this.#options = { ...AS_IN_THE_PAPER, ...options };
+    this.#teacher = new Teacher(encoder, bank, this.#options, name);
     this.#trainer = new NetworkTrainer(network, options);
     encoder.eval();
     for (const [, module] of encoder.namedModules()) {
@@ -172,32 +135,12 @@ export class Denoise implements Stage<DenoiseBatch> {
    * @param softLabels p_{t,0} in the frame of the images, [N, K, h, w].
    */
   denoise(images: GpuArray, softLabels: GpuArray): GpuArray<"u32"> {
-    return noGrad(() =>
-      scope(() => {
-        const { logits, features } = lookAt(this.#encoder, images, sizeOf(softLabels));
-        const sight = { logits: logits.array, features: features.array };
-        const { labels, confidence, soft, distances } = this.#label(sight, softLabels);
-        for (const array of [confidence, soft, distances]) array?.release();
-        return labels;
-      })
-    );
-  }
-
-  /** Equations 2 and 3. */
-  #label(
-    { logits, features }: Pick<Sight, "logits" | "features">,
-    softLabels: GpuArray,
-  ): TargetLabels & { readonly distances: GpuArray } {
-    const distances = this.#bank.distances(features);
-    return {
-      ...labelTargetPixels({ softLabels, logits, distances }, this.#options),
-      distances,
-    };
+    return this.#teacher.denoise(images, softLabels);
   }
 
   /** The target terms of equation 11, and the update of the prototypes (equation 5). */
-  readonly #targetPass: Pass<DenoiseBatch["target"], Teaching, keyof Shares, Losses> = {
-    prepare: (images) => this.#teach(images),
+  readonly #targetPass: Pass<TargetBatch, Teaching, keyof Shares, Losses> = {
+    prepare: (images) => this.#teacher.teach(images),
     counted: ({ labels, mask, maskedLabels }) => ({
       labelled: labelled(labels, this.network),
       seen: { pixels: mask, rule: "not zero" },
@@ -207,61 +150,9 @@ export class Denoise implements Stage<DenoiseBatch> {
     conclude: (sums) => this.#bank.move(sums, this.#options.prototypeDecay),
   };
 
-  /** Equations 2, 3 and 7, and the sums that move the prototypes. */
-  #teach(target: DenoiseBatch["target"]): Teaching {
-    const { studentView, distanceWarp, padding, qualityThreshold, mix, maskedWeight } =
-      this.#options;
-    const { softLabels, strongViews } = target;
-    const size = sizeOf(softLabels);
-    const isStrong = studentView === "strong";
-    const isMasked = maskedWeight > 0;
-    return noGrad(() =>
-      scope(() => {
-        const sight = this.#options.encoderView === "whole"
-          ? seeWhole(this.#encoder, this.#bank, target, this.name)
-          : seeWeak(this.#encoder, this.#bank, target, padding);
-        const { labels, soft, confidence, distances } = this.#label(sight, softLabels);
-        const views = strongViews.map((view) => view.mapView(size, size));
-        const warp = distanceWarp === "nearest" ? warpNearestMaps : warpMaps;
-        // One number an image, which is the same in every frame.
-        const quality = qualityThreshold > 0 ? labelQuality(confidence, qualityThreshold) : null;
-        const teaching = {
-          labels: isStrong ? warpLabelMaps(labels, views, size) : labels.retain(),
-          soft: soft && (isStrong ? warpMaps(soft, views, size) : soft.retain()),
-          weights: quality,
-          maskedLabels: isMasked ? warpLabelMaps(labels, views, size) : null,
-          maskedWeights: isMasked && quality ? quality.retain() : null,
-          distances: warp(distances, views, size),
-          mask: padding === "masked"
-            ? seenInBoth(confidence, views)
-            : warpMask(confidence.gpu, views, size, size),
-          sums: sight.sums,
-          counts: sight.counts,
-        };
-        const { logits, features } = sight;
-        for (const array of [labels, soft, confidence, distances, logits, features]) {
-          array?.release();
-        }
-        if (mix === "none") return teaching;
-        const given = this.#given(target.pasted, "mix", "none", "target.pasted");
-        using pasted = pastedIn(studentView, given, target, size);
-        return withPasted(teaching, pasted, studentView);
-      })
-    );
-  }
-
-  /** What a batch must have with the stage's settings. */
-  #given<T>(value: T | undefined, setting: string, otherwise: string | number, name: string): T {
-    if (value !== undefined) return value;
-    throw new TypeError(
-      `Cannot run ${this.name} as its ${setting} needs ${name} and the batch has none: give it, or ` +
-        `set ${setting} to ${otherwise}`,
-    );
-  }
-
   /** Equations 6, 9 and 10, summed as in equation 11, and the loss of masked images. */
   #learn(
-    { weak, strong, pasted, masked, ...teaching }: DenoiseBatch["target"] & Teaching,
+    { weak, strong, pasted, masked, ...teaching }: TargetBatch & Teaching,
     shares: Shares & { readonly images: Share },
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
@@ -296,15 +187,14 @@ export class Denoise implements Stage<DenoiseBatch> {
     };
   }
 
-  /** Equation 6 of MIC, where its weight is not 0. Evaluation sees no masked image, so norms do not track them. */
+  /** Equation 6 of MIC. Evaluation sees no masked image: norms do not track them. */
   #learnMasked(
     masked: GpuArray | undefined,
     { maskedLabels, maskedWeights, distances }: Teaching,
     share: Share,
   ): Losses {
     const { maskedWeight } = this.#options;
-    if (!maskedLabels) return {};
-    const view = this.#given(masked, "maskedWeight", 0, "target.masked");
+    if (!masked || !maskedLabels) return {};
     const term: Term = ({ logits }) => ({
       name: "masked",
       weight: maskedWeight,
@@ -312,7 +202,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     });
     return withoutTracking(
       this.network,
-      () => learnFrom(this.#trainer, view, sizeOf(distances), [term]),
+      () => learnFrom(this.#trainer, masked, sizeOf(distances), [term]),
     );
   }
 
@@ -354,15 +244,4 @@ function learnFrom(
     trainer.backward(losses.map(({ loss, weight }) => scale(loss, weight)).reduce(add));
     return Object.fromEntries(losses.map(({ name, loss }) => [name, loss.array.retain()]));
   });
-}
-
-/**
- * Not zero where the strong view sees a pixel that the weak view sees too: outside the image the soft
- * label is all zero, and so is its confidence, [N, h, w].
- */
-function seenInBoth(confidence: GpuArray, views: readonly WarpView[]): GpuArray {
-  const [images = 0, height = 0, width = 0] = confidence.shape;
-  using channel = confidence.view([images, 1, height, width]);
-  using warped = warpMaps(channel, views, { height, width });
-  return warped.view(confidence.shape);
 }

@@ -7,9 +7,9 @@ import type { Batches, WeakViews } from "../common/batches.ts";
 import type { Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
 import type { PlannedBatches } from "../common/planned_batches.ts";
 import { uploadSamples } from "../../evaluation/image_batches.ts";
-import { mixClasses, type Pasted } from "./class_mix.ts";
+import { maskedView, mixClasses } from "./added_views.ts";
+import type { Pasted } from "./class_mix.ts";
 import { Denoise, type DenoiseBatch } from "./denoise.ts";
-import { maskedView } from "./masked_view.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import {
   AS_IN_THE_PAPER,
