@@ -53,10 +53,7 @@ export function imageSizes(action: string, x: GpuArray): ImageSizes {
  * @param action What is about to run, for the error.
  * @throws {TypeError} If the array has another number of axes.
  */
-export function labelSizes(
-  action: string,
-  labels: AnyArray,
-): Omit<ImageSizes, "channels"> {
+export function labelSizes(action: string, labels: AnyArray): Omit<ImageSizes, "channels"> {
   const [images, height, width] = labels.shape;
   if (
     labels.shape.length !== 3 || images === undefined || height === undefined || width === undefined

@@ -32,9 +32,11 @@ export {
   type OptimiserOptions,
   type Stage,
 } from "./stages/common/stage.ts";
+export type { Pasted } from "./stages/denoise/class_mix.ts";
 export * from "./stages/denoise/denoise.ts";
 export * from "./stages/denoise/prototypes.ts";
 export * from "./stages/denoise/settings.ts";
+export type { TargetBatch } from "./stages/denoise/teacher.ts";
 export type { TargetLabelOptions } from "./stages/denoise/target_labels.ts";
 export * from "./stages/distil/distil.ts";
 export * from "./stages/distil/settings.ts";

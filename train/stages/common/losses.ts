@@ -53,7 +53,7 @@ export function maskedLoss(
 }
 
 /** Weights of the symmetric losses. */
-type SymmetricWeights = Omit<SymmetricOptions, "ignoreLabel">;
+export type SymmetricWeights = Omit<SymmetricOptions, "ignoreLabel">;
 
 /**
  * Symmetric cross entropy with denoised labels, ℓ_sce (equation 6), which bears wrong labels better.
