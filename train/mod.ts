@@ -32,6 +32,7 @@ export {
   type OptimiserOptions,
   type Stage,
 } from "./stages/common/stage.ts";
+export { type Anchored, anchoredPass, FeatureAnchor } from "./stages/denoise/anchor.ts";
 export * from "./stages/denoise/denoise.ts";
 export * from "./stages/denoise/prototypes.ts";
 export * from "./stages/denoise/settings.ts";

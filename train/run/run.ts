@@ -62,6 +62,9 @@ export async function runTraining(
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
+  for (const name of config.pipeline) {
+    kindOf(name).check?.(config.stages[name], data.classes.names);
+  }
   const taken = checkpointsBefore(config); // before there is a folder
   using fingerprint = fingerprintOf(config, data);
   fingerprint.start();

@@ -105,7 +105,7 @@ function contextOf(
     },
     loadBackbone: (network, stage) => {
       // A checkpoint holds it, as it holds all that the stage has made of it.
-      if (point === null) loadBackbone(run, network, stage as StageName);
+      if (point === null) loadBackbone(run, network, stage as StageName | null);
     },
   };
 }

@@ -40,7 +40,7 @@ export function sourcePass(
 }
 
 /** Runs `fn` while the running statistics of batch norms stay as they are. */
-function withoutTracking<T>(network: DeepLab, fn: () => T): T {
+export function withoutTracking<T>(network: DeepLab, fn: () => T): T {
   const norms = network.batchNorms();
   const momenta = norms.map(({ momentum }) => momentum);
   for (const norm of norms) norm.momentum = 0;
