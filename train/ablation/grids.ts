@@ -56,8 +56,22 @@ const plainCrossEntropy = { alpha: 1, beta: 0 } as const;
 const withoutStructure = { gamma1: 0, gamma2: 0, studentView: "weak" } as const;
 const withoutStructureLoss = { gamma1: 0, gamma2: 0, studentView: "strong" } as const;
 
+/** Rare class sampling in every stage at a temperature: the start is another one too. */
+function rareClasses(rareClassSampling: number): Record<string, AblationRun> {
+  const values = { data: { rareClassSampling } };
+  const start = `start-rare-${rareClassSampling}`;
+  return {
+    [start]: { pipeline: ["source", "warmup"], after: null, values },
+    [`rare-${rareClassSampling}`]: { pipeline: ["stage1"], after: start, values },
+  };
+}
+
 const DECAYS = [0.9, 0.99, 0.999, 0.9999, 0.99999];
 const TEMPERATURES = [2, 1, 0.5, 0.35, 0.25];
+/** DAFormer's, for 19 classes, and one for the few of streets. */
+const RARE_TEMPERATURES = [0.01, 0.05];
+/** DAFormer's. */
+const featureDistance = 0.005;
 
 /** The trainings by name, each after the one that it starts from. */
 export const RUNS: Readonly<Record<string, AblationRun>> = {
@@ -87,6 +101,9 @@ export const RUNS: Readonly<Record<string, AblationRun>> = {
   ...Object.fromEntries(
     TEMPERATURES.map((temperature) => [`temperature-${temperature}`, stage1({ temperature })]),
   ),
+  ...Object.assign({}, ...RARE_TEMPERATURES.map(rareClasses)),
+  "feature-distance": stage1({ featureDistance }),
+  "feature-distance-selfsup": stage1({ featureDistance, featuresOf: "self-supervised" }),
   students: { pipeline: ["stage2", "stage3"], after: "stage1", values: {} },
   selfsup: { pipeline: ["selfsup"], after: "stage1", values: {} },
   "stage2-no-distillation": stage2({ ...selfSupervised, beta: 0 }),
@@ -175,6 +192,28 @@ export const GRIDS: readonly AblationGrid[] = [
       row("denoising without structure, strong view", "denoise-strong"),
       row("stage 1, weak view", "stage1-weak", 53.7),
       row("stage 1, strong view", "stage1-strong"),
+    ],
+  },
+  {
+    name: "successors",
+    title: "What the field has added since",
+    finding:
+      "Rare class sampling and feature distance are DAFormer's (Hoyer et al., 2022), which starts from " +
+      "ImageNet's features.",
+    rows: [
+      row("source only", "start", null, "source"),
+      row("warm-up", "start", null, "warmup"),
+      row("stage 1", "stage1"),
+      ...RARE_TEMPERATURES.flatMap((temperature) => {
+        const sampled = `rare class sampling, T = ${temperature}`;
+        return [
+          row(`source only, ${sampled}`, `start-rare-${temperature}`, null, "source"),
+          row(`warm-up, ${sampled}`, `start-rare-${temperature}`, null, "warmup"),
+          row(`stage 1, ${sampled}`, `rare-${temperature}`),
+        ];
+      }),
+      row("stage 1, feature distance to the warm-up model", "feature-distance"),
+      row("stage 1, feature distance to self-supervised features", "feature-distance-selfsup"),
     ],
   },
   {

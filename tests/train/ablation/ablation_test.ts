@@ -80,6 +80,24 @@ Deno.test("a plan trains the common start first and once a seed, and no training
   ]);
 });
 
+Deno.test("rare classes are sampled from the first stage on, and features kept near to what is there", () => {
+  const plan = planAblation({ grid: gridOf("successors"), seeds: [0], base, out: "out" });
+  const configOf = (wanted: string) =>
+    plan.find(({ name }) => name === wanted)?.config ?? assert.fail(`no run ${wanted}`);
+  for (const temperature of [0.01, 0.05]) {
+    const [start, run] = [configOf(`start-rare-${temperature}`), configOf(`rare-${temperature}`)];
+    for (const { data } of [start, run]) assert.equal(data.rareClassSampling, temperature);
+    assert.equal(run.base, start.out);
+  }
+  assert.equal(configOf("stage1").data.rareClassSampling, 0);
+  const selfsup = configOf("feature-distance-selfsup");
+  assert.deepEqual(selfsup.pipeline, ["selfsup", "stage1"]);
+  for (const { stages, base } of [configOf("feature-distance"), selfsup]) {
+    assert.equal(stages.stage1.featureDistance, 0.005);
+    assert.equal(base, configOf("stage1").base);
+  }
+});
+
 /** Notes what an ablation says. */
 function listener(heard: string[], listen: (text: string) => void = () => {}): TrainingObserver {
   return {
