@@ -4,7 +4,6 @@ import { softmaxForward } from "../../../kernels/softmax.ts";
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import {
   crossEntropy,
-  featureDistance,
   klDivergence,
   softCrossEntropy,
   symmetricCrossEntropy,
@@ -133,23 +132,6 @@ export function distillationLoss(
 ): Tensor {
   const official = formula === "official";
   return klDivergence(logits, teacher, { mask, divideByClasses: official, softmaxAsLog: official });
-}
-
-/**
- * Feature distance ℓ_FD of labelled source images (Hoyer et al., DAFormer, CVPR 2022, equations 6 and
- * 7): how far the backbone's features are from those that it started with, in the mean over cells that
- * a thing fills.
- *
- * @param features The backbone's, [N, C, h, w].
- * @param anchors A frozen backbone's, [N, C, h, w].
- * @param cells Not 0 where one class of things fills the cell (equations 8 and 9), [N, h, w].
- */
-export function featureDistanceLoss(
-  features: Tensor,
-  anchors: GpuArray,
-  cells: GpuArray<"u32">,
-): Tensor {
-  return featureDistance(features, anchors, cells);
 }
 
 function resizedTo(logits: Tensor, labels: GpuArray<"u32">): Tensor {

@@ -4,13 +4,14 @@ import { pureCells } from "../../../kernels/pure_cells.ts";
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { add, scale } from "../../../nn/functional/elementwise.ts";
+import { featureDistance } from "../../../nn/functional/losses.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
-import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import { DataError } from "../../base/data_error.ts";
 import { nearest } from "../../base/nearest.ts";
 import { THINGS } from "../../data/classes.ts";
+import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch } from "../common/batch.ts";
-import { featureDistanceLoss, sourceLoss } from "../common/losses.ts";
+import { sourceLoss } from "../common/losses.ts";
 import { labelled, withoutTracking } from "../common/source_pass.ts";
 import { type NetworkTrainer, prefixed } from "../common/stage.ts";
 import { sizeOf } from "./sight.ts";
@@ -103,8 +104,9 @@ export class FeatureAnchor implements Disposable {
 }
 
 /**
- * The cross entropy of labelled source images, as the loss `source`, and their feature distance, as the
- * loss `distance`.
+ * The cross entropy of labelled source images, as the loss `source`, and, as the loss `distance`, how far
+ * their features are from those of the anchor, in the mean over the cells that a thing fills (equations
+ * 6 to 9).
  *
  * @param trainer The network's, which gets the gradients.
  * @param weight λ_FD, by which the distance is weighed.
@@ -125,7 +127,7 @@ export function anchoredPass(
       const backbone = network.extract(input(images));
       const { logits } = network.predict(backbone);
       const source = weighed(sourceLoss(logits, labels), shares.labelled);
-      const distance = weighed(featureDistanceLoss(backbone, anchors, cells), shares.cells);
+      const distance = weighed(featureDistance(backbone, anchors, cells), shares.cells);
       trainer.backward(add(source, scale(distance, weight)));
       return { source: source.array.retain(), distance: distance.array.retain() };
     });
