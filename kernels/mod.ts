@@ -36,6 +36,7 @@ export {
 export * from "./cross_entropy.ts";
 export * from "./dropout2d.ts";
 export * from "./elementwise.ts";
+export * from "./feature_distance.ts";
 export * from "./gan_loss.ts";
 export * from "./global_average_pool.ts";
 export * from "./group_norm.ts";
@@ -56,6 +57,7 @@ export * from "./pixel_share.ts";
 export { type Normalisation, normalisePlanes } from "./plane_maps.ts";
 export type { Size } from "./planes.ts";
 export * from "./prototype_distances.ts";
+export * from "./pure_cells.ts";
 export * from "./rectification.ts";
 export * from "./reduce.ts";
 export { resizeBilinearBackward, resizeBilinearForward, resizeLabels } from "./resize.ts";

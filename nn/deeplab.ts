@@ -166,20 +166,28 @@ export class DeepLab extends Module {
     return this.#run(() => this.#predict(this.extract(x)));
   }
 
+  /**
+   * Features and logits from what {@link DeepLab.extract} has made of images, which stays the caller's.
+   * With the classic head the features are that itself.
+   */
+  predict(backbone: Tensor): NetworkOutput {
+    return this.#run(() => this.#predict(backbone, { keep: true }));
+  }
+
   /** Runs a part of the network, with its activations and products as the options say. */
   #run<T>(part: () => Synchronous<T>): Synchronous<T> {
     return computeIn(this.compute, () => storeActivations(this.#activations, part));
   }
 
-  /** Features and logits from those of the backbone, which it takes over. */
-  #predict(backbone: Tensor): NetworkOutput {
+  /** Features and logits from those of the backbone, which it takes over unless they are to be kept. */
+  #predict(backbone: Tensor, { keep } = { keep: false }): NetworkOutput {
     if (this.#featureNorm) {
       const normal = this.#featureNorm.forward(backbone);
-      backbone.dispose();
-      backbone = normal;
+      if (!keep) backbone.dispose();
+      [backbone, keep] = [normal, false];
     }
     const prediction = this.#head.forward(backbone);
-    if (prediction.features !== backbone) backbone.dispose();
+    if (prediction.features !== backbone && !keep) backbone.dispose();
     return prediction;
   }
 

@@ -32,6 +32,7 @@ export {
   type OptimiserOptions,
   type Stage,
 } from "./stages/common/stage.ts";
+export { type Anchored, anchoredPass, FeatureAnchor } from "./stages/denoise/anchor.ts";
 export type { Pasted } from "./stages/denoise/class_mix.ts";
 export * from "./stages/denoise/denoise.ts";
 export * from "./stages/denoise/prototypes.ts";

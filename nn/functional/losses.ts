@@ -10,6 +10,7 @@ import {
   type CrossEntropyOptions,
 } from "../../kernels/cross_entropy.ts";
 import { fill } from "../../kernels/elementwise.ts";
+import { featureDistanceBackward, featureDistanceForward } from "../../kernels/feature_distance.ts";
 import { type GanLoss, ganLossBackward, ganLossForward } from "../../kernels/gan_loss.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import { klDivergenceBackward, klDivergenceForward } from "../../kernels/kl_divergence.ts";
@@ -212,6 +213,26 @@ export function uniformPrior(
     logits,
     [],
     (gradOutput, weight) => uniformPriorBackward(gradOutput, logits.array, weight),
+  );
+}
+
+/**
+ * Mean over pixels of the Euclidean distance of features to constant ones (Hoyer et al., DAFormer,
+ * CVPR 2022, equations 6 and 7); 0 where no pixel counts. The gradient of a pixel at distance 0 is 0.
+ *
+ * @param features [N, C, H, W].
+ * @param anchors [N, C, H, W], constant.
+ * @param mask [N, H, W], floats or integers: only pixels that are not 0 here count.
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function featureDistance(features: Tensor, anchors: GpuArray, mask: AnyArray): Tensor {
+  return recordMean(
+    "feature_distance",
+    featureDistanceForward(features.array, anchors, mask),
+    features,
+    [anchors, mask],
+    (gradOutput, weight) =>
+      featureDistanceBackward(gradOutput, features.array, anchors, mask, weight),
   );
 }
 

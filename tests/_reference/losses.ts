@@ -137,6 +137,49 @@ export function klDivergence(
   return { data: mean.data.map((value) => value / divisor), shape: [] };
 }
 
+/** √ Σ_c (features_c − anchors_c)² over the pixels of the mask. */
+export function featureDistance(features: Nd, anchors: Nd, mask: ArrayLike<number>): Nd {
+  return pixelMean(
+    features,
+    (values, pixel, indices) =>
+      mask[pixel] === 0
+        ? undefined
+        : Math.hypot(...values.map((value, c) => value - anchors.data[indices[c]])),
+  );
+}
+
+/**
+ * Where the share of a wanted class in the labels of a cell, pooled as adaptive average pooling does,
+ * is at least `share`.
+ */
+export function pureCells(
+  labels: Nd,
+  wanted: readonly number[],
+  [rows, columns]: readonly [number, number],
+  share: number,
+): Nd {
+  const [images, height, width] = labels.shape;
+  const data = new Float64Array(images * rows * columns);
+  for (let cell = 0; cell < data.length; cell++) {
+    const [image, y, x] = [
+      Math.floor(cell / (rows * columns)),
+      Math.floor(cell / columns) % rows,
+      cell % columns,
+    ];
+    const found: number[] = [];
+    for (let i = Math.floor(y * height / rows); i < Math.ceil((y + 1) * height / rows); i++) {
+      for (let j = Math.floor(x * width / columns); j < Math.ceil((x + 1) * width / columns); j++) {
+        found.push(labels.data[(image * height + i) * width + j]);
+      }
+    }
+    const isPure = wanted.some((class_) =>
+      found.filter((label) => label === class_).length / found.length >= share
+    );
+    data[cell] = Number(isPure);
+  }
+  return { data, shape: [images, rows, columns] };
+}
+
 /** −Σ_k log p_k. */
 export function uniformPrior(logits: Nd, divideByClasses = false): Nd {
   const divisor = divideByClasses ? logits.shape[1] : 1;

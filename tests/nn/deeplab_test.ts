@@ -342,3 +342,31 @@ Deno.test("the discriminator scores patches of 16 pixels and starts within its b
   const largest = weight?.reduce((most, value) => Math.max(most, Math.abs(value)), 0) ?? NaN;
   assert.ok(largest <= 1 / 12 && largest > 0.99 / 12, `largest weight ${largest}`);
 });
+
+Deno.test("what is predicted from the backbone's features is what the network makes of the image", async () => {
+  const gpu = await testGpu();
+  const small = { blocks: [1, 1, 1, 1], width: 2, classes: 3, init: "he" } as const;
+  const proda = { ...small, headChannels: 8, groups: 4, dilations: [1], dropout: 0 };
+  using image = tensor(gpu, new Fill("image").signed("x", 3 * 17 * 25), [1, 3, 17, 25]);
+  const variants: readonly DeepLabOptions[] = [
+    proda,
+    { ...proda, featureNorm: true },
+    { ...small, head: "classic", dilations: [1] },
+  ];
+  for (const options of variants) {
+    using network = new DeepLab(gpu, options);
+    const [logits, expectedLogits, features, expectedFeatures] = await noGrad(() =>
+      scope(() => {
+        const backbone = network.extract(image);
+        const found = network.predict(backbone);
+        const expected = network.forward(image);
+        assert.equal(backbone.disposed, false, "it stays the caller's");
+        assert.equal(found.features === backbone, options.head === "classic");
+        const tensors = [found.logits, expected.logits, found.features, expected.features];
+        return { values: gpu.readAll(tensors.map(({ array }) => array)) };
+      })
+    ).values;
+    assertSame(logits, expectedLogits);
+    assertSame(features, expectedFeatures);
+  }
+});

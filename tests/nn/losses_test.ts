@@ -3,6 +3,7 @@ import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import {
   bceWithLogitsLoss,
   crossEntropy,
+  featureDistance,
   klDivergence,
   leastSquaresLoss,
   softCrossEntropy,
@@ -305,6 +306,7 @@ Deno.test("a loss without a pixel that counts is zero and so is its gradient", a
   using mask = uploadPixels(gpu, new Uint32Array(PIXELS));
   using targets = gpu.upload(Float32Array.from(randomTargets(8).data), shape, "targets");
   const losses: ((logits: Tensor) => Tensor)[] = [
+    (logits) => featureDistance(logits, targets, mask),
     (logits) => crossEntropy(logits, labels),
     (logits) => symmetricCrossEntropy(logits, labels),
     (logits) => klDivergence(logits, targets, { mask }),
@@ -341,6 +343,42 @@ Deno.test("cross entropy of many pixels is a mean in several folds, the same bit
   assert.deepEqual(await first.read(), await second.read());
 });
 
+for (const channels of [1, 13, 64]) {
+  Deno.test(`the distance of features of ${channels} channels matches its reference`, () => {
+    const shape = [IMAGES, channels, HEIGHT, WIDTH];
+    const anchors = randomNd(shape, seededRandom(channels), [4, 6]); // nowhere near the features
+    const mask = randomLabels(2, 0);
+    return checkOp(
+      (features) => {
+        using array = features.gpu.upload(Float32Array.from(anchors.data), shape, "anchors");
+        using counted = uploadPixels(features.gpu, mask);
+        return featureDistance(features, array, counted);
+      },
+      (features) => reference.featureDistance(features, anchors, mask),
+      { shapes: [shape], range: [-2, 2], gradAtol: 1e-5 },
+    );
+  });
+}
+
+Deno.test("features at their anchors have distance 0 and gradient 0, whatever others have", async () => {
+  const gpu = await testGpu();
+  const shape = [1, 3, 1, 3];
+  const features = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9);
+  using x = tensor(gpu, features, shape, { requiresGrad: true });
+  // The second pixel is 5 away, and the third, infinitely far away, does not count.
+  const far = features.map((value, i) => value + [0, 3, Infinity, 0, 0, 0, 0, 4, 0][i]);
+  using anchors = gpu.upload(far, shape, "anchors");
+  using mask = gpu.upload(Float32Array.of(0.5, 1, 0), [1, 1, 3], "mask");
+  using loss = scope(() => {
+    const loss = featureDistance(x, anchors, mask);
+    backward(loss);
+    return loss;
+  });
+  assert.deepEqual(await loss.read(), Float32Array.of(2.5));
+  const expected = [0, -0.3, 0, 0, 0, 0, 0, -0.4, 0];
+  assertAllClose("gradient", await x.grad?.read() ?? [], expected, { atol: 1e-7 });
+});
+
 Deno.test("losses refuse shapes that do not fit, naming both", async () => {
   const gpu = await testGpu();
   using logits = tensor(gpu, new Float32Array(24), [1, 4, 2, 3], { label: "logits" });
@@ -366,6 +404,10 @@ Deno.test("losses refuse shapes that do not fit, naming both", async () => {
   assert.throws(() => klDivergence(flat, flat.array), {
     name: "TypeError",
     message: /takes \[N, K, H, W\]: "flat" is \[4, 6\]/,
+  });
+  assert.throws(() => featureDistance(logits, logits.array, labels), {
+    name: "TypeError",
+    message: /"labels" must be \[1, 2, 3\]/,
   });
   assert.throws(() => klDivergence(logits, flat.array), {
     name: "TypeError",

@@ -72,6 +72,7 @@ function upload(values: readonly number[], shape: readonly number[]): GpuArray {
 
 const labels = gpu.upload(Uint32Array.of(0, 2), [1, 1, 2], "labels");
 const third = [1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 3];
+const everywhere = upload([1, 1], [1, 1, 2]);
 const soft = upload(third, [1, 3, 1, 2]);
 const zeros = tensor(gpu, [0, 0, 0, 0, 0, 0], [1, 3, 1, 2]);
 const ones = { weight: tensor(gpu, [1, 1, 1], [3]), bias: tensor(gpu, [0, 0, 0], [3]) };
@@ -85,6 +86,8 @@ const LOSSES: Record<string, (x: Tensor) => Tensor> = {
   "softCrossEntropy, of its labels": (x) => functional.softCrossEntropy(zeros, x.array, labels),
   klDivergence: (x) => functional.klDivergence(x, soft),
   "klDivergence, of its targets": (x) => functional.klDivergence(zeros, x.array),
+  featureDistance: (x) => functional.featureDistance(x, soft, everywhere),
+  "featureDistance, of its anchors": (x) => functional.featureDistance(zeros, x.array, everywhere),
   uniformPrior: (x) => functional.uniformPrior(x),
   leastSquaresLoss: (x) => functional.leastSquaresLoss(x, 1),
   bceWithLogitsLoss: (x) => functional.bceWithLogitsLoss(x, 1),

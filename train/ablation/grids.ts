@@ -56,8 +56,24 @@ const plainCrossEntropy = { alpha: 1, beta: 0 } as const;
 const withoutStructure = { gamma1: 0, gamma2: 0, studentView: "weak" } as const;
 const withoutStructureLoss = { gamma1: 0, gamma2: 0, studentView: "strong" } as const;
 
+/** Rare class sampling in every stage at a temperature: the start is another one too. */
+function rareClasses(
+  rareClassSampling: number,
+  name = `rare-${rareClassSampling}`,
+  stage1: Partially<StagesConfig["stage1"]> = {},
+): Record<string, AblationRun> {
+  const data = { rareClassSampling };
+  const start = `start-rare-${rareClassSampling}`;
+  return {
+    [start]: { pipeline: ["source", "warmup"], after: null, values: { data } },
+    [name]: { pipeline: ["stage1"], after: start, values: { data, stages: { stage1 } } },
+  };
+}
+
 const DECAYS = [0.9, 0.99, 0.999, 0.9999, 0.99999];
 const TEMPERATURES = [2, 1, 0.5, 0.35, 0.25];
+/** DAFormer's, for 19 classes, and one for the few of streets. */
+const RARE_TEMPERATURES = [0.01, 0.05];
 
 /** What later work adds to stage 1, each as it was published: title, run, settings. */
 const SUCCESSORS: readonly (readonly [
@@ -68,6 +84,7 @@ const SUCCESSORS: readonly (readonly [
   ["class mix", "class-mix", { mix: "classes" }],
   ["masked image consistency", "masked", { maskedWeight: 1 }],
   ["quality weights", "quality", { qualityThreshold: 0.968 }],
+  ["feature distance to the warm-up model", "feature-distance", { featureDistance: 0.005 }],
 ];
 
 /** The trainings by name, each after the one that it starts from. */
@@ -99,7 +116,13 @@ export const RUNS: Readonly<Record<string, AblationRun>> = {
     TEMPERATURES.map((temperature) => [`temperature-${temperature}`, stage1({ temperature })]),
   ),
   ...Object.fromEntries(SUCCESSORS.map(([, run, values]) => [run, stage1(values)])),
-  successors: stage1(Object.assign({}, ...SUCCESSORS.map(([, , values]) => values))),
+  "feature-distance-selfsup": stage1({ featureDistance: 0.005, featuresOf: "self-supervised" }),
+  ...Object.assign({}, ...RARE_TEMPERATURES.map((temperature) => rareClasses(temperature))),
+  ...rareClasses(
+    0.01,
+    "successors",
+    Object.assign({}, ...SUCCESSORS.map(([, , values]) => values)),
+  ),
   students: { pipeline: ["stage2", "stage3"], after: "stage1", values: {} },
   selfsup: { pipeline: ["selfsup"], after: "stage1", values: {} },
   "stage2-no-distillation": stage2({ ...selfSupervised, beta: 0 }),
@@ -192,14 +215,25 @@ export const GRIDS: readonly AblationGrid[] = [
   },
   {
     name: "successors",
-    title: "What the field has added since, in stage 1",
+    title: "What the field has added since",
     finding:
-      "Class mix is of DACS, masked image consistency of MIC, quality weights are of DAFormer; none was " +
-      "published with ProDA's denoising.",
+      "Class mix is of DACS, masked image consistency of MIC, quality weights, rare class sampling and " +
+      "feature distance are of DAFormer; none was published with ProDA's denoising.",
     rows: [
+      row("source only", "start", 36.6, "source"),
+      row("warm-up", "start", 41.6, "warmup"),
       row("stage 1", "stage1", 53.7),
       ...SUCCESSORS.map(([title, run]) => row(`+ ${title}`, run)),
-      row("all of them together", "successors"),
+      row("+ feature distance to self-supervised features", "feature-distance-selfsup"),
+      ...RARE_TEMPERATURES.flatMap((temperature) => {
+        const sampled = `rare class sampling, T = ${temperature}`;
+        return [
+          row(`source only, ${sampled}`, `start-rare-${temperature}`, null, "source"),
+          row(`warm-up, ${sampled}`, `start-rare-${temperature}`, null, "warmup"),
+          row(`stage 1, ${sampled}`, `rare-${temperature}`),
+        ];
+      }),
+      row("stage 1, all of them together", "successors"),
     ],
   },
   {

@@ -110,6 +110,13 @@ export const RUN_SETTINGS = {
     /** Chance of a horizontal flip. */
     flip: "share",
     /**
+     * Temperature of rare class sampling, T of equation 5 of DAFormer (Hoyer et al., 2022): images that
+     * come with labels are drawn for classes, rare ones more often, and cropped so that they show them.
+     * 0.01 there, for 19 classes; the higher, the more alike the classes are drawn; 0 for none, where
+     * images come in a random order.
+     */
+    rareClassSampling: "weight",
+    /**
      * What the strong view does to the weak one: `randaugment` is the published pool of fourteen
      * operations, in 8 bits on the decoding threads; `simple` is gentler, and made on the GPU.
      */

@@ -43,6 +43,20 @@ export const CLASSES: readonly SegmentationClass[] = [
   { name: "bicycle", colour: [119, 11, 32], labelId: 33 },
 ];
 
+/** The names of those that are things: they have a shape and can be counted (Hoyer et al., 2022). */
+export const THINGS: readonly string[] = [
+  "traffic light",
+  "traffic sign",
+  "person",
+  "rider",
+  "car",
+  "truck",
+  "bus",
+  "train",
+  "motorcycle",
+  "bicycle",
+];
+
 /**
  * Train ids by label id: 35 entries, `IGNORE` for the ids that are not evaluated (unlabelled, ego
  * vehicle, parking, bridge, caravan …). An id past the end is no label id of these data sets.

@@ -55,7 +55,17 @@ export interface DecodedItem {
   /** 8-bit RGB. */
   image: RgbImage;
   /** One train id, or `IGNORE`, per pixel, of the image's size. */
-  label: { data: Uint8Array<ArrayBuffer>; width: number; height: number } | null;
+  label: DecodedLabel | null;
+}
+
+/** A decoded label. */
+export interface DecodedLabel {
+  /** One train id, or `IGNORE`, per pixel, row by row. */
+  data: Uint8Array<ArrayBuffer>;
+  /** Pixels per row. */
+  width: number;
+  /** Rows. */
+  height: number;
 }
 
 /** Images in the order of their names, with their labels where there are any. */
@@ -129,15 +139,32 @@ export function decodeItem(
 ): DecodedItem {
   const image = readImage(item.image);
   if (item.label === null || trainIds === null) return { image, label: null };
-  const raw = readRawLabel(item.label, code);
-  const { width, height } = raw;
+  const label = decodeLabel(item.label, trainIds, code);
+  const { width, height } = label;
   if (width !== image.width || height !== image.height) {
     throw new DataError(
       `Cannot use label ${item.label} as its size is ${width}×${height}: expected the image's ` +
         `${image.width}×${image.height}; replace it`,
     );
   }
-  return { image, label: { data: toTrainIds(raw, trainIds, code, item.label), width, height } };
+  return { image, label };
+}
+
+/**
+ * Reads and decodes a label, without its image.
+ *
+ * @param trainIds Train ids by label id.
+ * @param code How the label file holds label ids.
+ * @throws {DataError} If the file cannot be decoded, or has an id or a colour that is not known.
+ */
+export function decodeLabel(
+  path: string,
+  trainIds: readonly number[],
+  code: LabelCode = PLAIN_CODE,
+): DecodedLabel {
+  const raw = readRawLabel(path, code);
+  const { width, height } = raw;
+  return { data: toTrainIds(raw, trainIds, code, path), width, height };
 }
 
 function toTrainIds(

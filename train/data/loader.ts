@@ -8,6 +8,7 @@ import { Random } from "../../nn/random.ts";
 import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
 import type { Dataset, DecodedItem } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
+import type { RareClasses, Wanted } from "./rare_classes.ts";
 import type { TargetPixels, ViewOptions } from "../views/target_views.ts";
 
 /**
@@ -25,6 +26,8 @@ export interface Sample extends DecodedItem {
   position: number;
   /** Views of the image, where the loader renders them. */
   pixels?: TargetPixels;
+  /** What a view of it should show, where it was drawn for that. */
+  wanted?: Wanted;
 }
 
 /** How to load a data set. */
@@ -33,9 +36,9 @@ export interface LoaderOptions {
   dataset: Dataset;
   /**
    * `shuffled` goes on for ever, each epoch in another order; `sequential` gives every item once,
-   * in the data set's order.
+   * in the data set's order; rare classes draw every item anew, for ever.
    */
-  order: "shuffled" | "sequential";
+  order: "shuffled" | "sequential" | RareClasses;
   /** Seed of the order. */
   seed?: number;
   /** Tells apart loaders of one seed, such as `source` and `target`. */
@@ -159,8 +162,9 @@ export class Loader implements Disposable {
   async #load(position: number): Promise<Sample> {
     const { dataset: { items, trainIds, code }, views } = this.#options;
     const epoch = Math.floor(position / items.length);
-    const index = this.#indexAt(epoch, position % items.length);
-    const place = { name: items[index].name, index, epoch, position };
+    const drawn = this.#drawnAt(epoch, position);
+    const { index } = drawn;
+    const place = { name: items[index].name, epoch, position, ...drawn };
     const cached = this.#cache.get(index);
     if (cached && !views) return { ...cached, ...place };
     const reply = await this.#worker(position).request({
@@ -176,14 +180,15 @@ export class Loader implements Disposable {
     return { ...decoded, ...place, ...(reply.pixels && { pixels: reply.pixels }) };
   }
 
-  #indexAt(epoch: number, place: number): number {
+  #drawnAt(epoch: number, position: number): Pick<Sample, "index" | "wanted"> {
     const { dataset, order, seed, stream } = this.#options;
-    if (order === "sequential") return place;
+    if (order === "sequential") return { index: position };
+    if (order !== "shuffled") return order.draw(seed, stream, position);
     if (this.#order.epoch !== epoch) {
       const indices = shuffledOrder(dataset.items.length, seed, stream, epoch);
       this.#order = { epoch, indices };
     }
-    return this.#order.indices[place];
+    return { index: this.#order.indices[position % dataset.items.length] };
   }
 
   #worker(position: number): DecodeThread {

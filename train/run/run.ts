@@ -20,6 +20,7 @@ import {
   type StageResult,
 } from "./run_folder.ts";
 import { restoreChoices, settleChoices } from "./run_choices.ts";
+import { sourceOrder } from "./source_order.ts";
 import { runStage } from "./stage_run.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
@@ -61,6 +62,9 @@ export async function runTraining(
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
+  for (const name of config.pipeline) {
+    kindOf(name).check?.(config.stages[name], data.classes.names);
+  }
   const taken = checkpointsBefore(config); // before there is a folder
   using fingerprint = fingerprintOf(config, data);
   fingerprint.start();
@@ -150,7 +154,7 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
 }
 
 /** What a run has before its first stage. */
-type RunBase = Omit<RunState, "network" | "networkBefore" | "validation">;
+type RunBase = Omit<RunState, "network" | "networkBefore" | "sourceOrder" | "validation">;
 
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
 async function trainStages(
@@ -175,6 +179,7 @@ async function trainStages(
     ...given,
     network: startingNetwork(given, done.length, resumed),
     networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name), null),
+    sourceOrder: sourceOrder({ ...given, classes: given.data.classes, message: warn }),
     validation,
   };
   try {

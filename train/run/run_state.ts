@@ -4,7 +4,8 @@ import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { RunConfig } from "../config/settings.ts";
 import type { Fingerprint } from "../data/fingerprint.ts";
-import type { Loader } from "../data/loader.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Loader, LoaderOptions } from "../data/loader.ts";
 import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
@@ -25,6 +26,8 @@ export interface RunState {
   network: DeepLab;
   /** Makes the network that a stage starts from. */
   networkBefore(name: StageName): DeepLab;
+  /** In which order the stages take the images that come with labels. */
+  sourceOrder(labelled: Dataset): Promise<LoaderOptions["order"]>;
   /** The target's val split. */
   readonly validation: Loader;
 }

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
-import { Loader } from "../data/loader.ts";
+import { Loader, type LoaderOptions } from "../data/loader.ts";
 import { estimateStatistics } from "../evaluation/estimate_statistics.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import { Batches } from "../stages/common/batches.ts";
@@ -33,17 +33,25 @@ export async function runStage(
     stage: name,
     view: { crop: { height: cropHeight, width: cropWidth }, longSide, scales, flip },
   };
-  const load = (dataset: Dataset, stream: string, views: ViewOptions | null = null) =>
+  const load = (
+    dataset: Dataset,
+    stream: string,
+    views: ViewOptions | null = null,
+    order: LoaderOptions["order"] = "shuffled",
+  ) =>
     new Loader({
       dataset,
-      order: "shuffled",
+      order,
       seed: config.seed,
       stream: `${name}/${stream}`,
       workers: DECODING_THREADS,
       views,
     });
-  const isReference = kind.role === "reference";
-  using source = load(isReference ? data.openLabelledTarget() : data.source, "source");
+  const [isReference, isPretraining] = [kind.role === "reference", kind.role === "pretraining"];
+  const labelled = isReference ? data.openLabelledTarget() : data.source;
+  // Pre-training learns no labels, and takes images as they come.
+  const order = isPretraining ? "shuffled" : await run.sourceOrder(labelled);
+  using source = load(labelled, "source", null, order);
   /** Goes through the target images in views and in an order of its own. */
   const weakViews = async function* (passes: number) {
     using loader = load(data.target, "passes");
@@ -60,7 +68,6 @@ export async function runStage(
       `Cannot run stage ${name} as it calls itself ${stage.name}: give it the name of its context`,
     );
   }
-  const isPretraining = kind.role === "pretraining";
   if (!isPretraining) run.network = stage.network;
   try {
     const rendersViews = kind.hasStrongViews && strongView === "randaugment";
@@ -98,7 +105,7 @@ function contextOf(
     },
     loadBackbone: (network, stage) => {
       // A checkpoint holds it, as it holds all that the stage has made of it.
-      if (point === null) loadBackbone(run, network, stage as StageName);
+      if (point === null) loadBackbone(run, network, stage as StageName | null);
     },
   };
 }

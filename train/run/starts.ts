@@ -7,28 +7,30 @@ import { exists } from "../base/folders.ts";
 import { backboneStage, weightsInstead } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
-import { loadWeights, openWeights } from "../networks/weights_file.ts";
+import { isCheckpoint, loadWeights, openWeights } from "../networks/weights_file.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
 import type { ResumePoint } from "./resume.ts";
 import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
 import type { RunState } from "./run_state.ts";
 
 /**
- * Gives a network the backbone that a stage has trained, or the file that takes the stage's place.
+ * Gives a network the backbone that a stage has trained, or the file that takes the stage's place; of the
+ * file that the run starts from, where the stage is null.
  *
  * @throws {DataError} If it cannot be read or does not fit.
  */
 export function loadBackbone(
   { config, folder }: Pick<RunState, "config" | "folder">,
   network: DeepLab,
-  stage: StageName,
+  stage: StageName | null,
 ): void {
-  const weights = weightsInstead(stage, config);
-  if (weights !== null) {
+  const weights = stage === null ? config.init : weightsInstead(stage, config);
+  const isOwn = weights === null || (stage === null && isCheckpoint(weights));
+  if (!isOwn) {
     loadWeights(network, weights, { part: "backbone" });
     return;
   }
-  using checkpoint = new Checkpoint(folder.checkpointPath(stage));
+  using checkpoint = new Checkpoint(weights ?? folder.checkpointPath(stage as StageName));
   checkpoint.restore(network.backboneDict(), "network.", { partial: true, finite: true });
 }
 
@@ -43,8 +45,17 @@ export function checkBackbones(config: RunConfig, folder: RunFolder, begun: numb
   for (const [index, name] of pipeline.entries()) {
     if (index < begun) continue;
     const start = kindOf(name).backboneStart?.(stages[name]) ?? null;
+    if (start === null) continue;
+    const [setting, value] = start.otherwise;
     const needed = backboneStage(name, config);
-    if (start === null || needed === null) continue;
+    if (needed === null) {
+      if (config.init !== null) continue;
+      throw new DataError(
+        `Cannot run ${name} as it starts from the backbone of the file that the run starts from, and ` +
+          `there is none: expected one; give it as init, or set stages.${name}.${setting} to "${value}"`,
+        { options: ["init"] },
+      );
+    }
     const weights = weightsInstead(needed, config);
     if (weights !== null) {
       openWeights(weights)[Symbol.dispose]();
@@ -52,7 +63,6 @@ export function checkBackbones(config: RunConfig, folder: RunFolder, begun: numb
     }
     const path = folder.checkpointPath(needed);
     if (pipeline.slice(0, index).includes(needed) || exists(path)) continue;
-    const [setting, value] = start.otherwise;
     throw new DataError(
       `Cannot run ${name} as it starts from the backbone of ${needed} and ${path} is missing: expected ` +
         `the stage ${needed} before it; add ${needed} to the pipeline, or set ` +

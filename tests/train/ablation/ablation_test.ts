@@ -81,20 +81,37 @@ Deno.test("a plan trains the common start first and once a seed, and no training
 });
 
 Deno.test("what the field has added is tried by itself, then all of it together", () => {
-  const { rows } = gridOf("successors");
   const off = base.stages.stage1;
-  const settings = rows.map(({ run }) => {
-    const { stage1 = {} } = RUNS[run].values.stages ?? {};
-    for (const [name, value] of Object.entries(stage1)) {
-      assert.notDeepEqual(off[name as keyof typeof off], value, `${name} of ${run} is on`);
-    }
-    return stage1;
-  });
-  const [first, ...each] = settings;
-  assert.deepEqual(first, {}, "the first row is stage 1 as it is");
-  const all = each.pop();
-  assert.deepEqual(all, Object.assign({}, ...each));
-  assert.ok(each.length >= 3 && each.every((own) => Object.keys(own).length > 0));
+  const runs = gridOf("successors").rows.filter(({ stage }) => stage === "stage1")
+    .map(({ run }) => RUNS[run].values);
+  const settings = runs.map(({ stages }) => stages?.stage1 ?? {});
+  for (const [name, value] of settings.flatMap((own) => Object.entries(own))) {
+    assert.notDeepEqual(off[name as keyof typeof off], value, `${name} is on`);
+  }
+  assert.deepEqual(settings[0], {}, "the first row is stage 1 as it is");
+  const [all, data] = [settings.at(-1), runs.at(-1)?.data];
+  const { featuresOf: _, ...each } = Object.assign({}, ...settings.slice(0, -1));
+  assert.deepEqual(all, each);
+  assert.ok(Object.keys(each).length >= 4);
+  assert.deepEqual(data, { rareClassSampling: 0.01 });
+});
+
+Deno.test("rare classes are sampled from the first stage on, and features kept near to what is there", () => {
+  const plan = planAblation({ grid: gridOf("successors"), seeds: [0], base, out: "out" });
+  const configOf = (wanted: string) =>
+    plan.find(({ name }) => name === wanted)?.config ?? assert.fail(`no run ${wanted}`);
+  for (const temperature of [0.01, 0.05]) {
+    const [start, run] = [configOf(`start-rare-${temperature}`), configOf(`rare-${temperature}`)];
+    for (const { data } of [start, run]) assert.equal(data.rareClassSampling, temperature);
+    assert.equal(run.base, start.out);
+  }
+  assert.equal(configOf("stage1").data.rareClassSampling, 0);
+  const selfsup = configOf("feature-distance-selfsup");
+  assert.deepEqual(selfsup.pipeline, ["selfsup", "stage1"]);
+  for (const { stages, base } of [configOf("feature-distance"), selfsup]) {
+    assert.equal(stages.stage1.featureDistance, 0.005);
+    assert.equal(base, configOf("stage1").base);
+  }
 });
 
 /** Notes what an ablation says. */

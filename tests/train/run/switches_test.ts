@@ -116,6 +116,18 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "stages.stage1.statistics": { given: () => ({ "stages.stage1.statistics": "both" }) },
   "stages.stage1.maskRatio": { given: () => ({ "stages.stage1.maskedWeight": 1 }) },
   "stages.stage1.maskBlock": { given: () => ({ "stages.stage1.maskedWeight": 1 }) },
+  "stages.stage1.featureDistance": { values: () => [0.1, 0.2] },
+  "stages.stage1.featuresOf": {
+    given: (folder) => ({
+      "stages.stage1.featureDistance": 1,
+      "stages.selfsup.weights": join(folder, "base", "checkpoints", "source.safetensors"),
+      "init": join(folder, "other", "checkpoints", "source.safetensors"),
+    }),
+  },
+  "stages.stage1.things": {
+    given: () => ({ "stages.stage1.featureDistance": 1 }),
+    values: () => [["road"], ["road", "building"]],
+  },
   "stages.selfsup.weights": {
     stage: "stage2",
     given: () => ({ "stages.stage2.studentStart": "self-supervised" }),

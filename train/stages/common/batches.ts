@@ -12,6 +12,7 @@ import {
 import type { Size } from "../../../kernels/planes.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
+import { viewThatShows } from "../../data/rare_classes.ts";
 import type { RgbImage } from "../../images/rgb.ts";
 import {
   drawTargetViews,
@@ -161,9 +162,14 @@ export class Batches {
   }
 
   #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {
-    return samples.map((sample) =>
-      weakView(this.random(sample, domain), sample.image, this.options.view)
-    );
+    return samples.map((sample) => {
+      const { image, label, wanted } = sample;
+      const draw = (trial: number) => {
+        const stream = trial === 0 ? domain : `${domain}/${trial}`;
+        return weakView(this.random(sample, stream), image, this.options.view);
+      };
+      return label && wanted ? viewThatShows(wanted, label, draw) : draw(0);
+    });
   }
 }
 

@@ -72,8 +72,11 @@ export interface RunContext<S> extends StageContext<S> {
    * again; the checkpoint's follow after `prepare`.
    */
   returnToStart(): void;
-  /** Gives a network the backbone that a stage has trained, or the file that takes that stage's place. */
-  loadBackbone(network: DeepLab, stage: string): void;
+  /**
+   * Gives a network the backbone that a stage has trained, or the file that takes that stage's place; of
+   * the file that the run starts from, where the stage is null.
+   */
+  loadBackbone(network: DeepLab, stage: string | null): void;
 }
 
 /** A stage ready to run. */
@@ -92,8 +95,8 @@ export interface Prepared<B> {
 
 /** What a stage starts from beside the network of the stage before. */
 export interface BackboneStart {
-  /** The stage whose backbone it takes. */
-  readonly stage: string;
+  /** The stage whose backbone it takes; null for that of the file which the run starts from. */
+  readonly stage: string | null;
   /** A setting and the value with which it needs none, for messages. */
   readonly otherwise: readonly [setting: string, value: string];
 }
@@ -122,6 +125,13 @@ export interface StageKind<S extends StageSettings = AnySettings, B = unknown> {
   readonly givenNetwork?: string;
   /** Whether its target images come in a strong view too. */
   readonly hasStrongViews: boolean;
+  /**
+   * Checks its settings before a run begins.
+   *
+   * @param classes Names of what the network predicts.
+   * @throws {DataError} If they do not go together.
+   */
+  check?(settings: S, classes: readonly string[]): void;
   /** Its choices where the paper and its released code disagree. */
   recipe?(variant: Variant): Partial<S>;
   /** What it starts from with these settings beside the network of the stage before; null for nothing. */

@@ -25,6 +25,7 @@ import {
   prefixed,
   type Stage,
 } from "../common/stage.ts";
+import { anchoredPass, type FeatureAnchor } from "./anchor.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import { AS_IN_THE_PAPER, type DenoiseChoices, type DenoiseSettings } from "./settings.ts";
 import { type Look, lookAt, sizeOf } from "./sight.ts";
@@ -72,6 +73,7 @@ export class Denoise implements Stage<DenoiseBatch> {
   readonly #encoder: DeepLab;
   readonly #bank: PrototypeBank;
   readonly #teacher: Teacher;
+  readonly #anchor: FeatureAnchor | null;
   readonly #trainer: NetworkTrainer;
   readonly #options: DenoiseOptions & DenoiseChoices;
 
@@ -81,6 +83,9 @@ export class Denoise implements Stage<DenoiseBatch> {
    * @param network Starts from the warm-up weights; stays the caller's.
    * @param encoder The momentum encoder f̃, a copy of the network; passes to the stage.
    * @param bank Prototypes of the warm-up model's target features (eq. 4); passes to the stage.
+   * @param anchor What features of things are kept near to, where `featureDistance` is not 0; passes to
+   *   the stage.
+   * @throws {TypeError} If there should be an anchor and is none.
    */
   constructor(
     network: DeepLab,
@@ -88,13 +93,21 @@ export class Denoise implements Stage<DenoiseBatch> {
     bank: PrototypeBank,
     options: DenoiseOptions,
     name = "stage1",
+    anchor: FeatureAnchor | null = null,
   ) {
     this.name = name;
     this.network = network;
     this.#encoder = encoder;
     this.#bank = bank;
+    this.#anchor = anchor;
     this.#options = { ...AS_IN_THE_PAPER, ...options };
     this.#teacher = new Teacher(encoder, bank, this.#options, name);
+    if (this.#options.featureDistance > 0 && !anchor) {
+      throw new TypeError(
+        `Cannot keep features near to an anchor with weight ${this.#options.featureDistance} as there ` +
+          `is none: give one, or set featureDistance to 0`,
+      );
+    }
     this.#trainer = new NetworkTrainer(network, options);
     encoder.eval();
     for (const [, module] of encoder.namedModules()) {
@@ -111,21 +124,29 @@ export class Denoise implements Stage<DenoiseBatch> {
   }
 
   /**
-   * One optimiser update; its losses are `source`, `symmetric`, `structure`, `regulariser` and `masked`,
-   * without `structure` and `masked` where their weights are 0.
+   * One optimiser update; its losses are `source`, `distance`, `symmetric`, `structure`, `regulariser` and
+   * `masked`, without `distance` where there is no anchor, and `structure` and `masked` where their weights
+   * are 0.
    */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     const trainer = this.#trainer;
     trainer.begin(step);
     this.#encoder.setStep(this.#options.seed ^ ENCODER_SEED, step);
-    const tracks = this.#options.statistics !== "target";
     const losses = {
-      ...trainer.learn(source, sourcePass(trainer, tracks)),
+      ...this.#learnSource(source),
       ...trainer.learn(target, this.#targetPass),
     };
     trainer.update(step);
     updateEma(this.#encoder, this.network, this.#options.emaDecay);
     return losses;
+  }
+
+  #learnSource(source: SourceBatch): Losses {
+    const { statistics, featureDistance } = this.#options;
+    const [trainer, anchor, tracks] = [this.#trainer, this.#anchor, statistics !== "target"];
+    return anchor
+      ? trainer.learn(source, anchoredPass(trainer, anchor, featureDistance, tracks))
+      : trainer.learn(source, sourcePass(trainer, tracks));
   }
 
   /**
@@ -214,12 +235,13 @@ export class Denoise implements Stage<DenoiseBatch> {
       : symmetricLoss(logits, labels, { alpha, beta, pixelWeights });
   }
 
-  /** The arrays of the network, its optimiser, the momentum encoder and the prototypes. */
+  /** The arrays of the network, its optimiser, the momentum encoder, the prototypes and the anchor. */
   state(): Map<string, AnyArray> {
     return new Map<string, AnyArray>([
       ...this.#trainer.state(),
       ...prefixed("encoder", this.#encoder.stateDict()),
       ...prefixed("prototypes", this.#bank.state()),
+      ...this.#anchor?.state() ?? [],
     ]);
   }
 
@@ -228,6 +250,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     this.#trainer[Symbol.dispose]();
     this.#encoder.dispose();
     this.#bank.dispose();
+    this.#anchor?.[Symbol.dispose]();
   }
 }
 

@@ -4,11 +4,12 @@ import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { warpMaps } from "../../../kernels/warp.ts";
 import { quarterOf, type WholeImages } from "../common/batch.ts";
 import type { Batches, WeakViews } from "../common/batches.ts";
-import type { Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
 import type { PlannedBatches } from "../common/planned_batches.ts";
 import { uploadSamples } from "../../evaluation/image_batches.ts";
 import { maskedView, mixClasses } from "./added_views.ts";
 import type { Pasted } from "./class_mix.ts";
+import type { PlanContext, Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
+import { FeatureAnchor, thingsAmong } from "./anchor.ts";
 import { Denoise, type DenoiseBatch } from "./denoise.ts";
 import type { PrototypeBank } from "./prototypes.ts";
 import {
@@ -21,6 +22,9 @@ import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
 
 /** Passes over the target images from which prototypes start in the released code. */
 const OFFICIAL_PASSES = 4;
+
+/** The stage whose backbone is kept near to; null for the file that the run starts from. */
+const BACKBONE_OF = { "self-supervised": "selfsup", init: null } as const;
 
 /** Stage 1: pseudo-label denoising and target-structure learning. */
 export const denoise = {
@@ -39,10 +43,17 @@ export const denoise = {
     prototypeStart: variant,
     prototypeUpdate: variant,
   }),
+  check: ({ featureDistance, things }, classes) => {
+    if (featureDistance > 0) thingsAmong(classes, things);
+  },
+  backboneStart: ({ featureDistance, featuresOf }) =>
+    featureDistance === 0 || featuresOf === "before"
+      ? null
+      : { stage: BACKBONE_OF[featuresOf], otherwise: ["featuresOf", "before"] },
   async prepare(context) {
     const { gpu, options, target } = context;
     const { softLabels, bank } = await softLabelsOf(context);
-    const stage = makeDenoise(context, bank);
+    const stage = makeDenoise(context, bank, anchorOf(context));
     const indices = new Map(target.items.map(({ name }, index) => [name, index]));
     return {
       stage,
@@ -61,7 +72,7 @@ export const denoise = {
   plan(context) {
     const { batches, network, options } = context;
     return {
-      stage: makeDenoise(context, bankFor(network)),
+      stage: makeDenoise(context, bankFor(network), plannedAnchor(context)),
       makeBatch: () => ({
         source: batches.source(),
         target: {
@@ -76,14 +87,41 @@ export const denoise = {
   },
 } as const satisfies StageKind<DenoiseSettings, DenoiseBatch>;
 
-/** The stage, its momentum encoder a copy of the network; the prototypes pass to it. */
+/** The stage, its momentum encoder a copy of the network; prototypes and anchor pass to it. */
 function makeDenoise(
   { name, network, options, createNetwork }: StageContext<DenoiseSettings>,
   bank: PrototypeBank,
+  anchor: FeatureAnchor | null,
 ): Denoise {
   const encoder = createNetwork({ init: "none" });
   encoder.loadStateDict(network.stateDict());
-  return new Denoise(network, encoder, bank, options, name);
+  return new Denoise(network, encoder, bank, options, name, anchor);
+}
+
+/** Where features of things are to stay, if they are to; a checkpoint's follow where the stage goes on. */
+function anchorOf(context: RunContext<DenoiseSettings>): FeatureAnchor | null {
+  const { classes, network, createNetwork, options: { featureDistance, featuresOf, things } } =
+    context;
+  if (featureDistance === 0) return null;
+  const frozen = createNetwork({ init: "none" });
+  try {
+    if (featuresOf === "before") frozen.loadStateDict(network.stateDict(), { strict: false });
+    else context.loadBackbone(frozen, BACKBONE_OF[featuresOf]);
+    return new FeatureAnchor(frozen, thingsAmong(classes.names, things));
+  } catch (error) {
+    frozen.dispose();
+    throw error;
+  }
+}
+
+/** An anchor that holds nothing, for a plan. */
+function plannedAnchor(
+  { network: { classes }, createNetwork, options: { featureDistance } }: PlanContext<
+    DenoiseSettings
+  >,
+): FeatureAnchor | null {
+  if (featureDistance === 0) return null;
+  return new FeatureAnchor(createNetwork({ init: "none" }), new Array(classes).fill(true));
 }
 
 /** The soft labels of the target images, and prototypes: as the warm-up model has them, or a checkpoint. */

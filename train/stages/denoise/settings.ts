@@ -90,6 +90,19 @@ export const DENOISE_SETTINGS = {
    * 4); pasted pixels weigh 1. 0 for no weights.
    */
   qualityThreshold: "share",
+  /**
+   * Weight of the feature distance, λ_FD of DAFormer (Hoyer et al., CVPR 2022, equations 6 to 10), 0.005
+   * there: source images do not move the backbone's features of things far from those of a frozen
+   * backbone. 0 for none.
+   */
+  featureDistance: "weight",
+  /**
+   * The frozen backbone: that of the network that the stage before has left, that of self-supervised
+   * pre-training, or of the weights in its place, or that of the file which the run starts from, `init`.
+   */
+  featuresOf: ["before", "self-supervised", "init"],
+  /** Names of the classes that are things; null for those that are known as things in Cityscapes. */
+  things: "optionalNames",
 } as const satisfies SettingTable;
 
 /** The settings of stage 1. */
@@ -118,6 +131,9 @@ export const AS_IN_THE_PAPER = {
   maskRatio: 0.7,
   maskBlock: 64,
   qualityThreshold: 0,
+  featureDistance: 0,
+  featuresOf: "before",
+  things: null,
 } as const satisfies Partial<DenoiseSettings>;
 
 /** The settings that {@link AS_IN_THE_PAPER} has values for. */

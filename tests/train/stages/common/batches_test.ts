@@ -4,12 +4,14 @@ import { strict as assert } from "node:assert";
 import { join } from "node:path";
 import type { Gpu } from "../../../../kernels/runtime/mod.ts";
 import { warpLabelMaps, warpMaps, warpMask } from "../../../../kernels/warp.ts";
+import { countClasses } from "../../../../train/data/class_counts.ts";
 import { GTA5 } from "../../../../train/data/layouts.ts";
 import { quarterOf } from "../../../../train/stages/common/batch.ts";
 import { Batches } from "../../../../train/stages/common/batches.ts";
 import { type Dataset, openDataset } from "../../../../train/data/dataset.ts";
 import { encodeImage, encodeLabel } from "../../../../train/images/image.ts";
 import { Loader, type LoaderOptions } from "../../../../train/data/loader.ts";
+import { RareClasses } from "../../../../train/data/rare_classes.ts";
 import { nextDistilBatch } from "../../../../train/stages/distil/kind.ts";
 import { nextDenoiseBatch } from "../../../../train/stages/denoise/kind.ts";
 import { SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
@@ -557,4 +559,41 @@ Deno.test("a batch has no label that is none of the classes", () =>
       nextSourceOnlyBatch(new Batches({ ...options, classes }, loader, loader));
     await assert.rejects(made(7), /has label 7: expected a class below 7, or 255/);
     releaseBatch(await made(8));
+  }));
+
+Deno.test("a source image that was drawn for a class is cropped so that it shows it", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const dataset = makeDataset(root, [0, 1]);
+    const view = {
+      crop: { height: 12, width: 12 },
+      longSide: 60,
+      scales: [1, 1],
+      flip: 0,
+    } as const;
+    const counts = await countClasses(dataset, { classes: 2 });
+    const rare = new RareClasses(counts, { temperature: 1, crop: view.crop, longSide: 60 });
+    const count = 40;
+    const load = (order: LoaderOptions["order"]) =>
+      new Loader({ dataset, order, seed: 1, stream: "source" });
+    /** How many crops show half of what an image should hold of the class that it was drawn for. */
+    const shown = async (order: LoaderOptions["order"]) => {
+      using loader = load(order);
+      const options = { gpu, batch: count, seed: 1, stage: "source", view };
+      const batch = await nextSourceOnlyBatch(new Batches(options, loader, loader));
+      const [, labels] = await take(gpu, batch);
+      return Array.from({ length: count }, (_, position) => {
+        const { wanted, index } = rare.draw(1, "source", position);
+        const crop = labels.subarray(144 * position, 144 * (position + 1));
+        const pixels = crop.filter((label) => label === wanted.trainId).length;
+        const [width, height] = SIZES[index];
+        return pixels >= wanted.pixels * (60 / Math.max(width, height)) ** 2 / 2;
+      }).filter((isShown) => isShown).length;
+    };
+    assert.equal(await shown(rare), count);
+    // The same images in the views that they would have had.
+    const blind = {
+      draw: (...at: Parameters<RareClasses["draw"]>) => ({ index: rare.draw(...at).index }),
+    };
+    assert.ok(await shown(blind as unknown as RareClasses) < count - 3);
   }));
