@@ -52,7 +52,7 @@ Deno.test("no place of the Earth is in two splits, and each domain has its pictu
     const columns = new Map<number, string>();
     for (const [domain, split] of SPLITS) {
       for (const { image: { data, width, height } } of tiles(directory, domain, split)) {
-        assert.deepEqual([width, height], [4, 4]);
+        assert.deepEqual([width, height], [4, 8]);
         for (let i = 0; i < data.length; i += 3) {
           assert.equal(data[i + 2], Number(domain === "target"));
           const other = columns.get(data[i]) ?? `${domain}/${split}`;
@@ -61,9 +61,9 @@ Deno.test("no place of the Earth is in two splits, and each domain has its pictu
         }
       }
     }
-    assert.equal(columns.size, WIDTH, "all of the Earth is used");
+    assert.equal(columns.size, 13 * 4, "each strip has a split of its own");
     const counts = SPLITS.map(([domain, split]) => tiles(directory, domain, split).length);
-    assert.deepEqual(counts, [84, 14, 84, 42]);
+    assert.deepEqual(counts, [85, 17, 85, 34]);
   }));
 
 Deno.test("labels lie where their pixels were, whatever the size of the mask", () =>
