@@ -76,6 +76,7 @@ const DEFAULT: RunConfig = {
     scales: [0.75, 1.25],
     flip: 0.5,
     strongView: "simple",
+    middle: "grey",
     streets: {
       directory: "data/streets",
       seed: 0,

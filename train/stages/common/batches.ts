@@ -8,10 +8,11 @@ import {
   warpImages,
   warpLabels,
   warpMaps,
+  type WarpView,
 } from "../../../kernels/warp.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
-import type { RgbImage } from "../../images/rgb.ts";
+import { meanOf, type RgbImage } from "../../images/rgb.ts";
 import {
   drawTargetViews,
   randomOf,
@@ -38,6 +39,8 @@ export interface BatchOptions extends ViewOptions {
   readonly batch: number;
   /** K, to find labels that are none of the classes; they are not looked for unless given. */
   readonly classes?: number;
+  /** `data.middle`; `grey` unless given. */
+  readonly middle?: "grey" | "image";
 }
 
 /** Where images come from. */
@@ -80,7 +83,7 @@ export class Batches {
   async nextSource(): Promise<SourceBatch> {
     const { gpu, view: { crop } } = this.options;
     const samples = await this.nextSamples("source");
-    const views = this.#weakViews(samples, "source").map((view) => view.imageView());
+    const views = this.#looks(samples, this.#weakViews(samples, "source"));
     using images = packImages(gpu, samples.map(({ image }) => image));
     using labels = this.packLabels(samples);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
@@ -95,8 +98,7 @@ export class Batches {
       return { samples, views, images: this.#upload(samples.map(({ pixels }) => pixels.weak)) };
     }
     using images = packImages(gpu, samples.map(({ image }) => image));
-    const looks = views.map((view) => view.imageView());
-    return { samples, views, images: warpImages(images, looks, crop) };
+    return { samples, views, images: warpImages(images, this.#looks(samples, views), crop) };
   }
 
   /** The strong views of target images too; takes the weak views over. */
@@ -111,8 +113,11 @@ export class Batches {
         ),
       };
     }
-    const drawn = samples.map((sample) => strongView(this.random(sample, "strong"), crop));
-    const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
+    const drawn = samples.map((sample) => {
+      const middle = this.#middleOf(sample);
+      return { middle, ...strongView(this.random(sample, "strong"), crop, middle) };
+    });
+    const views = drawn.map(({ transform, colour, middle }) => transform.imageView(colour, middle));
     return {
       weak,
       strong: warpMaps(weak, views, crop),
@@ -125,6 +130,16 @@ export class Batches {
     const { gpu, view: { crop } } = this.options;
     using packed = packImages(gpu, images);
     return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
+  }
+
+  /** How images are cut to views. */
+  #looks(samples: readonly Sample[], views: readonly ViewTransform[]): WarpView[] {
+    return views.map((view, index) => view.imageView(null, this.#middleOf(samples[index])));
+  }
+
+  /** What views of an image take for its middle, where that is not the same for all. */
+  #middleOf({ image }: Sample): number | undefined {
+    return this.options.middle === "image" ? meanOf(image) : undefined;
   }
 
   #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {
