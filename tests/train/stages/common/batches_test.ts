@@ -254,7 +254,9 @@ Deno.test("with the image's own middle, what lies outside has its mean, and all 
       const values = [];
       for (const { source, target: { weak, strong, strongViews, softLabels } } of batches) {
         using mask = warpMask(gpu, strongViews.map((view) => view.mapView(CROP, CROP)), CROP, CROP);
-        const images = [source.images, weak, strong, mask];
+        const unseen = strongViews.map((view) => view.imageView(null, 0));
+        using moved = warpMaps(weak, unseen, CROP);
+        const images = [source.images, weak, strong, mask, moved];
         values.push(await gpu.readAll(images) as Float32Array[]);
         releaseBatch({ source, weak, strong, softLabels });
       }
@@ -262,8 +264,9 @@ Deno.test("with the image's own middle, what lies outside has its mean, and all 
     };
     const [grey, own] = [await made("grey"), await made("image")];
     const filled = { source: 0, weak: 0, strong: 0 };
+    let turned = 0;
     const plane = CROP.height * CROP.width;
-    for (const [index, [source, weak, strong, mask]] of own.entries()) {
+    for (const [index, [source, weak, strong, mask, moved]] of own.entries()) {
       for (
         const [name, values, before] of [
           ["source", source, grey[index][0]],
@@ -284,8 +287,14 @@ Deno.test("with the image's own middle, what lies outside has its mean, and all 
         const value = strong[3 * plane * Math.floor(i / plane) + i % plane];
         assert.ok(means.some((mean) => Math.abs(value - mean) < 1e-5), `cut out to ${value}`);
       }
+      // Where weak views show the same, strong ones differ by what contrast adds.
+      for (const [i, value] of moved.entries()) {
+        const isSeen = value > 0.05 && Math.abs(value - grey[index][4][i]) < 1e-6;
+        if (isSeen && Math.abs(strong[i] - grey[index][2][i]) > 0.005) turned++;
+      }
     }
     for (const count of Object.values(filled)) assert.ok(count > plane / 2, JSON.stringify(filled));
+    assert.ok(turned > plane / 2, `contrast turns about another grey in ${turned} pixels`);
   }));
 
 /** A pixel of the crop by its place in a map at a quarter of its size. */
