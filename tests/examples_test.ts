@@ -10,6 +10,8 @@ const EXAMPLES = new URL("examples/", ROOT);
 /** Each has a test below; those of the library import nothing else. */
 const OF_LIBRARY = ["own_loop.ts", "pixel_classifier.ts"];
 const OF_CLONE = ["own_layout.ts", "predict_folder.ts"];
+/** Those of tests/earth_test.ts. */
+const OF_EARTH = ["earth", "earth.ts"];
 
 interface Outcome {
   readonly code: number;
@@ -64,7 +66,7 @@ function assertFalls(losses: readonly number[], share: number): void {
 
 Deno.test("every example has a test here", () => {
   const found = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name).sort();
-  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE].sort());
+  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH].sort());
 });
 
 Deno.test("the pixel classifier learns its labels and leaves nothing on the GPU", () =>

@@ -302,7 +302,7 @@ Deno.test("--stages, --from and --until choose stages, and pre-training is never
 Deno.test("of several config files a later one wins, and a TypeScript file gives its default export", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    const [json, module, bare, torn] = ["a.json", "b.ts", "c.ts", "d.ts"].map((name) =>
+    const [json, module, bare, torn, sad] = ["a.json", "b.ts", "c.ts", "d.ts", "e.ts"].map((name) =>
       `${folder}/${name}`
     );
     await Deno.writeTextFile(json, `{ "seed": 5, "data": { "batch": 2, "flip": 0 } }`);
@@ -319,6 +319,15 @@ Deno.test("of several config files a later one wins, and a TypeScript file gives
     await assert.rejects(
       resolveConfig({ config: [torn] }, NOON),
       /^DataError: Cannot run config file .*\.ts as .*: expected a TypeScript module/,
+    );
+    const errors = new URL("../../train/base/data_error.ts", import.meta.url).href;
+    await Deno.writeTextFile(
+      sad,
+      `import { DataError } from "${errors}";\nthrow new DataError("Cannot go on as I lack data");`,
+    );
+    await assert.rejects(
+      resolveConfig({ config: [sad] }, NOON),
+      /^DataError: Cannot go on as I lack data$/,
     );
   } finally {
     await Deno.remove(folder, { recursive: true });

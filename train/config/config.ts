@@ -76,11 +76,13 @@ export function readConfigFile(path: string): unknown {
  * Loads a configuration file as {@link readConfigFile}, or runs a TypeScript module whose default export
  * is such an object.
  *
- * @throws {DataError} If the file cannot be read, or is of another kind.
+ * @throws {DataError} If the file cannot be read, or is of another kind; one that the module throws
+ * is passed on.
  */
 export async function loadConfigFile(path: string): Promise<unknown> {
   if (!path.endsWith(".ts")) return readConfigFile(path);
   const loaded = await import(pathToFileURL(resolve(path)).href).catch((error) => {
+    if (error instanceof DataError) throw error; // it says itself what it lacks
     const [reason] = describeFailure(error).split("\n");
     throw new DataError(
       `Cannot run config file ${path} as ${reason}: expected a TypeScript module; ` +

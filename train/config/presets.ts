@@ -77,6 +77,7 @@ const DEFAULT: RunConfig = {
     flip: 0.5,
     rareClassSampling: 0,
     strongView: "simple",
+    middle: "grey",
     streets: {
       directory: "data/streets",
       seed: 0,

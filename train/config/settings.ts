@@ -121,6 +121,12 @@ export const RUN_SETTINGS = {
      * operations, in 8 bits on the decoding threads; `simple` is gentler, and made on the GPU.
      */
     strongView: ["simple", "randaugment"],
+    /**
+     * What views hold where they show nothing, and what `simple` strong ones turn contrast about: middle
+     * grey, or the mean of the image. Images far from middle grey, such as of the night, else become
+     * black, and are outshone by what was cut out. Views of `randaugment` are filled with grey.
+     */
+    middle: ["grey", "image"],
     /** The built-in benchmark, written as PNG files where no folders are given. */
     streets: {
       /** Folder that it is written to, and reused from. */

@@ -16,3 +16,17 @@ export interface RgbImage {
   /** Rows. */
   height: number;
 }
+
+/** Pixels that a mean is taken of. */
+const MOST_PIXELS = 4096;
+
+/** The mean of an image over its channels, from 0 to 1: of thousands of pixels, spread over it. */
+export function meanOf({ data, width, height }: RgbImage): number {
+  // Odd steps go over all columns, whatever the width; one that divides it would see a few of them.
+  const step = 3 * (Math.ceil(width * height / MOST_PIXELS) | 1);
+  let [sum, count] = [0, 0];
+  for (let at = 0; at < data.length; at += step, count += 3) {
+    sum += data[at] + data[at + 1] + data[at + 2];
+  }
+  return sum / count / 255;
+}

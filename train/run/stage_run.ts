@@ -26,7 +26,7 @@ export async function runStage(
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, gpu } = run;
-  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView } = config.data;
+  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView, middle } = config.data;
   const kind = kindOf(name);
   const views: ViewOptions = {
     seed: config.seed,
@@ -55,7 +55,7 @@ export async function runStage(
   /** Goes through the target images in views and in an order of its own. */
   const weakViews = async function* (passes: number) {
     using loader = load(data.target, "passes");
-    const options = { ...views, stage: `${name}/passes`, gpu, batch };
+    const options = { ...views, stage: `${name}/passes`, gpu, batch, middle };
     const batches = new Batches(options, loader, loader);
     const count = Math.max(1, Math.floor(passes * data.target.items.length / batch));
     for (let index = 0; index < count; index++) yield await batches.nextTarget();
@@ -74,7 +74,7 @@ export async function runStage(
     using target = load(prepared.target ?? data.target, "target", rendersViews ? views : null);
     for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
     const { classes } = stage.network;
-    const batches = new Batches({ ...views, gpu, batch, classes }, source, target);
+    const batches = new Batches({ ...views, gpu, batch, classes, middle }, source, target);
     return await loopStage(run, { ...prepared, batches, isPretraining }, point);
   } finally {
     if (isPretraining) stage.network.dispose();

@@ -15,9 +15,9 @@ export function brightness(factor: number): ColourMatrix {
   return [[factor, 0, 0, 0], [0, factor, 0, 0], [0, 0, factor, 0]];
 }
 
-/** Away from middle grey by `factor`; 1 changes nothing, 0 leaves grey only. */
-export function contrast(factor: number): ColourMatrix {
-  const shift = 0.5 * (1 - factor);
+/** Away from the grey `middle` by `factor`; 1 changes nothing, 0 leaves that grey only. */
+export function contrast(factor: number, middle = 0.5): ColourMatrix {
+  const shift = middle * (1 - factor);
   return [[factor, 0, 0, shift], [0, factor, 0, shift], [0, 0, factor, shift]];
 }
 

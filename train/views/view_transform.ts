@@ -120,9 +120,13 @@ export class ViewTransform {
     return compose(toMap, compose(this.matrix, between(outputSize, this.outputSize)));
   }
 
-  /** How to warp an image of the input's size to the view; unseen pixels get {@link FILL}. */
-  imageView(colour: ColourMatrix | null = null): WarpView {
-    return { matrix: this.matrix, cutout: this.cutout, colour, fill: FILL };
+  /**
+   * How to warp an image of the input's size to the view.
+   *
+   * @param fill The grey of unseen pixels.
+   */
+  imageView(colour: ColourMatrix | null = null, fill: number = FILL): WarpView {
+    return { matrix: this.matrix, cutout: this.cutout, colour, fill };
   }
 
   /** How to warp a map as in {@link ViewTransform.matrixFor}; unseen pixels get 0. */

@@ -87,8 +87,9 @@ const MOST = {
  * with probability one half and its strength drawn at random.
  *
  * @param size Size of the weak view.
+ * @param middle The grey that contrast turns about.
  */
-export function strongView(random: Random, size: Size): StrongView {
+export function strongView(random: Random, size: Size, middle?: number): StrongView {
   const { height, width } = size;
   const chance = () => random.uniform() < 0.5;
   const upTo = (most: number) => random.uniform(-most, most);
@@ -110,7 +111,7 @@ export function strongView(random: Random, size: Size): StrongView {
   }
   const colours: ColourMatrix[] = [];
   if (chance()) colours.push(brightness(1 + upTo(MOST.brightness)));
-  if (chance()) colours.push(contrast(1 + upTo(MOST.contrast)));
+  if (chance()) colours.push(contrast(1 + upTo(MOST.contrast), middle));
   if (chance()) colours.push(saturation(1 + upTo(MOST.saturation)));
   if (chance()) colours.push(hue(upTo(MOST.hueDegrees)));
   return {

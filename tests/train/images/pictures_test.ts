@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { CLASSES } from "../../../train/data/classes.ts";
 import { readImage } from "../../../train/images/image.ts";
-import type { RgbImage } from "../../../train/images/rgb.ts";
+import { meanOf, type RgbImage } from "../../../train/images/rgb.ts";
 import {
   colourLabel,
   contactSheet,
@@ -24,6 +24,18 @@ function shade(value: number, width: number, height: number): RgbImage {
 function pixel({ data, width }: RgbImage, x: number, y: number): number[] {
   return [...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)];
 }
+
+Deno.test("the mean of an image is that of its pixels, nearly so of many", () => {
+  const image = (width: number, height: number) => {
+    const data = Uint8Array.from({ length: 3 * width * height }, (_, i) => i % 3 + 2 * (i % width));
+    return { data, width, height };
+  };
+  const exact = ({ data }: { data: Uint8Array }) =>
+    data.reduce((sum, value) => sum + value, 0) / data.length / 255;
+  const [small, large] = [image(50, 40), image(100, 200)];
+  assert.ok(Math.abs(meanOf(small) - exact(small)) < 1e-12);
+  assert.ok(Math.abs(meanOf(large) - exact(large)) < 0.01);
+});
 
 Deno.test("labels are painted in the Cityscapes colours, the ignore label in black", () => {
   const image = colourLabel({ data: Uint32Array.of(0, 13, 255), width: 3, height: 1 }, PALETTE);

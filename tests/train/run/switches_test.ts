@@ -107,6 +107,7 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "data.batch": { values: () => [1] },
   "data.scales": { values: () => [[0.5, 0.6]] },
   "data.strongView": { stage: "stage1" },
+  "data.middle": { stage: "stage1" },
   "data.streets.directory": { values: (folder) => [join(folder, "elsewhere")] },
   "stages.stage1.distanceWarp": { given: () => ({ "data.strongView": "randaugment" }) },
   "stages.stage1.padding": HALF_SEEN,

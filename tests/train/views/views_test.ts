@@ -345,11 +345,36 @@ Deno.test("views depend on nothing but their stream of random numbers", () => {
   assert.equal(new Set(drawn(20, draw)).size, 20);
 });
 
+Deno.test("strong views turn contrast about the grey that is given, and draw the same otherwise", () => {
+  const size = { width: 9, height: 7 };
+  for (const middle of [0.1, 0.8]) {
+    const about = drawn(40, (random) => strongView(random, size, middle));
+    const plain = drawn(40, (random) => strongView(random, size, 0.5));
+    assert.deepEqual(plain, drawn(40, (random) => strongView(random, size)));
+    let moved = 0;
+    for (const [index, { transform, colour }] of about.entries()) {
+      assert.deepEqual(transform.operations, plain[index].transform.operations);
+      assert.deepEqual(
+        colour.map((row) => row.slice(0, 3)),
+        plain[index].colour.map((row) => row.slice(0, 3)),
+      );
+      // What is added to a grey comes from contrast alone, whose share of it is the middle.
+      const [added, other] = [colour, plain[index].colour].map((rows) =>
+        rows.reduce((sum, row) => sum + row[3], 0)
+      );
+      assert.ok(Math.abs(added - other * middle / 0.5) < 1e-12, `${added} is not of ${other}`);
+      if (other !== 0) moved++;
+    }
+    assert.ok(moved > 10, `only ${moved} of 40 change the contrast`);
+  }
+});
+
 Deno.test("views of images carry fill and colours, views of maps neither", () => {
   const { transform, colour } = strongView(new Random(1), { width: 9, height: 7 });
   const image = transform.imageView(colour);
   assert.equal(image.fill, 127 / 255);
   assert.equal(image.colour, colour);
+  assert.equal(transform.imageView(colour, 0.25).fill, 0.25);
   const map = transform.mapView({ width: 5, height: 4 }, { width: 5, height: 4 });
   assert.deepEqual([map.fill, map.colour], [undefined, undefined]);
 });

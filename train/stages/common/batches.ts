@@ -8,25 +8,20 @@ import {
   warpImages,
   warpLabels,
   warpMaps,
+  type WarpView,
 } from "../../../kernels/warp.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
 import { viewThatShows } from "../../data/rare_classes.ts";
-import type { RgbImage } from "../../images/rgb.ts";
+import { meanOf, type RgbImage } from "../../images/rgb.ts";
 import {
   drawTargetViews,
   randomOf,
   type TargetPixels,
   type ViewOptions,
 } from "../../views/target_views.ts";
-import {
-  fullView,
-  type StrongView,
-  strongView,
-  type ViewTransform,
-  weakView,
-} from "../../views/views.ts";
+import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
 
 /** Weak views of target images, and what they were cut from. */
@@ -46,6 +41,8 @@ export interface BatchOptions extends ViewOptions {
   readonly batch: number;
   /** K, to find labels that are none of the classes; they are not looked for unless given. */
   readonly classes?: number;
+  /** `data.middle`; `grey` unless given. */
+  readonly middle?: "grey" | "image";
 }
 
 /** Where images come from. */
@@ -88,7 +85,7 @@ export class Batches {
   async nextSource(): Promise<SourceBatch> {
     const { gpu, view: { crop } } = this.options;
     const samples = await this.nextSamples("source");
-    const views = this.#weakViews(samples, "source").map((view) => view.imageView());
+    const views = this.#looks(samples, this.#weakViews(samples, "source"));
     using images = packImages(gpu, samples.map(({ image }) => image));
     using labels = this.packLabels(samples);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
@@ -103,8 +100,7 @@ export class Batches {
       return { samples, views, images: this.#upload(samples.map(({ pixels }) => pixels.weak)) };
     }
     using images = packImages(gpu, samples.map(({ image }) => image));
-    const looks = views.map((view) => view.imageView());
-    return { samples, views, images: warpImages(images, looks, crop) };
+    return { samples, views, images: warpImages(images, this.#looks(samples, views), crop) };
   }
 
   /** The strong views of target images too; takes the weak views over. */
@@ -120,10 +116,9 @@ export class Batches {
       };
     }
     const drawn = this.#strongViews(samples);
-    const views = drawn.map(({ transform, colour }) => transform.imageView(colour));
     return {
       weak,
-      strong: warpMaps(weak, views, crop),
+      strong: warpMaps(weak, drawn.map(({ look }) => look), crop),
       strongViews: drawn.map(({ transform }) => transform),
     };
   }
@@ -136,9 +131,7 @@ export class Batches {
   async strongOf({ samples }: Pick<WeakViews, "samples">, images: GpuArray): Promise<GpuArray> {
     const { view: { crop } } = this.options;
     if (!samples.every(isRendered)) {
-      const views = this.#strongViews(samples)
-        .map(({ transform, colour }) => transform.imageView(colour));
-      return warpMaps(images, views, crop);
+      return warpMaps(images, this.#strongViews(samples).map(({ look }) => look), crop);
     }
     const values = await images.read();
     const length = values.length / samples.length;
@@ -148,10 +141,14 @@ export class Batches {
     }));
   }
 
-  #strongViews(samples: readonly Sample[]): StrongView[] {
-    return samples.map((sample) =>
-      strongView(this.random(sample, "strong"), this.options.view.crop)
-    );
+  /** The strong views of samples, and how weak ones are warped to them. */
+  #strongViews(samples: readonly Sample[]): { transform: ViewTransform; look: WarpView }[] {
+    return samples.map((sample) => {
+      const middle = this.#middleOf(sample);
+      const random = this.random(sample, "strong");
+      const { transform, colour } = strongView(random, this.options.view.crop, middle);
+      return { transform, look: transform.imageView(colour, middle) };
+    });
   }
 
   /** Views that the loader has rendered, [N, 3, H, W]. */
@@ -159,6 +156,16 @@ export class Batches {
     const { gpu, view: { crop } } = this.options;
     using packed = packImages(gpu, images);
     return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
+  }
+
+  /** How images are cut to views. */
+  #looks(samples: readonly Sample[], views: readonly ViewTransform[]): WarpView[] {
+    return views.map((view, index) => view.imageView(null, this.#middleOf(samples[index])));
+  }
+
+  /** What views of an image take for its middle, where that is not the same for all. */
+  #middleOf({ image }: Sample): number | undefined {
+    return this.options.middle === "image" ? meanOf(image) : undefined;
   }
 
   #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {

@@ -74,6 +74,7 @@ interface Choices {
   readonly stage?: string;
   /** Batches to skip. */
   readonly skip?: number;
+  readonly middle?: "grey" | "image";
   /** How the target's loader is made; with `renders`, it renders the views. */
   readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & {
     readonly renders?: boolean;
@@ -86,7 +87,13 @@ interface Choices {
 async function batchesOf<B>(
   gpu: Gpu,
   root: string,
-  { seed = 1, stage = "stage1", skip = 0, target: { renders, trainIds, ...choices } = {} }: Choices,
+  {
+    seed = 1,
+    stage = "stage1",
+    skip = 0,
+    middle = "grey",
+    target: { renders, trainIds, ...choices } = {},
+  }: Choices,
   count: number,
   next: (batches: Batches) => Promise<B>,
 ): Promise<B[]> {
@@ -99,7 +106,8 @@ async function batchesOf<B>(
   const views = renders ? { seed, stage, view } : null;
   using target = load(trainIds ?? null, "target", { ...choices, views });
   for (const loader of [source, target]) loader.seek(skip * BATCH);
-  const batches = new Batches({ gpu, batch: BATCH, seed, stage, view }, source, target);
+  const options = { gpu, batch: BATCH, seed, stage, view, middle };
+  const batches = new Batches(options, source, target);
   const made = [];
   for (let i = 0; i < count; i++) made.push(await next(batches));
   return made;
@@ -415,6 +423,62 @@ Deno.test("images and labels are cut alike, and what lies outside is grey and ig
     }
     assert.deepEqual([...seen.keys()].sort(), [0, 1, 255], "there is something of everything");
     for (const count of seen.values()) assert.ok(count > plane / 2);
+  }));
+
+Deno.test("with the image's own middle, what lies outside has its mean, and all else stays", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const means = SIZES.map(([width], index) =>
+      (DARK * edgeOf(index) + BRIGHT * (width - edgeOf(index))) / width / 255
+    );
+    const next = (batches: Batches) => nextDenoiseBatch(batches, softLabels);
+    const made = async (middle: "grey" | "image") => {
+      const batches = await batchesOf(gpu, root, { middle }, 4, next);
+      const values = [];
+      for (const { source, target: { weak, strong, strongViews, softLabels } } of batches) {
+        using mask = warpMask(gpu, strongViews.map((view) => view.mapView(CROP, CROP)), CROP, CROP);
+        const unseen = strongViews.map((view) => view.imageView(null, 0));
+        using moved = warpMaps(weak, unseen, CROP);
+        const images = [source.images, weak, strong, mask, moved];
+        values.push(await gpu.readAll(images) as Float32Array[]);
+        releaseBatch({ source, weak, strong, softLabels });
+      }
+      return values;
+    };
+    const [grey, own] = [await made("grey"), await made("image")];
+    const filled = { source: 0, weak: 0, strong: 0 };
+    let turned = 0;
+    const plane = CROP.height * CROP.width;
+    for (const [index, [source, weak, strong, mask, moved]] of own.entries()) {
+      for (
+        const [name, values, before] of [
+          ["source", source, grey[index][0]],
+          ["weak", weak, grey[index][1]],
+        ] as const
+      ) {
+        for (const [i, value] of values.entries()) {
+          if (Math.abs(before[i] - FILL) > 1e-6) assert.equal(value, before[i]);
+          else {
+            filled[name]++;
+            assert.ok(means.some((mean) => Math.abs(value - mean) < 1e-5), `filled with ${value}`);
+          }
+        }
+      }
+      for (const [i, seen] of mask.entries()) {
+        if (seen !== 0) continue;
+        filled.strong++;
+        const value = strong[3 * plane * Math.floor(i / plane) + i % plane];
+        assert.ok(means.some((mean) => Math.abs(value - mean) < 1e-5), `cut out to ${value}`);
+      }
+      // Where weak views show the same, strong ones differ by what contrast adds.
+      for (const [i, value] of moved.entries()) {
+        const isSeen = value > 0.05 && Math.abs(value - grey[index][4][i]) < 1e-6;
+        if (isSeen && Math.abs(strong[i] - grey[index][2][i]) > 0.005) turned++;
+      }
+    }
+    for (const count of Object.values(filled)) assert.ok(count > plane / 2, JSON.stringify(filled));
+    assert.ok(turned > plane / 2, `contrast turns about another grey in ${turned} pixels`);
   }));
 
 /** A pixel of the crop by its place in a map at a quarter of its size. */
