@@ -75,6 +75,7 @@ const DEFAULT: RunConfig = {
     longSide: 256,
     scales: [0.75, 1.25],
     flip: 0.5,
+    classCrops: 0,
     strongView: "simple",
     streets: {
       directory: "data/streets",

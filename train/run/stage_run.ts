@@ -26,7 +26,8 @@ export async function runStage(
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, gpu } = run;
-  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView } = config.data;
+  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView, classCrops } =
+    config.data;
   const kind = kindOf(name);
   const views: ViewOptions = {
     seed: config.seed,
@@ -67,7 +68,7 @@ export async function runStage(
     using target = load(prepared.target ?? data.target, "target", rendersViews ? views : null);
     for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
     const { classes } = stage.network;
-    const batches = new Batches({ ...views, gpu, batch, classes }, source, target);
+    const batches = new Batches({ ...views, gpu, batch, classes, classCrops }, source, target);
     return await loopStage(run, { ...prepared, batches, isPretraining }, point);
   } finally {
     if (isPretraining) stage.network.dispose();

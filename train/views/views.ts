@@ -28,35 +28,60 @@ export interface WeakViewOptions {
   readonly flip: number;
 }
 
+/** A pixel of an image. */
+export interface Place {
+  /** Its column. */
+  readonly x: number;
+  /** Its row. */
+  readonly y: number;
+}
+
 /**
  * A weak view: the image resized at random, a random crop of it (padded where it is smaller),
  * perhaps flipped.
  *
  * @param size Size of the image.
+ * @param shown A pixel that the crop is to show; it lies anywhere unless given.
  */
-export function weakView(random: Random, size: Size, options: WeakViewOptions): ViewTransform {
+export function weakView(
+  random: Random,
+  size: Size,
+  options: WeakViewOptions,
+  shown: Place | null = null,
+): ViewTransform {
   const { crop, longSide, scales: [least, most], flip } = options;
   const factor = random.uniform(least, most) * longSide / Math.max(size.height, size.width);
   const resized = {
     height: Math.max(1, Math.round(size.height * factor)),
     width: Math.max(1, Math.round(size.width * factor)),
   };
+  const moved = shown && {
+    x: Math.round((shown.x + 0.5) * resized.width / size.width - 0.5),
+    y: Math.round((shown.y + 0.5) * resized.height / size.height - 0.5),
+  };
   const cropped = new ViewTransform(size, [
     { kind: "resize", ...resized },
     {
       kind: "crop",
-      left: placeOf(random, resized.width, crop.width),
-      top: placeOf(random, resized.height, crop.height),
+      left: placeOf(random, resized.width, crop.width, moved?.x),
+      top: placeOf(random, resized.height, crop.height, moved?.y),
       ...crop,
     },
   ]);
   return random.uniform() < flip ? cropped.append({ kind: "flip" }) : cropped;
 }
 
-/** Where a crop starts: evenly inside a longer side, or evenly around a shorter one. */
-function placeOf(random: Random, length: number, crop: number): number {
+/**
+ * Where a crop starts: evenly inside a longer side, of the places that show a pixel where one is given, or
+ * evenly around a shorter one.
+ */
+function placeOf(random: Random, length: number, crop: number, shown?: number): number {
   const room = length - crop;
-  return Math.sign(room) * random.below(Math.abs(room) + 1);
+  if (room <= 0 || shown === undefined) {
+    return Math.sign(room) * random.below(Math.abs(room) + 1);
+  }
+  const [first, last] = [Math.max(0, shown - crop + 1), Math.min(room, shown)];
+  return first + random.below(last - first + 1);
 }
 
 /** A look at a weak view. */
