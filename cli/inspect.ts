@@ -111,8 +111,18 @@ export function formatInspection(
 }
 
 function formatSplit(
-  { split, images, labelled, items, sizes, longSide, classPixels, classLabels, partSizes, ignoredPixels }:
-    SplitReport,
+  {
+    split,
+    images,
+    labelled,
+    items,
+    sizes,
+    longSide,
+    classPixels,
+    classLabels,
+    partSizes,
+    ignoredPixels,
+  }: SplitReport,
   names: readonly string[],
 ): string {
   const found = Object.entries(sizes);

@@ -161,12 +161,20 @@ function lengths(stages: RunConfig["stages"], steps: Readonly<Record<StageName, 
   return Object.fromEntries(sized) as RunConfig["stages"];
 }
 
+/** Stages for images of any kind: rare classes count from the first step. */
+const GENERAL: RunConfig["stages"] = {
+  ...DEFAULT.stages,
+  source: { ...DEFAULT.stages.source, balance: 1 },
+  oracle: { ...DEFAULT.stages.oracle, balance: 1 },
+};
+
 const SMALL: RunConfig = {
   ...DEFAULT,
   out: "runs/small",
+  evalEvery: 400,
   network: { ...DEFAULT.network, width: 16, headChannels: 64, groups: 16 },
   data: { ...DEFAULT.data, cropHeight: 128, cropWidth: 128, longSide: 256, classCrops: 0.5 },
-  stages: lengths(DEFAULT.stages, {
+  stages: lengths(GENERAL, {
     source: 800,
     warmup: 120,
     stage1: 600,
@@ -204,13 +212,13 @@ const MEDIUM: RunConfig = {
   },
   stages: lengths(
     {
-      ...DEFAULT.stages,
-      source: { ...DEFAULT.stages.source, learningRate: 0.02 },
-      oracle: { ...DEFAULT.stages.oracle, learningRate: 0.02 },
-      warmup: { ...DEFAULT.stages.warmup, learningRate: 0.005, discriminatorPlanes: 64 },
-      stage1: { ...DEFAULT.stages.stage1, learningRate: 0.005, prototypeDecay: 0.999, emaDecay: 0.999 },
-      stage2: { ...DEFAULT.stages.stage2, learningRate: 0.01 },
-      stage3: { ...DEFAULT.stages.stage3, learningRate: 0.01 },
+      ...GENERAL,
+      source: { ...GENERAL.source, learningRate: 0.02 },
+      oracle: { ...GENERAL.oracle, learningRate: 0.02 },
+      warmup: { ...GENERAL.warmup, learningRate: 0.005, discriminatorPlanes: 64 },
+      stage1: { ...GENERAL.stage1, learningRate: 0.005, prototypeDecay: 0.999, emaDecay: 0.999 },
+      stage2: { ...GENERAL.stage2, learningRate: 0.01 },
+      stage3: { ...GENERAL.stage3, learningRate: 0.01 },
     },
     {
       source: 8000,

@@ -1,12 +1,12 @@
-// What keeps a training from working, each cause with its way out, in the same words wherever it is met.
+// What can be wrong with a run or its data, in the same words wherever it is met.
 
-/** Something that is wrong with a training or its data. */
+/** Something that is wrong, and the way out. */
 export interface Cause {
-  /** What it is called in `result.json`. */
+  /** A short name that stays, for programs. */
   readonly name: string;
-  /** What was found, and what was expected. */
+  /** What was found: a sentence without its full stop. */
   readonly found: string;
-  /** The way out. */
+  /** What helps; settings by their keys in the configuration. */
   readonly remedy: string;
 }
 
@@ -31,15 +31,16 @@ export function partsTooSmall(
     .sort((a, b) => a.share - b.share);
   if (small.length === 0) return null;
   const [{ name, share }] = small;
-  const names = small.length === 1
-    ? `class ${name} is`
-    : `${small.length} of ${classes.length} classes are`;
+  const whose = small.length === 1 ? name : `${small.length} of ${classes.length} classes`;
   return {
-    name: "partsTooSmall",
-    found: `the parts of ${names} smaller than two features of the network: ` +
-      `at a long side of ${longSide} pixels one of ${name} typically measures ` +
-      `${(share * longSide).toFixed(0)} pixels, expected ${LEAST_PART} or more`,
-    remedy: `set data.longSide to ${neededLongSide(share)} or more, which may be more than the images have`,
+    name: "parts too small",
+    found:
+      `The parts of ${whose} are smaller than two features of the network: at a long side of ` +
+      `${longSide} pixels one of ${name} measures ${Math.round(share * longSide)}, expected ` +
+      `${LEAST_PART} or more`,
+    remedy:
+      `set data.longSide to ${neededLongSide(share)} or more, even if the images have less, or ` +
+      "leave the classes out of data.classes",
   };
 }
 

@@ -120,7 +120,7 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
       notes.push(`no pixel of ${nameOf(split)} is ${absent.join(", ")}`);
     }
     const small = partsTooSmall(classes?.names ?? [], partSizes, longSide);
-    if (small) notes.push(`in ${nameOf(split)}, ${sentenceOf(small)}`);
+    if (small) notes.push(`${nameOf(split)}: ${sentenceOf(small)}`);
   }
   return { classes, splits, problems: problems.map(oneLine), notes: notes.map(oneLine) };
 }

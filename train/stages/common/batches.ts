@@ -19,7 +19,13 @@ import {
   type ViewOptions,
 } from "../../views/target_views.ts";
 import { classPlace } from "../../views/class_place.ts";
-import { fullView, type Place, strongView, type ViewTransform, weakView } from "../../views/views.ts";
+import {
+  fullView,
+  type Place,
+  strongView,
+  type ViewTransform,
+  weakView,
+} from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
 import { thinned } from "./thinned_labels.ts";
 
