@@ -26,7 +26,7 @@ export function partsTooSmall(
   partSizes: readonly (number | null)[],
   longSide: number,
 ): Cause | null {
-  const small = classes.map((name, id) => ({ name, share: partSizes[id] ?? 1 }))
+  const small = classes.map((name, id) => ({ name, share: partSizes[id] ?? Infinity }))
     .filter(({ share }) => share * longSide < LEAST_PART - 0.5)
     .sort((a, b) => a.share - b.share);
   if (small.length === 0) return null;

@@ -87,7 +87,8 @@ function factsOfStreets({ streets, ...data }: RunConfig["data"]): Facts {
 /** The size of which as many images are larger as smaller. */
 function typicalSize(paths: readonly string[]): Size {
   const sizes = spread(paths, SIZES).map(readImageSize).sort((a, b) => area(a) - area(b));
-  return sizes[Math.floor(sizes.length / 2)];
+  const { width, height } = sizes[Math.floor(sizes.length / 2)];
+  return { width, height };
 }
 
 function larger(a: Size, b: Size): Size {

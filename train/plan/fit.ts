@@ -11,7 +11,7 @@ import { type PresetName, PRESETS } from "../config/presets.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { neededLongSide, partsTooSmall, sentenceOf, STRIDE } from "../evaluation/causes.ts";
 import { networkSize } from "../evaluation/image_batches.ts";
-import { STAGES } from "../stages/kinds.ts";
+import { type StageName, STAGES } from "../stages/kinds.ts";
 import { type Cost, type Seconds, secondsOf } from "./cost.ts";
 import type { Facts } from "./facts.ts";
 
@@ -81,8 +81,6 @@ const MOST_ENLARGED = 2.5;
 const LEAST_LONG_SIDE = 128;
 /** Times that a source image is learnt from in the first stage, after which there is little left in it. */
 const MOST_EPOCHS = 200;
-/** Steps of the first stage below which a network learns next to nothing. */
-const LEAST_STEPS = 100;
 /** Sides of crops and images are multiples of this. */
 const GRAIN = 32;
 
@@ -136,7 +134,8 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
     if (found.cost.peak <= room.bytes) break;
   }
   const wanted = secondsOf(found.config, found.cost, facts);
-  const needed = wanted.steps * LEAST_SCALE / (1 - MOST_FOR_IMAGES) + wanted.rest;
+  const needed = freeSeconds(preset, found).free * LEAST_SCALE / (1 - MOST_FOR_IMAGES) +
+    wanted.rest;
   const seconds = rung.least > 0
     ? room.seconds
     : Math.min(room.seconds * room.stretch, Math.max(room.seconds, needed));
@@ -149,8 +148,28 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
     const rounded = Math.max(least, GRAIN * Math.floor(smaller / GRAIN));
     if (rounded < longSide) found = await priced(memory, rounded);
   }
-  const { steps, images, rest } = secondsOf(found.config, found.cost, facts);
-  return { ...found, rung, seconds, scale: Math.max(0, seconds - images - rest) / steps };
+  const { images, rest } = secondsOf(found.config, found.cost, facts);
+  const { free, fixed } = freeSeconds(preset, found);
+  return { ...found, rung, seconds, scale: Math.max(0, seconds - images - rest - fixed) / free };
+}
+
+/**
+ * The seconds of a preset's steps whose number is free, and of those whose number a user has set; where all
+ * are set, a preset is chosen as if none were.
+ */
+function freeSeconds(
+  preset: PresetName,
+  { config: { pipeline, stages }, cost: { step } }: Pick<Choice, "config" | "cost">,
+): { free: number; fixed: number } {
+  const isFree = (name: StageName) => stages[name].steps === PRESETS[preset].stages[name].steps;
+  const all = pipeline.some(isFree) ? isFree : () => true;
+  const seconds = (names: readonly StageName[]) =>
+    names.reduce((sum, name) => sum + PRESETS[preset].stages[name].steps * (step[name] ?? 0), 0);
+  return {
+    free: seconds(pipeline.filter(all)),
+    fixed: pipeline.filter((name) => !all(name))
+      .reduce((sum, name) => sum + stages[name].steps * (step[name] ?? 0), 0),
+  };
 }
 
 /** The long side at which the smallest parts are two features large, between the preset's and the most. */
@@ -202,7 +221,7 @@ function described(
   const seconds = secondsOf(whole, cost, facts);
   const reasons = [
     reasonOfSize(facts, whole.data),
-    ...reasonsOfSteps(facts, whole, scale > most),
+    ...reasonsOfSteps(facts, whole, scale, most),
     `time: ${formatDuration(seconds.steps)} of steps, ${formatDuration(seconds.images)} of whole ` +
     `images for labels and scores, ${formatDuration(total(seconds))} with all else` +
     (wanted > room.seconds ? ", as fewer steps would learn too little" : ""),
@@ -240,17 +259,17 @@ function reasonOfSize(
 function reasonsOfSteps(
   { source }: Facts,
   { data: { batch }, pipeline, stages }: RunConfig,
-  isFull: boolean,
+  scale: number,
+  most: number,
 ): string[] {
   const counts = pipeline.map((name) => `${name} ${stages[name].steps}`).join(", ");
   const epochs = Math.round(stages[pipeline[0]].steps * batch / source);
-  const limit = isFull ? `, as many as ${source} images have something in` : "";
+  const limit = scale > most ? `, as many as ${source} images have something in` : "";
   const lines = [
     `steps: ${counts}; the first go ${epochs} times through ${source} images${limit}`,
   ];
-  const few = pipeline.find((name) => name === "source" && stages[name].steps < LEAST_STEPS);
-  if (few) {
-    lines.push(`that is too few steps to learn from: give more time`);
+  if (scale < LEAST_SCALE / 2) {
+    lines.push("these are few steps to learn from: it may take more time than there is");
   }
   return lines;
 }

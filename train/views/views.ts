@@ -4,6 +4,7 @@
  * @module
  */
 import type { Size } from "../../kernels/planes.ts";
+import { step } from "../../kernels/resize.ts";
 import type { ColourMatrix } from "../../kernels/warp.ts";
 import type { Random } from "../../nn/random.ts";
 import { brightness, composeColours, contrast, hue, saturation } from "./colour.ts";
@@ -56,8 +57,8 @@ export function weakView(
     width: Math.max(1, Math.round(size.width * factor)),
   };
   const moved = shown && {
-    x: Math.round((shown.x + 0.5) * resized.width / size.width - 0.5),
-    y: Math.round((shown.y + 0.5) * resized.height / size.height - 0.5),
+    x: Math.round(shown.x * step(resized.width, size.width)),
+    y: Math.round(shown.y * step(resized.height, size.height)),
   };
   const cropped = new ViewTransform(size, [
     { kind: "resize", ...resized },
