@@ -76,7 +76,6 @@ const DEFAULT: RunConfig = {
     longSide: 256,
     scales: [0.75, 1.25],
     flip: 0.5,
-    classCrops: 0,
     strongView: "simple",
     streets: {
       directory: "data/streets",
@@ -173,7 +172,7 @@ const SMALL: RunConfig = {
   out: "runs/small",
   evalEvery: 400,
   network: { ...DEFAULT.network, width: 16, headChannels: 64, groups: 16 },
-  data: { ...DEFAULT.data, cropHeight: 128, cropWidth: 128, longSide: 256, classCrops: 0.5 },
+  data: { ...DEFAULT.data, cropHeight: 128, cropWidth: 128, longSide: 256 },
   stages: lengths(GENERAL, {
     source: 800,
     warmup: 120,
@@ -207,7 +206,6 @@ const MEDIUM: RunConfig = {
     cropWidth: 512,
     longSide: 768,
     scales: [0.5, 1.5],
-    classCrops: 0.5,
     strongView: "randaugment",
   },
   stages: lengths(

@@ -110,11 +110,6 @@ export const RUN_SETTINGS = {
     /** Chance of a horizontal flip. */
     flip: "share",
     /**
-     * Share of labelled crops that are placed to show a pixel of one of their image's classes, each as
-     * likely as another (Isensee et al., 2021, take a third); the others lie anywhere, as in the paper.
-     */
-    classCrops: "share",
-    /**
      * What the strong view does to the weak one: `randaugment` is the published pool of fourteen
      * operations, in 8 bits on the decoding threads; `simple` is gentler, and made on the GPU.
      */

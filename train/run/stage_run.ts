@@ -26,8 +26,7 @@ export async function runStage(
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, gpu } = run;
-  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView, classCrops } =
-    config.data;
+  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView } = config.data;
   const kind = kindOf(name);
   const views: ViewOptions = {
     seed: config.seed,
@@ -68,7 +67,7 @@ export async function runStage(
     using target = load(prepared.target ?? data.target, "target", rendersViews ? views : null);
     for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
     const { classes } = stage.network;
-    const batches = new Batches({ ...views, gpu, batch, classes, classCrops }, source, target);
+    const batches = new Batches({ ...views, gpu, batch, classes }, source, target);
     return await loopStage(run, { ...prepared, batches, isPretraining }, point);
   } finally {
     if (isPretraining) stage.network.dispose();

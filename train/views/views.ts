@@ -4,7 +4,6 @@
  * @module
  */
 import type { Size } from "../../kernels/planes.ts";
-import { step } from "../../kernels/resize.ts";
 import type { ColourMatrix } from "../../kernels/warp.ts";
 import type { Random } from "../../nn/random.ts";
 import { brightness, composeColours, contrast, hue, saturation } from "./colour.ts";
@@ -29,60 +28,35 @@ export interface WeakViewOptions {
   readonly flip: number;
 }
 
-/** A pixel of an image. */
-export interface Place {
-  /** Its column. */
-  readonly x: number;
-  /** Its row. */
-  readonly y: number;
-}
-
 /**
  * A weak view: the image resized at random, a random crop of it (padded where it is smaller),
  * perhaps flipped.
  *
  * @param size Size of the image.
- * @param shown A pixel that the crop is to show; it lies anywhere unless given.
  */
-export function weakView(
-  random: Random,
-  size: Size,
-  options: WeakViewOptions,
-  shown: Place | null = null,
-): ViewTransform {
+export function weakView(random: Random, size: Size, options: WeakViewOptions): ViewTransform {
   const { crop, longSide, scales: [least, most], flip } = options;
   const factor = random.uniform(least, most) * longSide / Math.max(size.height, size.width);
   const resized = {
     height: Math.max(1, Math.round(size.height * factor)),
     width: Math.max(1, Math.round(size.width * factor)),
   };
-  const moved = shown && {
-    x: Math.round(shown.x * step(resized.width, size.width)),
-    y: Math.round(shown.y * step(resized.height, size.height)),
-  };
   const cropped = new ViewTransform(size, [
     { kind: "resize", ...resized },
     {
       kind: "crop",
-      left: placeOf(random, resized.width, crop.width, moved?.x),
-      top: placeOf(random, resized.height, crop.height, moved?.y),
+      left: placeOf(random, resized.width, crop.width),
+      top: placeOf(random, resized.height, crop.height),
       ...crop,
     },
   ]);
   return random.uniform() < flip ? cropped.append({ kind: "flip" }) : cropped;
 }
 
-/**
- * Where a crop starts: evenly inside a longer side, of the places that show a pixel where one is given, or
- * evenly around a shorter one.
- */
-function placeOf(random: Random, length: number, crop: number, shown?: number): number {
+/** Where a crop starts: evenly inside a longer side, or evenly around a shorter one. */
+function placeOf(random: Random, length: number, crop: number): number {
   const room = length - crop;
-  if (room <= 0 || shown === undefined) {
-    return Math.sign(room) * random.below(Math.abs(room) + 1);
-  }
-  const [first, last] = [Math.max(0, shown - crop + 1), Math.min(room, shown)];
-  return first + random.below(last - first + 1);
+  return Math.sign(room) * random.below(Math.abs(room) + 1);
 }
 
 /** A look at a weak view. */

@@ -106,7 +106,6 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "data.classes": { given: ownData, values: () => [["road", "sky"]] },
   "data.batch": { values: () => [1] },
   "data.scales": { values: () => [[0.5, 0.6]] },
-  "data.classCrops": { values: () => [1] },
   "data.strongView": { stage: "stage1" },
   "data.streets.directory": { values: (folder) => [join(folder, "elsewhere")] },
   "stages.stage1.distanceWarp": { given: () => ({ "data.strongView": "randaugment" }) },

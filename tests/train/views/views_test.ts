@@ -9,10 +9,8 @@ import {
   warpMask,
 } from "../../../kernels/warp.ts";
 import { Random } from "../../../nn/random.ts";
-import { classPlace } from "../../../train/views/class_place.ts";
 import {
   fullView,
-  type Place,
   strongView,
   type ViewOperation,
   ViewTransform,
@@ -312,39 +310,6 @@ Deno.test("weak views of images smaller than the crop hold the whole image and p
     return `${crop.left},${crop.top}`;
   });
   assert.ok(new Set(places).size > 20, "the image lies anywhere");
-});
-
-Deno.test("a weak view shows the pixel that it is to show, anywhere in it", () => {
-  const size = { width: 60, height: 40 };
-  for (const shown of [{ x: 0, y: 0 }, { x: 59, y: 39 }, { x: 30, y: 7 }]) {
-    const views = drawn(200, (random) => weakView(random, size, { ...WEAK, flip: 0 }, shown));
-    const places = views.map(({ operations: [resize, crop] }) => {
-      assert.ok(resize?.kind === "resize" && crop?.kind === "crop");
-      const x = shown.x * (resize.width - 1) / 59 - crop.left;
-      const y = shown.y * (resize.height - 1) / 39 - crop.top;
-      assert.ok(x > -0.6 && x < 29.6 && y > -0.6 && y < 19.6, `it lies at ${x}, ${y}`);
-      assert.ok(crop.left >= 0 && crop.left + 30 <= resize.width, "the crop lies inside");
-      assert.ok(crop.top >= 0 && crop.top + 20 <= resize.height, "the crop lies inside");
-      return `${crop.left},${crop.top}`;
-    });
-    if (shown.x === 30) assert.ok(new Set(places).size > 100, "it lies anywhere");
-  }
-});
-
-Deno.test("a place of a class is of each class of the label as often, and of any of its pixels", () => {
-  const data = Uint8Array.of(3, 3, 3, 3, 3, 3, 255, 9, 3, 3, 255, 9);
-  const counts = new Map<string, number>();
-  for (const { x, y } of drawn(900, (random) => classPlace(random, { data, width: 4 }) as Place)) {
-    const key = `${data[4 * y + x]} at ${x},${y}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  assert.equal(counts.size, 10, "all pixels but the ignored");
-  for (const [key, count] of counts) {
-    const expected = key.startsWith("9") ? 225 : 56;
-    assert.ok(Math.abs(count - expected) < 0.45 * expected, `${count} of ${key}`);
-  }
-  const none = { data: Uint8Array.of(255, 255), width: 2 };
-  assert.equal(classPlace(new Random(0), none), null);
 });
 
 Deno.test("strong views do each operation half of the time, and cut out a third of the short side", () => {

@@ -18,14 +18,7 @@ import {
   type TargetPixels,
   type ViewOptions,
 } from "../../views/target_views.ts";
-import { classPlace } from "../../views/class_place.ts";
-import {
-  fullView,
-  type Place,
-  strongView,
-  type ViewTransform,
-  weakView,
-} from "../../views/views.ts";
+import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
 import { thinned } from "./thinned_labels.ts";
 
@@ -46,8 +39,6 @@ export interface BatchOptions extends ViewOptions {
   readonly batch: number;
   /** K, to find labels that are none of the classes; they are not looked for unless given. */
   readonly classes?: number;
-  /** Share of labelled crops that are placed to show a class, see `data.classCrops`; 0 unless given. */
-  readonly classCrops?: number;
 }
 
 /** Where images come from. */
@@ -99,10 +90,7 @@ export class Batches {
     const labelled = strength > 0
       ? thinned(samples, strength, (sample) => this.random(sample, "thinning"))
       : samples;
-    const views = samples.map((sample) =>
-      weakView(this.random(sample, "source"), sample.image, this.options.view, this.#shown(sample))
-        .imageView()
-    );
+    const views = this.#weakViews(samples, "source").map((view) => view.imageView());
     using images = packImages(gpu, samples.map(({ image }) => image));
     using labels = this.packLabels(labelled);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
@@ -112,9 +100,7 @@ export class Batches {
   async nextTarget(): Promise<WeakViews> {
     const { gpu, view: { crop } } = this.options;
     const samples = await this.nextSamples("target");
-    const views = samples.map((sample) =>
-      weakView(this.random(sample, "target"), sample.image, this.options.view)
-    );
+    const views = this.#weakViews(samples, "target");
     if (samples.every(isRendered)) {
       return { samples, views, images: this.#upload(samples.map(({ pixels }) => pixels.weak)) };
     }
@@ -151,12 +137,10 @@ export class Batches {
     return warpImages(packed, images.map(() => fullView(crop).imageView()), crop);
   }
 
-  /** The pixel that the crop of a labelled image is to show; null for one that lies anywhere. */
-  #shown(sample: Sample): Place | null {
-    const { classCrops = 0 } = this.options;
-    if (classCrops === 0) return null;
-    const random = this.random(sample, "class");
-    return random.uniform() < classCrops ? classPlace(random, labelOf(sample)) : null;
+  #weakViews(samples: readonly Sample[], domain: string): ViewTransform[] {
+    return samples.map((sample) =>
+      weakView(this.random(sample, domain), sample.image, this.options.view)
+    );
   }
 }
 

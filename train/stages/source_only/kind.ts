@@ -40,6 +40,6 @@ export async function nextSourceOnlyBatch(
   { balance, steps }: Pick<SupervisedSettings, "balance" | "steps"> = { balance: 0, steps: 1 },
 ): Promise<SourceOnlyBatch> {
   const images = steps * batches.options.batch;
-  const thinning = (position: number) => balance * (1 - position / images);
+  const thinning = (position: number) => balance * Math.min(1, 2 - 2 * position / images);
   return { source: await batches.nextSource(balance > 0 ? thinning : undefined) };
 }

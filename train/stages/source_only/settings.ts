@@ -6,10 +6,10 @@ import type { StageSettings } from "../common/settings.ts";
 /** What supervised training sets beside what every stage does. */
 export const SUPERVISED_SETTINGS = {
   /**
-   * How much rare classes are favoured at the first step, by leaving labels of frequent ones out (see
-   * `thinned`): 1 for the weights of ENet (Paszke et al., 2016), 0 for the plain mean over pixels of the
-   * paper. It falls to 0 at the last step, as a network that has learnt the rare classes has still to learn
-   * how rare they are.
+   * How much rare classes are favoured in the first half of the steps, by leaving labels of frequent ones out
+   * (see `thinned`): 1 for the weights of ENet (Paszke et al., 2016), 0 for the plain mean over pixels of
+   * the paper. In the second half it falls to 0, as a network that has learnt the rare classes has still to
+   * learn how rare they are.
    */
   balance: "share",
 } as const satisfies SettingTable;
