@@ -3,7 +3,7 @@
 
 import type { StageSettings } from "../stages/common/settings.ts";
 import { AS_IN_THE_PAPER } from "../stages/denoise/settings.ts";
-import { type StageName, STAGES } from "../stages/kinds.ts";
+import type { StageName } from "../stages/kinds.ts";
 import type { RunConfig } from "./settings.ts";
 
 /** The names of the presets. */
@@ -146,18 +146,21 @@ const QUICK: RunConfig = {
   },
 };
 
-/** Other lengths of the stages, each schedule with its own. */
-function lengths(stages: RunConfig["stages"], steps: Readonly<Record<StageName, number>>) {
-  const sized = STAGES.map((name) => {
-    const ramp = Math.min(100, Math.ceil(steps[name] / 10));
-    return [name, {
-      ...stages[name],
-      steps: steps[name],
-      scheduleSteps: steps[name],
-      rampSteps: ramp,
-    }];
-  });
-  return Object.fromEntries(sized) as RunConfig["stages"];
+/** Stages with other lengths, each schedule with its own; those that are not named stay. */
+function lengths(
+  stages: RunConfig["stages"],
+  steps: Readonly<Partial<Record<StageName, number>>>,
+): RunConfig["stages"] {
+  const copy = structuredClone(stages);
+  for (const [name, count] of Object.entries(steps)) {
+    const stage = copy[name as StageName];
+    Object.assign(stage, {
+      steps: count,
+      scheduleSteps: count,
+      rampSteps: Math.min(100, count / 10),
+    });
+  }
+  return copy;
 }
 
 /** Stages for images of any kind: rare classes count from the first step. */

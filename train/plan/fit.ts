@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { formatBytes } from "../../kernels/runtime/mod.ts";
+import { formatBytes, MemoryError } from "../../kernels/runtime/mod.ts";
 import type { Partially } from "../base/settings.ts";
 import { formatDuration } from "../base/text.ts";
 import { type PresetName, PRESETS } from "../config/presets.ts";
@@ -94,8 +94,11 @@ export async function fit(facts: Facts, room: Room, means: Means): Promise<Fit> 
   let best: Choice | null = null;
   for (const rung of RUNGS) {
     if (best && best.scale < rung.least * rung.dearer) break;
-    const choice = await choose(rung, facts, room, means);
-    if (best && (choice.scale < rung.least || choice.cost.peak > room.bytes)) break;
+    const choice: Choice | null = await choose(rung, facts, room, means).catch((error) => {
+      if (best && error instanceof MemoryError) return null; // no array of it fits
+      throw error;
+    });
+    if (!choice || best && (choice.scale < rung.least || choice.cost.peak > room.bytes)) break;
     best = choice;
   }
   return described(best as Choice, facts, room, means);
@@ -116,9 +119,10 @@ interface Choice {
 
 async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promise<Choice> {
   const { network, preset } = rung;
+  let { evalEvery } = PRESETS[preset];
   const priced = async (memory: Values["memory"], longSide = shownAt(preset, facts)) => {
     const data = { longSide, ...cropOf(preset, facts, longSide) };
-    const values: Values = { data, memory, ...(network && { network }) };
+    const values: Values = { data, memory, evalEvery, ...(network && { network }) };
     const config = means.configOf(preset, values);
     return { values, config, cost: await means.costOf(config) };
   };
@@ -139,11 +143,13 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
   const seconds = rung.least > 0
     ? room.seconds
     : Math.min(room.seconds * room.stretch, Math.max(room.seconds, needed));
-  // Whole images cost as their area.
-  const share = wanted.images / seconds;
-  if (share > MOST_FOR_IMAGES) {
+  const shareOfImages = () => secondsOf(found.config, found.cost, facts).images / seconds;
+  if (shareOfImages() > MOST_FOR_IMAGES) {
+    // Measured at the end of stages alone, and then smaller: whole images cost as their area.
+    evalEvery = Math.max(...Object.values(PRESETS[preset].stages).map(({ steps }) => steps));
+    found = await priced(memory);
     const { longSide } = found.config.data;
-    const smaller = longSide * Math.sqrt(MOST_FOR_IMAGES / share);
+    const smaller = longSide * Math.sqrt(MOST_FOR_IMAGES / shareOfImages());
     const least = Math.min(longSide, LEAST_LONG_SIDE);
     const rounded = Math.max(least, GRAIN * Math.floor(smaller / GRAIN));
     if (rounded < longSide) found = await priced(memory, rounded);
@@ -215,7 +221,8 @@ function described(
   const { preset } = rung;
   const { source: first } = PRESETS[preset].stages;
   const most = Math.max(1, MOST_EPOCHS * facts.source / (batch * first.steps));
-  const steps = scaledSteps(PRESETS[preset], Math.min(scale, most));
+  const { evalEvery = PRESETS[preset].evalEvery } = values;
+  const steps = scaledSteps({ ...PRESETS[preset], evalEvery }, Math.min(scale, most));
   const all: Values = { ...values, ...steps };
   const whole = means.configOf(preset, all);
   const seconds = secondsOf(whole, cost, facts);
@@ -263,10 +270,11 @@ function reasonsOfSteps(
   most: number,
 ): string[] {
   const counts = pipeline.map((name) => `${name} ${stages[name].steps}`).join(", ");
-  const epochs = Math.round(stages[pipeline[0]].steps * batch / source);
+  const epochs = stages[pipeline[0]].steps * batch / source;
+  const times = epochs < 10 ? epochs.toPrecision(2) : Math.round(epochs);
   const limit = scale > most ? `, as many as ${source} images have something in` : "";
   const lines = [
-    `steps: ${counts}; the first go ${epochs} times through ${source} images${limit}`,
+    `steps: ${counts}; the first go ${times} times through ${source} images${limit}`,
   ];
   if (scale < LEAST_SCALE / 2) {
     lines.push("these are few steps to learn from: it may take more time than there is");
