@@ -70,7 +70,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .optionsGroup("Run:")
     .option(
       "--preset <name>",
-      "default: streets, on two cores without a GPU; quick: the same path in a minute or two;\nyour data: small, on two cores or an integrated GPU; medium, ResNet-50 on a desktop's GPU, hours; full, the published recipe, days of a large GPU (default: with --source and --target, what suits the data, the adapter and --time)",
+      "for streets: default, on two cores without a GPU, or quick, the same path in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
       parsePreset,
     )
     .option(
