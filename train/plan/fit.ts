@@ -7,11 +7,12 @@
 import { formatBytes, MemoryError } from "../../kernels/runtime/mod.ts";
 import type { Partially } from "../base/settings.ts";
 import { formatDuration } from "../base/text.ts";
+import { presetConfig } from "../config/config.ts";
 import { type PresetName, PRESETS } from "../config/presets.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { neededLongSide, partsTooSmall, sentenceOf, STRIDE } from "../evaluation/causes.ts";
 import { networkSize } from "../evaluation/image_batches.ts";
-import { type StageName, STAGES } from "../stages/kinds.ts";
+import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
 import { type Cost, type Seconds, secondsOf } from "./cost.ts";
 import type { Facts } from "./facts.ts";
 
@@ -81,6 +82,9 @@ const MOST_ENLARGED = 2.5;
 const LEAST_LONG_SIDE = 128;
 /** Times that a source image is learnt from in the first stage, after which there is little left in it. */
 const MOST_EPOCHS = 200;
+/** Classes that the presets' steps of supervised training are meant for; more take more of them. */
+const USUAL_CLASSES = 4;
+const MOST_FOR_CLASSES = 2;
 /** Sides of crops and images are multiples of this. */
 const GRAIN = 32;
 
@@ -107,6 +111,8 @@ export async function fit(facts: Facts, room: Room, means: Means): Promise<Fit> 
 /** A rung with all that is known of it. */
 interface Choice {
   readonly rung: Rung;
+  /** What the steps are scaled from. */
+  readonly start: RunConfig;
   /** All but the steps. */
   readonly values: Values;
   readonly config: RunConfig;
@@ -119,10 +125,12 @@ interface Choice {
 
 async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promise<Choice> {
   const { network, preset } = rung;
-  let { evalEvery } = PRESETS[preset];
+  const start = startFor(preset, facts);
+  const { stages } = scaledSteps(start, 1);
+  let { evalEvery } = start;
   const priced = async (memory: Values["memory"], longSide = shownAt(preset, facts)) => {
     const data = { longSide, ...cropOf(preset, facts, longSide) };
-    const values: Values = { data, memory, evalEvery, ...(network && { network }) };
+    const values: Values = { data, memory, evalEvery, stages, ...(network && { network }) };
     const config = means.configOf(preset, values);
     return { values, config, cost: await means.costOf(config) };
   };
@@ -138,7 +146,7 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
     if (found.cost.peak <= room.bytes) break;
   }
   const wanted = secondsOf(found.config, found.cost, facts);
-  const needed = freeSeconds(preset, found).free * LEAST_SCALE / (1 - MOST_FOR_IMAGES) +
+  const needed = freeSeconds(start, found).free * LEAST_SCALE / (1 - MOST_FOR_IMAGES) +
     wanted.rest;
   const seconds = rung.least > 0
     ? room.seconds
@@ -146,7 +154,7 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
   const shareOfImages = () => secondsOf(found.config, found.cost, facts).images / seconds;
   if (shareOfImages() > MOST_FOR_IMAGES) {
     // Measured at the end of stages alone, and then smaller: whole images cost as their area.
-    evalEvery = Math.max(...Object.values(PRESETS[preset].stages).map(({ steps }) => steps));
+    evalEvery = Math.max(...Object.values(start.stages).map(({ steps }) => steps));
     found = await priced(memory);
     const { longSide } = found.config.data;
     const smaller = longSide * Math.sqrt(MOST_FOR_IMAGES / shareOfImages());
@@ -155,8 +163,14 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
     if (rounded < longSide) found = await priced(memory, rounded);
   }
   const { images, rest } = secondsOf(found.config, found.cost, facts);
-  const { free, fixed } = freeSeconds(preset, found);
-  return { ...found, rung, seconds, scale: Math.max(0, seconds - images - rest - fixed) / free };
+  const { free, fixed } = freeSeconds(start, found);
+  return {
+    ...found,
+    rung,
+    start,
+    seconds,
+    scale: Math.max(0, seconds - images - rest - fixed) / free,
+  };
 }
 
 /**
@@ -164,18 +178,29 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
  * are set, a preset is chosen as if none were.
  */
 function freeSeconds(
-  preset: PresetName,
+  start: RunConfig,
   { config: { pipeline, stages }, cost: { step } }: Pick<Choice, "config" | "cost">,
 ): { free: number; fixed: number } {
-  const isFree = (name: StageName) => stages[name].steps === PRESETS[preset].stages[name].steps;
+  const isFree = (name: StageName) => stages[name].steps === start.stages[name].steps;
   const all = pipeline.some(isFree) ? isFree : () => true;
   const seconds = (names: readonly StageName[]) =>
-    names.reduce((sum, name) => sum + PRESETS[preset].stages[name].steps * (step[name] ?? 0), 0);
+    names.reduce((sum, name) => sum + start.stages[name].steps * (step[name] ?? 0), 0);
   return {
     free: seconds(pipeline.filter(all)),
     fixed: pipeline.filter((name) => !all(name))
       .reduce((sum, name) => sum + stages[name].steps * (step[name] ?? 0), 0),
   };
+}
+
+/** A preset with more steps for stages that learn from labels alone, where there are many classes. */
+function startFor(preset: PresetName, { classes }: Facts): RunConfig {
+  const config = presetConfig(preset);
+  const ratio = Math.sqrt(classes.length / USUAL_CLASSES);
+  const more = scaledSteps(config, Math.min(MOST_FOR_CLASSES, Math.max(1, ratio))).stages;
+  for (const name of STAGES) {
+    if ("balance" in kindOf(name).settings) Object.assign(config.stages[name], more?.[name]);
+  }
+  return config;
 }
 
 /** The long side at which the smallest parts are two features large, between the preset's and the most. */
@@ -212,17 +237,17 @@ function inGrains(length: number): number {
 
 /** The values of a choice with the steps that fill the time, and why all of it. */
 function described(
-  { rung, values, config, cost, seconds: wanted, scale }: Choice,
+  { rung, start, values, config, cost, seconds: wanted, scale }: Choice,
   facts: Facts,
   room: Room,
   means: Means,
 ): Fit {
   const { batch } = config.data;
   const { preset } = rung;
-  const { source: first } = PRESETS[preset].stages;
+  const first = start.stages[config.pipeline[0]];
   const most = Math.max(1, MOST_EPOCHS * facts.source / (batch * first.steps));
-  const { evalEvery = PRESETS[preset].evalEvery } = values;
-  const steps = scaledSteps({ ...PRESETS[preset], evalEvery }, Math.min(scale, most));
+  const { evalEvery = start.evalEvery } = values;
+  const steps = scaledSteps({ ...start, evalEvery }, Math.min(scale, most));
   const all: Values = { ...values, ...steps };
   const whole = means.configOf(preset, all);
   const seconds = secondsOf(whole, cost, facts);
