@@ -182,7 +182,11 @@ export async function withChosenSizes(
     return { ...over(preset, values), reasons };
   }
   if (!hasOwnData && time === undefined) return resolved;
-  const facts = await factsOf(config.data, signal);
+  const facts = await factsOf(config.data, signal).catch((error) => {
+    if (time === undefined && error instanceof DataError) return null; // the run itself will say so
+    throw error;
+  });
+  if (facts === null) return resolved;
   const cause = partsTooSmall(facts.classes, facts.partSizes, config.data.longSide);
   const reasons = cause ? [sentenceOf(cause)] : [];
   if (time === undefined) return { ...resolved, reasons };

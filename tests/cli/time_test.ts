@@ -44,7 +44,7 @@ Deno.test("a run on one's own images chooses sizes, says why, and its config.jso
     const out = join(folder, "run");
     const ran = await runProgram("train", ...flags, "--time", "6s", "--out", out);
     assert.equal(ran.code, 0, ran.stderr);
-    assert.match(ran.stdout, /^preset small/m);
+    assert.match(ran.stdout, /^chosen for your data: preset small/m);
     assert.match(
       ran.stdout,
       /^images of 64×48 are shown at 160×120, .* The parts of pea are small/m,
@@ -75,8 +75,14 @@ Deno.test("a dry run shows what is chosen; steps, presets and files win over it"
       assert.equal(code, 0, stderr);
       return stdout;
     };
-    assert.match(await dry(), /^preset small.*\nimages of .*\nsteps: .*\ntime: /);
-    assert.match(await dry("--steps", "7"), /^preset small[\s\S]*^source +7 /m);
+    assert.match(
+      await dry(),
+      /^chosen for your data: preset small.*\nimages of .*\nsteps: .*\ntime: /,
+    );
+    assert.match(
+      await dry("--steps", "7"),
+      /^chosen for your data: preset small[\s\S]*^source +7 /m,
+    );
     const file = join(folder, "more.json");
     const all = {
       data: { longSide: 48, cropHeight: 32, cropWidth: 32 },
@@ -84,7 +90,7 @@ Deno.test("a dry run shows what is chosen; steps, presets and files win over it"
     };
     Deno.writeTextFileSync(file, JSON.stringify(all));
     const given = await dry("--config", file);
-    assert.doesNotMatch(given, /^preset small/m, "nothing is left to choose");
+    assert.doesNotMatch(given, /^chosen for your data: preset small/m, "nothing is left to choose");
     assert.match(given, /^The parts of pea are smaller .* long side of 48 pixels/);
     assert.match(given, /^source +3 /m);
     const preset = await dry("--preset", "default", "--time", "30s");

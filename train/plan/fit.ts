@@ -267,7 +267,12 @@ function described(
         `${formatBytes(cost.peak)} are within ${formatBytes(room.bytes)}`,
     );
   }
-  return { preset, values: all, reasons: [`preset ${rung.title}`, ...reasons], seconds };
+  return {
+    preset,
+    values: all,
+    reasons: [`chosen for your data: preset ${rung.title}`, ...reasons],
+    seconds,
+  };
 }
 
 function reasonOfSize(
