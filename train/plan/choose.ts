@@ -4,8 +4,9 @@ import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { formatDuration } from "../base/text.ts";
 import type { PresetName } from "../config/presets.ts";
 import type { RunConfig } from "../config/settings.ts";
-import { type Cost, plannedCost, secondsOf, slownessOf } from "./cost.ts";
+import { type Cost, plannedCost, secondsOf, type Slowness, slownessOf } from "./cost.ts";
 import type { Facts } from "./facts.ts";
+import { measureThroughput } from "./throughput.ts";
 import { type Fit, fit, scaledSteps, total, type Values } from "./fit.ts";
 
 /** Seconds of a run where nobody says how many. */
@@ -50,7 +51,7 @@ export async function stepsForTime(
   facts: Facts,
   seconds: number,
 ): Promise<{ readonly values: Values; readonly reason: string }> {
-  const planned = await plannedCost(gpu, config, facts);
+  const planned = await pricesOn(gpu, facts)(config);
   const cost = slower(planned, await slownessOf(gpu, config, facts, planned));
   const { steps, images, rest } = secondsOf(config, cost, facts);
   const factor = Math.max(0, seconds - images - rest) / steps;
@@ -63,19 +64,38 @@ export async function stepsForTime(
   return { values, reason };
 }
 
-/** Prices of configurations, each measured once: the second time would find another load of the machine. */
+/**
+ * Prices of configurations. Each is found once, and so are the rates of networks as wide and crops as large:
+ * the second time would find another load of the machine.
+ */
 function pricesOn(gpu: Gpu, facts: Facts): (config: RunConfig) => Promise<Cost> {
-  const known = new Map<string, Promise<Cost>>();
+  const rates = remembered((config) => measureThroughput(gpu, config), ({ network, data }) => [
+    network.width,
+    data.batch,
+    data.cropHeight,
+    data.cropWidth,
+  ]);
+  return remembered(
+    async (config) => await plannedCost(gpu, config, facts, await rates(config)),
+    ({ pipeline, network, data, memory }) => [pipeline, network, data, memory],
+  );
+}
+
+/** A function of configurations that is called once for all that have the same key. */
+function remembered<T>(
+  find: (config: RunConfig) => Promise<T>,
+  keyOf: (config: RunConfig) => unknown,
+): (config: RunConfig) => Promise<T> {
+  const known = new Map<string, Promise<T>>();
   return (config) => {
-    const { pipeline, network, data, memory } = config;
-    const key = JSON.stringify({ pipeline, network, data, memory });
-    const price = known.get(key) ?? plannedCost(gpu, config, facts);
-    known.set(key, price);
-    return price;
+    const key = JSON.stringify(keyOf(config));
+    const found = known.get(key) ?? find(config);
+    known.set(key, found);
+    return found;
   };
 }
 
-function slower({ step, image, peak }: Cost, factor: number): Cost {
-  const steps = Object.entries(step).map(([name, seconds]) => [name, seconds * factor]);
-  return { step: Object.fromEntries(steps), image: image * factor, peak };
+function slower({ step, image, peak }: Cost, factors: Slowness): Cost {
+  const steps = Object.entries(step).map(([name, seconds]) => [name, seconds * factors.step]);
+  return { step: Object.fromEntries(steps), image: image * factors.image, peak };
 }

@@ -156,11 +156,12 @@ async function choose(rung: Rung, facts: Facts, room: Room, means: Means): Promi
     // Measured at the end of stages alone, and then smaller: whole images cost as their area.
     evalEvery = Math.max(...Object.values(start.stages).map(({ steps }) => steps));
     found = await priced(memory);
-    const { longSide } = found.config.data;
-    const smaller = longSide * Math.sqrt(MOST_FOR_IMAGES / shareOfImages());
-    const least = Math.min(longSide, LEAST_LONG_SIDE);
-    const rounded = Math.max(least, GRAIN * Math.floor(smaller / GRAIN));
-    if (rounded < longSide) found = await priced(memory, rounded);
+    for (let trial = 0; trial < 3 && shareOfImages() > MOST_FOR_IMAGES; trial++) {
+      const { longSide } = found.config.data;
+      const smaller = longSide * Math.sqrt(MOST_FOR_IMAGES / shareOfImages());
+      const least = Math.min(longSide, LEAST_LONG_SIDE);
+      found = await priced(memory, Math.max(least, GRAIN * Math.floor(smaller / GRAIN)));
+    }
   }
   const { images, rest } = secondsOf(found.config, found.cost, facts);
   const { free, fixed } = freeSeconds(start, found);

@@ -9,6 +9,7 @@ import { chooseSizes, stepsForTime } from "../../../train/plan/choose.ts";
 import { plannedCost, secondsOf, slownessOf } from "../../../train/plan/cost.ts";
 import { type Facts, factsOf } from "../../../train/plan/facts.ts";
 import { total } from "../../../train/plan/fit.ts";
+import { measureThroughput } from "../../../train/plan/throughput.ts";
 import { encodeLabel } from "../../../train/images/image.ts";
 import { STAGES } from "../../../train/stages/kinds.ts";
 import { testGpu } from "../../_device.ts";
@@ -98,22 +99,23 @@ function tiny(values: object = {}): RunConfig {
   return mergeConfig(presetConfig("small"), ...layers);
 }
 
-Deno.test("steps of every stage can be timed, and nothing of them is left on the device", async () => {
+Deno.test("steps of every stage and images can be timed, and nothing of them is left on the device", async () => {
   const gpu = await testGpu();
   for (const name of STAGES) {
     if (name === "selfsup") continue; // no network of it is measured
     const config = tiny({ pipeline: [name] });
-    const cost = await plannedCost(gpu, config, FACTS);
+    const cost = await plannedCost(gpu, config, FACTS, await measureThroughput(gpu, config));
     const { live } = gpu.memory;
-    const slowness = await slownessOf(gpu, config, FACTS, cost);
-    assert.ok(slowness > 0.01 && Number.isFinite(slowness), `${name}: ${slowness}`);
+    const { step, image } = await slownessOf(gpu, config, FACTS, cost);
+    assert.ok(step > 0 && Number.isFinite(step), `a step of ${name}: ${step}`);
+    assert.ok(image > 0 && Number.isFinite(image), `an image: ${image}`);
     assert.equal(gpu.memory.live, live, `${name} leaves arrays`);
   }
 });
 
 /** What a configuration takes by a clock of its own. */
 async function secondsOn(gpu: Gpu, config: RunConfig): Promise<number> {
-  const cost = await plannedCost(gpu, config, FACTS);
+  const cost = await plannedCost(gpu, config, FACTS, await measureThroughput(gpu, config));
   return total(secondsOf(config, cost, FACTS));
 }
 
