@@ -18,6 +18,8 @@ export interface DryRun {
   readonly throughput: Throughput;
   /** Seconds of a step, by stage. */
   readonly secondsPerStep: Readonly<Record<string, number>>;
+  /** What was chosen for the data and why, a line each. */
+  readonly reasons: readonly string[];
   /** What the run does where the paper and its released code disagree. */
   readonly choices: readonly Choice[];
 }
@@ -30,7 +32,7 @@ export interface DryRun {
  */
 export async function dryRun(
   gpu: Gpu,
-  { config, preset, layers }: ResolvedConfig,
+  { config, preset, layers, reasons = [] }: ResolvedConfig,
 ): Promise<DryRun> {
   const classes = classesOfRun(config.data)[1].names.length;
   const { adapter, device: { limits }, kernelClass: kernels } = gpu;
@@ -41,12 +43,20 @@ export async function dryRun(
     plan.stages.map(({ name, step }) => [name, estimateSeconds(step, throughput)]),
   );
   const choices = choicesOf(config, preset, layers);
-  return { adapter: adapter.description, classes, plan, throughput, secondsPerStep, choices };
+  return {
+    adapter: adapter.description,
+    classes,
+    plan,
+    throughput,
+    secondsPerStep,
+    reasons,
+    choices,
+  };
 }
 
 /** A dry run for people. */
 export function formatDryRun(
-  { adapter, classes, plan, throughput, secondsPerStep, choices }: DryRun,
+  { adapter, classes, plan, throughput, secondsPerStep, reasons, choices }: DryRun,
   { data, memory }: RunConfig,
 ): string {
   const rate = (perSecond: number) => threeDigits(perSecond / 1e9);
@@ -67,6 +77,7 @@ export function formatDryRun(
   const { batch, cropHeight, cropWidth } = data;
   const millions = (plan.parameters / 1e6).toPrecision(3);
   return [
+    ...reasons,
     `${millions} million parameters, ${classes} classes; ${batch} images of ${cropWidth}×${cropHeight} a ` +
     `domain and step, in ${memory.accumulate} ${memory.accumulate === 1 ? "part" : "parts"}, ` +
     `recomputation ${memory.recompute ? "on" : "off"}`,

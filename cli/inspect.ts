@@ -111,7 +111,18 @@ export function formatInspection(
 }
 
 function formatSplit(
-  { split, images, labelled, items, sizes, classPixels, classLabels, ignoredPixels }: SplitReport,
+  {
+    split,
+    images,
+    labelled,
+    items,
+    sizes,
+    longSide,
+    classPixels,
+    classLabels,
+    partSizes,
+    ignoredPixels,
+  }: SplitReport,
   names: readonly string[],
 ): string {
   const found = Object.entries(sizes);
@@ -125,10 +136,14 @@ function formatSplit(
   const total = classPixels.reduce((sum, pixels) => sum + pixels, ignoredPixels);
   if (total === 0) return lines.join("\n");
   const share = (pixels: number) => `${(100 * pixels / total).toFixed(2)} %`;
+  const partOf = (size: number | null) => size === null ? "–" : `${Math.round(size * longSide)} px`;
   const rows = [
-    ["class", "pixels", "labels"],
-    ...names.map((name, k) => [name, share(classPixels[k]), String(classLabels[k])]),
-    ["ignored", share(ignoredPixels), ""],
+    ["class", "pixels", "labels", "a part"],
+    ...names.map((
+      name,
+      k,
+    ) => [name, share(classPixels[k]), String(classLabels[k]), partOf(partSizes[k])]),
+    ["ignored", share(ignoredPixels), "", ""],
   ];
   const table = tableLines(rows).map((line) => line.trimEnd());
   return [...lines, "", ...table].join("\n");

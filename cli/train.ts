@@ -22,6 +22,7 @@ import {
   resolveLayers,
   resumedConfig,
   type TrainFlags,
+  withChosenSizes,
 } from "./train_config.ts";
 import {
   KNOWN_LAYOUTS,
@@ -33,6 +34,7 @@ import {
   parsePreset,
   parseRecipe,
   parseSeed,
+  parseTime,
   parseWords,
 } from "./values.ts";
 
@@ -68,7 +70,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .optionsGroup("Run:")
     .option(
       "--preset <name>",
-      "default: streets, on two cores without a GPU; quick: the same path in a minute or two;\nfull: the published recipe, for a large GPU and your data",
+      "for streets: default, on two cores without a GPU, or quick, the same path in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
       parsePreset,
     )
     .option(
@@ -118,6 +120,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--student-init <file>",
       "weights of a backbone that students of stages 2 and 3 start from, such as SimCLRv2's, in place of stage selfsup",
     )
+    .option(
+      "--time <time>",
+      "how long it may take, such as 40m, 2h or 1h30m: the most that fits is chosen for your data, or the steps of --preset are scaled (default: 25m where --preset is left out)",
+      parseTime,
+    )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
     .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
@@ -159,6 +166,7 @@ SIGUSR2, which schedulers can send before they end a job, does as the first one 
 Examples:
   ./run train
   ./run train --preset quick --seed 1 --out runs/first
+  ./run train --source ~/game --source-layout folder --target ~/camera --target-layout folder --time 40m
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
   ./run train --preset full --recompute --dry-run
   ./run train --stages oracle        what training on the target's own labels would reach
@@ -172,20 +180,24 @@ Examples:
 }
 
 /** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<number> {
+async function showDryRun(flags: TrainFlags, now: Date, given: ResolvedConfig): Promise<number> {
   const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const found = await withGpu(device, printError, (gpu) => dryRun(gpu, resolved));
-  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, resolved.config));
+  const [found, config] = await withGpu(device, printError, async (gpu) => {
+    const resolved = await withChosenSizes(gpu, flags, now, given);
+    return [await dryRun(gpu, resolved), resolved.config] as const;
+  });
+  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
   return 0;
 }
 
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
+  const now = new Date();
   const resolved = flags.resume === undefined
-    ? await resolveLayers(flags, new Date())
+    ? await resolveLayers(flags, now)
     : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, resolved);
-  const { config } = resolved;
+  if (flags.dryRun) return await showDryRun(flags, now, resolved);
+  const { config } = resolved; // its folder holds, whatever is chosen
   const autotune = autotuneOf(flags.autotune, config.out);
   const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
   using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
@@ -194,12 +206,14 @@ async function train(flags: TrainFlags): Promise<number> {
   using stop = new StopSignals(message, "step");
   try {
     const result = await stop.guard(() =>
-      withGpu({ ...flags, autotune }, message, (gpu) => {
+      withGpu({ ...flags, autotune }, message, async (gpu) => {
         message(`${gpu.adapter.description}; run folder ${config.out}`);
+        const chosen = await withChosenSizes(gpu, flags, now, resolved, stop.signal);
+        for (const reason of chosen.reasons ?? []) message(reason);
         const tune = autotune && ((config: RunConfig, classes: number) =>
           tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
         return flags.resume === undefined
-          ? runTraining(config, gpu, observer, stop.signal, { tune })
+          ? runTraining(chosen.config, gpu, observer, stop.signal, { tune })
           : resumeTraining(config.out, gpu, observer, stop.signal, {
             acceptChangedData: flags.acceptChangedData,
             tuneAfresh: autotune?.isAsked,

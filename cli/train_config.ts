@@ -1,6 +1,7 @@
 // The flags of `train`, and the configuration that they stand for.
 
 import { join } from "node:path";
+import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
 import {
   type ConfigLayer,
@@ -12,10 +13,14 @@ import {
 } from "../train/config/config.ts";
 import { cutPipeline, weightsInstead, withPretraining } from "../train/config/pipeline.ts";
 import type { PresetName } from "../train/config/presets.ts";
-import { fromPretrained, recipe } from "../train/config/recipes.ts";
+import { fromPretrained, recipe, valueAt } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
+import { partsTooSmall, sentenceOf } from "../train/evaluation/causes.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
+import { chooseSizes, stepsForTime } from "../train/plan/choose.ts";
+import { factsOf } from "../train/plan/facts.ts";
+import type { Values } from "../train/plan/fit.ts";
 import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
@@ -42,6 +47,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   init?: string | undefined;
   studentInit?: string | undefined;
   steps?: number | undefined;
+  time?: number | undefined;
   seed?: number | undefined;
   out?: string | undefined;
   dryRun?: boolean | undefined;
@@ -75,6 +81,10 @@ export interface ResolvedConfig {
   readonly preset: string;
   /** What was laid over it, later layers over earlier ones. */
   readonly layers: readonly ConfigLayer[];
+  /** Whether source and target are folders of the user's. */
+  readonly hasOwnData: boolean;
+  /** What was chosen and why, a line each; none where nothing was. */
+  readonly reasons?: readonly string[];
 }
 
 /** The configuration that flags stand for: preset, then base, config files, recipe and flags. */
@@ -90,27 +100,104 @@ export async function resolveLayers(flags: TrainFlags, now: Date): Promise<Resol
         "with, and the folder of the run that has done those before it; give both",
     );
   }
+  if (flags.steps !== undefined && flags.time !== undefined) {
+    throw new DataError(
+      "Cannot take both --steps and --time as each says how long the stages are: expected one of them; " +
+        "leave the other out",
+    );
+  }
   if (flags.acceptChangedData) {
     throw new DataError(
       "Cannot accept changed data as no run goes on: expected --accept-changed-data beside --resume; " +
         "leave it out",
     );
   }
-  const name = flags.preset ?? "default";
   const layers = [
     ...layerOfBase(flags),
     ...await Promise.all((flags.config ?? []).map(layerOfFile)),
     ...layerOfRecipe(flags),
     { values: keysOf(flags), from: "the flags" },
   ];
-  const merged = mergeConfig({ ...presetConfig(name), out: defaultFolder(name, now) }, ...layers);
+  return assemble(flags, now, flags.preset ?? "default", layers);
+}
+
+/** Lays layers over a preset, and cuts and stretches what they come to as the flags say. */
+function assemble(
+  flags: TrainFlags,
+  now: Date,
+  name: PresetName,
+  layers: readonly ConfigLayer[],
+): ResolvedConfig {
+  const out = (hasOwnData: boolean) =>
+    defaultFolder(hasOwnData && flags.preset === undefined ? "own" : name, now);
+  const preset = presetConfig(name);
+  const set = mergeConfig({ ...preset, out: out(false) }, ...layers);
+  const hasOwnData = set.data.sourceDirectory !== null;
+  const merged = hasOwnData && set.out === out(false) ? { ...set, out: out(true) } : set;
   const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
   // Of a run that goes on from another, that one may have done the pre-training.
   const whole = hasWeights || flags.base === undefined ? withPretraining(merged) : merged;
   const cut = cutPipeline(whole, flags);
   const sized = name === "full" ? onPhotographs(cut, flags) : cut;
   const config = flags.steps === undefined ? sized : withSteps(sized, flags.steps);
-  return { config, preset: `preset ${name}`, layers };
+  return { config, preset: `preset ${name}`, layers, hasOwnData };
+}
+
+/** Whether a preset, sizes or steps are left to be chosen for the data. */
+function leavesSizes({ preset, base, steps }: TrainFlags, resolved: ResolvedConfig): boolean {
+  const { config, layers, hasOwnData } = resolved;
+  if (!hasOwnData || preset !== undefined || base !== undefined) return false;
+  const sizes = ["data.longSide", "data.cropHeight", "data.cropWidth"];
+  const lengths = steps === undefined ? config.pipeline.map((name) => `stages.${name}.steps`) : [];
+  const isSet = (key: string) => layers.some(({ values }) => valueAt(values, key) !== undefined);
+  return ![...sizes, ...lengths].every(isSet);
+}
+
+/**
+ * The configuration with what the flags leave to be chosen for the user's own images on this adapter, and
+ * with the steps that fill the time that the flags give.
+ *
+ * @throws {DataError} If a data set cannot be used.
+ */
+export async function withChosenSizes(
+  gpu: Gpu,
+  flags: TrainFlags,
+  now: Date,
+  resolved: ResolvedConfig,
+  signal?: AbortSignal,
+): Promise<ResolvedConfig> {
+  if (flags.resume !== undefined) return resolved;
+  const { config, layers, hasOwnData } = resolved;
+  const { time } = flags;
+  if (leavesSizes(flags, resolved)) {
+    const facts = await factsOf(config.data, signal);
+    const over = (preset: PresetName, values: Values) =>
+      assemble(flags, now, preset, [{ values, from: "what was chosen for the data" }, ...layers]);
+    const { preset, values, reasons } = await chooseSizes(
+      gpu,
+      facts,
+      time,
+      (preset, values) => over(preset, values).config,
+    );
+    return { ...over(preset, values), reasons };
+  }
+  if (!hasOwnData && time === undefined) return resolved;
+  const facts = await factsOf(config.data, signal).catch((error) => {
+    if (time === undefined && error instanceof DataError) return null; // the run itself will say so
+    throw error;
+  });
+  if (facts === null) return resolved;
+  const cause = partsTooSmall(facts.classes, facts.partSizes, config.data.longSide);
+  const reasons = cause ? [sentenceOf(cause)] : [];
+  if (time === undefined) return { ...resolved, reasons };
+  const { values, reason } = await stepsForTime(gpu, config, facts, time);
+  const layer = { values, from: "--time" };
+  return {
+    ...resolved,
+    config: mergeConfig(config, layer),
+    layers: [...layers, layer],
+    reasons: [...reasons, reason],
+  };
 }
 
 /** The configuration of the run to go on from, but for what every run has of its own. */
@@ -185,5 +272,6 @@ export function resumedConfig(flags: TrainFlags, out: string): ResolvedConfig {
   }
   const config = { ...readRunConfig(out), out };
   const layer = { values: config, from: join(out, "config.json") };
-  return { config, preset: "preset default", layers: [layer] };
+  const hasOwnData = config.data.sourceDirectory !== null;
+  return { config, preset: "preset default", layers: [layer], hasOwnData };
 }

@@ -34,6 +34,17 @@ export function parseBytes(text: string): number {
   return bytes;
 }
 
+/** `40m`, `2h`, `1h30m`, `90s`, in seconds. */
+export function parseTime(text: string): number {
+  const match = /^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?$/.exec(
+    text.trim(),
+  );
+  const [hours, minutes, seconds] = (match ?? []).slice(1).map((part) => Number(part ?? 0));
+  const time = match ? 3600 * hours + 60 * minutes + seconds : 0;
+  if (!(time >= 1)) throw new InvalidArgumentError("expected a time such as 40m, 2h or 1h30m");
+  return time;
+}
+
 /** A flag that may be given several times: its values in their order. */
 export function parseAnother(text: string, before: string[] | undefined): string[] {
   return [...before ?? [], text];

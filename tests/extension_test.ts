@@ -122,7 +122,7 @@ const LINES = [
   { file: "train/stages/kinds.ts", mark: "  stage1: denoise,\n", lines: "  prior,\n" },
   {
     file: "train/config/presets.ts",
-    mark: "    oracle: short(700, 0.1),\n",
+    mark: "    oracle: { ...short(700, 0.1), balance: 0 },\n",
     lines: "    prior: { ...short(100, 0.02), priorWeight: 0.1 },\n",
   },
   {

@@ -18,7 +18,7 @@ const MISUSES: readonly (readonly [string[], string])[] = [
   ],
   [
     ["train", "--preset", "quik"],
-    "Cannot run train as --preset is quik: expected one of default, quick, full, did you mean quick? See ./run train --help",
+    "Cannot run train as --preset is quik: expected one of default, quick, small, medium, full, did you mean quick? See ./run train --help",
   ],
   [
     ["train", "now"],

@@ -7,6 +7,7 @@ import {
   parseNames,
   parseSeed,
   parseSide,
+  parseTime,
 } from "../../cli/values.ts";
 import { nearest } from "../../train/base/nearest.ts";
 
@@ -20,6 +21,17 @@ Deno.test("sizes are read in binary and decimal units", () => {
 Deno.test("sizes that are none are refused", () => {
   for (const text of ["", "GiB", "-1", "0", "2 apples", "1e9", "Infinity", "0.1"]) {
     assert.throws(() => parseBytes(text), /expected a size/, text);
+  }
+});
+
+Deno.test("times are read in hours, minutes and seconds", () => {
+  assert.equal(parseTime("40m"), 2400);
+  assert.equal(parseTime("2h"), 7200);
+  assert.equal(parseTime("1h30m"), 5400);
+  assert.equal(parseTime("1.5h"), 5400);
+  assert.equal(parseTime(" 90s "), 90);
+  for (const text of ["", "40", "m", "0m", "-1h", "30m1h", "1d", "1e9h", "0.1s"]) {
+    assert.throws(() => parseTime(text), /expected a time such as 40m, 2h or 1h30m/, text);
   }
 });
 

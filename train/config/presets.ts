@@ -1,12 +1,13 @@
 // Complete configurations to start from. `default` and `quick` fit the built-in benchmark on two CPU
-// cores; `full` is the published recipe, for a large GPU and a user's own data.
+// cores; `small`, `medium` and `full`, the published recipe, are for a user's own data and ever larger GPUs.
 
 import type { StageSettings } from "../stages/common/settings.ts";
 import { AS_IN_THE_PAPER } from "../stages/denoise/settings.ts";
+import type { StageName } from "../stages/kinds.ts";
 import type { RunConfig } from "./settings.ts";
 
 /** The names of the presets. */
-export type PresetName = "default" | "quick" | "full";
+export type PresetName = "default" | "quick" | "small" | "medium" | "full";
 
 const sgd = { momentum: 0.9, weightDecay: 2e-4, power: 0.9 };
 
@@ -89,7 +90,7 @@ const DEFAULT: RunConfig = {
     },
   },
   stages: {
-    source: short(700, 0.1),
+    source: { ...short(700, 0.1), balance: 0 },
     warmup: {
       ...short(120, 0.02),
       adversarialWeight: 0.01,
@@ -119,7 +120,7 @@ const DEFAULT: RunConfig = {
     selfsup: { ...short(100, 0.1), ...contrast },
     stage2: { ...short(330, 0.05), ...streetsStudent },
     stage3: { ...short(330, 0.05), ...streetsStudent },
-    oracle: short(700, 0.1),
+    oracle: { ...short(700, 0.1), balance: 0 },
   },
 };
 
@@ -138,14 +139,101 @@ const QUICK: RunConfig = {
   },
   stages: {
     ...DEFAULT.stages,
-    source: short(80, 0.1),
+    source: { ...short(80, 0.1), balance: 0 },
     warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
     stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
     selfsup: { ...DEFAULT.stages.selfsup, ...short(10, 0.1) },
     stage2: { ...DEFAULT.stages.stage2, ...short(20, 0.05) },
     stage3: { ...DEFAULT.stages.stage3, ...short(20, 0.05) },
-    oracle: short(80, 0.1),
+    oracle: { ...short(80, 0.1), balance: 0 },
   },
+};
+
+/** Stages with other lengths, each schedule with its own; those that are not named stay. */
+function lengths(
+  stages: RunConfig["stages"],
+  steps: Readonly<Partial<Record<StageName, number>>>,
+): RunConfig["stages"] {
+  const copy = structuredClone(stages);
+  for (const [name, count] of Object.entries(steps)) {
+    const stage = copy[name as StageName];
+    Object.assign(stage, {
+      steps: count,
+      scheduleSteps: count,
+      rampSteps: Math.min(100, count / 10),
+    });
+  }
+  return copy;
+}
+
+/** Stages for images of any kind: rare classes count from the first step. */
+const GENERAL: RunConfig["stages"] = {
+  ...DEFAULT.stages,
+  source: { ...DEFAULT.stages.source, balance: 1 },
+  oracle: { ...DEFAULT.stages.oracle, balance: 1 },
+};
+
+const SMALL: RunConfig = {
+  ...DEFAULT,
+  out: "runs/small",
+  evalEvery: 400,
+  network: { ...DEFAULT.network, width: 16, headChannels: 64, groups: 16 },
+  data: { ...DEFAULT.data, cropHeight: 128, cropWidth: 128, longSide: 256, middle: "image" },
+  stages: lengths(GENERAL, {
+    source: 800,
+    warmup: 120,
+    stage1: 600,
+    selfsup: 200,
+    stage2: 300,
+    stage3: 300,
+    oracle: 800,
+  }),
+};
+
+const MEDIUM: RunConfig = {
+  ...DEFAULT,
+  out: "runs/medium",
+  logEvery: 50,
+  evalEvery: 2000,
+  checkpointEvery: 500,
+  network: {
+    blocks: [3, 4, 6, 3],
+    width: 64,
+    head: "proda",
+    headChannels: 256,
+    groups: 32,
+    dilations: [3, 6, 9, 12],
+    dropout: 0.1,
+    initialisation: "he",
+  },
+  data: {
+    ...DEFAULT.data,
+    cropHeight: 256,
+    cropWidth: 512,
+    longSide: 768,
+    scales: [0.5, 1.5],
+    strongView: "randaugment",
+  },
+  stages: lengths(
+    {
+      ...GENERAL,
+      source: { ...GENERAL.source, learningRate: 0.02 },
+      oracle: { ...GENERAL.oracle, learningRate: 0.02 },
+      warmup: { ...GENERAL.warmup, learningRate: 0.005, discriminatorPlanes: 64 },
+      stage1: { ...GENERAL.stage1, learningRate: 0.005, prototypeDecay: 0.999, emaDecay: 0.999 },
+      stage2: { ...GENERAL.stage2, learningRate: 0.01 },
+      stage3: { ...GENERAL.stage3, learningRate: 0.01 },
+    },
+    {
+      source: 8000,
+      warmup: 1500,
+      stage1: 8000,
+      selfsup: 4000,
+      stage2: 4000,
+      stage3: 4000,
+      oracle: 8000,
+    },
+  ),
 };
 
 // Hyper-parameters as run for the published numbers: 84 epochs of 743 steps on a schedule of 90,000.
@@ -185,7 +273,7 @@ const FULL: RunConfig = {
   },
   stages: {
     ...DEFAULT.stages,
-    source: published(2.5e-4, 10),
+    source: { ...published(2.5e-4, 10), balance: 0 },
     warmup: {
       ...published(2.5e-4, 10),
       adversarialWeight: 0.01,
@@ -208,7 +296,7 @@ const FULL: RunConfig = {
     selfsup: { ...published(2.5e-4, 1), ...contrast },
     stage2: { ...published(6e-4, 10), ...distillation },
     stage3: { ...published(6e-4, 10), ...distillation },
-    oracle: published(2.5e-4, 10),
+    oracle: { ...published(2.5e-4, 10), balance: 0 },
   },
 };
 
@@ -216,5 +304,7 @@ const FULL: RunConfig = {
 export const PRESETS: Readonly<Record<PresetName, RunConfig>> = {
   default: DEFAULT,
   quick: QUICK,
+  small: SMALL,
+  medium: MEDIUM,
   full: FULL,
 };

@@ -84,7 +84,8 @@ function leavesOf(values: unknown, path: readonly string[] = []): Map<string, un
   );
 }
 
-function valueAt(values: unknown, key: string): unknown {
+/** What some keys of a configuration have at a path, `stages.source.steps`; undefined for nothing. */
+export function valueAt(values: unknown, key: string): unknown {
   return key.split(".").reduce(
     (section, name) => (section as Record<string, unknown> | undefined)?.[name],
     values,

@@ -18,6 +18,8 @@ import {
   trainIdsByValue,
 } from "../data/label_code.ts";
 import type { LayoutRecord } from "../data/layouts.ts";
+import { partsTooSmall, sentenceOf } from "../evaluation/causes.ts";
+import { PartSizes } from "../data/part_sizes.ts";
 import { classesOf, findFiles, hasLabels, type Place, splitsOf } from "../data/place.ts";
 
 /** What to inspect. */
@@ -52,10 +54,17 @@ export interface SplitReport {
   readonly code: LabelCode;
   /** Images by size, `2048×1024`, the most frequent first. */
   readonly sizes: Readonly<Record<string, number>>;
+  /** The long side of the most frequent size; 0 where no image could be read. */
+  readonly longSide: number;
   /** Labelled pixels of each class, in the order of the classes. */
   readonly classPixels: readonly number[];
   /** Labels that each class occurs in. */
   readonly classLabels: readonly number[];
+  /**
+   * Size of each class's typical part, over the long side of an image (`PartSizes`); null where there is
+   * none.
+   */
+  readonly partSizes: readonly (number | null)[];
   /** Pixels that stand for no class. */
   readonly ignoredPixels: number;
 }
@@ -105,11 +114,13 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
       problems.push(error.message);
     }
   }
-  for (const { split, classPixels, labelled } of splits) {
+  for (const { split, classPixels, labelled, partSizes, longSide } of splits) {
     const absent = classes?.names.filter((_, index) => classPixels[index] === 0) ?? [];
     if (labelled > 0 && absent.length > 0) {
       notes.push(`no pixel of ${nameOf(split)} is ${absent.join(", ")}`);
     }
+    const small = partsTooSmall(classes?.names ?? [], partSizes, longSide);
+    if (small) notes.push(`${nameOf(split)}: ${sentenceOf(small)}`);
   }
   return { classes, splits, problems: problems.map(oneLine), notes: notes.map(oneLine) };
 }
@@ -145,7 +156,8 @@ async function inspectSplit(
   const opened = spread(items, options.limit ?? items.length);
   const sizes = new Map<string, number>();
   const tally = new LabelTally(code, classes);
-  await eachReply(opened, code, options, (item, { size, label, problems: own }) => {
+  const trainIds = classes?.trainIds ?? null;
+  await eachReply(opened, { code, trainIds }, options, (item, { size, label, problems: own }) => {
     problems.push(...own);
     if (size) {
       const key = `${size.width}×${size.height}`;
@@ -154,16 +166,19 @@ async function inspectSplit(
     if (item.label !== null && label) tally.add(item.label, label);
   });
   problems.push(...tally.problems());
-  const { classPixels, classLabels, ignoredPixels } = tally;
+  const { classPixels, classLabels, ignoredPixels, parts } = tally;
+  const byCount = [...sizes].sort(([, a], [, b]) => b - a);
   return {
     split,
     images: items.length,
     labelled: items.filter(({ label }) => label !== null).length,
     items: opened,
     code,
-    sizes: Object.fromEntries([...sizes].sort(([, a], [, b]) => b - a)),
+    sizes: Object.fromEntries(byCount),
+    longSide: Math.max(0, ...(byCount[0]?.[0] ?? "").split("×").map(Number)),
     classPixels,
     classLabels,
+    partSizes: classPixels.map((_, id) => parts.typical(id)),
     ignoredPixels,
   };
 }
@@ -172,6 +187,7 @@ async function inspectSplit(
 class LabelTally {
   readonly classPixels: number[];
   readonly classLabels: number[];
+  readonly parts = new PartSizes();
   ignoredPixels = 0;
   readonly #code: LabelCode;
   readonly #trainIds: readonly number[] | null;
@@ -191,9 +207,10 @@ class LabelTally {
     this.classLabels = this.classPixels.slice();
   }
 
-  add(path: string, { kind, counts }: NonNullable<InspectReply["label"]>): void {
+  add(path: string, { kind, counts, parts }: NonNullable<InspectReply["label"]>): void {
     const trainIds = this.#trainIds;
     if (!trainIds) return;
+    this.parts.add(parts);
     const trainIdOf = trainIdsByValue(kind, this.#code, trainIds);
     const seen = new Set<number>();
     for (const [value, pixels] of counts) {
@@ -228,7 +245,7 @@ class LabelTally {
 /** Hands items to workers, one at a time each, and their replies on in the items' order. */
 async function eachReply(
   items: readonly DatasetItem[],
-  code: LabelCode,
+  known: Omit<InspectRequest, "item">,
   { workers = Math.min(8, navigator.hardwareConcurrency), onImage, signal }: InspectOptions,
   use: (item: DatasetItem, reply: InspectReply) => void,
 ): Promise<void> {
@@ -239,7 +256,7 @@ async function eachReply(
     try {
       while (next < items.length && !signal?.aborted) {
         const index = next++;
-        replies[index] = await ask(worker, { item: items[index], code });
+        replies[index] = await ask(worker, { item: items[index], ...known });
         for (let reply = replies[used]; reply; reply = replies[used]) {
           use(items[used], reply);
           replies[used++] = undefined;

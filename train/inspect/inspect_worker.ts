@@ -8,13 +8,17 @@ import { type PostedError, postedError } from "../base/thread.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { readImage } from "../images/image.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
-import type { LabelCode, LabelKind } from "../data/label_code.ts";
+import { IGNORE } from "../../kernels/ignore_label.ts";
+import { type LabelCode, type LabelKind, trainIdsByValue } from "../data/label_code.ts";
 import { type RawLabel, readRawLabel } from "../data/label_file.ts";
+import { type PartCounts, PartSizes } from "../data/part_sizes.ts";
 
 /** One image and its label, if it has one. */
 export interface InspectRequest {
   readonly item: DatasetItem;
   readonly code: LabelCode;
+  /** Train ids by label id; null where the classes are not known. */
+  readonly trainIds: readonly number[] | null;
 }
 
 /** What was found; a part is null where there is none, and `problems` says why if that is wrong. */
@@ -24,6 +28,8 @@ export interface InspectReply {
     readonly kind: LabelKind;
     /** Pixels by value in the file. */
     readonly counts: ReadonlyMap<number, number>;
+    /** Parts of the classes by their size; none where the classes are not known. */
+    readonly parts: PartCounts;
   } | null;
   readonly problems: readonly string[];
 }
@@ -41,7 +47,7 @@ self.onmessage = async ({ data }: MessageEvent<InspectRequest>) => {
   self.postMessage(answer);
 };
 
-async function inspect({ item, code }: InspectRequest): Promise<InspectReply> {
+async function inspect({ item, code, trainIds }: InspectRequest): Promise<InspectReply> {
   if (isJpegPath(item.image)) await loadJpegCodec();
   const problems: string[] = [];
   const attempt = <T>(read: () => T): T | null => {
@@ -64,7 +70,11 @@ async function inspect({ item, code }: InspectRequest): Promise<InspectReply> {
   }
   return {
     size: image && { width: image.width, height: image.height },
-    label: label && { kind: label.kind, counts: count(label.values) },
+    label: label && {
+      kind: label.kind,
+      counts: count(label.values),
+      parts: trainIds ? partsOf(label, code, trainIds) : new Map(),
+    },
     problems,
   };
 }
@@ -80,4 +90,18 @@ function count(values: RawLabel["values"]): Map<number, number> {
     start = end;
   }
   return counts;
+}
+
+/** Values that stand for nothing are counted elsewhere, and are no class here. */
+function partsOf(label: RawLabel, code: LabelCode, trainIds: readonly number[]): PartCounts {
+  const trainIdOf = trainIdsByValue(label.kind, code, trainIds);
+  const known = new Map<number, number>();
+  const ids = Uint8Array.from(label.values, (value) => {
+    let id = known.get(value);
+    if (id === undefined) known.set(value, id = trainIdOf(value) ?? IGNORE);
+    return id;
+  });
+  const parts = new PartSizes();
+  parts.addLabel(ids, label);
+  return parts.counts;
 }

@@ -48,8 +48,10 @@ export interface TrainingPlan {
   readonly parameters: number;
   /** The stages in their order. */
   readonly stages: readonly StagePlan[];
-  /** Evaluation of whole images: those of streets, or taken to be twice as wide as high. */
+  /** Evaluation of whole images: those of streets, or taken to be twice as wide as high unless given. */
   readonly evaluation: {
+    /** Work of an image, forward alone. */
+    readonly image: Work;
     /** The most bytes that arrays hold at once. */
     readonly peak: number;
     /** Why this device cannot do it; null where it can. */
@@ -62,12 +64,14 @@ export interface TrainingPlan {
  *
  * @param classes Number of classes.
  * @param device The adapter and its limits.
+ * @param size Of whole images, before they are resized.
  * @throws {MemoryError} If a step cannot run on such a device at all.
  */
 export async function planTraining(
   config: RunConfig,
   classes: number,
   device: PlanningOptions = {},
+  size: Size = imageSize(config),
 ): Promise<TrainingPlan> {
   const stages: StagePlan[] = [];
   for (const name of config.pipeline) stages.push(await planStage(config, classes, name, device));
@@ -76,7 +80,7 @@ export async function planTraining(
   return {
     parameters: network.parameterCount,
     stages,
-    evaluation: planEvaluation(config, network),
+    evaluation: await planEvaluation(config, network, size),
   };
 }
 
@@ -153,24 +157,30 @@ function imageSize({ data: { longSide, sourceDirectory, streets } }: RunConfig):
   return sourceDirectory === null ? streets : { height: longSide / 2, width: longSide };
 }
 
-function planEvaluation(config: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {
+async function planEvaluation(
+  config: RunConfig,
+  network: DeepLab,
+  own: Size,
+): Promise<TrainingPlan["evaluation"]> {
   const { gpu } = network;
   const { longSide, sourceDirectory, streets } = config.data;
-  const own = imageSize(config);
   const images = sourceDirectory === null ? streets.targetVal : Infinity;
   const count = Math.min(evaluationBatch(own), images);
   const size = networkSize(own, longSide);
   network.eval();
   let problem: string | null = null;
+  let image: Work = { flops: 0, bytes: 0, dispatches: 0 };
   try {
     // Pseudo labels and pictures are made of one image at a time.
     for (const images of [1, count]) {
       using batch = gpu.empty([images, 3, size.height, size.width], "images");
       predictLabels(network, batch, own).release();
+      const { flops, bytes, dispatches } = await workOf(gpu);
+      image = { flops: flops / images, bytes: bytes / images, dispatches: dispatches / images };
     }
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     problem = error.message;
   }
-  return { peak: gpu.memory.peak, problem };
+  return { image, peak: gpu.memory.peak, problem };
 }

@@ -33,7 +33,21 @@ Deno.test("a sound data set has counts of images, sizes and classes, and no prob
       assert.match(report.notes.join(), /^no pixel of the data set is sidewalk, building, /);
       const text = formatInspection(report);
       assert.match(text, /^3 images, 3 with labels\nsizes: 2 of 4×2, 1 of 3×5\n/);
-      assert.match(text, /^car +87\.10 % +3$/m);
+      // Half of a row and a half of four pixels, and two whole labels.
+      assert.match(text, /^car +87\.10 % +3 +\d px$/m);
+      assert.equal(split.longSide, 4);
+      assert.deepEqual(split.partSizes[2], null);
+      const [road, car] = [split.partSizes[0] ?? 0, split.partSizes[13] ?? 0];
+      assert.ok(
+        Math.abs(road - Math.SQRT2 / 4) < 0.01,
+        `a part of road is ${road} of the long side`,
+      );
+      assert.ok(
+        Math.abs(car - Math.sqrt(8) / 4) < 0.01,
+        `a part of car is ${car} of the long side`,
+      );
+      const small = /data set: The parts of 2 of 19 classes .* of road measures 1, expected 16 or/;
+      assert.match(report.notes.join("\n"), small);
       assert.match(text, /No problem was found$/);
     }
     const few = await inspectDataset({ root, layout: GTA5, limit: 2 });

@@ -23,6 +23,7 @@ import {
 } from "../../views/target_views.ts";
 import { fullView, strongView, type ViewTransform, weakView } from "../../views/views.ts";
 import type { SourceBatch, TargetViews } from "./batch.ts";
+import { thinned } from "./thinned_labels.ts";
 
 /** Weak views of target images, and what they were cut from. */
 export interface WeakViews {
@@ -81,13 +82,22 @@ export class Batches {
     return randomOf(this.options, name, position);
   }
 
-  /** Labelled source images in random views. */
-  async nextSource(): Promise<SourceBatch> {
+  /**
+   * Labelled source images in random views.
+   *
+   * @param thinning How much labels of frequent classes are thinned out, 0 to 1, see `thinned`; by the
+   * samples' place in the stream. Not at all unless given.
+   */
+  async nextSource(thinning?: (position: number) => number): Promise<SourceBatch> {
     const { gpu, view: { crop } } = this.options;
     const samples = await this.nextSamples("source");
+    const strength = thinning?.(samples[0].position) ?? 0;
+    const labelled = strength > 0
+      ? thinned(samples, strength, (sample) => this.random(sample, "thinning"))
+      : samples;
     const views = this.#looks(samples, this.#weakViews(samples, "source"));
     using images = packImages(gpu, samples.map(({ image }) => image));
-    using labels = this.packLabels(samples);
+    using labels = this.packLabels(labelled);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
   }
 

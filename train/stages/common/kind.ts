@@ -132,6 +132,11 @@ export interface StageKind<S extends StageSettings = AnySettings, B = unknown> {
    * @throws {DataError} If they do not go together.
    */
   check?(settings: S, classes: readonly string[]): void;
+  /**
+   * How often it takes every target image whole through the network before its first step, for what a plan
+   * says of time; never unless given.
+   */
+  passes?(settings: S): number;
   /** Its choices where the paper and its released code disagree. */
   recipe?(variant: Variant): Partial<S>;
   /** What it starts from with these settings beside the network of the stage before; null for nothing. */

@@ -32,6 +32,8 @@ export const denoise = {
   settings: DENOISE_SETTINGS,
   role: "adaptation",
   hasStrongViews: true,
+  // Soft labels, and the statistics that they are made with.
+  passes: ({ statistics }) => statistics === "target" ? 2 : 1,
   recipe: (variant) => ({
     studentView: "weak",
     encoderView: variant === "official" ? "whole" : "weak",

@@ -35,6 +35,7 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
     role: "adaptation",
     givenNetwork: "teacher",
     hasStrongViews: true,
+    passes: () => 2, // pseudo labels are of the image and its mirror image
     recipe: (variant) => ({
       teacherView: variant === "official" ? "strong" : "weak",
       formula: variant,

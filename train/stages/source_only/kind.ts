@@ -2,17 +2,17 @@
 
 import type { Batches } from "../common/batches.ts";
 import type { StageKind } from "../common/kind.ts";
-import type { StageSettings } from "../common/settings.ts";
+import { SUPERVISED_SETTINGS, type SupervisedSettings } from "./settings.ts";
 import { SourceOnly, type SourceOnlyBatch } from "./source_only.ts";
 
-type SourceOnlyKind = StageKind<StageSettings, SourceOnlyBatch>;
+type SourceOnlyKind = StageKind<SupervisedSettings, SourceOnlyBatch>;
 
 const supervised = {
-  settings: {},
+  settings: SUPERVISED_SETTINGS,
   hasStrongViews: false,
   prepare: ({ network, options, name }) => ({
     stage: new SourceOnly(network, options, name),
-    nextBatch: nextSourceOnlyBatch,
+    nextBatch: (batches) => nextSourceOnlyBatch(batches, options),
   }),
   plan: ({ network, options, name, batches }) => ({
     stage: new SourceOnly(network, options, name),
@@ -34,7 +34,12 @@ export const oracle = {
   role: "reference",
 } as const satisfies SourceOnlyKind;
 
-/** A batch of labelled images. */
-export async function nextSourceOnlyBatch(batches: Batches): Promise<SourceOnlyBatch> {
-  return { source: await batches.nextSource() };
+/** A batch of labelled images. @param settings Unless given, all labels stay. */
+export async function nextSourceOnlyBatch(
+  batches: Batches,
+  { balance, steps }: Pick<SupervisedSettings, "balance" | "steps"> = { balance: 0, steps: 1 },
+): Promise<SourceOnlyBatch> {
+  const images = steps * batches.options.batch;
+  const thinning = (position: number) => balance * Math.min(1, 2 - 2 * position / images);
+  return { source: await batches.nextSource(balance > 0 ? thinning : undefined) };
 }

@@ -16,6 +16,7 @@ import { nextDistilBatch } from "../../../../train/stages/distil/kind.ts";
 import { nextDenoiseBatch } from "../../../../train/stages/denoise/kind.ts";
 import { SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
 import { nextSourceOnlyBatch } from "../../../../train/stages/source_only/kind.ts";
+import { IGNORE } from "../../../../kernels/ignore_label.ts";
 import { nextWarmUpBatch } from "../../../../train/stages/warm_up/kind.ts";
 import { releaseBatch } from "../../../../train/stages/common/batch.ts";
 import { FILL, type Rectangle } from "../../../../train/views/views.ts";
@@ -660,4 +661,37 @@ Deno.test("a source image that was drawn for a class is cropped so that it shows
       draw: (...at: Parameters<RareClasses["draw"]>) => ({ index: rare.draw(...at).index }),
     };
     assert.ok(await shown(blind as unknown as RareClasses) < count - 3);
+  }));
+
+Deno.test("labels of the frequent class are thinned in the first half of supervised steps, and less to the end", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const steps = 8;
+    const make = async (balance: number, choices: Choices, count: number) => {
+      const next = (batches: Batches) => nextSourceOnlyBatch(batches, { balance, steps });
+      const made = [];
+      for (const batch of await batchesOf(gpu, root, choices, count, next)) {
+        made.push(await take(gpu, batch));
+      }
+      return made;
+    };
+    const plain = await make(0, {}, steps);
+    const favoured = await make(1, {}, steps);
+    const left = favoured.map(([images, labels], step) => {
+      const [plainImages, plainLabels] = plain[step];
+      assertSame(images, plainImages, "images are as they are");
+      const known = plainLabels.filter((id) => id !== IGNORE).length;
+      const gone = labels.filter((id, at) => id !== plainLabels[at]);
+      assert.ok(gone.every((id) => id === IGNORE), "no label becomes another");
+      return gone.length / known;
+    });
+    const half = left.slice(0, steps / 2);
+    const last = left[steps - 1];
+    assert.ok(Math.min(...half) > 0.05, `${half}`);
+    assert.ok(last < Math.min(...half) / 2, `${last} of the last, ${half} of the first half`);
+    assertSame(await make(1, { skip: 6 }, 2), favoured.slice(6), "from a position on");
+    assertSame(
+      await batchesOf(gpu, root, {}, 1, nextSourceOnlyBatch).then(([batch]) => take(gpu, batch)),
+      plain[0],
+    );
   }));
