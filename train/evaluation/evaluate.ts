@@ -78,7 +78,8 @@ function labelsOf(logits: GpuArray, size: Size): GpuArray<"u32"> {
   return labels;
 }
 
-function infer<T>(
+/** What is made of a network's logits, without gradients. */
+export function infer<T>(
   network: DeepLab,
   images: GpuArray,
   use: (logits: GpuArray) => Synchronous<T>,
