@@ -106,6 +106,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "with --resume: go on although images or labels are not those that the run has trained on",
     )
     .option(
+      "--keep-going",
+      "go on where the network has not learnt the source, which otherwise ends the run after that stage with exit code 3; also with --resume",
+    )
+    .option(
       "--select <how>",
       "network that a stage hands on: its last, or the best by val labels or unsupervised, by the information in its predictions (default: last)",
       parseName(SELECTIONS),
@@ -198,12 +202,14 @@ async function train(flags: TrainFlags): Promise<number> {
         message(`${gpu.adapter.description}; run folder ${config.out}`);
         const tune = autotune && ((config: RunConfig, classes: number) =>
           tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
+        const { acceptChangedData, keepGoing } = flags;
         return flags.resume === undefined
-          ? runTraining(config, gpu, observer, stop.signal, { tune })
+          ? runTraining(config, gpu, observer, stop.signal, { tune, keepGoing })
           : resumeTraining(config.out, gpu, observer, stop.signal, {
-            acceptChangedData: flags.acceptChangedData,
+            acceptChangedData,
             tuneAfresh: autotune?.isAsked,
             tune,
+            keepGoing,
           });
       })
     );

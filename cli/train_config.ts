@@ -38,6 +38,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   base?: string | undefined;
   resume?: string | undefined;
   acceptChangedData?: boolean | undefined;
+  keepGoing?: boolean | undefined;
   select?: Selection | undefined;
   init?: string | undefined;
   studentInit?: string | undefined;
@@ -59,6 +60,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
 const FREE_WITH_RESUME: readonly string[] = [
   "resume",
   "acceptChangedData",
+  "keepGoing",
   "json",
   "tensorboard",
   "profile",

@@ -100,10 +100,21 @@ export interface Measurement {
   readonly isLabelled: boolean;
 }
 
-/** A measurement as scores; they are unknown without labels. */
-export function evaluationOf({ confusion, information, isLabelled }: Measurement): Evaluation {
+/**
+ * A measurement as scores; they are unknown without labels.
+ *
+ * @param source What the same network makes of held-out images of the source.
+ */
+export function evaluationOf(
+  { confusion, information, isLabelled }: Measurement,
+  source: Measurement | null = null,
+): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
-  return { ...scores, information: information.percent };
+  return {
+    ...scores,
+    information: information.percent,
+    ...(source ? { source: source.confusion.scores() } : {}),
+  };
 }
 
 /** Pixels after which counts on the GPU, 32 bits each, are taken to the host. */

@@ -8,7 +8,7 @@ import type { Loader } from "../data/loader.ts";
 import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
-import type { RunFolder } from "./run_folder.ts";
+import type { RunFolder, StageResult } from "./run_folder.ts";
 
 /** A run as it stands between two stages. */
 export interface RunState {
@@ -27,4 +27,8 @@ export interface RunState {
   networkBefore(name: StageName): DeepLab;
   /** The target's val split. */
   readonly validation: Loader;
+  /** The source's held-out images; null for none. */
+  readonly sourceValidation: Loader | null;
+  /** The results of the stages before. */
+  readonly done: readonly StageResult[];
 }
