@@ -25,6 +25,10 @@ export function sentenceOf({ found, remedy }: Cause): string {
   return `${found}; ${remedy}`;
 }
 
+/** The way out where a stage has made its network worse. */
+const WITHOUT_THIS_STAGE =
+  "use the network of the stage before, or train this one with fewer steps or a lower learningRate";
+
 /** The cause for which a run stops. */
 export const SOURCE_NOT_LEARNT = "source not learnt";
 
@@ -53,12 +57,9 @@ export function sourceNotLearnt(source: SourceScores): Cause | null {
 export function constantPrediction(
   { shares }: Pick<SourceScores, "shares">,
 ): { readonly frequent: string; readonly mIoU: number } {
-  const known = Object.entries(shares).filter(([, share]) => share > 0);
-  const [frequent, share] = known.reduce((most, one) => one[1] > most[1] ? one : most, [
-    "nothing",
-    0,
-  ]);
-  return { frequent, mIoU: share / Math.max(1, known.length) };
+  const [frequent, share] = largestOf(shares);
+  const labelled = Object.values(shares).filter((share) => share > 0);
+  return { frequent, mIoU: share / Math.max(1, labelled.length) };
 }
 
 /** Percent of a class's IoU below which nothing of it is learnt. */
@@ -89,27 +90,43 @@ const LEAST_REST = 0.1;
 /**
  * The predictions on the target have collapsed: one class takes nearly all pixels, and the others have less
  * than a tenth of the share that they have in the source's labels.
+ *
+ * @param before What the stage before had predicted, null where there was none: the way out depends on
+ *   whether that was better.
  */
 export function predictionsCollapsed(
-  { shares }: PredictionScores,
+  now: PredictionScores,
+  before: PredictionScores | null,
   source: Pick<SourceScores, "shares">,
 ): Cause | null {
-  const [largest, share] = Object.entries(shares).reduce((most, one) =>
-    one[1] > most[1] ? one : most
-  );
-  const inSource = source.shares[largest] ?? 0;
-  if (100 - share >= LEAST_REST * (100 - inSource)) return null;
+  const [largest, share] = largestOf(now.shares);
+  if (!isCollapsed(now, source)) return null;
   return {
     name: "predictions collapsed",
     found:
-      `The predictions on the target have collapsed: ${
+      `Nearly all of the target is predicted as one class: ${largest} has ${
         percent(share)
-      } of its pixels are predicted as ` +
-      `${largest}, which has ${percent(inSource)} of the source's`,
-    remedy:
-      "train a shorter stage or with a lower learningRate, or start from a network that sees the " +
-      "other classes in the target",
+      } of its ` +
+      `pixels, and ${percent(source.shares[largest] ?? 0)} of the source's`,
+    remedy: before && !isCollapsed(before, source)
+      ? WITHOUT_THIS_STAGE
+      : 'let the next stages take the target\'s statistics ("statistics": "target"), or train on source ' +
+        "images that look more like the target's",
   };
+}
+
+function isCollapsed({ shares }: PredictionScores, source: Pick<SourceScores, "shares">): boolean {
+  const [largest, share] = largestOf(shares);
+  return 100 - share < LEAST_REST * (100 - (source.shares[largest] ?? 0));
+}
+
+function largestOf(
+  shares: Readonly<Record<string, number>>,
+): readonly [name: string, share: number] {
+  return Object.entries(shares).reduce((most, one) => one[1] > most[1] ? one : most, [
+    "nothing",
+    0,
+  ]);
 }
 
 /** Share of its part in the source at which a class is there, and at which it has vanished. */
@@ -134,8 +151,7 @@ export function classesVanished(
     found:
       "Classes have vanished from the predictions on the target, where the stage before had found them: " +
       shortList(names),
-    remedy:
-      "use the network of the stage before, or train this one shorter or with a lower learningRate",
+    remedy: WITHOUT_THIS_STAGE,
   };
 }
 
@@ -163,8 +179,7 @@ export function surerButLessConsistent(
       } to ${percent(now.confidence)}, the agreement between views of an image fell from ${
         percent(before.agreement)
       } to ${percent(now.agreement)}`,
-    remedy:
-      "use the network of the stage before, or train this one shorter or with a lower learningRate",
+    remedy: WITHOUT_THIS_STAGE,
   };
 }
 
@@ -182,16 +197,13 @@ export function causesOf(
 ): Cause[] {
   const unlearnt = judgesSource && source ? sourceNotLearnt(source) : null;
   if (unlearnt) return [unlearnt]; // all else would follow from it
-  const causes = [
-    judgesSource && source ? classesNotLearnt(source) : null,
-  ];
-  if (predictions) {
-    const collapsed = source ? predictionsCollapsed(predictions, source) : null;
-    const earlier = before?.predictions;
-    causes.push(collapsed);
-    if (earlier && source && !collapsed) causes.push(classesVanished(predictions, earlier, source));
-    if (earlier) causes.push(surerButLessConsistent(predictions, earlier));
+  const earlier = before?.predictions ?? null;
+  const causes = judgesSource && source ? [classesNotLearnt(source)] : [];
+  if (predictions && source) {
+    const collapsed = predictionsCollapsed(predictions, earlier, source);
+    causes.push(collapsed ?? (earlier && classesVanished(predictions, earlier, source)));
   }
+  if (predictions && earlier) causes.push(surerButLessConsistent(predictions, earlier));
   return causes.filter((cause) => cause !== null);
 }
 
