@@ -67,8 +67,8 @@ export function refuseUnlearnt(
     throw new TrainingError(
       `Training stopped after stage ${name}. ${
         sentenceOf(unlearnt)
-      }. All is saved: resume the run and ` +
-        "keep going where it is to go on all the same",
+      }. All is saved: to go on all the same, ` +
+        `resume ${folder} and keep going`,
       { options: ["resume", "keepGoing"] },
     );
   }
