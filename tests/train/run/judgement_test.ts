@@ -20,7 +20,7 @@ import { readRunResult, type RunResult } from "../../../train/run/run_folder.ts"
 import { TrainingError } from "../../../train/run/training_error.ts";
 import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
-import { withFolder } from "../_folder.ts";
+import { dataError, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
 import { write } from "../_png.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
@@ -140,6 +140,17 @@ Deno.test("an interruption in the middle of a stage changes neither its bits nor
     const whole = { ...config, out: join(folder, "whole") };
     await assert.rejects(run(whole), stoppedAfter("source", whole.out));
     assertSameOutcome(outcomeOf(config.out, ["source"]), outcomeOf(whole.out, ["source"]));
+  }));
+
+Deno.test("a run does not go on with other held-out images than before", () =>
+  withFolder(async (folder) => {
+    const values = unlearnt(folder, "changed");
+    const config = configOf(values, { pipeline: ["source"] });
+    await assert.rejects(run(config), TrainingError);
+    const { source, sourceValidation } = await openRunData(config.data, () => {});
+    const label = sourceValidation?.items[0].label ?? assert.fail("none is held out");
+    Deno.copyFileSync(source.items[0].label ?? "", label);
+    await assert.rejects(resume(config.out), dataError("data have changed", label));
   }));
 
 Deno.test("a run says that it has too few source images to hold some out, and is not judged by them", () =>
