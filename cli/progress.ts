@@ -6,6 +6,7 @@ import { formatScores } from "../train/evaluation/metrics.ts";
 import { formatDuration } from "../train/base/text.ts";
 import type {
   EvaluationReport,
+  NamedScores,
   PretrainingResult,
   StageResult,
   StageStart,
@@ -176,22 +177,28 @@ export class LiveProgress implements Progress {
   }
 }
 
+/** What a table shows of a stage. */
+type TableColumn =
+  & Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy" | "handedOn">
+  & { readonly source?: Pick<NamedScores, "mIoU"> };
+
 /**
  * The IoU of every class, in the order that the scores have them in, which is that of the data set,
- * with a column per stage; empty where no stage has been scored.
+ * with a column per stage, a star at the one whose network is handed on, and the mIoU of held-out source
+ * images in the last row; empty where no stage has been scored.
  */
-export function classTable(
-  stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
-): string {
-  if (stages.every(({ mIoU }) => Number.isNaN(mIoU))) return "";
+export function classTable(stages: readonly TableColumn[]): string {
+  if (stages.every(({ mIoU, source }) => Number.isNaN(mIoU) && !source)) return "";
   const names = [...new Set(stages.flatMap(({ classIoU }) => Object.keys(classIoU)))];
-  return formatScores(
+  const table = formatScores(
     names,
-    stages.map(({ name, mIoU, pixelAccuracy, classIoU }) => ({
-      title: name,
+    stages.map(({ name, mIoU, pixelAccuracy, classIoU, source, handedOn }) => ({
+      title: handedOn ? `${name}*` : name,
       scores: { mIoU, pixelAccuracy, classIoU: names.map((key) => classIoU[key] ?? null) },
+      ...(source ? { source: source.mIoU } : {}),
     })),
   );
+  return stages.some(({ handedOn }) => handedOn) ? `${table}\n* the network handed on` : table;
 }
 
 function lossTerms(losses: StepReport["losses"]): string {
@@ -227,14 +234,14 @@ function endLine(result: StageResult | PretrainingResult): string {
 }
 
 function formatEvaluation(
-  { mIoU, pixelAccuracy, information }: Pick<
-    EvaluationReport,
-    "mIoU" | "pixelAccuracy" | "information"
-  >,
+  { mIoU, pixelAccuracy, information, source }:
+    & Pick<EvaluationReport, "mIoU" | "pixelAccuracy" | "information">
+    & { readonly source?: Pick<NamedScores, "mIoU"> },
 ): string {
+  const onSource = source ? `, source mIoU ${source.mIoU.toFixed(1)} %` : "";
   if (!Number.isNaN(mIoU)) {
-    return `mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
+    return `mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %${onSource}`;
   }
   const known = information === undefined ? "" : `, information ${information.toFixed(1)} %`;
-  return `mIoU unknown without labels${known}`;
+  return `mIoU unknown without labels${known}${onSource}`;
 }

@@ -108,6 +108,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "with --resume: go on although images or labels are not those that the run has trained on",
     )
     .option(
+      "--keep-going",
+      "go on where the network has not learnt the source, which otherwise ends the run after that stage with exit code 3; also with --resume",
+    )
+    .option(
       "--select <how>",
       "network that a stage hands on: its last, or the best by val labels or unsupervised, by the information in its predictions (default: last)",
       parseName(SELECTIONS),
@@ -212,12 +216,14 @@ async function train(flags: TrainFlags): Promise<number> {
         for (const reason of chosen.reasons ?? []) message(reason);
         const tune = autotune && ((config: RunConfig, classes: number) =>
           tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
+        const { acceptChangedData, keepGoing } = flags;
         return flags.resume === undefined
-          ? runTraining(chosen.config, gpu, observer, stop.signal, { tune })
+          ? runTraining(chosen.config, gpu, observer, stop.signal, { tune, keepGoing })
           : resumeTraining(config.out, gpu, observer, stop.signal, {
-            acceptChangedData: flags.acceptChangedData,
+            acceptChangedData,
             tuneAfresh: autotune?.isAsked,
             tune,
+            keepGoing,
           });
       })
     );

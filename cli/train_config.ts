@@ -43,6 +43,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   base?: string | undefined;
   resume?: string | undefined;
   acceptChangedData?: boolean | undefined;
+  keepGoing?: boolean | undefined;
   select?: Selection | undefined;
   init?: string | undefined;
   studentInit?: string | undefined;
@@ -65,6 +66,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
 const FREE_WITH_RESUME: readonly string[] = [
   "resume",
   "acceptChangedData",
+  "keepGoing",
   "json",
   "tensorboard",
   "profile",

@@ -134,6 +134,35 @@ Deno.test("the table has a row for every class scored and a column for every sta
   assert.equal(classTable([]), "");
 });
 
+/** Scores of held-out source images. */
+const SOURCE = { mIoU: 72.75, classIoU: {}, pixelAccuracy: 91, shares: {} };
+
+Deno.test("scores of held-out source images stand beside the target's, which may be unknown", () => {
+  const screen = fakeScreen(false);
+  const progress = new PlainProgress(screen, 10);
+  const unknown = { mIoU: NaN, classIoU: {}, pixelAccuracy: NaN };
+  progress.evaluation({ stage: "source", step: 3, ...RESULT, source: SOURCE });
+  progress.evaluation({ stage: "source", step: 3, ...unknown, information: 40, source: SOURCE });
+  progress.stageEnd({ ...RESULT, source: SOURCE });
+  assert.deepEqual(screen.text.split("\n"), [
+    "source step 3: mIoU 51.3 %, pixel accuracy 90.0 %, source mIoU 72.8 %",
+    "source step 3: mIoU unknown without labels, information 40.0 %, source mIoU 72.8 %",
+    "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %, source mIoU 72.8 %",
+    "",
+  ]);
+  const table = classTable([{ ...RESULT, source: SOURCE }, { ...RESULT, name: "stage1" }]);
+  assert.match(table, /\nmIoU of source +72\.8 +–$/);
+  assert.match(classTable([{ ...RESULT, ...unknown, source: SOURCE }]), /\nmIoU of source +72\.8$/);
+  assert.equal(classTable([{ ...RESULT, ...unknown }]), "", "nothing is known");
+});
+
+Deno.test("the table marks the network that is handed on", () => {
+  const table = classTable([RESULT, { ...RESULT, name: "stage1", handedOn: true }]);
+  assert.match(table, /^IoU in % +source +stage1\*\n/);
+  assert.match(table, /\n\* the network handed on$/);
+  assert.doesNotMatch(classTable([RESULT]), /\*/);
+});
+
 Deno.test("the table keeps the order of the data set's own classes, also of those that Cityscapes has", () => {
   const classIoU = { kerb: 10, sky: 20, "tram rail": 30, road: 40 };
   const table = classTable([{ ...RESULT, classIoU }, { ...RESULT, name: "stage1", classIoU }]);

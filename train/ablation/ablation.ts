@@ -145,12 +145,13 @@ async function train(
   observer: TrainingObserver,
   signal: AbortSignal,
 ): Promise<void> {
+  const options = { keepGoing: true }; // a row that fails is a finding too
   try {
     if (exists(join(config.out, "config.json"))) {
-      await resumeTraining(config.out, gpu, observer, signal);
+      await resumeTraining(config.out, gpu, observer, signal, options);
     } else {
       removeUnstarted(config.out);
-      await runTraining(config, gpu, observer, signal);
+      await runTraining(config, gpu, observer, signal, options);
     }
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;

@@ -70,6 +70,7 @@ const DEFAULT: RunConfig = {
     targetDirectory: null,
     targetLayout: "cityscapes",
     classes: null,
+    heldOut: { share: 0.05, images: 50 },
     batch: 4,
     cropHeight: 96,
     cropWidth: 192,

@@ -97,6 +97,19 @@ export const RUN_SETTINGS = {
      * published for; null for those that the data sets have. The built-in benchmark has its own.
      */
     classes: "optionalNames",
+    /**
+     * The source images that are never trained on, but measured at every evaluation, so that the run knows
+     * whether it has learnt the source: those of the source's split `val`, where it has one with labels.
+     */
+    heldOut: {
+      /**
+       * Where it has none, the share of all that is held out, spread over the order of their names: of 0.05
+       * every twentieth. With 0 none is held out, and a split `val` is not measured.
+       */
+      share: "belowOne",
+      /** Images that are measured at most, spread evenly: what an evaluation costs more at most. */
+      images: "images",
+    },
     /** Images of each domain in a step. */
     batch: "images",
     /** Height of a training crop in pixels. */

@@ -1,4 +1,14 @@
-// What can be wrong with a run or its data, in the same words wherever it is met.
+/**
+ * What can be wrong with a run or its data, each with the sentence that says so: whoever finds it, on the
+ * terminal, in `result.json` and in a report, the words are these.
+ *
+ * Each is judged without a target label. A training that is slow or middling is no cause: the thresholds
+ * leave a wide berth around what good runs do.
+ *
+ * @module
+ */
+import { shortList } from "../base/data_error.ts";
+import type { Findings, PredictionScores, SourceScores } from "./findings.ts";
 
 /** Something that is wrong, and the way out. */
 export interface Cause {
@@ -10,7 +20,7 @@ export interface Cause {
   readonly remedy: string;
 }
 
-/** A cause as one sentence. */
+/** A cause in one sentence. */
 export function sentenceOf({ found, remedy }: Cause): string {
   return `${found}; ${remedy}`;
 }
@@ -47,4 +57,190 @@ export function partsTooSmall(
 /** The long side at which parts of a size are as large as two features; in steps of 32 pixels. */
 export function neededLongSide(share: number): number {
   return 32 * Math.ceil(LEAST_PART / share / 32);
+}
+
+/** The way out where a stage has made its network worse. */
+const WITHOUT_THIS_STAGE =
+  "use the network of the stage before, or train this one with fewer steps or a lower learningRate";
+
+/** The cause for which a run stops. */
+export const SOURCE_NOT_LEARNT = "source not learnt";
+
+/** Share of the way from the constant prediction to a perfect one that a network must have come. */
+const LEAST_GAIN = 0.05;
+
+/**
+ * The source is not learnt: on images that were held out the network is no better than to predict the most
+ * frequent class everywhere, or has come less than a twentieth of the way from there to a perfect one.
+ */
+export function sourceNotLearnt(source: SourceScores): Cause | null {
+  const { frequent, mIoU } = constantPrediction(source);
+  if (source.mIoU - mIoU >= LEAST_GAIN * (100 - mIoU)) return null;
+  return {
+    name: SOURCE_NOT_LEARNT,
+    found: `The source is not learnt: on its held-out images the network has ${
+      percent(source.mIoU)
+    } mIoU, and predicting ${frequent} everywhere has ${percent(mIoU)}`,
+    remedy:
+      "give stages.source.steps more steps, show objects larger by data.longSide and smaller " +
+      "crops, or check the labels with inspect",
+  };
+}
+
+/** The scores of predicting the most frequent class everywhere, over the classes that the labels have. */
+export function constantPrediction(
+  { shares }: Pick<SourceScores, "shares">,
+): { readonly frequent: string; readonly mIoU: number } {
+  const [frequent, share] = largestOf(shares);
+  const labelled = Object.values(shares).filter((share) => share > 0);
+  return { frequent, mIoU: share / Math.max(1, labelled.length) };
+}
+
+/** Percent of a class's IoU below which nothing of it is learnt. */
+const NO_IOU = 1;
+/** Percent of the labelled pixels that a class needs to be judged: fewer may be one object. */
+const LEAST_SHARE = 0.05;
+
+/** Classes of the source of which the network has learnt nothing at all. */
+export function classesNotLearnt({ classIoU, shares }: SourceScores): Cause | null {
+  const names = Object.keys(shares).filter((name) =>
+    shares[name] >= LEAST_SHARE && (classIoU[name] ?? 0) < NO_IOU
+  );
+  if (names.length === 0) return null;
+  return {
+    name: "classes not learnt",
+    found:
+      `Of some classes nothing is learnt, as their IoU on held-out source images is below ${NO_IOU} %: ` +
+      shortList(names),
+    remedy:
+      "give stages.source.steps more steps, show small objects larger by data.longSide, or leave " +
+      "the classes out of data.classes",
+  };
+}
+
+/** Share of what is not the most frequent class that must be left of it. */
+const LEAST_REST = 0.1;
+
+/**
+ * The predictions on the target have collapsed: one class takes nearly all pixels, and the others have less
+ * than a tenth of the share that they have in the source's labels.
+ *
+ * @param before What the stage before had predicted, null where there was none: the way out depends on
+ *   whether that was better.
+ */
+export function predictionsCollapsed(
+  now: PredictionScores,
+  before: PredictionScores | null,
+  source: Pick<SourceScores, "shares">,
+): Cause | null {
+  const [largest, share] = largestOf(now.shares);
+  if (!isCollapsed(now, source)) return null;
+  return {
+    name: "predictions collapsed",
+    found:
+      `Nearly all of the target is predicted as one class: ${largest} has ${
+        percent(share)
+      } of its ` +
+      `pixels, and ${percent(source.shares[largest] ?? 0)} of the source's`,
+    remedy: before && !isCollapsed(before, source)
+      ? WITHOUT_THIS_STAGE
+      : 'let the next stages take the target\'s statistics ("statistics": "target"), or train on source ' +
+        "images that look more like the target's",
+  };
+}
+
+function isCollapsed({ shares }: PredictionScores, source: Pick<SourceScores, "shares">): boolean {
+  const [largest, share] = largestOf(shares);
+  return 100 - share < LEAST_REST * (100 - (source.shares[largest] ?? 0));
+}
+
+function largestOf(
+  shares: Readonly<Record<string, number>>,
+): readonly [name: string, share: number] {
+  return Object.entries(shares).reduce((most, one) => one[1] > most[1] ? one : most, [
+    "nothing",
+    0,
+  ]);
+}
+
+/** Share of its part in the source at which a class is there, and at which it has vanished. */
+const [THERE, VANISHED] = [0.25, 0.02];
+
+/**
+ * Classes have vanished: the stage before predicted them on the target about as often as the source has
+ * them, and now they are next to nowhere.
+ */
+export function classesVanished(
+  now: PredictionScores,
+  before: PredictionScores,
+  source: Pick<SourceScores, "shares">,
+): Cause | null {
+  const names = Object.entries(source.shares).filter(([name, share]) =>
+    share >= LEAST_SHARE && before.shares[name] >= THERE * share &&
+    now.shares[name] < VANISHED * share && now.shares[name] < VANISHED * before.shares[name]
+  ).map(([name]) => name);
+  if (names.length === 0) return null;
+  return {
+    name: "classes vanished",
+    found:
+      "Classes have vanished from the predictions on the target, where the stage before had found them: " +
+      shortList(names),
+    remedy: WITHOUT_THIS_STAGE,
+  };
+}
+
+/** Percentage points by which confidence must have risen, and agreement fallen. */
+const [SURER, LESS_ALIKE] = [2, 2];
+
+/**
+ * The network has become surer of its predictions on the target, and yet predicts less alike in two views of
+ * one image: it has learnt its own mistakes.
+ */
+export function surerButLessConsistent(
+  now: PredictionScores,
+  before: PredictionScores,
+): Cause | null {
+  const [surer, lessAlike] = [
+    now.confidence - before.confidence,
+    before.agreement - now.agreement,
+  ];
+  if (surer < SURER || lessAlike < LESS_ALIKE) return null;
+  return {
+    name: "surer but less consistent",
+    found:
+      `The network has become surer of the target but less consistent: its confidence rose from ${
+        percent(before.confidence)
+      } to ${percent(now.confidence)}, the agreement between views of an image fell from ${
+        percent(before.agreement)
+      } to ${percent(now.agreement)}`,
+    remedy: WITHOUT_THIS_STAGE,
+  };
+}
+
+/**
+ * What is wrong after a stage.
+ *
+ * @param now What is found after it.
+ * @param before What was found after the stage before; null where there was none.
+ * @param judgesSource Whether it is the stage's task to learn the source, as no stage before has.
+ */
+export function causesOf(
+  { source, predictions }: Findings,
+  before: Findings | null,
+  judgesSource: boolean,
+): Cause[] {
+  const unlearnt = judgesSource && source ? sourceNotLearnt(source) : null;
+  if (unlearnt) return [unlearnt]; // all else would follow from it
+  const earlier = before?.predictions ?? null;
+  const causes = judgesSource && source ? [classesNotLearnt(source)] : [];
+  if (predictions && source) {
+    const collapsed = predictionsCollapsed(predictions, earlier, source);
+    causes.push(collapsed ?? (earlier && classesVanished(predictions, earlier, source)));
+  }
+  if (predictions && earlier) causes.push(surerButLessConsistent(predictions, earlier));
+  return causes.filter((cause) => cause !== null);
+}
+
+function percent(value: number): string {
+  return `${value.toFixed(1)} %`;
 }

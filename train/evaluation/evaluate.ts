@@ -78,7 +78,8 @@ function labelsOf(logits: GpuArray, size: Size): GpuArray<"u32"> {
   return labels;
 }
 
-function infer<T>(
+/** What is made of a network's logits, without gradients. */
+export function infer<T>(
   network: DeepLab,
   images: GpuArray,
   use: (logits: GpuArray) => Synchronous<T>,
@@ -99,10 +100,21 @@ export interface Measurement {
   readonly isLabelled: boolean;
 }
 
-/** A measurement as scores; they are unknown without labels. */
-export function evaluationOf({ confusion, information, isLabelled }: Measurement): Evaluation {
+/**
+ * A measurement as scores; they are unknown without labels.
+ *
+ * @param source What the same network makes of held-out images of the source.
+ */
+export function evaluationOf(
+  { confusion, information, isLabelled }: Measurement,
+  source: Measurement | null = null,
+): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
-  return { ...scores, information: information.percent };
+  return {
+    ...scores,
+    information: information.percent,
+    ...(source ? { source: source.confusion.scores() } : {}),
+  };
 }
 
 /** Pixels after which counts on the GPU, 32 bits each, are taken to the host. */

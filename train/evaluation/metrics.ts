@@ -24,6 +24,8 @@ export interface Evaluation extends Scores {
    * Mutual information of images and predicted classes, in percent of its most; see `Information`.
    */
   information?: number;
+  /** Scores of the source's held-out images, where there are any. */
+  source?: Scores;
 }
 
 /** Scores where nothing is labelled: NaN, and null for every class. */
@@ -151,13 +153,14 @@ export function byName<T>(classNames: readonly string[], values: readonly T[]): 
  * A plain-text table of class IoU: one row per class that was scored, one column per stage or network.
  *
  * @param classNames The names of the K classes.
- * @param columns Titles and scores, from left to right.
+ * @param columns Titles and scores, from left to right; `source` is the mIoU of held-out source images,
+ *   which has a row where one is known.
  */
 export function formatScores(
   classNames: readonly string[],
-  columns: readonly { title: string; scores: Scores }[],
+  columns: readonly { title: string; scores: Scores; source?: number }[],
 ): string {
-  const number = (value: number | null) =>
+  const number = (value: number | null = null) =>
     value === null || Number.isNaN(value) ? "–" : value.toFixed(1);
   const scored = classNames.map((name, k) => ({ name, k }))
     .filter(({ k }) => columns.some(({ scores }) => scores.classIoU[k] !== null));
@@ -165,6 +168,7 @@ export function formatScores(
   const subsets = Object.entries(PUBLISHED_SUBSETS).toReversed().filter(([, names]) =>
     names.length < scored.length && names.every((own) => scored.some(({ name }) => name === own))
   );
+  const hasSource = columns.some(({ source }) => source !== undefined);
   const rows = [
     ["IoU in %", ...columns.map(({ title }) => title)],
     ...scored.map((
@@ -173,9 +177,10 @@ export function formatScores(
     ["mIoU", ...columns.map(({ scores }) => number(scores.mIoU))],
     ...subsets.map(([title]) => [`mIoU of ${title}`, ...means.map((own) => number(own[title]))]),
     ["pixel accuracy", ...columns.map(({ scores }) => number(scores.pixelAccuracy))],
+    ...(hasSource ? [["mIoU of source", ...columns.map(({ source }) => number(source))]] : []),
   ];
   const lines = tableLines(rows);
   const [, rule] = lines;
-  lines.splice(-2 - subsets.length, 0, rule);
+  lines.splice(2 + scored.length, 0, rule);
   return lines.join("\n");
 }

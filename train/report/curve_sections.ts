@@ -14,6 +14,7 @@ export function curveSections(run: RunRecord, others: readonly RunRecord[]): Sec
 function scoreCurves(runs: readonly RunRecord[]): Section[] {
   const figures = [
     ["mIoU", "mIoU of the target's val split"],
+    ["sourceMIoU", "mIoU of held-out images of the source"],
     ["information", "mutual information of its images and predictions, which needs no labels"],
   ].flatMap(([key, caption]) => {
     const points = runs.flatMap((run) =>
@@ -105,12 +106,22 @@ function curve(
   });
 }
 
-/** The numbers in the record of a step, but for its learning rate and scores: its losses. */
+/** The numbers in the record of a step that are no losses: its learning rate and scores. */
+const NO_LOSSES = [
+  "learningRate",
+  "mIoU",
+  "pixelAccuracy",
+  "information",
+  "sourceMIoU",
+  "sourcePixelAccuracy",
+];
+
+/** The names of the losses in the record of a step. */
 function lossNames(records: readonly MetricRecord[]): string[] {
   const first = records.find(({ values }) => "learningRate" in values)?.values ?? {};
   return Object.keys(first).filter((name) =>
     typeof first[name] === "number" &&
-    !["learningRate", "mIoU", "pixelAccuracy", "information"].includes(name)
+    !NO_LOSSES.includes(name)
   );
 }
 

@@ -9,6 +9,7 @@ import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
+import { sentenceOf } from "../evaluation/causes.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
@@ -38,6 +39,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   const others = options.compare.map(readRunRecord);
   const sections = [
     ...scoreSections(run),
+    ...causeSections(run),
     ...curveSections(run, others),
     ...await networkSections(gpu, run, options.onMessage),
     ...pictureSections(run),
@@ -57,13 +59,18 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
 
 function scoreSections({ result: { stages } }: RunRecord): Section[] {
   if (stages.length === 0) return [];
-  const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
-    name,
+  const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, source, seconds, handedOn }) => [
+    handedOn ? `${name}*` : name,
     String(steps),
     percent(mIoU),
     percent(pixelAccuracy),
+    percent(source?.mIoU ?? NaN),
     formatDuration(seconds),
   ]);
+  const columns = ["stage", "steps", "mIoU, %", "pixel accuracy, %", "source mIoU, %", "time"];
+  const starred = stages.some(({ handedOn }) => handedOn)
+    ? " The star marks the one handed on."
+    : "";
   const bars = stages.flatMap(({ name, classIoU }) =>
     Object.entries(classIoU).flatMap(([group, value]) =>
       value === null ? [] : [{ group, series: name, value }]
@@ -71,11 +78,25 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
   );
   return [{
     title: "Scores",
-    lead: "On the target's val split, after each stage.",
+    lead: "On the target's val split, after each stage, and on source images that were held out." +
+      starred,
     body: row([
-      table([["stage", "steps", "mIoU, %", "pixel accuracy, %", "time"], ...rows]),
+      table([columns, ...rows]),
       bars.length > 0 ? figure(percentBars(bars), "IoU of each class after each stage") : "",
     ]),
+  }];
+}
+
+/** What the run has found wrong, in the words in which it said so. */
+function causeSections({ result: { stages } }: RunRecord): Section[] {
+  const rows = stages.flatMap(({ name, causes = [] }) =>
+    causes.map((cause) => [name, sentenceOf(cause)])
+  );
+  if (rows.length === 0) return [];
+  return [{
+    title: "What went wrong",
+    lead: "Judged after each stage, without a label of the target.",
+    body: table([["after", "cause and way out"], ...rows]),
   }];
 }
 

@@ -3,9 +3,9 @@
 
 import { countNonfinite } from "../../kernels/nonfinite.ts";
 import { type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
-import { byName, type Evaluation, publishedMeans } from "../evaluation/metrics.ts";
+import { byName, type Evaluation, publishedMeans, type Scores } from "../evaluation/metrics.ts";
 import { checkDiverged, diverged, DivergenceError } from "./divergence_error.ts";
-import type { StepReport, TrainingObserver } from "./observer.ts";
+import type { EvaluationReport, StepReport, TrainingObserver } from "./observer.ts";
 import { type Losses, prefixed, type Stage } from "../stages/common/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
@@ -118,6 +118,28 @@ async function inspect<B>(
   if (!inspection) return;
   const content = await inspection.inspect(updates);
   record({ stage: stage.name, step: Math.max(0, updates - 1), updates, ...content });
+}
+
+/** Scores with the names of the classes. */
+function namedScores(
+  { source, ...target }: Evaluation,
+  names: readonly string[],
+): Omit<EvaluationReport, "stage" | "step"> {
+  const named = (scores: Scores) => ({ ...scores, classIoU: byName(names, scores.classIoU) });
+  return { ...target, ...named(target), ...(source ? { source: named(source) } : {}) };
+}
+
+/** Scores in the record of a step, where "source" is a loss. */
+function recordOf(
+  { source, ...target }: Omit<EvaluationReport, "stage" | "step">,
+): Record<string, unknown> {
+  if (!source) return target;
+  return {
+    ...target,
+    sourceMIoU: source.mIoU,
+    sourceClassIoU: source.classIoU,
+    sourcePixelAccuracy: source.pixelAccuracy,
+  };
 }
 
 /** Steps whose losses are read together. */
@@ -261,14 +283,14 @@ class StepLog<B> {
   ): void {
     const { stage, steps, observer, record, classNames } = this.#options;
     const learningRate = stage.learningRate(step);
-    const evaluation = scores && { ...scores, classIoU: byName(classNames, scores.classIoU) };
+    const evaluation = scores && namedScores(scores, classNames);
     const means = evaluation ? publishedMeans(evaluation.classIoU) : {};
     record({
       stage: stage.name,
       step,
       ...losses,
       learningRate,
-      ...evaluation,
+      ...(evaluation ? recordOf(evaluation) : {}),
       ...(Object.keys(means).length > 0 ? { means } : {}),
     });
     for (const [name, value] of Object.entries(losses)) {

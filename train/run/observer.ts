@@ -32,20 +32,26 @@ export interface StepReport {
   readonly waitShare?: number | undefined;
 }
 
-/** The scores of the target's val split during or after a stage, in percent; NaN without labels. */
-export interface EvaluationReport {
-  /** The stage's name. */
-  readonly stage: string;
-  /** Updates made so far in the stage. */
-  readonly step: number;
+/** Scores of a set of images, in percent. */
+export interface NamedScores {
   /** Mean IoU. */
   readonly mIoU: number;
   /** IoU by class name; null for a class that does not occur. */
   readonly classIoU: Readonly<Record<string, number | null>>;
   /** Share of labelled pixels predicted right. */
   readonly pixelAccuracy: number;
+}
+
+/** The scores of the target's val split during or after a stage; NaN without labels. */
+export interface EvaluationReport extends NamedScores {
+  /** The stage's name. */
+  readonly stage: string;
+  /** Updates made so far in the stage. */
+  readonly step: number;
   /** Mutual information of images and predicted classes, which needs no labels. */
   readonly information?: number;
+  /** The scores of the source's held-out images, where there are any. */
+  readonly source?: NamedScores;
 }
 
 /**

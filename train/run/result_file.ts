@@ -4,6 +4,8 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { exists } from "../base/folders.ts";
+import type { Cause } from "../evaluation/causes.ts";
+import type { PredictionScores, SourceScores } from "../evaluation/findings.ts";
 import type { Best } from "../evaluation/selection.ts";
 import { STAGES } from "../stages/kinds.ts";
 
@@ -31,6 +33,14 @@ export interface StageResult extends PretrainingResult {
   pixelAccuracy: number;
   /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
   selected?: Best;
+  /** The scores of the source's held-out images, and what their labels hold; absent where there are none. */
+  source?: SourceScores;
+  /** What the network predicts on the target's val images; their labels are not looked at. */
+  predictions?: PredictionScores;
+  /** What is wrong, as far as that can be known without the target's labels; absent where nobody has judged. */
+  causes?: readonly Cause[];
+  /** Whether its network is the one that the run hands on, where that is told. */
+  handedOn?: true;
 }
 
 /** The content of `result.json`. */
@@ -43,6 +53,8 @@ export interface RunResult {
   stages: StageResult[];
   /** Self-supervised pre-training, which has no scores, where it ran. */
   pretraining?: PretrainingResult;
+  /** Whether the run goes on though it has not learnt the source, as it was told to. */
+  keepGoing?: true;
 }
 
 // Each schema's message says what it expects. Keys of later versions are passed over.
@@ -72,15 +84,32 @@ const selected = v.looseObject({
   step: whole,
   value: v.number("what was measured"),
 }, "a step and what was measured");
+const byClass = <T extends v.GenericSchema>(value: T) =>
+  v.pipe(
+    v.custom<object>((scores) => !Array.isArray(scores), "percentages by class"),
+    v.record(text, value, "percentages by class"),
+  );
+const classIoU = byClass(v.nullable(percentage));
+const shares = byClass(percentage);
 const stage = v.looseObject({
   ...cost,
   mIoU: score,
-  classIoU: v.pipe(
-    v.custom<object>((scores) => !Array.isArray(scores), "percentages by class"),
-    v.record(text, v.nullable(percentage), "percentages by class"),
-  ),
+  classIoU,
   pixelAccuracy: score,
   selected: v.optional(selected),
+  source: v.optional(
+    v.looseObject({ mIoU: percentage, classIoU, pixelAccuracy: percentage, shares }, "scores"),
+  ),
+  predictions: v.optional(
+    v.looseObject({ shares, confidence: percentage, agreement: percentage }, "predictions"),
+  ),
+  causes: v.optional(
+    v.array(
+      v.looseObject({ name: text, found: text, remedy: text }, "a cause"),
+      "a list of causes",
+    ),
+  ),
+  handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");
 const schema = v.looseObject({
   adapter: text,
@@ -93,6 +122,7 @@ const schema = v.looseObject({
     ),
   ),
   pretraining: v.optional(v.looseObject(cost, "the result of a stage")),
+  keepGoing: v.optional(v.literal(true, "true, or nothing")),
 }, "the object that a run writes");
 
 /**

@@ -20,6 +20,7 @@ import {
   type StageResult,
 } from "./run_folder.ts";
 import { restoreChoices, settleChoices } from "./run_choices.ts";
+import { refuseUnlearnt } from "./judgement.ts";
 import { sourceOrder } from "./source_order.ts";
 import { runStage } from "./stage_run.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
@@ -29,14 +30,19 @@ import { FEATURE_NORM } from "../networks/trained_network.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 import { TrainingError } from "./training_error.ts";
 
-/** How a run comes to the ways in which its kernels compute. */
-export interface TuningOptions {
+/** What a run is told beside its configuration: nothing that changes what it computes, but for last bits. */
+export interface RunOptions {
   /** Chooses them for a new run, with so many classes, and adds them to those of the device. */
   readonly tune?: ((config: RunConfig, classes: number) => Promise<void>) | undefined;
+  /**
+   * Whether it goes on where its network has not learnt the source. The run remembers that it was told so
+   * when it is resumed.
+   */
+  readonly keepGoing?: boolean | undefined;
 }
 
 /** What a run that goes on is told beside its own configuration. */
-export interface ResumeOptions extends TuningOptions {
+export interface ResumeOptions extends RunOptions {
   /** Whether it also goes on where its data have changed. */
   readonly acceptChangedData?: boolean | undefined;
   /** Whether it chooses its ways anew, at the price of other last bits. */
@@ -50,7 +56,9 @@ export interface ResumeOptions extends TuningOptions {
  * @returns What `result.json` holds: the stages that ran to their end.
  * @throws {DataError} If data or run folder cannot be used; what fails before the first step leaves no
  *   run folder.
- * @throws {TrainingError} If the loss is not finite, or the GPU fails.
+ * @throws {TrainingError} If the GPU fails, or the source is not learnt after a stage, with everything
+ *   saved.
+ * @throws {DivergenceError} If the loss is not finite.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function runTraining(
@@ -58,7 +66,7 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { tune }: TuningOptions = {},
+  { tune, keepGoing = false }: RunOptions = {},
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
@@ -72,7 +80,8 @@ export async function runTraining(
   try {
     folder.adopt(taken);
     await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
-    return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, null);
+    const base = { config, gpu, data, fingerprint, folder, observer, signal };
+    return await trainStages(base, null, keepGoing);
   } catch (error) {
     if (!signal.aborted) folder.discardUnlessBegun();
     throw error;
@@ -86,7 +95,7 @@ export async function runTraining(
  * @param path The run folder.
  * @returns What `result.json` holds.
  * @throws {DataError} If data or run folder cannot be used, or `config.json` or the data were changed.
- * @throws {TrainingError} If the GPU fails while it trains.
+ * @throws {TrainingError} If the GPU fails while it trains, or the source is not learnt.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function resumeTraining(
@@ -94,7 +103,7 @@ export async function resumeTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { acceptChangedData = false, tuneAfresh = false, tune }: ResumeOptions = {},
+  { acceptChangedData = false, tuneAfresh = false, tune, keepGoing = false }: ResumeOptions = {},
 ): Promise<RunResult> {
   using folder = RunFolder.open(path);
   const config = configOf(folder);
@@ -108,14 +117,21 @@ export async function resumeTraining(
     await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
   }
   fingerprint.start();
-  return await trainStages({ config, gpu, data, fingerprint, folder, observer, signal }, point);
+  const base = { config, gpu, data, fingerprint, folder, observer, signal };
+  return await trainStages(base, point, keepGoing);
 }
 
 /** The files that a run trains and measures on. */
 function fingerprintOf({ pipeline }: RunConfig, data: RunData): Fingerprint {
   const isReference = pipeline.some((name) => kindOf(name).role === "reference");
   const target = isReference ? data.openLabelledTarget() : data.target;
-  return new Fingerprint({ source: data.source, target, val: data.validation });
+  const { source, sourceValidation, validation } = data;
+  return new Fingerprint({
+    source,
+    target,
+    val: validation,
+    ...(sourceValidation ? { sourceVal: sourceValidation } : {}),
+  });
 }
 
 /** Refuses to go on with other data than a checkpoint has seen, unless that is wanted. */
@@ -154,18 +170,25 @@ function checkSelection({ select }: RunConfig, { validation }: RunData): void {
 }
 
 /** What a run has before its first stage. */
-type RunBase = Omit<RunState, "network" | "networkBefore" | "sourceOrder" | "validation">;
+type RunBase = Omit<
+  RunState,
+  "network" | "networkBefore" | "sourceOrder" | "validation" | "sourceValidation" | "done"
+>;
 
 /** Trains the stages of the pipeline, or those after a checkpoint and what is left of its own. */
 async function trainStages(
   given: RunBase,
   point: ResumePoint | null,
+  keepGoing: boolean,
 ): Promise<RunResult> {
-  const { config, gpu, folder } = given;
+  const { config, gpu, data, folder } = given;
   const { done, result } = resultSoFar(given, point);
+  if (keepGoing) result.keepGoing = true;
   const resumed = point && !done.includes(point.stage) ? point : null;
   checkBackbones(config, folder, done.length + Number(resumed !== null));
-  using validation = new Loader({ dataset: given.data.validation, order: "sequential" });
+  using validation = new Loader({ dataset: data.validation, order: "sequential" });
+  using sourceValidation = data.sourceValidation &&
+    new Loader({ dataset: data.sourceValidation, order: "sequential" });
   const warn = (text: string) => given.observer.message(text);
   const stepsDone = new Map<string, number>(done.map((name) => [name, config.stages[name].steps]));
   if (point) stepsDone.set(point.stage, point.step);
@@ -175,12 +198,22 @@ async function trainStages(
   );
   warnOfGaps(folder, records, stepsDone, warn);
   folder.writeResult(result); // also where the first stage is stopped
+  const isAtStageEnd = point !== null && resumed === null;
+  if (isAtStageEnd) refuseUnlearnt(result, folder.path, warn);
+  if (!data.sourceValidation && config.data.heldOut.share > 0) {
+    const { length } = data.source.items;
+    warn(
+      `${length} source images are too few to hold some out: nothing will tell whether they are learnt`,
+    );
+  }
   const run: RunState = {
     ...given,
     network: startingNetwork(given, done.length, resumed),
     networkBefore: (name) => startingNetwork(given, config.pipeline.indexOf(name), null),
     sourceOrder: sourceOrder({ ...given, classes: given.data.classes, message: warn }),
     validation,
+    sourceValidation,
+    done: result.stages,
   };
   try {
     for (const name of config.pipeline.slice(done.length)) {
@@ -191,6 +224,7 @@ async function trainStages(
       if (!stage) break;
       addResult(result, stage);
       folder.writeResult(result);
+      if ("mIoU" in stage) refuseUnlearnt(result, folder.path, warn);
       gpu.pool.trim();
     }
   } finally {
@@ -244,7 +278,12 @@ function resultSoFar(
   const isDone = point !== null && point.step === stages[point.stage].steps &&
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
-  const result: RunResult = { adapter, seed, stages: [] };
+  const result: RunResult = {
+    adapter,
+    seed,
+    stages: [],
+    ...(found?.keepGoing ? { keepGoing: true } : {}),
+  };
   for (const name of done) {
     const stage = resultOfStage(found, name);
     addResult(result, stage);

@@ -9,9 +9,12 @@ import type { RunConfig } from "../config/settings.ts";
 /** What the configuration of every run has said since the first version. */
 const ALWAYS = ["seed", "pipeline", "network", "data", "stages"] as const;
 
+/** What earlier versions did where their configuration says nothing: they trained on the whole source. */
+const EARLIER = { values: { data: { heldOut: { share: 0 } } }, from: "an earlier version" };
+
 /**
- * The configuration in the `config.json` of a run folder. What an earlier version did not know is as in the
- * default preset.
+ * The configuration in the `config.json` of a run folder. What an earlier version did not know is as it did
+ * it, else as in the default preset.
  *
  * @throws {DataError} If the file cannot be read, or is no configuration of a run.
  */
@@ -31,7 +34,7 @@ export function readRunConfig(folder: string): RunConfig {
  * @param from The file, for errors.
  */
 export function runConfigOf(values: unknown, from: string): RunConfig {
-  const config = mergeConfig(presetConfig("default"), { values, from });
+  const config = mergeConfig(presetConfig("default"), EARLIER, { values, from });
   const missing = ALWAYS.filter((key) => !Object.hasOwn(values as object, key));
   if (missing.length > 0) {
     throw new DataError(

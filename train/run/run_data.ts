@@ -9,9 +9,11 @@ import {
   STREETS_CLASSES,
 } from "../data/class_set.ts";
 import type { RunConfig } from "../config/settings.ts";
+import { spread } from "../base/spread.ts";
 import { checkThreadsCanStart } from "../base/thread.ts";
 import { missingClassFile } from "../data/class_file.ts";
-import { openDataset, type OpenedDataset } from "../data/dataset.ts";
+import { type DatasetOptions, openDataset, type OpenedDataset } from "../data/dataset.ts";
+import { hasLabelledVal, holdOut } from "../data/held_out.ts";
 import { layoutOf } from "../data/layouts.ts";
 import { classesOf, hasLabels } from "../data/place.ts";
 import { writeStreets } from "../streets/mod.ts";
@@ -22,8 +24,10 @@ export { type ClassSet, classSet };
 export interface RunData {
   /** The classes that the network predicts, in the numbering of the target's labels. */
   readonly classes: ClassSet;
-  /** Labelled images of the source domain. */
+  /** Labelled images of the source domain to train on. */
   readonly source: OpenedDataset;
+  /** Labelled images of the source domain that are measured and never trained on; null for none. */
+  readonly sourceValidation: OpenedDataset | null;
   /** Images of the target domain to adapt to; labels are not read. */
   readonly target: OpenedDataset;
   /** Images of the target domain to measure on; with labels where it has a folder for them. */
@@ -82,11 +86,25 @@ export async function openRunData(
   if (!isLabelled) message(`${target.root} has no labels to measure on: mIoU stays unknown`);
   return {
     classes,
-    source: openDataset({ ...source, split: "train", trainIds: own.trainIds }),
+    ...openSource({ ...source, split: "train", trainIds: own.trainIds }, config.heldOut),
     target: openDataset({ ...target, split: "train", trainIds: null }),
     validation: openDataset({ ...val, trainIds: isLabelled ? trainIds : null }),
     openLabelledTarget: () => openDataset({ ...target, split: "train", trainIds }),
   };
+}
+
+/** The source's images to train on, and those of its split `val`, or of a share of all, to measure. */
+function openSource(
+  options: DatasetOptions,
+  { share, images }: RunConfig["data"]["heldOut"],
+): Pick<RunData, "source" | "sourceValidation"> {
+  const all = openDataset(options);
+  if (share === 0) return { source: all, sourceValidation: null };
+  const { trained, heldOut } = hasLabelledVal(options)
+    ? { trained: all, heldOut: openDataset({ ...options, split: "val" }) }
+    : holdOut(all, share);
+  const sourceValidation = heldOut && { ...heldOut, items: spread(heldOut.items, images) };
+  return { source: trained, sourceValidation };
 }
 
 /**

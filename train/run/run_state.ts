@@ -9,7 +9,7 @@ import type { Loader, LoaderOptions } from "../data/loader.ts";
 import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
-import type { RunFolder } from "./run_folder.ts";
+import type { RunFolder, StageResult } from "./run_folder.ts";
 
 /** A run as it stands between two stages. */
 export interface RunState {
@@ -30,4 +30,8 @@ export interface RunState {
   sourceOrder(labelled: Dataset): Promise<LoaderOptions["order"]>;
   /** The target's val split. */
   readonly validation: Loader;
+  /** The source's held-out images; null for none. */
+  readonly sourceValidation: Loader | null;
+  /** The results of the stages before. */
+  readonly done: readonly StageResult[];
 }

@@ -19,6 +19,7 @@ import { prefixed } from "../stages/common/stage.ts";
 import type { StageName } from "../stages/kinds.ts";
 import { checkDiverged } from "./divergence_error.ts";
 import { watchLabels } from "./label_watch.ts";
+import { judgeStage } from "./judgement.ts";
 import { type Inspection, runLoop } from "./loop.ts";
 import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
@@ -60,9 +61,12 @@ export async function loopStage<B>(
   }
   observer.stageStart({ name, steps, firstStep });
   let measured = null as Measurement | null;
+  let onSource = null as Measurement | null;
   const evaluate = async (): Promise<Evaluation> => {
-    measured = await measure(network, run.validation, config.data.longSide);
-    return evaluationOf(measured);
+    const { longSide } = config.data;
+    measured = await measure(network, run.validation, longSide);
+    onSource = run.sourceValidation && await measure(network, run.sourceValidation, longSide);
+    return evaluationOf(measured, onSource);
   };
   const end = await runLoop({
     stage,
@@ -104,6 +108,7 @@ export async function loopStage<B>(
     palette: data.classes.palette,
     makeLabels,
   });
+  const judgement = await judgeStage(run, name as StageName, network, onSource?.confusion ?? null);
   const selected = saves.best.best;
   const result: StageResult = {
     name,
@@ -112,6 +117,7 @@ export async function loopStage<B>(
     classIoU: byName(data.classes.names, scores.classIoU),
     pixelAccuracy: scores.pixelAccuracy,
     ...(config.select === "last" || !selected ? {} : { selected }),
+    ...judgement,
     ...cost.soFar,
   };
   observer.stageEnd(result);

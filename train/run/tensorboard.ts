@@ -91,13 +91,20 @@ export class TensorBoardLog implements TrainingObserver, Disposable {
   }
 
   /** Writes the scores. */
-  evaluation({ stage, step, mIoU, classIoU, pixelAccuracy }: EvaluationReport): void {
-    const scores = { mIoU, "pixel accuracy": pixelAccuracy };
-    const classes = Object.entries(classIoU).map(([name, iou]) => [`IoU/${name}`, iou] as const);
-    const known = [...Object.entries(scores), ...classes].filter((
-      entry,
-    ): entry is [string, number] => Number.isFinite(entry[1]));
-    this.#summary(step, known.map(([name, value]) => scalar(`${stage}/${name}`, value)));
+  evaluation({ stage, step, source, ...target }: EvaluationReport): void {
+    const sets = [
+      [stage, target],
+      ...(source ? [[`${stage}/source`, source] as const] : []),
+    ] as const;
+    const scalars = sets.flatMap(([tag, { mIoU, classIoU, pixelAccuracy }]) => {
+      const scores = { mIoU, "pixel accuracy": pixelAccuracy };
+      const classes = Object.entries(classIoU).map(([name, iou]) => [`IoU/${name}`, iou] as const);
+      const known = [...Object.entries(scores), ...classes].filter((
+        entry,
+      ): entry is [string, number] => Number.isFinite(entry[1]));
+      return known.map(([name, value]) => scalar(`${tag}/${name}`, value));
+    });
+    this.#summary(step, scalars);
   }
 
   /** Writes the sample picture of the stage, where there is one. */

@@ -7,6 +7,7 @@ import { embed } from "../../../train/report/embedding.ts";
 import { meanFeatures, pairwiseDistances, scoreImages } from "../../../train/report/features.ts";
 import { writeReport } from "../../../train/report/report.ts";
 import { readRunRecord } from "../../../train/report/run_record.ts";
+import { sentenceOf } from "../../../train/evaluation/causes.ts";
 import { measure } from "../../../train/evaluation/evaluate.ts";
 import { Loader } from "../../../train/data/loader.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
@@ -44,7 +45,9 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
   withFolder(async (folder) => {
     const gpu = await testGpu();
     const config = tinyConfig(folder);
-    await runTraining(config, gpu, SILENT, new AbortController().signal);
+    config.data.heldOut.share = 0.4; // one of three images
+    const { signal } = new AbortController();
+    const { stages } = await runTraining(config, gpu, SILENT, signal, { keepGoing: true });
 
     const before = gpu.memory.live;
     const output = join(folder, "page.html");
@@ -56,6 +59,7 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
     const titles = [...html.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title);
     assert.deepEqual(titles, [
       "Scores",
+      "What went wrong",
       "Target mIoU while training",
       "Pseudo labels while training",
       "Losses",
@@ -68,6 +72,16 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
       "Time and memory",
       "Configuration",
     ]);
+    const causes = stages.flatMap(({ causes = [] }) => causes);
+    assert.ok(causes.length >= 2, "neither stage learns the source");
+    for (const cause of causes) assert.ok(html.includes(escape(sentenceOf(cause))), cause.name);
+    const [score] = stages.map(({ source }) => source?.mIoU.toFixed(1));
+    assert.ok(
+      html.includes(`<td>${score}</td><td>0:`),
+      "the source's score stands before the time",
+    );
+    assert.ok(html.includes("<figcaption>mIoU of held-out images of the source</figcaption>"));
+    assert.ok(!html.includes("<figcaption>sourceMIoU"), "scores are no losses");
     assert.ok(html.includes("<h1>Run a run &amp; more</h1>"));
     for (const caption of ["source", "symmetric", "structure", "regulariser", "step_00002"]) {
       assert.ok(html.includes(`<figcaption>${caption}</figcaption>`), caption);
@@ -104,14 +118,18 @@ Deno.test("the page shows the network that was selected", () =>
     const result = await runTraining(config, gpu, SILENT, new AbortController().signal);
     // As if an earlier network had been the best, and nothing were left of the last one.
     const [stage] = result.stages;
-    const stages = [{ ...stage, selected: { value: stage.mIoU, step: 2 } }];
+    const selected = { value: stage.mIoU, step: 2 };
+    const stages = [{ ...stage, selected, handedOn: true }];
     Deno.writeTextFileSync(join(config.out, "result.json"), JSON.stringify({ ...result, stages }));
     const checkpoint = (name: string) => join(config.out, "checkpoints", `${name}.safetensors`);
     Deno.renameSync(checkpoint("source"), checkpoint("source.best"));
 
     const output = join(folder, "page.html");
     await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
-    assert.ok(Deno.readTextFileSync(output).includes("<h2>Confusions</h2>"));
+    const html = Deno.readTextFileSync(output);
+    assert.ok(html.includes("<h2>Confusions</h2>"));
+    assert.ok(html.includes("<td>source*</td>"));
+    assert.ok(html.includes("The star marks the one handed on."));
   }));
 
 Deno.test("a torn last line of the metrics is left out, a broken one before it is refused", () =>

@@ -6,6 +6,7 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mergeConfig, presetConfig, readConfigFile } from "../../../train/config/config.ts";
+import { readRunConfig } from "../../../train/run/run_config.ts";
 import type { RunResult } from "../../../train/run/run_folder.ts";
 import { assertAllClose } from "../../_check.ts";
 import { runProgramIn } from "../../cli/_program.ts";
@@ -37,6 +38,8 @@ Deno.test("a configuration of an earlier version means what it meant, key by key
   assert.deepEqual(within(read, written), written);
   const again = { ...mergeConfig(presetConfig("default"), fromFile), out: "run" };
   assert.deepEqual(within(again, written), written);
+  const { heldOut } = readRunConfig(join(EARLIER, "run")).data;
+  assert.equal(heldOut.share, 0, "a run that goes on trains on all of its source, as it did");
 });
 
 Deno.test("a run that an earlier version was stopped in goes on, and its checkpoint scores the same", () =>

@@ -150,8 +150,18 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     const metrics = metricsOf(config);
     const gpu = await testGpu();
     for (const [index, stage] of STAGES.entries()) {
-      const { name: _, steps, seconds, waitShare = NaN, peakBytes = NaN, ...scores } =
-        result.stages[index];
+      const {
+        name: _,
+        steps,
+        seconds,
+        waitShare = NaN,
+        peakBytes = NaN,
+        predictions,
+        causes,
+        ...scores
+      } = result.stages[index];
+      assert.deepEqual(Object.keys(predictions?.shares ?? {}), STREET_NAMES);
+      assert.ok(Array.isArray(causes), "it is judged");
       assert.equal(steps, STEPS);
       assert.ok(seconds > 0);
       assert.ok(waitShare >= 0 && waitShare <= 1, `${waitShare}`);

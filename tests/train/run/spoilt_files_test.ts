@@ -157,6 +157,13 @@ const SPOILT: [(result: RunResult) => unknown, string][] = [
     [{ peakBytes: "many" }, 'peakBytes is "many"'],
     [{ selected: 3 }, "selected"],
     [{ selected: { step: 1 } }, "selected.value"],
+    [{ source: 3 }, "source is 3"],
+    [{ source: { mIoU: 4, classIoU: {}, pixelAccuracy: 4 } }, "source.shares"],
+    [{ predictions: { shares: { road: 101 } } }, "predictions.shares.road is 101"],
+    [{ predictions: { shares: {}, confidence: 4, agreement: "4" } }, "predictions.agreement"],
+    [{ causes: {} }, "causes"],
+    [{ causes: [{ name: "x", found: "y" }] }, "causes.0.remedy"],
+    [{ handedOn: false }, "handedOn is false"],
   ] as const).map(([values, found]) =>
     [
       (result: RunResult) => ({ ...result, stages: [{ ...result.stages[0], ...values }] }),
@@ -165,6 +172,7 @@ const SPOILT: [(result: RunResult) => unknown, string][] = [
   ),
   [(result) => ({ ...result, pretraining: { name: "selfsup" } }), "pretraining.steps"],
   [(result) => ({ ...result, pretraining: [] }), "pretraining"],
+  [(result) => ({ ...result, keepGoing: 1 }), "keepGoing is 1"],
 ];
 
 Deno.test("a result that a run has not written is believed by no command", () =>

@@ -104,6 +104,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "data.sourceLayout": { given: ownData, refused: /has no|cannot be read|it does not exist/ },
   "data.targetLayout": { given: ownData, refused: /has no|cannot be read|it does not exist/ },
   "data.classes": { given: ownData, values: () => [["road", "sky"]] },
+  "data.heldOut.share": { values: () => [0.4] },
+  "data.heldOut.images": {
+    given: () => ({ "data.heldOut.share": 0.8, "data.heldOut.images": 1 }),
+  },
   "data.batch": { values: () => [1] },
   "data.scales": { values: () => [[0.5, 0.6]] },
   "data.strongView": { stage: "stage1" },
@@ -244,7 +248,7 @@ async function outcome(
   gpu.pool.trim();
   const reads = await countReads(
     gpu,
-    () => runTraining(config, gpu, SILENT, new AbortController().signal),
+    () => runTraining(config, gpu, SILENT, new AbortController().signal, { keepGoing: true }),
   );
   const said = [`read ${reads} times`, out.startsWith(join(folder, "run ")) ? "" : out];
   const visit = (path: string, name: string) => {

@@ -112,6 +112,7 @@ Deno.test("an independent reader finds losses, scores and pictures", () =>
         mIoU: 33.5,
         classIoU: { road: 50, sky: null },
         pixelAccuracy: NaN,
+        source: { mIoU: 75, classIoU: { road: 80, sky: null }, pixelAccuracy: 90.5 },
       });
       both.stageEnd({
         name: "source",
@@ -159,7 +160,13 @@ Deno.test("an independent reader finds losses, scores and pictures", () =>
       "source/learning rate",
       0.25,
     ]]);
-    assert.deepEqual(scalars(1), [["source/mIoU", 33.5], ["source/IoU/road", 50]]);
+    assert.deepEqual(scalars(1), [
+      ["source/mIoU", 33.5],
+      ["source/IoU/road", 50],
+      ["source/source/mIoU", 75],
+      ["source/source/pixel accuracy", 90.5],
+      ["source/source/IoU/road", 80],
+    ]);
     const [value] = summaries[2].values;
     assert.equal(text(message(value, 1)), "source/samples");
     const image = fields(message(value, 4));

@@ -7,7 +7,6 @@ import { type DenoisedLabels, denoiseLabels } from "../../../kernels/rectificati
 import { resizeBilinearForward } from "../../../kernels/resize.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { softmaxForward } from "../../../kernels/softmax.ts";
-import { warpMaps } from "../../../kernels/warp.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { DataError, describeFailure } from "../../base/data_error.ts";
@@ -17,12 +16,12 @@ import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
+import { mirror } from "../../evaluation/predictions.ts";
 import { encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
 import { writeLabelPictures } from "../../data/label_pictures.ts";
 import { Loader } from "../../data/loader.ts";
 import { picturePath, writePicture } from "../../images/pictures.ts";
-import { ViewTransform } from "../../views/view_transform.ts";
 
 /** How pseudo labels are made. */
 export interface PseudoLabelOptions {
@@ -221,11 +220,4 @@ function hardLabels(
 
 function probabilitiesOf(network: DeepLab, images: GpuArray): GpuArray {
   return noGrad(() => scope(() => softmaxForward(network.forward(input(images)).logits.array)));
-}
-
-function mirror(maps: GpuArray): GpuArray {
-  const [, , height = 0, width = 0] = maps.shape;
-  const size = { height, width };
-  const view = new ViewTransform(size, [{ kind: "flip" }]).mapView(size, size);
-  return warpMaps(maps, Array(maps.shape[0]).fill(view), size);
 }

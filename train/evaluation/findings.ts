@@ -1,0 +1,56 @@
+/**
+ * What is found of a network after a stage, by which the stage is judged without a label of the target.
+ * Classes have their names, as in results.
+ *
+ * @module
+ */
+import type { Predictions } from "./predictions.ts";
+import { byName, type ConfusionMatrix } from "./metrics.ts";
+
+/** The scores of images of the source that were held out, and what their labels hold. All are percentages. */
+export interface SourceScores {
+  /** Mean IoU. */
+  readonly mIoU: number;
+  /** IoU by class name; null for a class that does not occur. */
+  readonly classIoU: Readonly<Record<string, number | null>>;
+  /** Share of pixels predicted right. */
+  readonly pixelAccuracy: number;
+  /** Share of the labelled pixels that are of each class. */
+  readonly shares: Readonly<Record<string, number>>;
+}
+
+/** {@link Predictions} on target images. */
+export interface PredictionScores extends Omit<Predictions, "shares"> {
+  /** Share of the pixels that are predicted as each class. */
+  readonly shares: Readonly<Record<string, number>>;
+}
+
+/** What is known of a network. */
+export interface Findings {
+  /** Of the source; undefined where no image of it was held out. */
+  readonly source?: SourceScores | undefined;
+  /** Of the target; undefined where nobody has looked, as in earlier versions. */
+  readonly predictions?: PredictionScores | undefined;
+}
+
+/** What a network makes of source images, by the counts of its predictions there. */
+export function sourceScores(classNames: readonly string[], counts: ConfusionMatrix): SourceScores {
+  const { mIoU, classIoU, pixelAccuracy } = counts.scores();
+  const labelled = counts.toRows().map((row) => row.reduce((sum, count) => sum + count, 0));
+  const total = labelled.reduce((sum, count) => sum + count, 0);
+  const shares = labelled.map((count) => 100 * count / Math.max(1, total));
+  return {
+    mIoU,
+    classIoU: byName(classNames, classIoU),
+    pixelAccuracy,
+    shares: byName(classNames, shares),
+  };
+}
+
+/** Predictions under the names of their classes. */
+export function predictionScores(
+  classNames: readonly string[],
+  { shares, ...rest }: Predictions,
+): PredictionScores {
+  return { ...rest, shares: byName(classNames, shares) };
+}
