@@ -33,7 +33,7 @@ interface EvalFlags extends DeviceOptions {
   config?: string | undefined;
   target?: string | undefined;
   targetLayout: Layout;
-  split: string;
+  split?: string | undefined;
   json?: boolean | undefined;
 }
 
@@ -50,7 +50,10 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
     .option("--target-layout <layout>", KNOWN_LAYOUTS, parseLayout, "cityscapes")
-    .option("--split <name>", "split to measure on, for layouts that have splits", "val")
+    .option(
+      "--split <name>",
+      "split to measure on, for layouts that have splits (default: val, or that of the checkpoint's own run)",
+    )
     .optionsGroup("Device:")
     .addOption(memoryBudgetOption)
     .addOption(kernelsOption)
@@ -131,7 +134,7 @@ async function openDataOf(
       );
     }
     const { trainIds } = selectClasses(own, classes.names);
-    return openDataset({ root: target, layout, split, trainIds });
+    return openDataset({ root: target, layout, split: split ?? "val", trainIds });
   }
   if (stage === WEIGHTS && config.data.targetDirectory === null) {
     throw new DataError(
@@ -140,5 +143,7 @@ async function openDataOf(
     );
   }
   const { validation } = await openRunData(config.data, printError);
-  return split === validation.split ? validation : openDataset({ ...validation, split });
+  return split === undefined || split === validation.split
+    ? validation
+    : openDataset({ ...validation, split });
 }

@@ -1,7 +1,8 @@
 // Options that several commands have, and what they are called in the rooms below.
 
 import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { parseBytes, parseKernels } from "./values.ts";
+import { RUN_SETTINGS } from "../train/config/settings.ts";
+import { parseBytes, parseKernels, parseName } from "./values.ts";
 
 /** The file of a network that is evaluated, predicts or is exported. */
 export const checkpointOption = new Option(
@@ -19,6 +20,12 @@ export const memoryBudgetOption = new Option(
   "--memory-budget <size>",
   "most GPU memory to take, such as 2GiB",
 ).argParser(parseBytes);
+
+/** The split that evaluations of a training measure. */
+export const splitOption = new Option(
+  "--split <name>",
+  "target images that evaluations measure: val, or choose, to choose settings without those that are reported (default: val)",
+).argParser(parseName(RUN_SETTINGS.data.evaluateOn));
 
 export const kernelsOption = new Option(
   "--kernels <class>",
@@ -42,6 +49,7 @@ export const CONFIG_KEYS = {
   accumulate: "memory.accumulate",
   source: "data.sourceDirectory",
   sourceLayout: "data.sourceLayout",
+  split: "data.evaluateOn",
   target: "data.targetDirectory",
   targetLayout: "data.targetLayout",
   classes: "data.classes",

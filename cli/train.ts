@@ -13,7 +13,7 @@ import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { autotuneOf, tuneRun } from "./autotune.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
-import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
+import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
@@ -65,6 +65,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "classes to train: names, or 19, 16 or 13 as results on Cityscapes are published (default: those of the data)",
       parseWords,
     )
+    .addOption(splitOption)
     .optionsGroup("Run:")
     .option(
       "--preset <name>",

@@ -29,6 +29,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   target?: string | undefined;
   targetLayout?: Layout | undefined;
   classes?: string[] | undefined;
+  split?: RunConfig["data"]["evaluateOn"] | undefined;
   preset?: PresetName | undefined;
   recipe?: Variant | undefined;
   config?: string[] | undefined;

@@ -23,7 +23,7 @@ const CONFIG = {
     ...{ batch: 2, cropHeight: 32, cropWidth: 64, longSide: 96 },
     streets: {
       ...{ directory: at("data", "streets"), width: 96, height: 48 },
-      ...{ sourceTrain: 4, targetTrain: 4, targetVal: 2 },
+      ...{ sourceTrain: 4, targetTrain: 4, targetVal: 2, sourceVal: 1, targetChoose: 1 },
     },
   },
 };

@@ -69,6 +69,7 @@ const DEFAULT: RunConfig = {
     targetDirectory: null,
     targetLayout: "cityscapes",
     classes: null,
+    evaluateOn: "val",
     batch: 4,
     cropHeight: 96,
     cropWidth: 192,
@@ -82,8 +83,10 @@ const DEFAULT: RunConfig = {
       width: 256,
       height: 128,
       sourceTrain: 400,
+      sourceVal: 50,
       targetTrain: 400,
       targetVal: 100,
+      targetChoose: 100,
     },
   },
   stages: {

@@ -97,6 +97,11 @@ export const RUN_SETTINGS = {
      * published for; null for those that the data sets have. The built-in benchmark has its own.
      */
     classes: "optionalNames",
+    /**
+     * The split of the target that evaluations measure: `val`, which is what results are reported on, or
+     * `choose`, on which settings are chosen.
+     */
+    evaluateOn: ["val", "choose"],
     /** Images of each domain in a step. */
     batch: "images",
     /** Height of a training crop in pixels. */
@@ -126,10 +131,14 @@ export const RUN_SETTINGS = {
       height: "pixels",
       /** Labelled source images. */
       sourceTrain: "images",
+      /** Labelled source images that no training sees. */
+      sourceVal: "images",
       /** Target images to adapt to. */
       targetTrain: "images",
       /** Target images to measure on. */
       targetVal: "images",
+      /** Further target images, to choose settings on. */
+      targetChoose: "images",
     },
   },
 } as const satisfies SettingTable;

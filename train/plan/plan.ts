@@ -155,9 +155,10 @@ function imageSize({ data: { longSide, sourceDirectory, streets } }: RunConfig):
 
 function planEvaluation(config: RunConfig, network: DeepLab): TrainingPlan["evaluation"] {
   const { gpu } = network;
-  const { longSide, sourceDirectory, streets } = config.data;
+  const { longSide, sourceDirectory, streets, evaluateOn } = config.data;
   const own = imageSize(config);
-  const images = sourceDirectory === null ? streets.targetVal : Infinity;
+  const measured = evaluateOn === "val" ? streets.targetVal : streets.targetChoose;
+  const images = sourceDirectory === null ? measured : Infinity;
   const count = Math.min(evaluationBatch(own), images);
   const size = networkSize(own, longSide);
   network.eval();

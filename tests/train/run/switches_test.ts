@@ -39,6 +39,8 @@ const TINY: Values = {
   "data.streets.sourceTrain": 3,
   "data.streets.targetTrain": 3,
   "data.streets.targetVal": 2,
+  "data.streets.sourceVal": 2,
+  "data.streets.targetChoose": 2,
   ...Object.fromEntries(STAGES.flatMap((name) => [
     [`stages.${name}.steps`, 2],
     [`stages.${name}.scheduleSteps`, 4],
