@@ -16,6 +16,7 @@ import { loadTrainedNetwork, type TrainedNetwork } from "../train/networks/train
 import { openRunData } from "../train/run/run_data.ts";
 import { type DeviceOptions, withGpu } from "./device.ts";
 import {
+  checkpointOf,
   checkpointOption,
   kernelsOption,
   memoryBudgetOption,
@@ -29,7 +30,7 @@ import { KNOWN_LAYOUTS, parseLayout } from "./values.ts";
 
 /** The flags of `eval`, as commander gives them. */
 interface EvalFlags extends DeviceOptions {
-  checkpoint: string;
+  checkpoint?: string | undefined;
   config?: string | undefined;
   target?: string | undefined;
   targetLayout: Layout;
@@ -64,6 +65,7 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
       "after",
       `
 Examples:
+  ./run eval
   ./run eval --checkpoint runs/first/checkpoints/stage1.safetensors
   ./run eval --checkpoint full.safetensors --target ~/cityscapes --json
   ./run eval --checkpoint proda_gta5.pth --target ~/cityscapes`,
@@ -90,7 +92,8 @@ async function evaluate(flags: EvalFlags): Promise<number> {
 
 /** What `--json` prints. */
 async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
-  using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
+  const checkpoint = checkpointOf(flags, printError);
+  using trained = loadTrainedNetwork(gpu, checkpoint, flags.config);
   const { network, classes, config, stage, step } = trained;
   const dataset = await openDataOf(trained, flags);
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
@@ -99,7 +102,7 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
   const classIoU = byName(classes.names, scores.classIoU);
   return {
     adapter: gpu.adapter.description,
-    checkpoint: flags.checkpoint,
+    checkpoint,
     stage,
     step,
     target: dataset.root,
