@@ -49,7 +49,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .optionsGroup("Every run:")
     .option(
       "--preset <name>",
-      "default: about four minutes per row and seed on two cores; quick: half a minute;\nfull: the published recipe",
+      "default: about four minutes per row and seed on two cores; quick: a minute;\nfull: the published recipe",
       parsePreset,
     )
     .option("--recipe <name>", "where paper and released code disagree", parseRecipe)

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { exists } from "../train/base/folders.ts";
 import { together } from "../train/run/observer.ts";
+import { scoredNetworks } from "../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
@@ -19,7 +20,7 @@ import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import {
   type ResolvedConfig,
-  resolveLayers,
+  resolveTraining,
   resumedConfig,
   type TrainFlags,
 } from "./train_config.ts";
@@ -69,7 +70,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .optionsGroup("Run:")
     .option(
       "--preset <name>",
-      "default: streets, on two cores without a GPU; quick: the same path in a minute or two;\nfull: the published recipe, for a large GPU and your data",
+      "default: streets, on two cores without a GPU; quick: from a network that comes with the project to stage 1, in a minute or two;\nfull: the published recipe, for a large GPU and your data",
       parsePreset,
     )
     .option(
@@ -183,7 +184,7 @@ async function showDryRun(flags: TrainFlags, resolved: ResolvedConfig): Promise<
 /** Runs the training and prints its progress and result. */
 async function train(flags: TrainFlags): Promise<number> {
   const resolved = flags.resume === undefined
-    ? await resolveLayers(flags, new Date())
+    ? await resolveTraining(flags, new Date())
     : resumedConfig(flags, flags.resume);
   if (flags.dryRun) return await showDryRun(flags, resolved);
   const { config } = resolved;
@@ -210,7 +211,7 @@ async function train(flags: TrainFlags): Promise<number> {
     );
     progress.close();
     if (result !== null) {
-      const table = classTable(result.stages);
+      const table = classTable(scoredNetworks(result));
       if (table !== "") progress.message(`\n${table}\n`);
       if (flags.json) print(JSON.stringify(result, null, 2));
     }

@@ -1,6 +1,7 @@
 // The flags of `train`, and the configuration that they stand for.
 
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { DataError } from "../train/base/data_error.ts";
 import {
   type ConfigLayer,
@@ -16,6 +17,7 @@ import { fromPretrained, recipe } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
+import { shippedNetworks } from "../train/networks/shipped.ts";
 import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
@@ -112,6 +114,31 @@ export async function resolveLayers(flags: TrainFlags, now: Date): Promise<Resol
   const sized = name === "full" ? onPhotographs(cut, flags) : cut;
   const config = flags.steps === undefined ? sized : withSteps(sized, flags.steps);
   return { config, preset: `preset ${name}`, layers };
+}
+
+/**
+ * {@link resolveLayers} of a training: on streets the quick preset starts from the source-only network that
+ * comes with the project, in place of the stage that would train one, where nothing else is said.
+ */
+export async function resolveTraining(flags: TrainFlags, now: Date): Promise<ResolvedConfig> {
+  const resolved = await resolveLayers(flags, now);
+  const { config, layers } = resolved;
+  const isSaid = layers.some(({ values }) =>
+    ["init", "pipeline", "base"].some((key) =>
+      (values as Record<string, unknown>)[key] !== undefined
+    )
+  );
+  const { initialisation } = config.network;
+  const network = { ...presetConfig("quick").network, initialisation };
+  const [first, ...others] = config.pipeline;
+  if (
+    flags.preset !== "quick" || isSaid || config.data.sourceDirectory !== null ||
+    others.length === 0 || !isDeepStrictEqual(config.network, network)
+  ) return resolved;
+  const [{ path: init, stage }] = shippedNetworks();
+  return stage === first
+    ? { ...resolved, config: { ...config, init, pipeline: others } }
+    : resolved;
 }
 
 /** The configuration of the run to go on from, but for what every run has of its own. */

@@ -112,6 +112,13 @@ const CASES: readonly Case[] = [
     unused: [at("data")],
   },
   {
+    args: ["pack", RUN, "--out", at("packed"), "--stages", "source"],
+    read: [CODE, RUN, at("data"), at("packed")],
+    write: [at("packed")],
+    late: [at("packed")],
+    unused: [at("data")],
+  },
+  {
     args: ["convert", CHECKPOINT, at("out", "network.safetensors"), "--only", "network"],
     read: [CHECKPOINT, at("out")],
     write: file(at("out", "network.safetensors")),

@@ -9,6 +9,7 @@ import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
+import { scoredNetworks } from "../run/run_folder.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
@@ -55,7 +56,8 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   writeFileAtomic(options.output, [new TextEncoder().encode(html)]);
 }
 
-function scoreSections({ result: { stages } }: RunRecord): Section[] {
+function scoreSections({ result }: RunRecord): Section[] {
+  const stages = scoredNetworks(result);
   if (stages.length === 0) return [];
   const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
     name,

@@ -104,7 +104,7 @@ export async function packRun(gpu: Gpu, options: PackOptions): Promise<NetworkMa
 function portable(config: RunConfig): RunConfig {
   const { out, data } = presetConfig("default");
   const streets = { ...config.data.streets, directory: data.streets.directory };
-  return { ...config, out, data: { ...config.data, streets } };
+  return { ...config, out, base: null, init: null, data: { ...config.data, streets } };
 }
 
 /** The lines of the log that have scores, or that the run printed. */

@@ -21,6 +21,7 @@ import {
 } from "./run_folder.ts";
 import { restoreChoices, settleChoices } from "./run_choices.ts";
 import { runStage } from "./stage_run.ts";
+import { scoresOfStart } from "./start_scores.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
 import { checkBackbones, checkpointsBefore, networkBefore, networkGivenTo } from "./starts.ts";
@@ -170,7 +171,6 @@ async function trainStages(
     warn,
   );
   warnOfGaps(folder, records, stepsDone, warn);
-  folder.writeResult(result); // also where the first stage is stopped
   const run: RunState = {
     ...given,
     network: startingNetwork(given, done.length, resumed),
@@ -178,6 +178,8 @@ async function trainStages(
     validation,
   };
   try {
+    if (!point) result.start ??= await scoresOfStart(run);
+    folder.writeResult(result); // also where the first stage is stopped
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, resumed?.stage === name ? resumed : null)
         .catch((error) => {
@@ -240,6 +242,7 @@ function resultSoFar(
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
   const result: RunResult = { adapter, seed, stages: [] };
+  if (found?.start) result.start = found.start;
   for (const name of done) {
     const stage = resultOfStage(found, name);
     addResult(result, stage);
