@@ -50,13 +50,13 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   const outcome = last ? `${last.name}: mIoU ${percent(last.mIoU)} %` : "no stage is complete";
   const html = page(
     `Run ${basename(run.path)}`,
-    `${outcome} on the target's val split; seed ${seed}; ${adapter}`,
+    `${outcome} on the target's ${run.config.data.evaluateOn} split; seed ${seed}; ${adapter}`,
     sections,
   );
   writeFileAtomic(options.output, [new TextEncoder().encode(html)]);
 }
 
-function scoreSections({ result }: RunRecord): Section[] {
+function scoreSections({ result, config }: RunRecord): Section[] {
   const stages = scoredNetworks(result);
   if (stages.length === 0) return [];
   const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
@@ -73,7 +73,7 @@ function scoreSections({ result }: RunRecord): Section[] {
   );
   return [{
     title: "Scores",
-    lead: "On the target's val split, after each stage.",
+    lead: `On the target's ${config.data.evaluateOn} split, after each stage.`,
     body: row([
       table([["stage", "steps", "mIoU, %", "pixel accuracy, %", "time"], ...rows]),
       bars.length > 0 ? figure(percentBars(bars), "IoU of each class after each stage") : "",
