@@ -43,7 +43,7 @@ export interface RunResult {
    * What the run started from, where that is a checkpoint of a training (`init`): the stage that wrote it,
    * its steps and its time, and the scores of its network here.
    */
-  start?: StageResult | undefined;
+  start?: StageResult;
   /** The stages in the order in which they ran, but for self-supervised pre-training. */
   stages: StageResult[];
   /** Self-supervised pre-training, which has no scores, where it ran. */

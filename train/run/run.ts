@@ -178,7 +178,8 @@ async function trainStages(
     validation,
   };
   try {
-    if (!point) result.start ??= await scoresOfStart(run);
+    const start = result.start ?? (point ? undefined : await scoresOfStart(run));
+    if (start) result.start = start;
     folder.writeResult(result); // also where the first stage is stopped
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, resumed?.stage === name ? resumed : null)
