@@ -1,5 +1,6 @@
 // `pack`: the networks of a run in small files, with what they reach.
 
+import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
 import { packRun } from "../train/run/pack_run.ts";
@@ -42,7 +43,8 @@ Example, which makes what comes with the project:
             run,
             output: out,
             stages,
-            command: `./run pack ${run} --out ${out}${chosen}`,
+            command: `./run train --config ${join(out, "config.json")} --out RUN && ` +
+              `./run pack RUN --out ${out}${chosen}`,
             message: printError,
             signal: stop.signal,
           }))

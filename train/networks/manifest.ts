@@ -27,7 +27,7 @@ export interface PackedNetwork {
 
 /** What {@link MANIFEST} holds. */
 export interface NetworkManifest {
-  /** The command that made the folder. */
+  /** The command that makes the folder again, out of the configuration in it. */
   readonly command: string;
   /** The adapter that the run was on. */
   readonly adapter: string;

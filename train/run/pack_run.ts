@@ -27,7 +27,7 @@ export interface PackOptions {
   readonly output: string;
   /** The stages whose networks are wanted, in the order of the run; all unless given. */
   readonly stages?: readonly string[] | undefined;
-  /** The command that makes the folder, for its page. */
+  /** The command that makes the same again, out of the configuration that it writes, for its page. */
   readonly command: string;
   /** Hears what is done. */
   readonly message: (text: string) => void;
@@ -131,7 +131,11 @@ function pageOf(
   return [
     "# Trained networks",
     "",
-    `Made by \`${command}\` (seed ${seed}, ${adapter}).`,
+    "Made by",
+    "",
+    `    ${command}`,
+    "",
+    `with seed ${seed} on ${adapter}.`,
     `Weights are 16-bit floats. Measured as they lie here, on the ${images} images of the target's split`,
     `\`${split}\`, in %; the last column is the mIoU that the network had in 32 bits.`,
     "",
