@@ -5,7 +5,7 @@ import { runAblation, tablePaths } from "../train/ablation/ablation.ts";
 import { GRIDS } from "../train/ablation/grids.ts";
 import { formatTable } from "../train/ablation/table.ts";
 import { withGpu } from "./device.ts";
-import { kernelsOption, memoryBudgetOption } from "./options.ts";
+import { kernelsOption, memoryBudgetOption, splitOption } from "./options.ts";
 import { print } from "./output.ts";
 import { openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
@@ -23,7 +23,7 @@ import {
 interface AblateFlags extends
   Pick<
     TrainFlags,
-    "preset" | "recipe" | "config" | "steps" | "memoryBudget" | "kernels" | "json"
+    "preset" | "recipe" | "config" | "steps" | "split" | "memoryBudget" | "kernels" | "json"
   > {
   grid: string;
   seeds?: number[] | undefined;
@@ -49,7 +49,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .optionsGroup("Every run:")
     .option(
       "--preset <name>",
-      "default: about four minutes per row and seed on two cores; quick: half a minute;\nfull: the published recipe",
+      "default: about four minutes per row and seed on two cores; quick: a minute;\nfull: the published recipe",
       parsePreset,
     )
     .option("--recipe <name>", "where paper and released code disagree", parseRecipe)
@@ -59,6 +59,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
       parseAnother,
     )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
+    .addOption(splitOption)
     .option("--out <dir>", "folder of runs and tables (default: runs/ablation-PRESET)")
     .optionsGroup("Device:")
     .addOption(memoryBudgetOption)

@@ -16,6 +16,7 @@ import { loadTrainedNetwork, type TrainedNetwork } from "../train/networks/train
 import { openRunData } from "../train/run/run_data.ts";
 import { type DeviceOptions, withGpu } from "./device.ts";
 import {
+  checkpointOf,
   checkpointOption,
   kernelsOption,
   memoryBudgetOption,
@@ -29,11 +30,11 @@ import { KNOWN_LAYOUTS, parseLayout } from "./values.ts";
 
 /** The flags of `eval`, as commander gives them. */
 interface EvalFlags extends DeviceOptions {
-  checkpoint: string;
+  checkpoint?: string | undefined;
   config?: string | undefined;
   target?: string | undefined;
   targetLayout: Layout;
-  split: string;
+  split?: string | undefined;
   json?: boolean | undefined;
 }
 
@@ -50,7 +51,10 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
     .optionsGroup("Data:")
     .option("--target <dir>", "folder of labelled images")
     .option("--target-layout <layout>", KNOWN_LAYOUTS, parseLayout, "cityscapes")
-    .option("--split <name>", "split to measure on, for layouts that have splits", "val")
+    .option(
+      "--split <name>",
+      "split to measure on, for layouts that have splits (default: val, or that of the checkpoint's own run)",
+    )
     .optionsGroup("Device:")
     .addOption(memoryBudgetOption)
     .addOption(kernelsOption)
@@ -61,6 +65,7 @@ export function addEval(program: Command, finish: (exitCode: number) => void): v
       "after",
       `
 Examples:
+  ./run eval
   ./run eval --checkpoint runs/first/checkpoints/stage1.safetensors
   ./run eval --checkpoint full.safetensors --target ~/cityscapes --json
   ./run eval --checkpoint proda_gta5.pth --target ~/cityscapes`,
@@ -87,7 +92,8 @@ async function evaluate(flags: EvalFlags): Promise<number> {
 
 /** What `--json` prints. */
 async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
-  using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
+  const checkpoint = checkpointOf(flags, printError);
+  using trained = loadTrainedNetwork(gpu, checkpoint, flags.config);
   const { network, classes, config, stage, step } = trained;
   const dataset = await openDataOf(trained, flags);
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
@@ -96,7 +102,7 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
   const classIoU = byName(classes.names, scores.classIoU);
   return {
     adapter: gpu.adapter.description,
-    checkpoint: flags.checkpoint,
+    checkpoint,
     stage,
     step,
     target: dataset.root,
@@ -131,7 +137,7 @@ async function openDataOf(
       );
     }
     const { trainIds } = selectClasses(own, classes.names);
-    return openDataset({ root: target, layout, split, trainIds });
+    return openDataset({ root: target, layout, split: split ?? "val", trainIds });
   }
   if (stage === WEIGHTS && config.data.targetDirectory === null) {
     throw new DataError(
@@ -140,5 +146,7 @@ async function openDataOf(
     );
   }
   const { validation } = await openRunData(config.data, printError);
-  return split === validation.split ? validation : openDataset({ ...validation, split });
+  return split === undefined || split === validation.split
+    ? validation
+    : openDataset({ ...validation, split });
 }

@@ -3,7 +3,7 @@
 import { type Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
 import { writeOnnx } from "../train/networks/export_onnx.ts";
-import { checkpointOption, networkConfigOption } from "./options.ts";
+import { networkConfigOption, ownCheckpointOption } from "./options.ts";
 import { print } from "./output.ts";
 
 /** Adds the command to the program. */
@@ -14,7 +14,7 @@ export function addExport(program: Command): void {
       "Write a trained network as ONNX (opset 13): from image, [N, 3, H, W], RGB in 0 to 1, to logits, " +
         "[N, classes, H, W], at the size of the image. It needs no GPU.",
     )
-    .addOption(checkpointOption)
+    .addOption(ownCheckpointOption)
     .requiredOption("--onnx <file>", "ONNX file to write; replaced if it is there")
     .option("--size <HxW>", "height and width of images (default: any)", parseSize)
     .addOption(networkConfigOption)

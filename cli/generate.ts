@@ -22,6 +22,8 @@ export function addGenerate(program: Command, finish: (exitCode: number) => void
     .option("--source-images <n>", "labelled source images", parseImages, 400)
     .option("--target-images <n>", "target images to adapt to", parseImages, 400)
     .option("--val-images <n>", "target images to measure on", parseImages, 100)
+    .option("--choose-images <n>", "target images to choose settings on", parseImages, 100)
+    .option("--source-val-images <n>", "source images that no training sees", parseImages, 50)
     .addHelpText(
       "after",
       `
@@ -30,7 +32,7 @@ Examples:
   ./run generate --out data/more-streets --seed 1 --val-images 500
   ./run train --source data/streets/source --target data/streets/target`,
     )
-    .action(async ({ out, seed, width, height, sourceImages, targetImages, valImages }) => {
+    .action(async ({ out, seed, width, height, ...images }) => {
       const live = Deno.stderr.isTerminal();
       using stop = new StopSignals(printError, "image");
       const done = await stop.guard(async () => {
@@ -38,7 +40,13 @@ Examples:
           seed,
           width,
           height,
-          counts: { sourceTrain: sourceImages, targetTrain: targetImages, targetVal: valImages },
+          counts: {
+            sourceTrain: images.sourceImages,
+            sourceVal: images.sourceValImages,
+            targetTrain: images.targetImages,
+            targetVal: images.valImages,
+            targetChoose: images.chooseImages,
+          },
           signal: stop.signal,
           onProgress(done, total) {
             if (!live) return;
@@ -50,8 +58,8 @@ Examples:
       });
       if (done === null) return finish(stop.exitCode);
       print(
-        `${out} holds ${sourceImages} source images, ${targetImages} target images and ` +
-          `${valImages} to measure on, ${width}×${height} pixels, seed ${seed}`,
+        `${out} holds ${images.sourceImages} source images, ${images.targetImages} target images and ` +
+          `${images.valImages} to measure on, ${width}×${height} pixels, seed ${seed}`,
       );
     });
 }

@@ -5,6 +5,7 @@ import { predictFolder } from "../train/networks/predict.ts";
 import { loadTrainedNetwork } from "../train/networks/trained_network.ts";
 import { withGpu } from "./device.ts";
 import {
+  checkpointOf,
   checkpointOption,
   kernelsOption,
   memoryBudgetOption,
@@ -36,14 +37,15 @@ export function addPredict(program: Command, finish: (exitCode: number) => void)
     .addHelpText(
       "after",
       `
-Example:
+Examples:
+  ./run predict --input data/streets/target/leftImg8bit/val --output predictions
   ./run predict --checkpoint runs/first/checkpoints/stage1.safetensors \\
     --input data/streets/target/leftImg8bit/val --output predictions`,
     )
     .action(async (flags) => {
       using stop = new StopSignals(printError, "image");
       const done = await withGpu(flags, printError, async (gpu) => {
-        using trained = loadTrainedNetwork(gpu, flags.checkpoint, flags.config);
+        using trained = loadTrainedNetwork(gpu, checkpointOf(flags, printError), flags.config);
         return await predictFolder(trained, {
           ...flags,
           signal: stop.signal,

@@ -15,6 +15,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { flagsFor } from "./options.ts";
 import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
+import { addPack } from "./pack.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
@@ -52,6 +53,7 @@ of the program; 128 + n after signal n.`,
   addPredict(program, finish);
   addAblate(program, finish);
   addReport(program);
+  addPack(program, finish);
   addConvert(program);
   addExport(program);
   addInspect(program, finish);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { exists } from "../train/base/folders.ts";
 import { together } from "../train/run/observer.ts";
+import { scoredNetworks } from "../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
@@ -13,13 +14,13 @@ import { SELECTIONS } from "../train/evaluation/selection.ts";
 import { autotuneOf, tuneRun } from "./autotune.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
-import { kernelsOption, memoryBudgetOption, profileOption } from "./options.ts";
+import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { classTable, openProgress, screen } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import {
   type ResolvedConfig,
-  resolveLayers,
+  resolveTraining,
   resumedConfig,
   type TrainFlags,
   withChosenSizes,
@@ -67,10 +68,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "classes to train: names, or 19, 16 or 13 as results on Cityscapes are published (default: those of the data)",
       parseWords,
     )
+    .addOption(splitOption)
     .optionsGroup("Run:")
     .option(
       "--preset <name>",
-      "for streets: default, on two cores without a GPU, or quick, the same path in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
+      "for streets: default, on two cores without a GPU, or quick, from a network that comes with the project to stage 1, in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
       parsePreset,
     )
     .option(
@@ -198,7 +200,7 @@ async function showDryRun(flags: TrainFlags, now: Date, given: ResolvedConfig): 
 async function train(flags: TrainFlags): Promise<number> {
   const now = new Date();
   const resolved = flags.resume === undefined
-    ? await resolveLayers(flags, now)
+    ? await resolveTraining(flags, now)
     : resumedConfig(flags, flags.resume);
   if (flags.dryRun) return await showDryRun(flags, now, resolved);
   const { config } = resolved; // its folder holds, whatever is chosen
@@ -229,7 +231,7 @@ async function train(flags: TrainFlags): Promise<number> {
     );
     progress.close();
     if (result !== null) {
-      const table = classTable(result.stages);
+      const table = classTable(scoredNetworks(result));
       if (table !== "") progress.message(`\n${table}\n`);
       if (flags.json) print(JSON.stringify(result, null, 2));
     }

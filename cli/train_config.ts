@@ -1,6 +1,7 @@
 // The flags of `train`, and the configuration that they stand for.
 
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Gpu } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
 import {
@@ -18,6 +19,7 @@ import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
 import { partsTooSmall, sentenceOf } from "../train/evaluation/causes.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
+import { shippedNetworks } from "../train/networks/shipped.ts";
 import { chooseSizes, stepsForTime } from "../train/plan/choose.ts";
 import { factsOf } from "../train/plan/facts.ts";
 import type { Values } from "../train/plan/fit.ts";
@@ -34,6 +36,7 @@ export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
   target?: string | undefined;
   targetLayout?: Layout | undefined;
   classes?: string[] | undefined;
+  split?: RunConfig["data"]["evaluateOn"] | undefined;
   preset?: PresetName | undefined;
   recipe?: Variant | undefined;
   config?: string[] | undefined;
@@ -200,6 +203,31 @@ export async function withChosenSizes(
     layers: [...layers, layer],
     reasons: [...reasons, reason],
   };
+}
+
+/**
+ * {@link resolveLayers} of a training: on streets the quick preset starts from the source-only network that
+ * comes with the project, in place of the stage that would train one, where nothing else is said.
+ */
+export async function resolveTraining(flags: TrainFlags, now: Date): Promise<ResolvedConfig> {
+  const resolved = await resolveLayers(flags, now);
+  const { config, layers } = resolved;
+  const isSaid = layers.some(({ values }) =>
+    ["init", "pipeline", "base"].some((key) =>
+      (values as Record<string, unknown>)[key] !== undefined
+    )
+  );
+  const { initialisation } = config.network;
+  const network = { ...presetConfig("quick").network, initialisation };
+  const [first, ...others] = config.pipeline;
+  if (
+    flags.preset !== "quick" || isSaid || config.data.sourceDirectory !== null ||
+    others.length === 0 || !isDeepStrictEqual(config.network, network)
+  ) return resolved;
+  const [{ path: init, stage }] = shippedNetworks();
+  return stage === first
+    ? { ...resolved, config: { ...config, init, pipeline: others } }
+    : resolved;
 }
 
 /** The configuration of the run to go on from, but for what every run has of its own. */

@@ -19,7 +19,15 @@ const folder = Deno.makeTempDirSync({ prefix: "predict_folder_" });
 const gpu = await openGpu();
 
 // A tiny network, tiny images, and the source-only stage alone.
-const streets = { width: 64, height: 32, sourceTrain: 8, targetTrain: 1, targetVal: 3 };
+const streets = {
+  width: 64,
+  height: 32,
+  sourceTrain: 8,
+  targetTrain: 1,
+  targetVal: 3,
+  sourceVal: 1,
+  targetChoose: 1,
+};
 const values = {
   out: join(folder, "run"),
   pipeline: ["source"],

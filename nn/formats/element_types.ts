@@ -61,6 +61,17 @@ function fromHalf(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The nearest numbers of 16 bits, little-endian; null where one is too large for them. */
+export function halfBytes(values: Float32Array): Uint8Array | null {
+  const bytes = new Uint8Array(2 * values.length);
+  const view = viewOf(bytes);
+  for (let i = 0; i < values.length; i++) {
+    view.setFloat16(2 * i, values[i], true);
+    if (Math.abs(view.getFloat16(2 * i, true)) === Infinity) return null;
+  }
+  return bytes;
+}
+
 /** Turns elements of `size` bytes round, in place, where the machine needs it. */
 export function swapOnBigEndian(
   bytes: Uint8Array<ArrayBuffer>,

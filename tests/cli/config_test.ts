@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { resolveConfig, resolveLayers } from "../../cli/train_config.ts";
+import {
+  resolveConfig,
+  resolveLayers,
+  resolveTraining,
+  type TrainFlags,
+} from "../../cli/train_config.ts";
+import { shippedNetworks } from "../../train/networks/shipped.ts";
 import { mergeConfig, presetConfig, withSteps } from "../../train/config/config.ts";
 import { PRESETS } from "../../train/config/presets.ts";
 import { choicesOf } from "../../train/config/recipes.ts";
@@ -217,6 +223,34 @@ Deno.test("a number of steps stretches the schedules with the stages", () => {
   assert.equal(one.stages.source.scheduleSteps, 1);
   assert.equal(one.logEvery, 1);
 });
+
+Deno.test("on streets the quick preset starts from the network that comes with the project, where nothing else is said", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "config.json");
+    const [{ path: shipped }] = shippedNetworks();
+    const startOf = async (flags: TrainFlags, values: object = {}) => {
+      Deno.writeTextFileSync(path, JSON.stringify(values));
+      const { config } = await resolveTraining({ preset: "quick", ...flags, config: [path] }, NOON);
+      return [config.init, config.pipeline];
+    };
+    const [first, ...others] = PRESETS.quick.pipeline;
+    assert.equal(first, "source");
+    const [started, plain] = [[shipped, others], [null, [first, ...others]]];
+    assert.deepEqual(await startOf({}), started);
+    assert.deepEqual(await startOf({ steps: 3, seed: 2, recipe: "official" }), started);
+    assert.deepEqual(await startOf({ until: others[0] }), [shipped, [others[0]]]);
+    assert.deepEqual(await startOf({ until: "source" }), [null, ["source"]]);
+    assert.deepEqual(await startOf({ preset: "default" }), [null, PRESETS.default.pipeline]);
+    assert.deepEqual(await startOf({ source: "a", target: "b" }), plain);
+    assert.deepEqual(await startOf({ stages: ["source", "stage1"] }), [null, ["source", "stage1"]]);
+    assert.deepEqual(await startOf({ init: "mine.pth" }), ["mine.pth", plain[1]]);
+    assert.deepEqual(await startOf({}, { network: { width: 4 } }), plain);
+    assert.deepEqual(await startOf({}, { pipeline: ["source", "warmup"] }), [null, [
+      "source",
+      "warmup",
+    ]]);
+    assert.deepEqual((await resolveConfig({ preset: "quick" }, NOON)).pipeline, plain[1]);
+  }));
 
 Deno.test("flags win over the config file, and the file over the preset", async () => {
   const path = await Deno.makeTempFile({ suffix: ".json" });

@@ -53,7 +53,15 @@ async function train(values: Record<string, unknown>, ...flags: string[]) {
     const config = join(folder, "tiny.json");
     const streets = {
       directory: join(folder, "streets"),
-      ...{ sourceTrain: 1, targetTrain: 1, targetVal: 1, width: 32, height: 16 },
+      ...{
+        sourceTrain: 1,
+        targetTrain: 1,
+        targetVal: 1,
+        sourceVal: 1,
+        targetChoose: 1,
+        width: 32,
+        height: 16,
+      },
     };
     const content = {
       pipeline: ["source"],

@@ -134,6 +134,8 @@ Deno.test("a run starts from a file, and its student from another in the place o
       sourceTrain: 2,
       targetTrain: 2,
       targetVal: 1,
+      sourceVal: 1,
+      targetChoose: 1,
     };
     const config = mergeConfig(presetConfig("quick"), {
       from: "the test",

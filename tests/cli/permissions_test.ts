@@ -23,7 +23,7 @@ const CONFIG = {
     ...{ batch: 2, cropHeight: 32, cropWidth: 64, longSide: 96 },
     streets: {
       ...{ directory: at("data", "streets"), width: 96, height: 48 },
-      ...{ sourceTrain: 4, targetTrain: 4, targetVal: 2 },
+      ...{ sourceTrain: 4, targetTrain: 4, targetVal: 2, sourceVal: 1, targetChoose: 1 },
     },
   },
 };
@@ -109,6 +109,13 @@ const CASES: readonly Case[] = [
     read: [CODE, RUN, at("data"), at("out")],
     write: file(at("out", "report.html")),
     late: [at("out"), ...file(at("out", "report.html"))],
+    unused: [at("data")],
+  },
+  {
+    args: ["pack", RUN, "--out", at("packed"), "--stages", "source"],
+    read: [CODE, RUN, at("data"), at("packed")],
+    write: [at("packed")],
+    late: [at("packed")],
     unused: [at("data")],
   },
   {

@@ -27,6 +27,8 @@ function tinyConfig(folder: string): Record<string, unknown> {
         sourceTrain: 3,
         targetTrain: 3,
         targetVal: 2,
+        sourceVal: 1,
+        targetChoose: 1,
       },
     },
     stages: {

@@ -34,8 +34,8 @@ const MISUSES: readonly (readonly [string[], string])[] = [
     "Cannot run generate as --width is 8: expected a whole number of at least 16; see ./run generate --help",
   ],
   [
-    ["predict", "--input", "here"],
-    "Cannot run predict as --checkpoint is missing: expected <file>; see ./run predict --help",
+    ["export", "--onnx", "here"],
+    "Cannot run export as --checkpoint is missing: expected <file>; see ./run export --help",
   ],
   [
     ["eval", "--checkpoint"],

@@ -34,6 +34,8 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
         sourceTrain: 5,
         targetTrain: 5,
         targetVal: 2,
+        sourceVal: 1,
+        targetChoose: 1,
       },
     },
     stages: {

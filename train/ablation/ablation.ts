@@ -114,13 +114,14 @@ function lineage(run: string): string[] {
 
 function configOfRun(name: string, seed: number, { base, out }: AblationOptions): RunConfig {
   const { pipeline, after, values } = RUNS[name];
+  const own = typeof values === "function" ? values(base) : values;
   const folderOf = (run: string) => join(out, `seed-${seed}`, run);
   const start = after === null ? null : folderOf(after);
   const every = Math.max(1, Math.floor(base.stages.stage1.steps / 5));
   const watched = { ...base, labelWatch: { ...base.labelWatch, every } };
   const config = mergeConfig(
     watched,
-    { values, from: `run ${name}` },
+    { values: own, from: `run ${name}` },
     { values: { seed, out: folderOf(name), pipeline, base: start }, from: `run ${name}` },
   );
   const isPretrained = lineage(name).some((run) =>
@@ -190,9 +191,12 @@ function writeTable(options: AblationOptions): AblationTable {
         const planned = ofSeed.get(run);
         return (planned && resultOf(planned.config))?.find(({ name }) => name === stage) ?? null;
       });
+      const steps = `${runs[0]?.get(run)?.config.stages[stage].steps} steps`;
+      const isReference = kindOf(stage).role === "reference";
       return {
-        title,
+        title: isReference ? `${title} (${steps})` : title,
         published,
+        ...(isReference ? { reference: steps } : {}),
         mIoU: scores.map((score) => score?.mIoU ?? null),
         seconds: scores.map((score) => score?.seconds ?? null),
       };

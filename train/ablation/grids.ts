@@ -2,7 +2,7 @@
 
 import type { Partially } from "../base/settings.ts";
 import type { RunConfig } from "../config/settings.ts";
-import type { StageName, StagesConfig } from "../stages/kinds.ts";
+import { kindOf, type StageName, type StagesConfig } from "../stages/kinds.ts";
 
 /** One training, for every seed. */
 export interface AblationRun {
@@ -10,8 +10,8 @@ export interface AblationRun {
   readonly pipeline: readonly StageName[];
   /** The run whose last network it starts from; null for random weights. */
   readonly after: string | null;
-  /** What differs from the preset. */
-  readonly values: Partially<RunConfig>;
+  /** What differs from the preset; it may follow from what all runs share. */
+  readonly values: Partially<RunConfig> | ((base: RunConfig) => Partially<RunConfig>);
 }
 
 /** One row of a table. */
@@ -43,6 +43,26 @@ function stage1(values: Partially<StagesConfig["stage1"]> = {}): AblationRun {
 /** Stage 2 from stage 1's network; students may start from the backbone of `selfsup`, or of `source`. */
 function stage2(values: Partially<StagesConfig["stage2"]>): AblationRun {
   return { pipeline: ["stage2"], after: "selfsup", values: { stages: { stage2: values } } };
+}
+
+/**
+ * The target's own labels for so many steps, with the rate falling as in the preset: as long as another
+ * stage, or as all together.
+ */
+function oracle(stepsOf: (base: RunConfig) => number): AblationRun {
+  const values = (base: RunConfig): Partially<RunConfig> => {
+    const { oracle } = base.stages;
+    const steps = stepsOf(base);
+    const scheduleSteps = Math.max(1, Math.round(oracle.scheduleSteps * steps / oracle.steps));
+    return { stages: { oracle: { steps, scheduleSteps } } };
+  };
+  return { pipeline: ["oracle"], after: null, values };
+}
+
+/** Steps that the network of the last stage has learnt for. */
+function stepsOfAll({ pipeline, stages }: RunConfig): number {
+  return pipeline.filter((name) => kindOf(name).role !== "pretraining")
+    .reduce((sum, name) => sum + stages[name].steps, 0);
 }
 
 /** Only self-supervised backbones need a batch norm in front of the head. */
@@ -90,7 +110,8 @@ const SUCCESSORS: readonly (readonly [
 /** The trainings by name, each after the one that it starts from. */
 export const RUNS: Readonly<Record<string, AblationRun>> = {
   start: { pipeline: ["source", "warmup"], after: null, values: {} },
-  oracle: { pipeline: ["oracle"], after: null, values: {} },
+  oracle: oracle(({ stages }) => stages.source.steps),
+  "oracle-long": oracle(stepsOfAll),
   stage1: stage1(),
   "self-training": stage1({ ...confident, ...plainCrossEntropy, ...withoutStructure }),
   "symmetric": stage1({ ...confident, ...withoutStructure }),
@@ -161,7 +182,8 @@ export const GRIDS: readonly AblationGrid[] = [
       row("stage 1: all of it", "stage1", 53.7),
       row("stage 2", "students", 56.9, "stage2"),
       row("stage 3", "students", 57.5, "stage3"),
-      row("oracle: the target's own labels", "oracle", null, "oracle"),
+      row("oracle: the target's own labels, as long as source only", "oracle", null, "oracle"),
+      row("oracle: as long as all stages together", "oracle-long", null, "oracle"),
     ],
   },
   {

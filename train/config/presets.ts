@@ -71,6 +71,7 @@ const DEFAULT: RunConfig = {
     targetLayout: "cityscapes",
     classes: null,
     heldOut: { share: 0.05, images: 50 },
+    evaluateOn: "val",
     batch: 4,
     cropHeight: 96,
     cropWidth: 192,
@@ -86,8 +87,10 @@ const DEFAULT: RunConfig = {
       width: 256,
       height: 128,
       sourceTrain: 400,
+      sourceVal: 50,
       targetTrain: 400,
       targetVal: 100,
+      targetChoose: 100,
     },
   },
   stages: {
@@ -125,24 +128,27 @@ const DEFAULT: RunConfig = {
   },
 };
 
+// On streets `train` starts it from the source-only network that comes with the project: the source stage
+// is for data of one's own.
 const QUICK: RunConfig = {
   ...DEFAULT,
   out: "runs/quick",
+  pipeline: ["source", "warmup", "stage1"],
   data: {
     ...DEFAULT.data,
     streets: {
       ...DEFAULT.data.streets,
       directory: "data/streets-quick",
       sourceTrain: 100,
+      sourceVal: 20,
       targetTrain: 100,
-      targetVal: 20,
     },
   },
   stages: {
     ...DEFAULT.stages,
     source: { ...short(80, 0.1), balance: 0 },
-    warmup: { ...DEFAULT.stages.warmup, ...short(15, 0.02) },
-    stage1: { ...DEFAULT.stages.stage1, ...short(20, 0.02) },
+    warmup: { ...DEFAULT.stages.warmup, ...short(25, 0.02), rampSteps: 5 },
+    stage1: { ...DEFAULT.stages.stage1, ...short(140, 0.02), rampSteps: 10 },
     selfsup: { ...DEFAULT.stages.selfsup, ...short(10, 0.1) },
     stage2: { ...DEFAULT.stages.stage2, ...short(20, 0.05) },
     stage3: { ...DEFAULT.stages.stage3, ...short(20, 0.05) },

@@ -110,6 +110,11 @@ export const RUN_SETTINGS = {
       /** Images that are measured at most, spread evenly: what an evaluation costs more at most. */
       images: "images",
     },
+    /**
+     * The split of the target that evaluations measure: `val`, which is what results are reported on, or
+     * `choose`, on which settings are chosen.
+     */
+    evaluateOn: ["val", "choose"],
     /** Images of each domain in a step. */
     batch: "images",
     /** Height of a training crop in pixels. */
@@ -152,10 +157,14 @@ export const RUN_SETTINGS = {
       height: "pixels",
       /** Labelled source images. */
       sourceTrain: "images",
+      /** Labelled source images that no training sees. */
+      sourceVal: "images",
       /** Target images to adapt to. */
       targetTrain: "images",
       /** Target images to measure on. */
       targetVal: "images",
+      /** Further target images, to choose settings on. */
+      targetChoose: "images",
     },
   },
 } as const satisfies SettingTable;

@@ -29,10 +29,11 @@ export interface LayoutRecord {
     readonly codes: Readonly<Record<string, LabelCode | null>>;
   };
   /**
-   * Which folders in the top folders are splits: `none`; `all`; or those of a list, where there is
-   * one of them, and else none.
+   * Which folders in the top folders are splits: `none`; `all`; those of a list, where there is one
+   * of them, and else none; or `beside train`, where the files in the top folders themselves are the
+   * split `train`, and folders beside them, if there are any, other splits.
    */
-  readonly splits: "none" | "all" | readonly string[];
+  readonly splits: "none" | "all" | "beside train" | readonly string[];
   /**
    * How deep below the top folder, or that of the split, the files lie: those outside are left
    * alone. With [0, 0] they lie beside one another, with [1, 1] each in a folder. The folders are
@@ -64,13 +65,14 @@ const TRAIN_ID_CODE: LabelCode = {
 /** The id in the first of three 16-bit channels. */
 const SYNTHIA_CODE: LabelCode = { ...PLAIN_CODE, ids: SYNTHIA_LABEL_IDS, firstChannel: true };
 
-/** GTA5 as it is published: without splits. */
+/** GTA5 as it is published, without splits; images that are held out may lie in a folder beside the others. */
 export const GTA5 = {
   name: "gta5",
-  help: "images/NAME.png, labels/NAME.png (label ids or colours)",
+  help: "images/NAME.png, labels/NAME.png (label ids or colours);\n" +
+    "images/val/NAME.png and labels/val/NAME.png, if they are there, are not trained on",
   image: { top: "images", endings: [".png"] },
   label: { top: "labels", codes: { ".png": CITYSCAPES_CODE } },
-  splits: "none",
+  splits: "beside train",
   depth: [0, 0],
   classes: cityscapesClasses(PUBLISHED_SUBSETS[19]),
 } as const satisfies LayoutRecord;

@@ -80,8 +80,11 @@ export function findFiles(place: Place, kind: FileKind): FoundFiles {
 export function folderOf({ root, layout, split }: Place, kind: FileKind): string {
   const { top } = layout[kind];
   const { splits } = layout;
-  const hasSplits = splits === "all" ||
-    splits !== "none" && splits.some((name) => isSplit(root, layout, name));
+  const hasSplits = typeof splits !== "string"
+    ? splits.some((name) => isSplit(root, layout, name))
+    : splits === "beside train"
+    ? split !== "train" && split !== "" && isSplit(root, layout, split)
+    : splits === "all";
   return hasSplits ? join(top, split) : top;
 }
 
@@ -89,6 +92,7 @@ export function folderOf({ root, layout, split }: Place, kind: FileKind): string
 export function splitsOf(root: string, layout: LayoutRecord): string[] {
   const { splits, image: { top } } = layout;
   if (splits === "none") return [""];
+  if (splits === "beside train") return isSplit(root, layout, "val") ? ["train", "val"] : [""];
   const names = splits === "all"
     ? list({ root, layout, split: "" }, top).map(({ name }) => name)
     : splits;

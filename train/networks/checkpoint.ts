@@ -9,12 +9,16 @@
  */
 import { createHash } from "node:crypto";
 import { type AnyArray, formatShape, sameShape } from "../../kernels/runtime/mod.ts";
-import { Safetensors } from "../../nn/formats/safetensors.ts";
+import {
+  Safetensors,
+  safetensorsHeader,
+  type SafetensorsType,
+} from "../../nn/formats/safetensors.ts";
 import { checkFinite, saveState } from "../../nn/formats/weights.ts";
 import { WeightsFileError, WeightsValueError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
-import { indexOfDigest, NO_DIGEST } from "../base/digest.ts";
+import { indexOfDigest, NO_DIGEST, seal } from "../base/digest.ts";
 import { FileSource } from "../base/file_source.ts";
 
 /** The version of the names and of the state; a reader refuses others. */
@@ -44,6 +48,36 @@ export async function writeCheckpoint(
   await saveState(arrays, write, metadata);
   file.write(new TextEncoder().encode(hash.digest("hex")), digestOffset);
   file.commit();
+}
+
+/** An array of a checkpoint that is made in memory. */
+export interface CheckpointArray {
+  /** Its name, unique, such as `network.conv1.weight`. */
+  readonly name: string;
+  /** Length of each axis. */
+  readonly shape: readonly number[];
+  /** Element type. */
+  readonly dtype: SafetensorsType;
+  /** The elements, little-endian. */
+  readonly data: Uint8Array;
+}
+
+/** The bytes of a checkpoint, as {@link writeCheckpoint} would write them. */
+export function checkpointBytes(
+  arrays: readonly CheckpointArray[],
+  state: unknown,
+): Uint8Array<ArrayBuffer> {
+  const metadata = { checkpoint: VERSION, sha256: NO_DIGEST, state: JSON.stringify(state) };
+  const table = arrays.map(({ name, shape, dtype }) => [name, { shape, dtype }] as const);
+  const parts = [safetensorsHeader(table, metadata), ...arrays.map(({ data }) => data)];
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  seal(bytes);
+  return bytes;
 }
 
 /** A checkpoint whose bytes are not what was written: it is of no use to anyone. */
@@ -102,7 +136,7 @@ export class Checkpoint implements Disposable {
   }
 
   /**
-   * Overwrites arrays with those of the checkpoint, all or none.
+   * Overwrites arrays with those of the checkpoint, all or none; 16-bit floats become 32-bit ones.
    *
    * @param arrays Where to write; names and shapes must be exactly those of the checkpoint.
    * @param prefix Takes only the checkpoint's names that begin with it, without it: `network.`.
@@ -124,7 +158,7 @@ export class Checkpoint implements Disposable {
       const entry = found.get(name);
       if (!entry) {
         problems.push(`${name} is missing in it`);
-      } else if (!sameShape(entry.shape, shape) || entry.dtype !== dtype.toUpperCase()) {
+      } else if (!sameShape(entry.shape, shape) || !becomes(entry.dtype, dtype)) {
         const [has, needs] = [
           `${entry.dtype.toLowerCase()} ${formatShape(entry.shape)}`,
           `${dtype} ${formatShape(shape)}`,
@@ -188,6 +222,11 @@ export class Checkpoint implements Disposable {
       throw new DamagedCheckpointError(sentence(this.path, reason));
     }
   }
+}
+
+/** Whether an element type of a file can be read as one of an array. */
+function becomes(found: SafetensorsType, dtype: AnyArray["dtype"]): boolean {
+  return found === dtype.toUpperCase() || found === "F16" && dtype === "f32";
 }
 
 /**

@@ -163,8 +163,9 @@ async function planEvaluation(
   own: Size,
 ): Promise<TrainingPlan["evaluation"]> {
   const { gpu } = network;
-  const { longSide, sourceDirectory, streets } = config.data;
-  const images = sourceDirectory === null ? streets.targetVal : Infinity;
+  const { longSide, sourceDirectory, streets, evaluateOn } = config.data;
+  const measured = evaluateOn === "val" ? streets.targetVal : streets.targetChoose;
+  const images = sourceDirectory === null ? measured : Infinity;
   const count = Math.min(evaluationBatch(own), images);
   const size = networkSize(own, longSide);
   network.eval();

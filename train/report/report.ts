@@ -10,6 +10,7 @@ import { writeFileAtomic } from "../base/atomic_file.ts";
 import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
 import { sentenceOf } from "../evaluation/causes.ts";
+import { scoredNetworks } from "../run/run_folder.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
@@ -51,13 +52,14 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   const outcome = last ? `${last.name}: mIoU ${percent(last.mIoU)} %` : "no stage is complete";
   const html = page(
     `Run ${basename(run.path)}`,
-    `${outcome} on the target's val split; seed ${seed}; ${adapter}`,
+    `${outcome} on the target's ${run.config.data.evaluateOn} split; seed ${seed}; ${adapter}`,
     sections,
   );
   writeFileAtomic(options.output, [new TextEncoder().encode(html)]);
 }
 
-function scoreSections({ result: { stages } }: RunRecord): Section[] {
+function scoreSections({ result, config }: RunRecord): Section[] {
+  const stages = scoredNetworks(result);
   if (stages.length === 0) return [];
   const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, source, seconds, handedOn }) => [
     handedOn ? `${name}*` : name,
@@ -78,8 +80,9 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
   );
   return [{
     title: "Scores",
-    lead: "On the target's val split, after each stage, and on source images that were held out." +
-      starred,
+    lead:
+      `On the target's ${config.data.evaluateOn} split, after each stage, and on source images that ` +
+      `were held out.${starred}`,
     body: row([
       table([columns, ...rows]),
       bars.length > 0 ? figure(percentBars(bars), "IoU of each class after each stage") : "",

@@ -49,6 +49,11 @@ export interface RunResult {
   adapter: string;
   /** The seed of everything drawn at random. */
   seed: number;
+  /**
+   * What the run started from, where that is a checkpoint of a training (`init`): the stage that wrote it,
+   * its steps and its time, and the scores of its network here.
+   */
+  start?: StageResult;
   /** The stages in the order in which they ran, but for self-supervised pre-training. */
   stages: StageResult[];
   /** Self-supervised pre-training, which has no scores, where it ran. */
@@ -114,6 +119,7 @@ const stage = v.looseObject({
 const schema = v.looseObject({
   adapter: text,
   seed: whole,
+  start: v.optional(stage),
   stages: v.pipe(
     v.array(stage, "a list of results"),
     v.check(
@@ -147,6 +153,16 @@ export function readRunResult(folder: string): RunResult | null {
   const [issue] = parsed.issues;
   const found = (JSON.stringify(issue.input) ?? "missing").slice(0, 60);
   throw failure(`its ${v.getDotPath(issue) ?? "content"} is ${found}: expected ${issue.message}`);
+}
+
+/**
+ * The networks of a result that have scores: what the run started from, if that is a trained one, and the
+ * stages. A start that bears the name of one of the stages is called `start`.
+ */
+export function scoredNetworks({ start, stages }: RunResult): readonly StageResult[] {
+  if (!start) return stages;
+  const isTaken = stages.some(({ name }) => name === start.name);
+  return [{ ...start, name: isTaken ? "start" : start.name }, ...stages];
 }
 
 /** What a result says of a stage; undefined where it has not run to its end. */

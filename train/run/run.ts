@@ -23,6 +23,7 @@ import { restoreChoices, settleChoices } from "./run_choices.ts";
 import { refuseUnlearnt } from "./judgement.ts";
 import { sourceOrder } from "./source_order.ts";
 import { runStage } from "./stage_run.ts";
+import { scoresOfStart } from "./start_scores.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
 import { checkBackbones, checkpointsBefore, networkBefore, networkGivenTo } from "./starts.ts";
@@ -216,6 +217,11 @@ async function trainStages(
     done: result.stages,
   };
   try {
+    const start = result.start ?? (point ? undefined : await scoresOfStart(run));
+    if (start) {
+      result.start = start;
+      folder.writeResult(result);
+    }
     for (const name of config.pipeline.slice(done.length)) {
       const stage = await runStage(run, name, resumed?.stage === name ? resumed : null)
         .catch((error) => {
@@ -282,6 +288,7 @@ function resultSoFar(
     adapter,
     seed,
     stages: [],
+    ...(found?.start ? { start: found.start } : {}),
     ...(found?.keepGoing ? { keepGoing: true } : {}),
   };
   for (const name of done) {

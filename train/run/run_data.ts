@@ -57,19 +57,10 @@ export async function openRunData(
   const { sourceDirectory, targetDirectory, streets } = config;
   const builtIn = sourceDirectory === null || targetDirectory === null;
   if (builtIn) {
-    const { directory, seed, width, height, sourceTrain, targetTrain, targetVal } = streets;
-    message(
-      `streets: ${directory}, ${
-        sourceTrain + targetTrain + targetVal
-      } images of ${width}×${height}`,
-    );
-    await writeStreets(directory, {
-      seed,
-      width,
-      height,
-      counts: { sourceTrain, targetTrain, targetVal },
-      signal,
-    });
+    const { directory, seed, width, height, ...counts } = streets;
+    const images = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    message(`streets: ${directory}, ${images} images of ${width}×${height}`);
+    await writeStreets(directory, { seed, width, height, counts, signal });
   }
   const source = {
     root: sourceDirectory ?? join(streets.directory, "source"),
@@ -81,7 +72,7 @@ export async function openRunData(
   };
   const [own, classes] = classesOfRun(config);
   const { trainIds } = classes;
-  const val = { ...target, split: "val" };
+  const val = { ...target, split: config.evaluateOn };
   const isLabelled = hasLabels(val);
   if (!isLabelled) message(`${target.root} has no labels to measure on: mIoU stays unknown`);
   return {

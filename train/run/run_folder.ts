@@ -16,6 +16,7 @@ export {
   readRunResult,
   resultOfStage,
   type RunResult,
+  scoredNetworks,
   type StageResult,
 } from "./result_file.ts";
 

@@ -106,8 +106,8 @@ function leavesNetwork(name: StageName): boolean {
   return kindOf(name).role !== "pretraining";
 }
 
-/** Of a stage's checkpoints that with its best network, where that is selected and is not the last. */
-function handedOn(last: string, { select }: RunConfig): string {
+/** Of a stage's checkpoints that with its best network, where that is selected and is not the last. @param last Its last one. */
+export function handedOn(last: string, { select }: RunConfig): string {
   const best = last.replace(/safetensors$/, "best.safetensors");
   return select !== "last" && exists(best) ? best : last;
 }

@@ -9,6 +9,9 @@ import { paintScene } from "./paint.ts";
 import { StreetRandom } from "./random.ts";
 import { drawScene } from "./draw_scene.ts";
 
+/** The splits: a place in this list is part of the images' random numbers. */
+const SPLITS = ["train", "val", "choose"] as const;
+
 /** Which image to draw. */
 export interface StreetOptions {
   /** The seed of the whole benchmark, an integer. */
@@ -16,7 +19,7 @@ export interface StreetOptions {
   /** `source` is the clean rendered domain, `target` the camera domain. */
   domain: "source" | "target";
   /** Splits differ in their random numbers only. */
-  split: "train" | "val";
+  split: typeof SPLITS[number];
   /** Number of the image in its split, from 0. */
   index: number;
   /** Pixels per row, at least 16; 256 is what the benchmark is designed for. */
@@ -54,7 +57,7 @@ export function renderStreet(options: StreetOptions): StreetImage {
     }
   }
   const domain = options.domain === "source" ? SOURCE : TARGET;
-  const split = options.split === "train" ? 0 : 1;
+  const split = SPLITS.indexOf(options.split);
   const random = new StreetRandom(seed, domain === SOURCE ? 0 : 1, split, index);
   const scene = drawScene(random, domain, width, height);
   const canvas = paintScene(random, scene, domain.imaging, width, height);

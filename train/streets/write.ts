@@ -13,10 +13,14 @@ import { renderStreet, type StreetOptions } from "./render.ts";
 export interface StreetCounts {
   /** Labelled source images. */
   sourceTrain: number;
+  /** Labelled source images that no training sees. */
+  sourceVal: number;
   /** Target images to adapt to; their labels are written for oracles and pseudo-label accuracy. */
   targetTrain: number;
-  /** Target images to measure on. */
+  /** Target images to measure on: what is reported. */
   targetVal: number;
+  /** Target images to choose settings on, so that they are not chosen on what is reported. */
+  targetChoose: number;
 }
 
 /** What to write. */
@@ -45,7 +49,8 @@ const ONE_HOUR = 3_600_000;
 
 /**
  * Writes the benchmark to a folder, or returns at once if the folder already holds it with the same
- * parameters. The folder appears complete or not at all; several processes may write it at once.
+ * parameters. The folder appears complete or not at all; several processes may write it at once. One that
+ * an earlier version wrote, with fewer splits, gets what it lacks; what it has stays.
  *
  * @param directory Holds `source/` and `target/` afterwards; its parents are made.
  * @throws {DataError} If the folder holds something else or cannot be written.
@@ -64,7 +69,8 @@ export async function writeStreets(directory: string, options: StreetsOptions): 
     ...describe(options),
   });
   await removeAbandoned(directory);
-  if (await isReusable(directory, parameters)) return;
+  const found = await stateOf(directory, parameters, options);
+  if (found === "complete") return;
 
   const parent = dirname(directory);
   const temporary = join(parent, `.${basename(directory)}-${crypto.randomUUID()}.partial`);
@@ -76,14 +82,39 @@ export async function writeStreets(directory: string, options: StreetsOptions): 
     await drawInto(temporary, options);
     writeWhole(marker, new TextEncoder().encode(parameters + "\n"));
     if (Deno.build.os === "windows") marker.close(); // which renames no folder with an open file
-    await Deno.rename(temporary, directory);
+    if (found === "earlier") await moveInto(directory, temporary, options);
+    else await Deno.rename(temporary, directory);
   } catch (error) {
     await Deno.remove(temporary, { recursive: true }).catch(() => {});
     if (!isRefusal(error)) throw error;
     // Another process has been faster.
-    if (await isReusable(directory, parameters)) return;
+    if (await stateOf(directory, parameters, options) === "complete") return;
     throw failure(directory, error);
   }
+}
+
+/**
+ * Moves what was drawn into a folder that an earlier version wrote: files one by one, as others may read
+ * what is there, and the marker last, so that one that is interrupted is begun again.
+ */
+async function moveInto(
+  directory: string,
+  temporary: string,
+  { counts }: StreetsOptions,
+): Promise<void> {
+  const files = filesOf(counts).flatMap(({ image, label }) => [image, label]);
+  for (const name of new Set(files.map(dirname))) {
+    await Deno.mkdir(join(directory, name), { recursive: true });
+  }
+  for (const name of [...files, MARKER]) {
+    if (name !== MARKER && await exists(join(directory, name))) continue;
+    await Deno.rename(join(temporary, name), join(directory, name));
+  }
+  await Deno.remove(temporary, { recursive: true });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.lstat(path).then(() => true, () => false);
 }
 
 async function drawInto(folder: string, options: StreetsOptions): Promise<void> {
@@ -146,15 +177,20 @@ function failure(directory: string, error: unknown): DataError {
 }
 
 function describe({ seed, counts, width, height }: StreetsOptions): Record<string, unknown> {
-  const { sourceTrain, targetTrain, targetVal } = counts;
-  return { seed, width, height, sourceTrain, targetTrain, targetVal };
+  const { sourceTrain, targetTrain, targetVal, sourceVal, targetChoose } = counts;
+  return { seed, width, height, sourceTrain, targetTrain, targetVal, sourceVal, targetChoose };
 }
 
-/** Whether the folder already holds this benchmark; an absent or empty one does not, and may. */
-async function isReusable(directory: string, parameters: string): Promise<boolean> {
+/** What a folder holds: all of this benchmark, what an earlier version wrote of it, or nothing. */
+async function stateOf(
+  directory: string,
+  parameters: string,
+  options: StreetsOptions,
+): Promise<"complete" | "earlier" | "free"> {
   try {
     const found = await Deno.readTextFile(join(directory, MARKER));
-    if (found.trim() === parameters) return true;
+    if (found.trim() === parameters) return "complete";
+    if (isEarlier(found, options)) return "earlier";
     throw new DataError(
       `Cannot write streets to ${directory} as it holds streets with other parameters: ` +
         `found ${found.trim()}, expected ${parameters}; remove it or choose another folder`,
@@ -173,14 +209,30 @@ async function isReusable(directory: string, parameters: string): Promise<boolea
     if (error instanceof DataError) throw error;
     if (!(error instanceof Deno.errors.NotFound)) throw failure(directory, error);
   }
-  return false;
+  return "free";
+}
+
+/** Whether a marker is that of the same images, written when there were fewer splits, or fewer images. */
+function isEarlier(marker: string, { seed, width, height, counts }: StreetsOptions): boolean {
+  let found: Record<string, unknown>;
+  try {
+    found = JSON.parse(marker);
+  } catch {
+    return false;
+  }
+  const same = { version: VERSION, seed, width, height };
+  const { sourceTrain, targetTrain, targetVal } = counts;
+  const most = { sourceTrain, targetTrain, targetVal };
+  return !("targetChoose" in found) &&
+    Object.entries(same).every(([key, value]) => found[key] === value) &&
+    Object.entries(most).every(([key, count]) => Number(found[key]) <= count);
 }
 
 type Item = Pick<StreetOptions, "domain" | "split" | "index"> & { image: string; label: string };
 
-function filesOf({ sourceTrain, targetTrain, targetVal }: StreetCounts): Item[] {
+function filesOf(counts: StreetCounts): Item[] {
   const range = (count: number): number[] => [...Array(count).keys()];
-  const targets = (split: "train" | "val", count: number): Item[] =>
+  const targets = (split: Item["split"], count: number): Item[] =>
     range(count).map((index) => {
       const name = `streets/streets_${String(index + 1).padStart(6, "0")}_000000`;
       return {
@@ -191,10 +243,19 @@ function filesOf({ sourceTrain, targetTrain, targetVal }: StreetCounts): Item[] 
         label: `target/gtFine/${split}/${name}_gtFine_labelIds.png`,
       };
     });
-  const sources = range(sourceTrain).map((index): Item => {
-    const name = `${String(index + 1).padStart(5, "0")}.png`;
-    const [image, label] = [`source/images/${name}`, `source/labels/${name}`];
-    return { domain: "source", split: "train", index, image, label };
-  });
-  return [...sources, ...targets("train", targetTrain), ...targets("val", targetVal)];
+  const sources = (split: Item["split"], count: number): Item[] =>
+    range(count).map((index) => {
+      const name = `${split === "train" ? "" : `${split}/`}${
+        String(index + 1).padStart(5, "0")
+      }.png`;
+      const [image, label] = [`source/images/${name}`, `source/labels/${name}`];
+      return { domain: "source", split, index, image, label };
+    });
+  return [
+    ...sources("train", counts.sourceTrain),
+    ...targets("train", counts.targetTrain),
+    ...targets("val", counts.targetVal),
+    ...sources("val", counts.sourceVal),
+    ...targets("choose", counts.targetChoose),
+  ];
 }

@@ -42,6 +42,7 @@ Deno.test("a plan trains the common start first and once a seed, and no training
   const ofSeed = [
     "start",
     "oracle",
+    "oracle-long",
     "stage1",
     "self-training",
     "symmetric",
@@ -68,6 +69,16 @@ Deno.test("a plan trains the common start first and once a seed, and no training
       .at(-1)?.config.pipeline;
   assert.deepEqual(pipelines("default"), ["stage2", "stage3"]);
   assert.deepEqual(pipelines("full"), ["selfsup", "stage2", "stage3"]);
+  // One oracle learns as long as the source is learnt, one as long as all stages together.
+  const longer = mergeConfig(base, {
+    values: { pipeline: ["source", "selfsup", "stage1"], stages: { source: { steps: 70 } } },
+    from: "the test",
+  });
+  const oracles = planAblation({ grid: gridOf("table3"), seeds: [0], base: longer, out: "out" })
+    .filter(({ name }) => name.startsWith("oracle"))
+    .map(({ config: { stages: { oracle } } }) => [oracle.steps, oracle.scheduleSteps]);
+  const all = 70 + base.stages.stage1.steps;
+  assert.deepEqual(oracles, [[70, 70], [all, all]]);
   // Streets' own decay is 0.99: stage 1 as it is.
   const decay = planAblation({ grid: gridOf("decay"), seeds: [0], base, out: "out" });
   assert.deepEqual(decay.map(({ name }) => name), [
@@ -83,7 +94,8 @@ Deno.test("a plan trains the common start first and once a seed, and no training
 Deno.test("what the field has added is tried by itself, then all of it together", () => {
   const off = base.stages.stage1;
   const runs = gridOf("successors").rows.filter(({ stage }) => stage === "stage1")
-    .map(({ run }) => RUNS[run].values);
+    .map(({ run }) => RUNS[run].values)
+    .map((values) => typeof values === "function" ? values(base) : values);
   const settings = runs.map(({ stages }) => stages?.stage1 ?? {});
   for (const [name, value] of settings.flatMap((own) => Object.entries(own))) {
     assert.notDeepEqual(off[name as keyof typeof off], value, `${name} is on`);
@@ -211,6 +223,37 @@ Deno.test("a table has mean and deviation, and gains over its first row", () => 
       "",
     ].join("\n"),
   );
+});
+
+Deno.test("a table says which share of the gap to each oracle a row recovers", () => {
+  const seconds = [1, 1];
+  const table: AblationTable = {
+    grid: "some",
+    title: "Some",
+    finding: "It helps.",
+    seeds: [0, 1],
+    rows: [
+      { title: "first", published: null, mIoU: [30, 32], seconds },
+      { title: "second", published: null, mIoU: [39, 41], seconds },
+      { title: "third", published: null, mIoU: [29, null], seconds },
+      { title: "short", published: null, reference: "7 steps", mIoU: [48, 50], seconds },
+      { title: "long", published: null, reference: "9 steps", mIoU: [null, 61], seconds },
+      { title: "longest", published: null, reference: "10 steps", mIoU: [null, null], seconds },
+    ],
+  };
+  const cells = formatTable(table).split("\n").filter((line) => line.startsWith("| "))
+    .map((line) => line.split(" | ").slice(5, 8));
+  assert.deepEqual(cells, [
+    ["of the gap, 7 steps", "of the gap, 9 steps", "of the gap, 10 steps"],
+    ["--:", "--:", "--:"],
+    ["0 %", "0 %", ""],
+    ["50 %", "30 %", ""],
+    ["−11 %", "−7 %", ""],
+    ["", "", ""],
+    ["", "", ""],
+    ["", "", ""],
+  ]);
+  assert.match(formatTable(table), /the share of the gap .* is that of the means/);
 });
 
 Deno.test("ablate refuses a grid or seeds that it does not know, in a sentence", async () => {

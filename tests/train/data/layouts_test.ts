@@ -70,6 +70,23 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
     );
   }));
 
+Deno.test("GTA5 images in a folder val beside the others are a split of their own", () =>
+  withFolder((root) => {
+    const put = (name: string) => {
+      write(join(root, "images", name), imagePng(1, 4, 1));
+      write(join(root, "labels", name), labelPng(1, 4, 1));
+    };
+    const namesOf = (split: string) =>
+      openDataset({ root, layout: GTA5, split, trainIds: TRAIN_IDS }).items.map(({ name }) => name);
+    put("a.png");
+    assert.deepEqual(splitsOf(root, GTA5), [""]);
+    assert.deepEqual([namesOf("train"), namesOf("val"), namesOf("")], [["a"], ["a"], ["a"]]);
+    put("val/b.png");
+    put("other/c.png");
+    assert.deepEqual(splitsOf(root, GTA5), ["train", "val"]);
+    assert.deepEqual([namesOf("train"), namesOf("val"), namesOf("")], [["a"], ["b"], ["a"]]);
+  }));
+
 Deno.test("colours of all 19 classes are told from one another and from void", () => {
   for (const { name, colour } of CLASSES) {
     const same = VOID_COLOURS.filter(([, other]) => String(other) === String(colour));

@@ -169,7 +169,7 @@ Deno.test("the built-in benchmark takes the way of a user's data, in both layout
   withFolder(async (folder) => {
     const root = join(folder, "streets");
     const size = { width: 32, height: 16 };
-    const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2 };
+    const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2, sourceVal: 1, targetChoose: 1 };
     await writeStreets(root, { seed: 4, counts, ...size });
     for (
       const [domain, layout, split, count] of [

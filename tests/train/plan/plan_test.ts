@@ -33,6 +33,8 @@ function configOf(folder: string, stage: StageName, values: Record<string, objec
     sourceTrain: 5,
     targetTrain: 5,
     targetVal: 2,
+    sourceVal: 1,
+    targetChoose: 1,
   };
   const short = { steps: 2, scheduleSteps: 2 };
   return mergeConfig(presetConfig("quick"), {

@@ -26,6 +26,8 @@ function tinyConfig(folder: string): RunConfig {
     sourceTrain: 3,
     targetTrain: 3,
     targetVal: 3,
+    sourceVal: 1,
+    targetChoose: 1,
   };
   return mergeConfig(presetConfig("quick"), {
     values: {

@@ -38,6 +38,8 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
     sourceTrain: 4,
     targetTrain: 4,
     targetVal: 2,
+    sourceVal: 1,
+    targetChoose: 1,
   };
   return mergeConfig(presetConfig("quick"), {
     values: {

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync } from "node:fs";
+import { cpSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Gpu, KernelClass } from "../../../kernels/runtime/mod.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
@@ -39,6 +39,8 @@ const TINY: Values = {
   "data.streets.sourceTrain": 3,
   "data.streets.targetTrain": 3,
   "data.streets.targetVal": 2,
+  "data.streets.sourceVal": 2,
+  "data.streets.targetChoose": 2,
   ...Object.fromEntries(STAGES.flatMap((name) => [
     [`stages.${name}.steps`, 2],
     [`stages.${name}.scheduleSteps`, 4],
@@ -113,6 +115,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "data.strongView": { stage: "stage1" },
   "data.middle": { stage: "stage1" },
   "data.streets.directory": { values: (folder) => [join(folder, "elsewhere")] },
+  "data.streets.sourceVal": {
+    given: (folder) => ({ "data.streets.directory": join(folder, "elsewhere") }),
+  },
+  "data.streets.targetChoose": { given: () => ({ "data.evaluateOn": "choose" }) },
   "stages.stage1.distanceWarp": { given: () => ({ "data.strongView": "randaugment" }) },
   "stages.stage1.padding": HALF_SEEN,
   "stages.stage1.threshold": { values: () => [0.5] },
@@ -270,8 +276,12 @@ async function outcome(
     }
   };
   visit(out, "");
-  said.push(namesIn(folder).filter((name) => name === "elsewhere").join());
-  Deno.removeSync(out, { recursive: true });
+  const elsewhere = join(folder, "elsewhere");
+  if (existsSync(elsewhere)) {
+    said.push(...readdirSync(elsewhere, { recursive: true, encoding: "utf8" }).sort());
+    Deno.removeSync(elsewhere, { recursive: true });
+  }
+  if (existsSync(out)) Deno.removeSync(out, { recursive: true });
   return said.join("\n");
 }
 

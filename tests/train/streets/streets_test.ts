@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
@@ -37,6 +38,43 @@ Deno.test("a street is a pure function of its options", () => {
     const other = renderStreet({ ...base, ...change } as StreetOptions);
     assert.notDeepEqual(other.image, first.image, JSON.stringify(change));
     assert.notDeepEqual(other.label, first.label, JSON.stringify(change));
+  }
+});
+
+/** A digest of the first images of a split with their labels, as the benchmark draws them. */
+function digestOf(domain: StreetOptions["domain"], split: StreetOptions["split"]): string {
+  const hash = createHash("sha256");
+  for (let index = 0; index < 3; index++) {
+    const options = { ...base, seed: 0, domain, split, index, width: 256, height: 128 };
+    const { image, label } = renderStreet(options);
+    hash.update(image).update(label);
+  }
+  return hash.digest("hex").slice(0, 32);
+}
+
+Deno.test("the images of streets are those of the first version", () => {
+  assert.deepEqual(
+    [digestOf("source", "train"), digestOf("target", "train"), digestOf("target", "val")],
+    [
+      "575e2a7b86199b247aeeb51624785d7e",
+      "7f6539edd727c106e2f7c6a417499445",
+      "544830d70192cb06b0cee3d641241c89",
+    ],
+  );
+});
+
+Deno.test("no image is in two splits", () => {
+  const seen = new Map<string, string>();
+  for (const domain of DOMAINS) {
+    for (const split of ["train", "val", "choose"] as const) {
+      for (let index = 0; index < 30; index++) {
+        const { image } = renderStreet({ ...base, domain, split, index });
+        const digest = createHash("sha256").update(image).digest("hex");
+        const name = `${domain} ${split} ${index}`;
+        assert.equal(seen.get(digest), undefined, `${name} is also ${seen.get(digest)}`);
+        seen.set(digest, name);
+      }
+    }
   }
 });
 
@@ -104,7 +142,7 @@ Deno.test("a size, seed or index that cannot be drawn is refused", () => {
   }
 });
 
-const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2 };
+const counts = { sourceTrain: 2, targetTrain: 1, targetVal: 2, sourceVal: 1, targetChoose: 1 };
 const options = { seed: 5, counts, width: 48, height: 32 };
 
 async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
@@ -124,7 +162,7 @@ Deno.test("streets are written as PNG in the GTA5 and Cityscapes layouts", async
       ...options,
       onProgress: (done, total) => progress.push(done, total),
     });
-    assert.deepEqual(progress, [1, 5, 2, 5, 3, 5, 4, 5, 5, 5]);
+    assert.deepEqual(progress, [1, 7, 2, 7, 3, 7, 4, 7, 5, 7, 6, 7, 7, 7]);
     assert.deepEqual([...Deno.readDirSync(join(folder, "made"))].map(({ name }) => name), [
       "streets",
     ]);
@@ -133,6 +171,14 @@ Deno.test("streets are written as PNG in the GTA5 and Cityscapes layouts", async
     for (
       const [domain, split, index, image, label] of [
         ["source", "train", 1, "source/images/00002.png", "source/labels/00002.png"],
+        ["source", "val", 0, "source/images/val/00001.png", "source/labels/val/00001.png"],
+        [
+          "target",
+          "choose",
+          0,
+          target("leftImg8bit", "choose", "000001", "leftImg8bit"),
+          target("gtFine", "choose", "000001", "gtFine_labelIds"),
+        ],
         [
           "target",
           "train",
@@ -167,6 +213,76 @@ Deno.test("a folder of streets with the same parameters is reused, with others r
     });
     await assert.rejects(writeStreets(directory, { ...options, seed: 6 }), DataError);
     assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["streets"]);
+  });
+});
+
+/** Turns a folder of streets into one that the first version wrote, without the later splits. */
+function makeEarlier(directory: string, earlier: Record<string, number>): void {
+  for (const path of ["source/images/val", "source/labels/val"]) {
+    Deno.removeSync(join(directory, path), { recursive: true });
+  }
+  for (const kind of ["leftImg8bit", "gtFine"]) {
+    Deno.removeSync(join(directory, "target", kind, "choose"), { recursive: true });
+  }
+  const marker = { benchmark: "streets", version: 1, ...earlier };
+  Deno.writeTextFileSync(join(directory, "streets.json"), JSON.stringify(marker) + "\n");
+}
+
+/** The content of every file in a folder by its path, and when it was written. */
+function contentOf(directory: string): Map<string, string> {
+  const files = new Map<string, string>();
+  const visit = (folder: string) => {
+    for (const { name, isDirectory } of Deno.readDirSync(join(directory, folder))) {
+      const path = join(folder, name);
+      if (isDirectory) visit(path);
+      else {
+        const digest = createHash("sha256").update(Deno.readFileSync(join(directory, path)));
+        files.set(path, digest.digest("hex"));
+      }
+    }
+  };
+  visit("");
+  return files;
+}
+
+Deno.test("a folder of the first version gets the splits and images that it lacks, and keeps its own", async () => {
+  await withFolder(async (folder) => {
+    const { width, height, seed } = options;
+    const directory = join(folder, "streets");
+    await writeStreets(directory, options);
+    const whole = contentOf(directory);
+    const mark = new Date(1e12);
+    const kept = join(
+      directory,
+      "target/leftImg8bit/val/streets/streets_000001_000000_leftImg8bit.png",
+    );
+    const gone = ["leftImg8bit/val", "gtFine/val"].flatMap((at) =>
+      [...whole.keys()].filter((path) => path.includes(at) && path.includes("000002"))
+    );
+    assert.equal(gone.length, 2);
+    for (const path of gone) Deno.removeSync(join(directory, path));
+    makeEarlier(directory, { seed, width, height, sourceTrain: 2, targetTrain: 1, targetVal: 1 });
+    Deno.utimeSync(kept, mark, mark);
+    await writeStreets(directory, options);
+    assert.deepEqual(contentOf(directory), whole);
+    assert.equal(Deno.statSync(kept).mtime?.getTime(), mark.getTime(), "what was there stays");
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["streets"]);
+
+    // One that was interrupted is completed by the next.
+    makeEarlier(directory, { seed, width, height, sourceTrain: 2, targetTrain: 1, targetVal: 2 });
+    Deno.mkdirSync(join(directory, "source/images/val"));
+    await writeStreets(directory, options);
+    assert.deepEqual(contentOf(directory), whole);
+
+    // Those with other images are others.
+    for (const other of [{ seed: 6 }, { width: 64 }, { sourceTrain: 3 }]) {
+      const parameters = { seed, width, height, sourceTrain: 2, targetTrain: 1, targetVal: 2 };
+      makeEarlier(directory, { ...parameters, ...other });
+      await assert.rejects(writeStreets(directory, options), /streets with other parameters/);
+      const marker = { benchmark: "streets", version: 1, ...parameters };
+      Deno.writeTextFileSync(join(directory, "streets.json"), JSON.stringify(marker));
+      await writeStreets(directory, options);
+    }
   });
 });
 
@@ -214,7 +330,9 @@ Deno.test("streets appear by one rename, when they are complete", async () => {
 /** What `generate` draws for tests that must catch it at work. */
 function generating(out: string, images: number): string[] {
   const size = ["--width", "64", "--height", "32", "--source-images", String(images)];
-  return ["generate", "--out", out, ...size, "--target-images", "1", "--val-images", "1"];
+  const others = ["target", "val", "choose", "source-val"];
+  const one = others.flatMap((split) => [`--${split}-images`, "1"]);
+  return ["generate", "--out", out, ...size, ...one];
 }
 
 Deno.test("processes that write the same streets at once all succeed", async () => {
