@@ -9,7 +9,9 @@ import { openDataset, type OpenedDataset } from "../train/data/dataset.ts";
 import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import { Loader } from "../train/data/loader.ts";
 import { classesOf } from "../train/data/place.ts";
+import { measureAgreement } from "../train/evaluation/agreement.ts";
 import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
+import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
 import { WEIGHTS } from "../train/networks/foreign_network.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../train/networks/trained_network.ts";
@@ -80,7 +82,14 @@ async function evaluate(flags: EvalFlags): Promise<number> {
     const { checkpoint, target, split, images, stage } = result;
     print(`${checkpoint} on ${images} images of ${target} (${split})\n`);
     print(classTable([{ ...result, name: stage }]));
-    print(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
+    const { information, separation, agreement, labelFreeScore } = result;
+    const percent = (value = 0) => `${value.toFixed(1)} %`;
+    print(
+      `without labels: score ${percent(labelFreeScore)}, of separation ${
+        percent(separation)
+      } and ` +
+        `agreement ${percent(agreement)}; information ${percent(information)}`,
+    );
   }
   return stop.exitCode;
 }
@@ -91,8 +100,10 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
   const { network, classes, config, stage, step } = trained;
   const dataset = await openDataOf(trained, flags);
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-  const measured = await measure(network, loader, config.data.longSide, signal);
-  const scores = evaluationOf(measured);
+  const { longSide } = config.data;
+  const measured = await measure(network, loader, longSide, signal);
+  const agreement = await measureAgreement(network, dataset, longSide, signal);
+  const scores = { ...evaluationOf(measured), agreement };
   const classIoU = byName(classes.names, scores.classIoU);
   return {
     adapter: gpu.adapter.description,
@@ -106,6 +117,9 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
     classIoU,
     pixelAccuracy: scores.pixelAccuracy,
     information: scores.information,
+    separation: scores.separation,
+    agreement,
+    labelFreeScore: labelFreeScore(scores),
     means: publishedMeans(classIoU),
     confusion: measured.confusion.toRows(),
   };

@@ -2,6 +2,7 @@
 // pipe or a file.
 
 import { visible, writeTo } from "./output.ts";
+import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { formatScores } from "../train/evaluation/metrics.ts";
 import { formatDuration } from "../train/base/text.ts";
 import type {
@@ -178,20 +179,21 @@ export class LiveProgress implements Progress {
 
 /**
  * The IoU of every class, in the order that the scores have them in, which is that of the data set,
- * with a column per stage; empty where no stage has been scored.
+ * with a column per stage, and a star at the one handed on; empty where no stage has been scored.
  */
 export function classTable(
-  stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy">[],
+  stages: readonly Pick<StageResult, "name" | "mIoU" | "classIoU" | "pixelAccuracy" | "handedOn">[],
 ): string {
   if (stages.every(({ mIoU }) => Number.isNaN(mIoU))) return "";
   const names = [...new Set(stages.flatMap(({ classIoU }) => Object.keys(classIoU)))];
-  return formatScores(
+  const table = formatScores(
     names,
-    stages.map(({ name, mIoU, pixelAccuracy, classIoU }) => ({
-      title: name,
+    stages.map(({ name, mIoU, pixelAccuracy, classIoU, handedOn }) => ({
+      title: handedOn ? `${name}*` : name,
       scores: { mIoU, pixelAccuracy, classIoU: names.map((key) => classIoU[key] ?? null) },
     })),
   );
+  return stages.some(({ handedOn }) => handedOn) ? `${table}\n* the network handed on` : table;
 }
 
 function lossTerms(losses: StepReport["losses"]): string {
@@ -226,15 +228,16 @@ function endLine(result: StageResult | PretrainingResult): string {
   return `${time}, ${formatEvaluation(result)}${from}`;
 }
 
-function formatEvaluation(
-  { mIoU, pixelAccuracy, information }: Pick<
-    EvaluationReport,
-    "mIoU" | "pixelAccuracy" | "information"
-  >,
-): string {
+function formatEvaluation(report: Omit<EvaluationReport, "stage" | "step">): string {
+  const { mIoU, pixelAccuracy, information } = report;
   if (!Number.isNaN(mIoU)) {
     return `mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %`;
   }
-  const known = information === undefined ? "" : `, information ${information.toFixed(1)} %`;
+  const score = labelFreeScore(report);
+  const known = score !== undefined
+    ? `, label-free score ${score.toFixed(1)} %`
+    : information !== undefined
+    ? `, information ${information.toFixed(1)} %`
+    : "";
   return `mIoU unknown without labels${known}`;
 }

@@ -51,6 +51,7 @@ const DEFAULT: RunConfig = {
   evalEvery: 350,
   labelWatch: { every: 0, images: 40, pictures: 4 },
   select: "last",
+  handOn: "best",
   checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],

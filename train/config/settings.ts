@@ -3,7 +3,7 @@
 
 import type { SettingsOf, SettingTable } from "../base/settings.ts";
 import { LAYOUT_NAMES } from "../data/layouts.ts";
-import { SELECTIONS } from "../evaluation/selection.ts";
+import { HAND_ON, SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
 
 /** Everything that decides what a run computes, but for its stages. */
@@ -40,6 +40,8 @@ export const RUN_SETTINGS = {
    * by labels or without (see `Selection`).
    */
   select: SELECTIONS,
+  /** Which stage's network the next stage starts from: that before it, or the best so far without labels. */
+  handOn: HAND_ON,
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: "count",
   /** The network of every stage: DeepLabv2 with a bottleneck ResNet. */

@@ -5,6 +5,7 @@ import { confusion } from "../../kernels/confusion.ts";
 import { countNonfinite } from "../../kernels/nonfinite.ts";
 import type { Size } from "../../kernels/planes.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { resizeBilinearForward } from "../../kernels/resize.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Synchronous } from "../../nn/synchronous.ts";
@@ -14,6 +15,7 @@ import type { Loader, Sample } from "../data/loader.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
 import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
+import { Separation } from "./separation.ts";
 
 /**
  * Predicts the class of every pixel, [N, height, width], in the network's present mode.
@@ -95,14 +97,18 @@ export interface Measurement {
   readonly confusion: ConfusionMatrix;
   /** Of the predicted probabilities, at the network's resolution. */
   readonly information: Information;
+  /** Of the classes with the highest of them, by the colours there. */
+  readonly separation: Separation;
   /** Whether there were labels. */
   readonly isLabelled: boolean;
 }
 
 /** A measurement as scores; they are unknown without labels. */
-export function evaluationOf({ confusion, information, isLabelled }: Measurement): Evaluation {
+export function evaluationOf(
+  { confusion, information, separation, isLabelled }: Measurement,
+): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
-  return { ...scores, information: information.percent };
+  return { ...scores, information: information.percent, separation: separation.percent };
 }
 
 /** Pixels after which counts on the GPU, 32 bits each, are taken to the host. */
@@ -127,6 +133,7 @@ export async function measure(
   const { gpu, classes } = network;
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
+  const separation = new Separation(classes);
   let isLabelled = true;
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
   let counted = 0;
@@ -141,22 +148,29 @@ export async function measure(
       }
       counted += pixels;
       isLabelled &&= labels !== null;
-      const { predicted, probabilities, nonfinite } = infer(network, images, (logits) => ({
+      const { predicted, probabilities, colours, nonfinite } = infer(network, images, (logits) => ({
         predicted: labels && labelsOf(logits, size),
         probabilities: softmaxForward(logits),
+        colours: resizeBilinearForward(images, sizeOf(logits)),
         nonfinite: countNonfinite(gpu, [logits]),
       }));
       if (labels && predicted) confusion(predicted, labels, counts);
       try {
         await checkOutput(nonfinite, samples);
-        information.add(await probabilities.read(), probabilities.shape);
+        const [p, seen] = [await probabilities.read(), await colours.read()];
+        information.add(p, probabilities.shape);
+        separation.add(p, seen, probabilities.shape);
       } finally {
-        for (const array of [predicted, probabilities, nonfinite]) array?.release();
+        for (const array of [predicted, probabilities, colours, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
-    return { confusion: confusionMatrix, information, isLabelled };
+    return { confusion: confusionMatrix, information, separation, isLabelled };
   } finally {
     counts.release();
   }
+}
+
+function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
+  return { height, width };
 }

@@ -15,6 +15,10 @@ function scoreCurves(runs: readonly RunRecord[]): Section[] {
   const figures = [
     ["mIoU", "mIoU of the target's val split"],
     ["information", "mutual information of its images and predictions, which needs no labels"],
+    [
+      "separation",
+      "variance of its colours that predicted classes explain, which needs none either",
+    ],
   ].flatMap(([key, caption]) => {
     const points = runs.flatMap((run) =>
       curve(
@@ -105,12 +109,21 @@ function curve(
   });
 }
 
+const NO_LOSSES = [
+  "learningRate",
+  "mIoU",
+  "pixelAccuracy",
+  "information",
+  "separation",
+  "agreement",
+];
+
 /** The numbers in the record of a step, but for its learning rate and scores: its losses. */
 function lossNames(records: readonly MetricRecord[]): string[] {
   const first = records.find(({ values }) => "learningRate" in values)?.values ?? {};
   return Object.keys(first).filter((name) =>
     typeof first[name] === "number" &&
-    !["learningRate", "mIoU", "pixelAccuracy", "information"].includes(name)
+    !NO_LOSSES.includes(name)
   );
 }
 

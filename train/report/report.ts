@@ -9,6 +9,7 @@ import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
+import { labelFreeScore } from "../evaluation/label_free.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
@@ -28,8 +29,8 @@ export interface ReportOptions {
 }
 
 /**
- * Writes the page of a run. The networks of its first and last stage predict the target's val split
- * for it.
+ * Writes the page of a run. The network of its first stage and the one handed on predict the
+ * target's val split for it.
  *
  * @throws {DataError} If a folder is no run's, or a file of it cannot be used.
  */
@@ -45,7 +46,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
     configSection(run),
   ];
   const { adapter, seed, stages } = run.result;
-  const last = stages.at(-1);
+  const last = stages.find(({ handedOn }) => handedOn) ?? stages.at(-1);
   const outcome = last ? `${last.name}: mIoU ${percent(last.mIoU)} %` : "no stage is complete";
   const html = page(
     `Run ${basename(run.path)}`,
@@ -57,13 +58,15 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
 
 function scoreSections({ result: { stages } }: RunRecord): Section[] {
   if (stages.length === 0) return [];
-  const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, seconds }) => [
-    name,
-    String(steps),
-    percent(mIoU),
-    percent(pixelAccuracy),
-    formatDuration(seconds),
+  const rows = stages.map((stage) => [
+    stage.handedOn ? `${stage.name}*` : stage.name,
+    String(stage.steps),
+    percent(stage.mIoU),
+    percent(stage.pixelAccuracy),
+    percent(labelFreeScore(stage) ?? NaN),
+    formatDuration(stage.seconds),
   ]);
+  const isMarked = stages.some(({ handedOn }) => handedOn);
   const bars = stages.flatMap(({ name, classIoU }) =>
     Object.entries(classIoU).flatMap(([group, value]) =>
       value === null ? [] : [{ group, series: name, value }]
@@ -71,9 +74,13 @@ function scoreSections({ result: { stages } }: RunRecord): Section[] {
   );
   return [{
     title: "Scores",
-    lead: "On the target's val split, after each stage.",
+    lead: "On the target's val split, after each stage." +
+      (isMarked ? " The network with a star is handed on." : ""),
     body: row([
-      table([["stage", "steps", "mIoU, %", "pixel accuracy, %", "time"], ...rows]),
+      table([
+        ["stage", "steps", "mIoU, %", "pixel accuracy, %", "label-free score, %", "time"],
+        ...rows,
+      ]),
       bars.length > 0 ? figure(percentBars(bars), "IoU of each class after each stage") : "",
     ]),
   }];

@@ -31,6 +31,11 @@ export interface StageResult extends PretrainingResult {
   pixelAccuracy: number;
   /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
   selected?: Best;
+  /** What is measured without labels, see `labelFreeScore`; earlier versions know none. */
+  separation?: number;
+  agreement?: number;
+  /** On the network that the run hands on as it stands: the last one, or a better one before it. */
+  handedOn?: true;
 }
 
 /** The content of `result.json`. */
@@ -81,6 +86,9 @@ const stage = v.looseObject({
   ),
   pixelAccuracy: score,
   selected: v.optional(selected),
+  separation: v.optional(percentage),
+  agreement: v.optional(percentage),
+  handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");
 const schema = v.looseObject({
   adapter: text,
