@@ -134,6 +134,27 @@ Deno.test("the table has a row for every class scored and a column for every sta
   assert.equal(classTable([]), "");
 });
 
+Deno.test("the table marks the network that is handed on", () => {
+  const table = classTable([
+    { ...RESULT, handedOn: true },
+    { ...RESULT, name: "stage1" },
+  ]);
+  const lines = table.split("\n");
+  assert.deepEqual(lines[0].split(/\s{2,}/), ["IoU in %", "source*", "stage1"]);
+  assert.equal(lines.at(-1), "* the network handed on");
+});
+
+Deno.test("without labels the label-free score is shown, and of earlier versions the information", () => {
+  const screen = fakeScreen(false);
+  const observer = new PlainProgress(screen, 5);
+  const unknown = { ...RESULT, stage: "source", step: 7, mIoU: NaN, information: 12 };
+  observer.evaluation({ ...unknown, separation: 25, agreement: 64 });
+  observer.evaluation(unknown);
+  const lines = screen.text.split("\n");
+  assert.match(lines[0], /mIoU unknown without labels, label-free score 40\.0 %/);
+  assert.match(lines[1], /mIoU unknown without labels, information 12\.0 %/);
+});
+
 Deno.test("the table keeps the order of the data set's own classes, also of those that Cityscapes has", () => {
   const classIoU = { kerb: 10, sky: 20, "tram rail": 30, road: 40 };
   const table = classTable([{ ...RESULT, classIoU }, { ...RESULT, name: "stage1", classIoU }]);

@@ -150,8 +150,17 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     const metrics = metricsOf(config);
     const gpu = await testGpu();
     for (const [index, stage] of STAGES.entries()) {
-      const { name: _, steps, seconds, waitShare = NaN, peakBytes = NaN, ...scores } =
-        result.stages[index];
+      const {
+        name: _,
+        steps,
+        seconds,
+        waitShare = NaN,
+        peakBytes = NaN,
+        agreement,
+        handedOn: __,
+        ...scores
+      } = result.stages[index];
+      assert.ok((agreement ?? 0) > 0);
       assert.equal(steps, STEPS);
       assert.ok(seconds > 0);
       assert.ok(waitShare >= 0 && waitShare <= 1, `${waitShare}`);
@@ -168,12 +177,14 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
         assert.deepEqual([of, at, typeof learningRate], [stage, step, "number"]);
         const names = [
           ...LOSSES[stage],
-          ...(step === STEPS - 1 ? [...Object.keys(scores), "information"] : []),
+          ...(step === STEPS - 1
+            ? ["mIoU", "classIoU", "pixelAccuracy", "information", "separation"]
+            : []),
         ];
         assert.deepEqual(Object.keys(rest), names);
       }
-      const { mIoU, classIoU, pixelAccuracy } = records[STEPS - 1];
-      assert.deepEqual({ mIoU, classIoU, pixelAccuracy }, scores);
+      const { mIoU, classIoU, pixelAccuracy, separation } = records[STEPS - 1];
+      assert.deepEqual({ mIoU, classIoU, pixelAccuracy, separation }, scores);
 
       const path = join(config.out, "checkpoints", `${stage}.safetensors`);
       using trained = loadTrainedNetwork(gpu, path);
