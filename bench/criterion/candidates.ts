@@ -403,23 +403,25 @@ function ensemble(peers: readonly KnownNetwork[]): number[] {
   return [...pixels(Float32Array.from(sum), target.classes, planeOf(target))].map(argmax);
 }
 
-const ensembles = new WeakMap<readonly KnownNetwork[], number[]>();
+/** Those whose logits are of one size with a network's. */
+function comparable({ output }: KnownNetwork, peers: readonly KnownNetwork[]): KnownNetwork[] {
+  return peers.filter((peer) => planeOf(peer.output.target) === planeOf(output.target));
+}
 
 /** mIoU with the mean of all candidates' probabilities (EnsV: Hu et al., 2023). */
-const withEnsemble: Candidate = ({ output: { target } }, peers) => {
-  const labels = ensembles.get(peers) ?? ensemble(peers);
-  ensembles.set(peers, labels);
+const withEnsemble: Candidate = (network, peers) => {
+  const { target } = network.output;
+  const labels = ensemble(comparable(network, peers));
   return scores(target.classes, labels, rows(target).map(argmax)).mIoU;
 };
 
 /** Mean mIoU with each of the other candidates. */
-const withPeers: Candidate = ({ output }, peers) => {
-  const { target } = output;
+const withPeers: Candidate = (network, peers) => {
+  const { target } = network.output;
   const own = rows(target).map(argmax);
+  const others = comparable(network, peers).filter(({ output }) => output !== network.output);
   return mean(
-    peers.filter((peer) => peer.output !== output).map((peer) =>
-      scores(target.classes, rows(peer.output.target).map(argmax), own).mIoU
-    ),
+    others.map(({ output }) => scores(target.classes, rows(output.target).map(argmax), own).mIoU),
   );
 };
 

@@ -223,15 +223,12 @@ function viewOf(
   const change = each[name];
   if (change) { for (let i = 0; i < changed.length; i++) changed[i] = change(changed[i]); }
   const array = gpu.upload(changed, shape, "view");
-  const factor = { smaller: 0.75, larger: 1.25, blur: 0.5 }[name as string];
+  const factor = { smaller: 0.75, larger: 1.25 }[name as string];
   if (factor === undefined) return array;
   const size = { height: Math.round(factor * height), width: Math.round(factor * width) };
   const resized = resizeBilinearForward(array, size);
   array.release();
-  if (name !== "blur") return resized;
-  const back = resizeBilinearForward(resized, { height, width });
-  resized.release();
-  return back;
+  return resized;
 }
 
 function mirrorRows(values: Uint8Array | Float32Array, width: number): void {

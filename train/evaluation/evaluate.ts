@@ -12,6 +12,7 @@ import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import { DataError, shortList } from "../base/data_error.ts";
 import type { Loader, Sample } from "../data/loader.ts";
+import { ClassCorrelation } from "./class_correlation.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
 import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
@@ -97,6 +98,8 @@ export interface Measurement {
   readonly confusion: ConfusionMatrix;
   /** Of the predicted probabilities, at the network's resolution. */
   readonly information: Information;
+  /** Of the same. */
+  readonly correlation: ClassCorrelation;
   /** Of the classes with the highest of them, by the colours there. */
   readonly separation: Separation;
   /** Whether there were labels. */
@@ -105,10 +108,15 @@ export interface Measurement {
 
 /** A measurement as scores; they are unknown without labels. */
 export function evaluationOf(
-  { confusion, information, separation, isLabelled }: Measurement,
+  { confusion, information, correlation, separation, isLabelled }: Measurement,
 ): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
-  return { ...scores, information: information.percent, separation: separation.percent };
+  return {
+    ...scores,
+    information: information.percent,
+    correlation: correlation.percent,
+    separation: separation.percent,
+  };
 }
 
 /** Pixels after which counts on the GPU, 32 bits each, are taken to the host. */
@@ -133,6 +141,7 @@ export async function measure(
   const { gpu, classes } = network;
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
+  const correlation = new ClassCorrelation(classes);
   const separation = new Separation(classes);
   let isLabelled = true;
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
@@ -159,13 +168,14 @@ export async function measure(
         await checkOutput(nonfinite, samples);
         const [p, seen] = [await probabilities.read(), await colours.read()];
         information.add(p, probabilities.shape);
+        correlation.add(p, probabilities.shape);
         separation.add(p, seen, probabilities.shape);
       } finally {
         for (const array of [predicted, probabilities, colours, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
-    return { confusion: confusionMatrix, information, separation, isLabelled };
+    return { confusion: confusionMatrix, information, correlation, separation, isLabelled };
   } finally {
     counts.release();
   }

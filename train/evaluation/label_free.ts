@@ -7,17 +7,25 @@
 import type { Evaluation } from "./metrics.ts";
 
 /** What is measured without labels, in percent. */
-export type LabelFree = Pick<Evaluation, "separation" | "agreement">;
+export type LabelFree = Pick<Evaluation, "separation" | "correlation">;
 
 /**
- * The label-free score, √(separation · agreement), in percent; undefined where one is unknown.
+ * The label-free score, √(separation · correlation), in percent; undefined where one is unknown.
  *
- * Each can be deceived in a way that the other cannot: the same wrong classes in every view agree
- * (`measureAgreement`), but seldom look as different as the right ones do; classes that follow colours
- * and nothing else are separate (`Separation`), but do not stay the same at other scales. A network
- * that has lost classes loses in both.
+ * Each can be deceived in a way that the other cannot. Self-training makes a network sure and balanced
+ * (`ClassCorrelation`) of what is wrong too, but wrong classes seldom look as different as the right
+ * ones do; classes that follow colours and nothing else are separate (`Separation`), but not sure. A
+ * network that has lost classes loses in both.
  */
-export function labelFreeScore({ separation, agreement }: LabelFree): number | undefined {
-  if (separation === undefined || agreement === undefined) return undefined;
-  return Math.sqrt(separation * agreement);
+export function labelFreeScore({ separation, correlation }: LabelFree): number | undefined {
+  if (separation === undefined || correlation === undefined) return undefined;
+  return Math.sqrt(separation * correlation);
+}
+
+/** What is measured without labels, of all that an evaluation holds. */
+export function labelFreeOf({ separation, correlation }: LabelFree): LabelFree {
+  return {
+    ...(correlation === undefined ? {} : { correlation }),
+    ...(separation === undefined ? {} : { separation }),
+  };
 }

@@ -13,8 +13,7 @@
  * the mean colours of P_ik and of the image: the correlation ratio η² of colour and class (Fisher,
  * 1925), with which segmentations were judged before there were networks (the region uniformity of
  * Levine and Nazif, 1985). A network that has collapsed to one class explains nothing. Unlike
- * confidence or agreement between views it cannot be raised by being sure of what is wrong: colours
- * are not the network's.
+ * confidence it cannot be raised by being sure of what is wrong: colours are not the network's.
  */
 export class Separation {
   readonly #classes: number;

@@ -115,7 +115,7 @@ const NO_LOSSES = [
   "pixelAccuracy",
   "information",
   "separation",
-  "agreement",
+  "correlation",
 ];
 
 /** The numbers in the record of a step, but for its learning rate and scores: its losses. */

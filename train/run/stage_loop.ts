@@ -5,8 +5,8 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
 import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { measureAgreement } from "../evaluation/agreement.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
+import { labelFreeOf } from "../evaluation/label_free.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
@@ -63,8 +63,7 @@ export async function loopStage<B>(
   let measured = null as Measurement | null;
   const evaluate = async (): Promise<Evaluation> => {
     measured = await measure(network, run.validation, config.data.longSide);
-    const scores = evaluationOf(measured);
-    return config.select === "unsupervised" ? await withAgreement(run, network, scores) : scores;
+    return evaluationOf(measured);
   };
   const end = await runLoop({
     stage,
@@ -96,7 +95,6 @@ export async function loopStage<B>(
     restoreNetwork(network, folder.bestPath(name));
     scores = await evaluate();
   }
-  const { separation, agreement } = await withAgreement(run, network, scores);
   if (measured?.isLabelled) {
     folder.writeConfusion(name, data.classes.names, measured.confusion.toRows());
   }
@@ -115,22 +113,11 @@ export async function loopStage<B>(
     classIoU: byName(data.classes.names, scores.classIoU),
     pixelAccuracy: scores.pixelAccuracy,
     ...(config.select === "last" || !selected ? {} : { selected }),
-    ...(separation === undefined || agreement === undefined ? {} : { separation, agreement }),
+    ...labelFreeOf(scores),
     ...cost.soFar,
   };
   observer.stageEnd(result);
   return result;
-}
-
-/** Adds what the network's agreement is, where that is not known yet. */
-async function withAgreement(
-  { config, data }: RunState,
-  network: DeepLab,
-  scores: Evaluation,
-): Promise<Evaluation> {
-  if (scores.agreement !== undefined) return scores;
-  const agreement = await measureAgreement(network, data.validation, config.data.longSide);
-  return { ...scores, agreement };
 }
 
 /** What a stage has taken so far. */

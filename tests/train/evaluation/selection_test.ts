@@ -75,7 +75,7 @@ Deno.test("the best is written where it is not the last, and goes where the last
     mIoU,
     information,
     separation,
-    agreement: 100,
+    correlation: 100,
     classIoU: [],
     pixelAccuracy: 0,
   });

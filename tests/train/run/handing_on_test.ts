@@ -17,7 +17,7 @@ import { outcomeOf, tinyConfig, withoutCost } from "../_resume.ts";
 
 /** A stage with a label-free score. */
 function scored(name: string, score?: number): StageResult {
-  const known = score === undefined ? {} : { separation: score, agreement: score };
+  const known = score === undefined ? {} : { separation: score, correlation: score };
   return { name, steps: 1, seconds: 1, mIoU: NaN, classIoU: {}, pixelAccuracy: NaN, ...known };
 }
 
@@ -53,7 +53,7 @@ const PIPELINE = ["source", "warmup", "stage1"] as const;
 function pretend(run: string, separation: number): void {
   const path = join(run, "result.json");
   const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
-  Object.assign(result.stages[0], { separation, agreement: 100 });
+  Object.assign(result.stages[0], { separation, correlation: 100 });
   Deno.writeTextFileSync(path, JSON.stringify(result));
 }
 
