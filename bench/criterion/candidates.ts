@@ -411,7 +411,9 @@ function comparable({ output }: KnownNetwork, peers: readonly KnownNetwork[]): K
 /** mIoU with the mean of all candidates' probabilities (EnsV: Hu et al., 2023). */
 const withEnsemble: Candidate = (network, peers) => {
   const { target } = network.output;
-  const labels = ensemble(comparable(network, peers));
+  const others = comparable(network, peers);
+  if (others.length === 0) return NaN;
+  const labels = ensemble(others);
   return scores(target.classes, labels, rows(target).map(argmax)).mIoU;
 };
 
@@ -461,6 +463,15 @@ export const CANDIDATES: Readonly<Record<string, Candidate>> = {
   "reverse prototypes": alone(reversePrototypes),
   "explained colours": alone(explainedColours),
   edges: alone(edges),
+  "label-free score": alone((output) =>
+    Math.sqrt(Math.max(0, explainedColours(output) * softmaxCorrelation(output)))
+  ),
+  "colours × views": alone((output) =>
+    explainedColours(output) * fullAgreement(output, "mirror", "smaller", "larger")
+  ),
+  "softmax correlation × views": alone((output) =>
+    softmaxCorrelation(output) * fullAgreement(output, "mirror", "smaller", "larger")
+  ),
   ensemble: withEnsemble,
   peers: withPeers,
 };

@@ -160,6 +160,7 @@ const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
   pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
+  handOn: "last", // as published
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,

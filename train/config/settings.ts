@@ -36,11 +36,14 @@ export const RUN_SETTINGS = {
     pictures: "whole",
   },
   /**
-   * What a stage hands on to the next, and is scored by: its last network, or the best of its evaluations
+   * Which network of a stage counts, is scored and handed on: its last one, or the best of its evaluations
    * by labels or without (see `Selection`).
    */
   select: SELECTIONS,
-  /** Which stage's network the next stage starts from: that before it, or the best so far without labels. */
+  /**
+   * Whose network a stage starts from: that of the stage before it, or the best so far by the label-free
+   * score, which is an earlier one only if that scores more than 1.1 times as much.
+   */
   handOn: HAND_ON,
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: "count",
