@@ -10,6 +10,7 @@ import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import { Loader } from "../train/data/loader.ts";
 import { classesOf } from "../train/data/place.ts";
 import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
+import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
 import { WEIGHTS } from "../train/networks/foreign_network.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../train/networks/trained_network.ts";
@@ -85,7 +86,14 @@ async function evaluate(flags: EvalFlags): Promise<number> {
     const { checkpoint, target, split, images, stage } = result;
     print(`${checkpoint} on ${images} images of ${target} (${split})\n`);
     print(classTable([{ ...result, name: stage }]));
-    print(`information of the predictions: ${(result.information ?? 0).toFixed(1)} %`);
+    const { information, separation, correlation, labelFreeScore } = result;
+    const percent = (value = 0) => `${value.toFixed(1)} %`;
+    print(
+      `without labels: score ${percent(labelFreeScore)}, of separation ${
+        percent(separation)
+      } and ` +
+        `class correlation ${percent(correlation)}; information ${percent(information)}`,
+    );
   }
   return stop.exitCode;
 }
@@ -112,6 +120,9 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
     classIoU,
     pixelAccuracy: scores.pixelAccuracy,
     information: scores.information,
+    separation: scores.separation,
+    correlation: scores.correlation,
+    labelFreeScore: labelFreeScore(scores),
     means: publishedMeans(classIoU),
     confusion: measured.confusion.toRows(),
   };

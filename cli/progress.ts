@@ -2,6 +2,7 @@
 // pipe or a file.
 
 import { visible, writeTo } from "./output.ts";
+import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { formatScores } from "../train/evaluation/metrics.ts";
 import { formatDuration } from "../train/base/text.ts";
 import type {
@@ -234,14 +235,20 @@ function endLine(result: StageResult | PretrainingResult): string {
 }
 
 function formatEvaluation(
-  { mIoU, pixelAccuracy, information, source }:
-    & Pick<EvaluationReport, "mIoU" | "pixelAccuracy" | "information">
-    & { readonly source?: Pick<NamedScores, "mIoU"> },
+  report: Omit<EvaluationReport, "stage" | "step" | "source"> & {
+    readonly source?: Pick<NamedScores, "mIoU">;
+  },
 ): string {
+  const { mIoU, pixelAccuracy, information, source } = report;
   const onSource = source ? `, source mIoU ${source.mIoU.toFixed(1)} %` : "";
   if (!Number.isNaN(mIoU)) {
     return `mIoU ${mIoU.toFixed(1)} %, pixel accuracy ${pixelAccuracy.toFixed(1)} %${onSource}`;
   }
-  const known = information === undefined ? "" : `, information ${information.toFixed(1)} %`;
+  const score = labelFreeScore(report);
+  const known = score !== undefined
+    ? `, label-free score ${score.toFixed(1)} %`
+    : information !== undefined
+    ? `, information ${information.toFixed(1)} %`
+    : "";
   return `mIoU unknown without labels${known}${onSource}`;
 }

@@ -115,7 +115,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option(
       "--select <how>",
-      "network that a stage hands on: its last, or the best by val labels or unsupervised, by the information in its predictions (default: last)",
+      "network of a stage that counts: its last, or the best by val labels or unsupervised, by the label-free score (default: last)",
       parseName(SELECTIONS),
     )
     .option(

@@ -163,6 +163,17 @@ Deno.test("the table marks the network that is handed on", () => {
   assert.doesNotMatch(classTable([RESULT]), /\*/);
 });
 
+Deno.test("without labels the label-free score is shown, and of earlier versions the information", () => {
+  const screen = fakeScreen(false);
+  const observer = new PlainProgress(screen, 5);
+  const unknown = { ...RESULT, stage: "source", step: 7, mIoU: NaN, information: 12 };
+  observer.evaluation({ ...unknown, separation: 25, correlation: 64 });
+  observer.evaluation(unknown);
+  const lines = screen.text.split("\n");
+  assert.match(lines[0], /mIoU unknown without labels, label-free score 40\.0 %/);
+  assert.match(lines[1], /mIoU unknown without labels, information 12\.0 %/);
+});
+
 Deno.test("the table keeps the order of the data set's own classes, also of those that Cityscapes has", () => {
   const classIoU = { kerb: 10, sky: 20, "tram rail": 30, road: 40 };
   const table = classTable([{ ...RESULT, classIoU }, { ...RESULT, name: "stage1", classIoU }]);

@@ -52,6 +52,7 @@ const DEFAULT: RunConfig = {
   evalEvery: 350,
   labelWatch: { every: 0, images: 40, pictures: 4 },
   select: "last",
+  handOn: "best",
   checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],
@@ -257,6 +258,7 @@ const FULL: RunConfig = {
   ...DEFAULT,
   out: "runs/full",
   pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
+  handOn: "last", // as published
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,

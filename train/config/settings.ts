@@ -3,7 +3,7 @@
 
 import type { SettingsOf, SettingTable } from "../base/settings.ts";
 import { LAYOUT_NAMES } from "../data/layouts.ts";
-import { SELECTIONS } from "../evaluation/selection.ts";
+import { HAND_ON, SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
 
 /** Everything that decides what a run computes, but for its stages. */
@@ -36,10 +36,15 @@ export const RUN_SETTINGS = {
     pictures: "whole",
   },
   /**
-   * What a stage hands on to the next, and is scored by: its last network, or the best of its evaluations
+   * Which network of a stage counts, is scored and handed on: its last one, or the best of its evaluations
    * by labels or without (see `Selection`).
    */
   select: SELECTIONS,
+  /**
+   * Whose network a stage starts from: that of the stage before it, or the best so far by the label-free
+   * score, which is an earlier one only if that scores more than 1.1 times as much.
+   */
+  handOn: HAND_ON,
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: "count",
   /** The network of every stage: DeepLabv2 with a bottleneck ResNet. */

@@ -5,15 +5,18 @@ import { confusion } from "../../kernels/confusion.ts";
 import { countNonfinite } from "../../kernels/nonfinite.ts";
 import type { Size } from "../../kernels/planes.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import { resizeBilinearForward } from "../../kernels/resize.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import { DataError, shortList } from "../base/data_error.ts";
 import type { Loader, Sample } from "../data/loader.ts";
+import { ClassCorrelation } from "./class_correlation.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
 import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
+import { Separation } from "./separation.ts";
 
 /**
  * Predicts the class of every pixel, [N, height, width], in the network's present mode.
@@ -96,6 +99,10 @@ export interface Measurement {
   readonly confusion: ConfusionMatrix;
   /** Of the predicted probabilities, at the network's resolution. */
   readonly information: Information;
+  /** Of the same. */
+  readonly correlation: ClassCorrelation;
+  /** Of the classes with the highest of them, by the colours there. */
+  readonly separation: Separation;
   /** Whether there were labels. */
   readonly isLabelled: boolean;
 }
@@ -106,13 +113,15 @@ export interface Measurement {
  * @param source What the same network makes of held-out images of the source.
  */
 export function evaluationOf(
-  { confusion, information, isLabelled }: Measurement,
+  { confusion, information, correlation, separation, isLabelled }: Measurement,
   source: Measurement | null = null,
 ): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
   return {
     ...scores,
     information: information.percent,
+    correlation: correlation.percent,
+    separation: separation.percent,
     ...(source ? { source: source.confusion.scores() } : {}),
   };
 }
@@ -139,6 +148,8 @@ export async function measure(
   const { gpu, classes } = network;
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
+  const correlation = new ClassCorrelation(classes);
+  const separation = new Separation(classes);
   let isLabelled = true;
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
   let counted = 0;
@@ -153,22 +164,30 @@ export async function measure(
       }
       counted += pixels;
       isLabelled &&= labels !== null;
-      const { predicted, probabilities, nonfinite } = infer(network, images, (logits) => ({
+      const { predicted, probabilities, colours, nonfinite } = infer(network, images, (logits) => ({
         predicted: labels && labelsOf(logits, size),
         probabilities: softmaxForward(logits),
+        colours: resizeBilinearForward(images, sizeOf(logits)),
         nonfinite: countNonfinite(gpu, [logits]),
       }));
       if (labels && predicted) confusion(predicted, labels, counts);
       try {
         await checkOutput(nonfinite, samples);
-        information.add(await probabilities.read(), probabilities.shape);
+        const [p, seen] = [await probabilities.read(), await colours.read()];
+        information.add(p, probabilities.shape);
+        correlation.add(p, probabilities.shape);
+        separation.add(p, seen, probabilities.shape);
       } finally {
-        for (const array of [predicted, probabilities, nonfinite]) array?.release();
+        for (const array of [predicted, probabilities, colours, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
-    return { confusion: confusionMatrix, information, isLabelled };
+    return { confusion: confusionMatrix, information, correlation, separation, isLabelled };
   } finally {
     counts.release();
   }
+}
+
+function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
+  return { height, width };
 }

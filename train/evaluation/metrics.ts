@@ -24,6 +24,10 @@ export interface Evaluation extends Scores {
    * Mutual information of images and predicted classes, in percent of its most; see `Information`.
    */
   information?: number;
+  /** How sure predictions are and of all classes alike, in percent; see `ClassCorrelation`. */
+  correlation?: number;
+  /** Share of the variance of colours that predicted classes explain, in percent; see `Separation`. */
+  separation?: number;
   /** Scores of the source's held-out images, where there are any. */
   source?: Scores;
 }

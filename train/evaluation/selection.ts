@@ -4,7 +4,14 @@
  * @module
  */
 import { removeIfPossible } from "../base/atomic_file.ts";
+import { labelFreeScore } from "./label_free.ts";
 import type { Evaluation } from "./metrics.ts";
+
+/**
+ * - `last`: a stage starts from the network of the one before it.
+ * - `best`: it starts from the best network so far, as far as that can be told without labels.
+ */
+export const HAND_ON = ["last", "best"] as const;
 
 /** What a stage hands on to the next: its last network, or the best of its evaluations. */
 export const SELECTIONS = ["last", "labels", "unsupervised"] as const;
@@ -12,8 +19,7 @@ export const SELECTIONS = ["last", "labels", "unsupervised"] as const;
 /**
  * - `last`: the network after the last step.
  * - `labels`: that with the highest mIoU on the target's val labels. It peeks at them.
- * - `unsupervised`: that with the most mutual information between the target's val images and the
- *   classes predicted in them (`Information`); labels are not looked at.
+ * - `unsupervised`: that with the highest score without labels (`labelFreeScore`).
  */
 export type Selection = typeof SELECTIONS[number];
 
@@ -21,13 +27,15 @@ export type Selection = typeof SELECTIONS[number];
 export interface Best {
   /** Optimiser updates before it. */
   readonly step: number;
-  /** What it was chosen by: mIoU or information, in percent. */
+  /** What it was chosen by: mIoU, the label-free score or information, in percent. */
   readonly value: number;
 }
 
-/** What is compared: information if it is asked for or there are no labels, else mIoU. */
-function valueOf({ mIoU, information = 0 }: Evaluation, selection: Selection): number {
-  return selection === "unsupervised" || Number.isNaN(mIoU) ? information : mIoU;
+/** What is compared: the label-free score if labels are not to be used, else mIoU, or information without. */
+function valueOf(evaluation: Evaluation, selection: Selection): number {
+  const { mIoU, information = 0 } = evaluation;
+  if (selection === "unsupervised") return labelFreeScore(evaluation) ?? 0;
+  return Number.isNaN(mIoU) ? information : mIoU;
 }
 
 /** What {@link BestNetwork} works with. */

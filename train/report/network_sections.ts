@@ -26,7 +26,7 @@ import type { RunRecord } from "./run_record.ts";
 const [PIXELS_A_CLASS, WORST_IMAGES] = [120, 4];
 
 /**
- * Predicts the val images with the networks of the first and the last stage.
+ * Predicts the val images with the network of the first stage and the one handed on.
  *
  * @throws {DataError} If a checkpoint or the data cannot be used.
  */
@@ -38,8 +38,9 @@ export async function networkSections(
   const done = run.result.stages.map((stage) => ({
     name: stage.name,
     path: checkpointPath(run, stage),
+    handedOn: stage.handedOn,
   })).filter(({ path }) => existsSync(path));
-  const [before, after] = [done[0], done.at(-1)];
+  const [before, after] = [done[0], done.find(({ handedOn }) => handedOn) ?? done.at(-1)];
   if (!before || !after) return [];
   using trained = loadTrainedNetwork(gpu, after.path);
   const { classes } = trained;

@@ -11,6 +11,7 @@ import { readFile } from "../base/folders.ts";
 import { formatDuration } from "../base/text.ts";
 import { sentenceOf } from "../evaluation/causes.ts";
 import { scoredNetworks } from "../run/run_folder.ts";
+import { labelFreeScore } from "../evaluation/label_free.ts";
 import { percentBars } from "./charts.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
@@ -30,8 +31,8 @@ export interface ReportOptions {
 }
 
 /**
- * Writes the page of a run. The networks of its first and last stage predict the target's val split
- * for it.
+ * Writes the page of a run. The network of its first stage and the one handed on predict the
+ * target's val split for it.
  *
  * @throws {DataError} If a folder is no run's, or a file of it cannot be used.
  */
@@ -48,7 +49,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
     configSection(run),
   ];
   const { adapter, seed, stages } = run.result;
-  const last = stages.at(-1);
+  const last = stages.find(({ handedOn }) => handedOn) ?? stages.at(-1);
   const outcome = last ? `${last.name}: mIoU ${percent(last.mIoU)} %` : "no stage is complete";
   const html = page(
     `Run ${basename(run.path)}`,
@@ -61,17 +62,26 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
 function scoreSections({ result, config }: RunRecord): Section[] {
   const stages = scoredNetworks(result);
   if (stages.length === 0) return [];
-  const rows = stages.map(({ name, steps, mIoU, pixelAccuracy, source, seconds, handedOn }) => [
-    handedOn ? `${name}*` : name,
-    String(steps),
-    percent(mIoU),
-    percent(pixelAccuracy),
-    percent(source?.mIoU ?? NaN),
-    formatDuration(seconds),
+  const rows = stages.map((stage) => [
+    stage.handedOn ? `${stage.name}*` : stage.name,
+    String(stage.steps),
+    percent(stage.mIoU),
+    percent(stage.pixelAccuracy),
+    percent(stage.source?.mIoU ?? NaN),
+    percent(labelFreeScore(stage) ?? NaN),
+    formatDuration(stage.seconds),
   ]);
-  const columns = ["stage", "steps", "mIoU, %", "pixel accuracy, %", "source mIoU, %", "time"];
+  const columns = [
+    "stage",
+    "steps",
+    "mIoU, %",
+    "pixel accuracy, %",
+    "source mIoU, %",
+    "label-free score, %",
+    "time",
+  ];
   const starred = stages.some(({ handedOn }) => handedOn)
-    ? " The star marks the one handed on."
+    ? " The network with a star is handed on."
     : "";
   const bars = stages.flatMap(({ name, classIoU }) =>
     Object.entries(classIoU).flatMap(([group, value]) =>

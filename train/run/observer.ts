@@ -50,6 +50,10 @@ export interface EvaluationReport extends NamedScores {
   readonly step: number;
   /** Mutual information of images and predicted classes, which needs no labels. */
   readonly information?: number;
+  /** How sure predictions are and of all classes alike. */
+  readonly correlation?: number;
+  /** Share of the variance of colours that predicted classes explain. */
+  readonly separation?: number;
   /** The scores of the source's held-out images, where there are any. */
   readonly source?: NamedScores;
 }

@@ -39,7 +39,10 @@ export interface StageResult extends PretrainingResult {
   predictions?: PredictionScores;
   /** What is wrong, as far as that can be known without the target's labels; absent where nobody has judged. */
   causes?: readonly Cause[];
-  /** Whether its network is the one that the run hands on, where that is told. */
+  /** What is measured without labels, see `labelFreeScore`; earlier versions know none. */
+  separation?: number;
+  correlation?: number;
+  /** On the network that the run hands on as it stands: the last one, or a better one before it. */
   handedOn?: true;
 }
 
@@ -114,6 +117,8 @@ const stage = v.looseObject({
       "a list of causes",
     ),
   ),
+  separation: v.optional(percentage),
+  correlation: v.optional(percentage),
   handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");
 const schema = v.looseObject({

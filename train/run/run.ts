@@ -19,6 +19,7 @@ import {
   type RunResult,
   type StageResult,
 } from "./run_folder.ts";
+import { markHandedOn, reasonFor } from "./handing_on.ts";
 import { restoreChoices, settleChoices } from "./run_choices.ts";
 import { refuseUnlearnt } from "./judgement.ts";
 import { sourceOrder } from "./source_order.ts";
@@ -229,14 +230,31 @@ async function trainStages(
         });
       if (!stage) break;
       addResult(result, stage);
+      const best = markHandedOn(result);
       folder.writeResult(result);
-      if ("mIoU" in stage) refuseUnlearnt(result, folder.path, warn);
+      if ("mIoU" in stage) {
+        refuseUnlearnt(result, folder.path, warn);
+        if (best && best !== stage) handOnEarlier(run, best, stage);
+      }
       gpu.pool.trim();
     }
   } finally {
     run.network.dispose();
   }
   return result;
+}
+
+/** Puts the best network so far in the place of that of the stage that has just ended, and says so. */
+function handOnEarlier(run: RunState, best: StageResult, ended: StageResult): void {
+  const { pipeline, handOn } = run.config;
+  const done = pipeline.indexOf(ended.name as StageName) + 1;
+  const isEnd = done === pipeline.length;
+  if (handOn === "last" && !isEnd) return;
+  run.observer.message(reasonFor(best, ended));
+  if (isEnd) return;
+  const network = startingNetwork(run, done, null);
+  run.network.dispose();
+  run.network = network;
 }
 
 /** Tells of steps that were made and have no record. */
@@ -300,6 +318,7 @@ function resultSoFar(
         `are left out, and its checkpoint can be evaluated`,
     );
   }
+  markHandedOn(result);
   return { done, result };
 }
 

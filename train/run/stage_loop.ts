@@ -6,6 +6,7 @@ import { DataError } from "../base/data_error.ts";
 import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
+import { labelFreeOf } from "../evaluation/label_free.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
@@ -118,6 +119,7 @@ export async function loopStage<B>(
     pixelAccuracy: scores.pixelAccuracy,
     ...(config.select === "last" || !selected ? {} : { selected }),
     ...judgement,
+    ...labelFreeOf(scores),
     ...cost.soFar,
   };
   observer.stageEnd(result);

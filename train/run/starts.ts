@@ -10,7 +10,8 @@ import { Checkpoint } from "../networks/checkpoint.ts";
 import { isCheckpoint, loadWeights, openWeights } from "../networks/weights_file.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
 import type { ResumePoint } from "./resume.ts";
-import { checkpointPathIn, type RunFolder } from "./run_folder.ts";
+import { bestOf } from "./handing_on.ts";
+import { checkpointPathIn, readRunResult, type RunFolder, type RunResult } from "./run_folder.ts";
 import type { RunState } from "./run_state.ts";
 
 /**
@@ -85,9 +86,25 @@ function stagesBefore({ pipeline }: RunConfig, done: number): StageName[] {
  * @param done How many stages of the pipeline have run to their end.
  */
 export function networkBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
-  const before = stagesBefore(config, done).filter(leavesNetwork);
+  const before = upToBest(
+    stagesBefore(config, done).filter(leavesNetwork),
+    config,
+    folder.readResult(),
+  );
   const last = before.map((name) => folder.checkpointPath(name)).findLast((path) => exists(path));
   return last === undefined ? null : handedOn(last, config);
+}
+
+/** Of stages with a network those up to the best one, where the next is to start from that. */
+function upToBest(
+  stages: readonly StageName[],
+  { handOn }: RunConfig,
+  result: RunResult | null,
+): StageName[] {
+  if (handOn === "last") return [...stages];
+  const scored = result?.stages.filter(({ name }) => stages.includes(name as StageName)) ?? [];
+  const best = bestOf(scored)?.name;
+  return stages.slice(0, best === undefined ? undefined : stages.indexOf(best as StageName) + 1);
 }
 
 /**
@@ -114,15 +131,18 @@ export function handedOn(last: string, { select }: RunConfig): string {
 
 /**
  * The last checkpoints of the stages before the pipeline in the earlier run that a run builds on, for
- * {@link RunFolder.adopt}; none where it builds on none.
+ * {@link RunFolder.adopt}; none where it builds on none. Where the best network is handed on, those after
+ * it are left out.
  *
  * @throws {DataError} If there is no network among them, or one is damaged.
  */
 export function checkpointsBefore(config: RunConfig): Map<StageName, string> {
   const { base } = config;
   if (base === null) return new Map();
+  const before = stagesBefore(config, 0);
+  const worth = upToBest(before.filter(leavesNetwork), config, readRunResult(base));
   const found = new Map(
-    stagesBefore(config, 0)
+    before.filter((name) => !leavesNetwork(name) || worth.includes(name))
       .map((name) => [name, checkpointPathIn(base, name)] as const)
       .filter(([, path]) => exists(path))
       .map(([name, path]) => [name, handedOn(path, config)] as const),

@@ -7,6 +7,7 @@ import { Safetensors } from "../../../nn/formats/safetensors.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { Information } from "../../../train/evaluation/information.ts";
+import { type LabelFree, labelFreeScore } from "../../../train/evaluation/label_free.ts";
 import { publishedMeans } from "../../../train/evaluation/metrics.ts";
 import { PUBLISHED_SUBSETS } from "../../../train/data/classes.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
@@ -70,9 +71,11 @@ Deno.test("the best is written where it is not the last, and goes where the last
       path: "/nowhere/best",
       save: ({ step }) => Promise.resolve(void saved.push(step)),
     });
-  const scores = (mIoU: number, information: number) => ({
+  const scores = (mIoU: number, information: number, separation = 0) => ({
     mIoU,
     information,
+    separation,
+    correlation: 100,
     classIoU: [],
     pixelAccuracy: 0,
   });
@@ -84,9 +87,9 @@ Deno.test("the best is written where it is not the last, and goes where the last
   await labels.offer(4, scores(30, 2));
   assert.deepEqual([labels.best?.step, labels.isEarlier, saved], [4, false, [1, 3]]);
   const blind = judge("unsupervised");
-  await blind.offer(1, scores(30, 1));
-  await blind.offer(2, scores(20, 9));
-  assert.deepEqual(blind.best, { step: 2, value: 9 });
+  await blind.offer(1, scores(30, 9, 16));
+  await blind.offer(2, scores(20, 1, 25));
+  assert.deepEqual(blind.best, { step: 2, value: 50 }, "the label-free score alone");
   const unlabelled = judge("labels");
   await unlabelled.offer(1, scores(NaN, 5));
   assert.deepEqual(unlabelled.best, { step: 1, value: 5 }, "without labels information decides");
@@ -122,8 +125,9 @@ Deno.test("a selected network is the one of its step, is handed on, and survives
     for (const { name, steps, selected, mIoU } of stages) {
       const own = metrics.filter(({ stage }) => stage === name);
       assert.equal(own.length, steps);
-      const most = Math.max(...own.map(({ information }) => information));
-      const best = own.findLast(({ information }) => information === most);
+      const scoreOf = (record: LabelFree) => labelFreeScore(record) ?? NaN;
+      const most = Math.max(...own.map(scoreOf));
+      const best = own.findLast((record) => scoreOf(record) === most);
       assert.deepEqual(selected, { step: best.step + 1, value: most });
       assert.equal(existsSync(path("run", `${name}.best`)), selected.step < steps);
       assert.equal(mIoU, best.mIoU, "the scores are those of the selected network");

@@ -160,10 +160,12 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
         peakBytes = NaN,
         predictions,
         causes,
+        handedOn,
         ...scores
       } = result.stages[index];
       assert.deepEqual(Object.keys(predictions?.shares ?? {}), STREET_NAMES);
       assert.ok(Array.isArray(causes), "it is judged");
+      assert.equal(handedOn, index === STAGES.length - 1 ? true : undefined);
       assert.equal(steps, STEPS);
       assert.ok(seconds > 0);
       assert.ok(waitShare >= 0 && waitShare <= 1, `${waitShare}`);
@@ -180,12 +182,14 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
         assert.deepEqual([of, at, typeof learningRate], [stage, step, "number"]);
         const names = [
           ...LOSSES[stage],
-          ...(step === STEPS - 1 ? [...Object.keys(scores), "information"] : []),
+          ...(step === STEPS - 1
+            ? ["mIoU", "classIoU", "pixelAccuracy", "information", "correlation", "separation"]
+            : []),
         ];
         assert.deepEqual(Object.keys(rest), names);
       }
-      const { mIoU, classIoU, pixelAccuracy } = records[STEPS - 1];
-      assert.deepEqual({ mIoU, classIoU, pixelAccuracy }, scores);
+      const { mIoU, classIoU, pixelAccuracy, correlation, separation } = records[STEPS - 1];
+      assert.deepEqual({ mIoU, classIoU, pixelAccuracy, correlation, separation }, scores);
 
       const path = join(config.out, "checkpoints", `${stage}.safetensors`);
       using trained = loadTrainedNetwork(gpu, path);
