@@ -47,9 +47,9 @@ export async function packRun(gpu: Gpu, options: PackOptions): Promise<NetworkMa
   const { run, output, command, message, signal } = options;
   const config = readRunConfig(run);
   const result = readRunResult(run);
-  const names = options.stages ?? result?.stages.map(({ name }) => name) ?? [];
-  const stages = names.map((name) => result?.stages.find((stage) => stage.name === name));
-  const missing = names.find((_, at) => stages[at] === undefined);
+  const done = result?.stages ?? [];
+  const names = options.stages ?? done.map(({ name }) => name);
+  const missing = names.find((name) => !done.some((stage) => stage.name === name));
   if (!result || missing !== undefined || names.length === 0) {
     throw new DataError(
       `Cannot pack ${run} as its result.json says nothing of ${missing ?? "any stage"}: expected ` +
@@ -66,8 +66,7 @@ export async function packRun(gpu: Gpu, options: PackOptions): Promise<NetworkMa
   }
   makeFolder(output);
   const networks: PackedNetwork[] = [];
-  for (const stage of stages) {
-    if (!stage) continue;
+  for (const stage of done.filter(({ name }) => names.includes(name))) {
     const file = `${stage.name}.safetensors`;
     const written = writeHalfCheckpoint(
       handedOn(checkpointPathIn(run, stage.name), config),
@@ -100,7 +99,7 @@ export async function packRun(gpu: Gpu, options: PackOptions): Promise<NetworkMa
   return manifest;
 }
 
-/** The configuration without the places of one machine that it can do without. */
+/** The configuration without the places of one machine, but for those of a user's own data. */
 function portable(config: RunConfig): RunConfig {
   const { out, data } = presetConfig("default");
   const streets = { ...config.data.streets, directory: data.streets.directory };
