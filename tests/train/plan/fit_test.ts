@@ -19,7 +19,6 @@ import {
 const FACTS: Facts = {
   classes: ["ground", "thing"],
   partSizes: [0.8, 0.2],
-  shares: [0.9, 0.1],
   source: 400,
   target: 400,
   measured: 100,
