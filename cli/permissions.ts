@@ -7,7 +7,7 @@ import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { autotuneOf } from "./autotune.ts";
 import { createProgram } from "./program.ts";
-import { defaultFolder, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
+import { folderFor, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 
 /** The flags that say where a command writes, and those of `train`. */
 interface Flags extends TrainFlags {
@@ -47,7 +47,7 @@ async function writtenByTraining(flags: Flags): Promise<string[]> {
     : resumedConfig(flags, flags.resume).config;
   const parent = dirname(config.out);
   // By default the folder is named by the second in which the run starts, which is a later one.
-  const isNamedByTime = config.out === defaultFolder(flags.preset ?? "default", now);
+  const isNamedByTime = config.out === folderFor(flags, config.data.sourceDirectory !== null, now);
   const autotune = autotuneOf(flags.autotune, config.out);
   return [
     isNamedByTime ? parent : config.out,

@@ -133,12 +133,9 @@ function assemble(
   name: PresetName,
   layers: readonly ConfigLayer[],
 ): ResolvedConfig {
-  const out = (hasOwnData: boolean) =>
-    defaultFolder(hasOwnData && flags.preset === undefined ? "own" : name, now);
-  const preset = presetConfig(name);
-  const set = mergeConfig({ ...preset, out: out(false) }, ...layers);
-  const hasOwnData = set.data.sourceDirectory !== null;
-  const merged = hasOwnData && set.out === out(false) ? { ...set, out: out(true) } : set;
+  const hasOwnData = mergeConfig(presetConfig(name), ...layers).data.sourceDirectory !== null;
+  const out = folderFor(flags, hasOwnData, now);
+  const merged = mergeConfig({ ...presetConfig(name), out }, ...layers);
   const hasWeights = STAGES.some((name) => weightsInstead(name, merged) !== null);
   // Of a run that goes on from another, that one may have done the pre-training.
   const whole = hasWeights || flags.base === undefined ? withPretraining(merged) : merged;
@@ -280,6 +277,11 @@ function onPhotographs(config: RunConfig, { dryRun }: TrainFlags): RunConfig {
   const { sourceLayout, targetLayout } = data;
   const folders = { sourceDirectory: sourceLayout, targetDirectory: targetLayout };
   return { ...config, data: { ...data, ...folders } };
+}
+
+/** The folder of a run where nothing names one: by its preset, or `own` where sizes are chosen for images. */
+export function folderFor({ preset }: TrainFlags, hasOwnData: boolean, now: Date): string {
+  return defaultFolder(preset ?? (hasOwnData ? "own" : "default"), now);
 }
 
 /** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */

@@ -229,6 +229,12 @@ Deno.test("doctor without the permission for its variable says so in a sentence"
 
 Deno.test("where a command writes is not told where it would refuse its arguments", async () => {
   assert.deepEqual(await writtenBy(["train"]), ["runs", "data", ...file("runs/autotune.json")]);
+  const own = ["train", "--source", "game", "--target", "camera"];
+  assert.deepEqual(await writtenBy(own), ["runs", ...file("runs/autotune.json")]);
+  assert.deepEqual(await writtenBy([...own, "--time", "1h", "--out", "mine"]), [
+    "mine",
+    ...file("autotune.json"),
+  ]);
   const out = ["--out", "/x/y"];
   for (
     const [flags, written] of [

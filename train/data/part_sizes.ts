@@ -18,11 +18,9 @@ export type PartCounts = ReadonlyMap<number, number>;
 
 /**
  * Counts parts by class and size. The size of a part is the root of its area: how many features there are to
- * tell it by, whichever way it lies. The shorter side of the box around it would call a long pole nothing,
- * and the box itself a slanting line as large as a house. What is drawn with a thin stroke is smaller than
- * its box, and is to be: a network of a few layers at a stride of 8 has told digits apart at twice the size
- * at which their boxes, but not their strokes, covered two features. (Areas are also what COCO, Lin et al.,
- * 2014, calls small by.)
+ * tell it by, whichever way it lies, and whether it is filled or drawn with a thin stroke. The shorter side
+ * of the box around it would call a long pole nothing, and the box itself a slanting line as large as a
+ * house. (Areas are also what COCO, Lin et al., 2014, calls small by.)
  */
 export class PartSizes {
   readonly #counts = new Map<number, number>();

@@ -17,8 +17,6 @@ export interface Facts {
   readonly classes: readonly string[];
   /** Size of each class's typical part in the source, over the long side of an image; null for none. */
   readonly partSizes: readonly (number | null)[];
-  /** Share of the source's labelled pixels that each class has. */
-  readonly shares: readonly number[];
   /** Source images to train on. */
   readonly source: number;
   /** Target images to adapt to. */
@@ -50,7 +48,6 @@ export async function factsOf(data: RunConfig["data"], signal?: AbortSignal): Pr
   const [split] = report.splits;
   if (!split || split.longSide === 0) throw new DataError(report.problems[0]);
   const ids = names.map((name) => report.classes?.names.indexOf(name) ?? -1);
-  const pixels = split.classPixels.reduce((sum, count) => sum + count, 0);
   const list = (split: string) => listDataset({ ...target, split }, false).items;
   const images = list("train");
   const ofSource = listDataset({ ...source, split: "train" }, false).items;
@@ -60,7 +57,6 @@ export async function factsOf(data: RunConfig["data"], signal?: AbortSignal): Pr
   return {
     classes: names,
     partSizes: ids.map((id) => split.partSizes[id] ?? null),
-    shares: ids.map((id) => (split.classPixels[id] ?? 0) / Math.max(1, pixels)),
     source: split.images,
     target: images.length,
     measured: list("val").length + val,
@@ -76,7 +72,6 @@ function factsOfStreets({ streets, ...data }: RunConfig["data"]): Facts {
   return {
     classes: names,
     partSizes: names.map(() => null),
-    shares: names.map(() => 1 / names.length),
     source: streets.sourceTrain,
     target: streets.targetTrain,
     measured: streets.targetVal + Math.ceil(streets.sourceTrain / HOLD_OUT),

@@ -19,7 +19,6 @@ import {
 const FACTS: Facts = {
   classes: ["ground", "thing"],
   partSizes: [0.8, 0.2],
-  shares: [0.9, 0.1],
   source: 400,
   target: 400,
   measured: 100,
@@ -219,4 +218,21 @@ Deno.test("scaled steps take schedules, ramps and evaluations along", () => {
   assert.equal(config.evalEvery, 1000);
   const least = mergeConfig(small, { values: scaledSteps(small, 1e-6), from: "the test" });
   assert.deepEqual([least.stages.source.steps, least.stages.source.rampSteps], [1, 0]);
+});
+
+Deno.test("a run takes steps, images for labels before stages, and images at every evaluation", () => {
+  const stage = { steps: 10, scheduleSteps: 10 };
+  const config = mergeConfig(PRESETS.small, {
+    values: {
+      pipeline: ["source", "stage1", "selfsup", "stage2"],
+      evalEvery: 4,
+      stages: { source: stage, stage1: stage, selfsup: stage, stage2: stage },
+    },
+    from: "the test",
+  });
+  const cost = { step: { source: 1, stage1: 2, selfsup: 4, stage2: 3 }, image: 0.5, peak: 0 };
+  const { steps, images } = secondsOf(config, cost, { ...FACTS, target: 10, measured: 4 });
+  assert.equal(steps, 10 * (1 + 2 + 4 + 3));
+  // Statistics and soft labels of ten images, two views of them, and three evaluations of three networks.
+  assert.equal(images, 0.5 * (2 * 10 + 2 * 10 + 3 * 3 * 4));
 });
