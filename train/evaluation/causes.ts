@@ -74,8 +74,8 @@ const LEAST_GAIN = 0.05;
  * frequent class everywhere, or has come less than a twentieth of the way from there to a perfect one.
  */
 export function sourceNotLearnt(source: SourceScores): Cause | null {
+  if (gainOf(source) >= LEAST_GAIN) return null;
   const { frequent, mIoU } = constantPrediction(source);
-  if (source.mIoU - mIoU >= LEAST_GAIN * (100 - mIoU)) return null;
   return {
     name: SOURCE_NOT_LEARNT,
     found: `The source is not learnt: on its held-out images the network has ${
@@ -84,6 +84,29 @@ export function sourceNotLearnt(source: SourceScores): Cause | null {
     remedy:
       "give stages.source.steps more steps, show objects larger by data.longSide and smaller " +
       "crops, or check the labels with inspect",
+  };
+}
+
+/** How far a network has come from the constant prediction, at 0, to a perfect one, at 1. */
+function gainOf(source: SourceScores): number {
+  const { mIoU } = constantPrediction(source);
+  return (source.mIoU - mIoU) / (100 - mIoU);
+}
+
+/** Of the gain that the stage before had, the part that a stage must keep. */
+const LEAST_KEPT = 0.25;
+
+/** The stage has lost most of what the network knew of the source, though it goes on learning its labels. */
+export function sourceForgotten(now: SourceScores, before: SourceScores): Cause | null {
+  if (gainOf(before) < 2 * LEAST_GAIN || gainOf(now) >= LEAST_KEPT * gainOf(before)) return null;
+  return {
+    name: "source forgotten",
+    found:
+      `The stage has forgotten the source: its held-out images had ${
+        percent(before.mIoU)
+      } mIoU before, ` +
+      `and have ${percent(now.mIoU)}`,
+    remedy: WITHOUT_THIS_STAGE,
   };
 }
 
@@ -119,11 +142,11 @@ export function classesNotLearnt({ classIoU, shares }: SourceScores): Cause | nu
 }
 
 /** Share of what is not the most frequent class that must be left of it. */
-const LEAST_REST = 0.1;
+const LEAST_REST = 0.15;
 
 /**
  * The predictions on the target have collapsed: one class takes nearly all pixels, and the others have less
- * than a tenth of the share that they have in the source's labels.
+ * than 15 % of the share that they have in the source's labels.
  *
  * @param before What the stage before had predicted, null where there was none: the way out depends on
  *   whether that was better.
@@ -190,7 +213,7 @@ export function classesVanished(
 }
 
 /** Percentage points by which confidence must have risen, and agreement fallen. */
-const [SURER, LESS_ALIKE] = [2, 2];
+const [SURER, LESS_ALIKE] = [1.5, 1];
 
 /**
  * The network has become surer of its predictions on the target, and yet predicts less alike in two views of
@@ -233,6 +256,7 @@ export function causesOf(
   if (unlearnt) return [unlearnt]; // all else would follow from it
   const earlier = before?.predictions ?? null;
   const causes = judgesSource && source ? [classesNotLearnt(source)] : [];
+  if (source && before?.source) causes.push(sourceForgotten(source, before.source));
   if (predictions && source) {
     const collapsed = predictionsCollapsed(predictions, earlier, source);
     causes.push(collapsed ?? (earlier && classesVanished(predictions, earlier, source)));

@@ -21,8 +21,8 @@ export interface Predictions {
   /** Mean probability of the predicted class. */
   readonly confidence: number;
   /**
-   * Share of the pixels that are predicted alike in the image, in its mirror image and, once more, in
-   * the image at three quarters of its size; the mean of both.
+   * Share of the pixels that have the same class in another view of the image: the mean of that in its
+   * mirror image and of that in the image at three quarters of its size.
    */
   readonly agreement: number;
 }
@@ -35,19 +35,16 @@ const SMALLER = 0.75;
  * not read. The network's mode is restored.
  *
  * @param longSide What an image's long side is resized to, `data.longSide` of the training.
- * @param signal Stops before the next batch.
  * @throws {DataError} If a file cannot be read.
- * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function lookAt(
   network: DeepLab,
   loader: Loader,
   longSide: number,
-  signal?: AbortSignal,
 ): Promise<Predictions> {
   const counts = new Float64Array(network.classes);
   let [confidence, agreeing, pixels] = [0, 0, 0];
-  await forEachImageBatch(network, loader, { longSide, signal }, async ({ images }) => {
+  await forEachImageBatch(network, loader, { longSide }, async ({ images }) => {
     const whole = infer(network, images, argmax);
     const [, height = 0, width = 0] = whole.labels.shape;
     const resized = (logits: GpuArray) => argmaxResized(logits, { height, width });

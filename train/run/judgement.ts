@@ -23,7 +23,7 @@ export type Judgement = Pick<StageResult, "source" | "predictions" | "causes">;
  * @throws {DataError} If an image cannot be read.
  */
 export async function judgeStage(
-  { config, data, signal, done }: RunState,
+  { config, data, done }: RunState,
   name: StageName,
   network: DeepLab,
   source: ConfusionMatrix | null,
@@ -34,7 +34,7 @@ export async function judgeStage(
   const dataset = { ...spreadOver(data.validation, heldOut.images), trainIds: null };
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
   const found = {
-    predictions: predictionScores(names, await lookAt(network, loader, longSide, signal)),
+    predictions: predictionScores(names, await lookAt(network, loader, longSide)),
     ...(source ? { source: sourceScores(names, source) } : {}),
   };
   const before = done.at(-1) ?? null;

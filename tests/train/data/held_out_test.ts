@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { OpenedDataset } from "../../../train/data/dataset.ts";
 import { hasLabelledVal, holdOut } from "../../../train/data/held_out.ts";
-import { CITYSCAPES, FOLDER, GTA5 } from "../../../train/data/layouts.ts";
+import { CITYSCAPES, FOLDER, GTA5, type LayoutRecord } from "../../../train/data/layouts.ts";
 import { presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
@@ -104,7 +104,8 @@ Deno.test("a layout without splits has no split val, whatever its folders are ca
   withFolder((folder) => {
     for (const split of ["train", "val"]) writeFolder(folder, split, 1);
     assert.equal(hasLabelledVal({ root: folder, layout: FOLDER }), true);
-    assert.equal(hasLabelledVal({ root: folder, layout: GTA5 }), false);
+    const layout: LayoutRecord = { ...FOLDER, splits: "none" };
+    assert.equal(hasLabelledVal({ root: folder, layout }), false);
     Deno.removeSync(join(folder, "images", "train"), { recursive: true });
     assert.equal(
       hasLabelledVal({ root: folder, layout: FOLDER }),

@@ -108,7 +108,7 @@ Deno.test("where the source is not learnt, what follows from that is left unsaid
   ]);
 });
 
-// What is not road has 40 % of the source: a tenth of that is 4 %.
+// What is not road has 40 % of the source: 15 % of that are 6 %.
 const TARGETS: readonly [
   what: string,
   now: readonly number[],
@@ -116,9 +116,9 @@ const TARGETS: readonly [
   causes: readonly string[],
 ][] = [
   ["one class only", [100, 0, 0], null, ["predictions collapsed"]],
-  ["nearly one class only", [96.1, 3.9, 0], null, ["predictions collapsed"]],
-  ["a class that the source has less of", [1, 95, 4], null, ["predictions collapsed"]],
-  ["other shares than the source's", [95.9, 4, 0.1], null, []],
+  ["nearly one class only", [94.1, 5.9, 0], null, ["predictions collapsed"]],
+  ["a class that the source has less of", [1, 92, 7], null, ["predictions collapsed"]],
+  ["other shares than the source's", [93.9, 6, 0.1], null, []],
   ["a collapse that vanishing is a part of", [100, 0, 0], [60, 38, 2], ["predictions collapsed"]],
   ["a class that vanishes", [60, 40, 0.03], [60, 38, 2], ["classes vanished"]],
   ["a class that becomes rare", [60, 39.9, 0.1], [60, 38, 2], []],
@@ -139,10 +139,16 @@ for (const [what, now, before, causes] of TARGETS) {
 }
 
 const CERTAINTIES: readonly [now: readonly [number, number], causes: readonly string[]][] = [
-  [[82, 83], ["surer but less consistent"]],
+  [[81.5, 84], ["surer but less consistent"]],
   [[95, 70], ["surer but less consistent"]],
-  [[81.9, 70], []],
-  [[95, 83.1], []],
+  [[81.4, 70], []],
+  [[95, 84.1], []],
+  // From source-only to warm-up on streets, and to stage 1 and self-training; the Earth by night, which
+  // warm-up gains 9 points on, is less sure.
+  [[80.4, 85.1], []],
+  [[82.7, 90.8], []],
+  [[81.8, 86.1], []],
+  [[77.2, 81.4], []],
   [[95, 90], []],
   [[70, 70], []],
 ];
@@ -156,10 +162,29 @@ for (const [[confidence, agreement], causes] of CERTAINTIES) {
   });
 }
 
+// 20 is the constant prediction of SHARES; LEARNT has come 0.54 of the way from there.
+const KEPT: readonly [what: string, iou: readonly number[], causes: readonly string[]][] = [
+  ["nearly nothing", [60, 10, 0], ["source forgotten"]],
+  ["less than a quarter", [70, 20, 1], ["source forgotten"]],
+  ["more than a quarter", [70, 22, 2], []],
+  ["all", [90, 80, 20], []],
+];
+
+for (const [what, iou, causes] of KEPT) {
+  Deno.test(`a stage is to keep of what the one before had learnt of the source: ${what}`, () => {
+    const now = source(SHARES, iou);
+    assert.deepEqual(namesOf({ source: now }, { source: LEARNT }, false), causes);
+    assert.deepEqual(namesOf({ source: now }, {}, false), [], "an earlier version has not looked");
+    const little = source(SHARES, [70, 12, 2]); // a tenth of the way
+    assert.deepEqual(namesOf({ source: now }, { source: little }, false), []);
+  });
+}
+
 Deno.test("every cause is one sentence that names what was found, with numbers, and a way out", () => {
   const causes = [
     ...causesOf({ source: source(SHARES, [60, 0, 0]) }, null, true),
     ...causesOf({ source: source(SHARES, [90, 80, 0]) }, null, true),
+    ...causesOf({ source: source(SHARES, [60, 10, 0]) }, { source: LEARNT }, false),
     ...causesOf({ source: LEARNT, predictions: predicted([100, 0, 0]) }, null, false),
     ...causesOf(
       { source: LEARNT, predictions: predicted([60, 40, 0], 90, 70) },
@@ -167,15 +192,16 @@ Deno.test("every cause is one sentence that names what was found, with numbers, 
       false,
     ),
   ];
-  assert.equal(new Set(causes.map(({ name }) => name)).size, 5);
+  assert.equal(new Set(causes.map(({ name }) => name)).size, 6);
   for (const cause of causes) {
     const sentence = sentenceOf(cause);
     assert.match(sentence, /^[A-Z][^\n]*[^.]; [a-z][^\n]*[^.]$/);
     assert.doesNotMatch(sentence, /--/, "flags are the command line's");
   }
-  const [unlearnt, classes, collapsed, vanished, surer] = causes.map(sentenceOf);
+  const [unlearnt, classes, forgotten, collapsed, vanished, surer] = causes.map(sentenceOf);
   assert.match(unlearnt, /has 20\.0 % mIoU, and predicting road everywhere has 20\.0 %; .*steps/);
   assert.match(classes, /below 1 %: person; /);
+  assert.match(forgotten, /had 63\.3 % mIoU before, and have 23\.3 %; /);
   assert.match(collapsed, /road has 100\.0 % of its pixels, and 60\.0 % of the source's; /);
   assert.match(vanished, /: person; use the network of the stage before/);
   assert.match(surer, /80\.0 % to 90\.0 %, .* 85\.0 % to 70\.0 %; /);

@@ -142,6 +142,24 @@ Deno.test("an interruption in the middle of a stage changes neither its bits nor
     assertSameOutcome(outcomeOf(config.out, ["source"]), outcomeOf(whole.out, ["source"]));
   }));
 
+Deno.test("a stage is compared with the result of the one before, also where the run goes on", () =>
+  withFolder(async (folder) => {
+    const none = { data: { heldOut: { share: 0 } } };
+    const config = configOf(unlearnt(folder, "compared"), none);
+    const stop = new AbortController();
+    const stopping = listener([], { stage: "warmup", step: 0, stop });
+    await runTraining(config, await testGpu(), stopping, stop.signal);
+    const before = readRunResult(config.out) ?? assert.fail();
+    const [stage] = before.stages;
+    const predictions = { ...stage.predictions, confidence: 0, agreement: 100 };
+    const path = join(config.out, "result.json");
+    const stages = [{ ...stage, predictions }];
+    Deno.writeTextFileSync(path, JSON.stringify({ ...before, stages }));
+    const result = await resume(config.out);
+    const names = result.stages.map(({ causes }) => causes?.map(({ name }) => name));
+    assert.deepEqual(names, [[], ["surer but less consistent"]]);
+  }));
+
 Deno.test("a run does not go on with other held-out images than before", () =>
   withFolder(async (folder) => {
     const values = unlearnt(folder, "changed");
