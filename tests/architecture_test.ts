@@ -237,6 +237,7 @@ const FOREIGN = new RegExp(
     "gtFine_color",
     "Lavin and Gray",
     "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|\\bnormalize\\(", // node:path, String
+    "\\b(de)?serialize\\b", // node:v8
     "regularized information|maximization, 2010",
   ].join("|"),
   "g",

@@ -1,13 +1,13 @@
 /**
  * How criteria that need no target labels rank networks of several methods: Spearman's coefficient
- * with their mIoU, for every candidate and every group of networks, as a table in Markdown.
+ * with their mIoU, for every candidate and every group of networks.
  *
  *     deno run --allow-read --allow-write bench/criterion/main.ts --cache outputs \
  *       streets-0=runs/ablation/seed-0 earth=runs/earth
  *
- * A group is a name and a folder of run folders, or a run folder; a name may come more than once. All
- * networks of a group see the same images, and those of oracles rank apart. What they make of the
- * images is kept in the cache folder, 25 MB a network of streets.
+ * A group is a name and a run folder, or a folder of run folders; a name may come more than once. All
+ * networks of a group see the same images. Oracles are left out, and put in beside. What networks make
+ * of the images is kept in the cache folder, 17 MB a network of streets.
  */
 import { parseArgs } from "node:util";
 import { openGpu } from "../../kernels/runtime/mod.ts";
@@ -15,7 +15,7 @@ import { tableLines } from "../../train/base/text.ts";
 import { makeFolder } from "../../train/base/folders.ts";
 import { ConfusionMatrix } from "../../train/evaluation/metrics.ts";
 import { CANDIDATES } from "./candidates.ts";
-import { type KnownNetwork, networksBelow } from "./networks.ts";
+import { type KnownNetwork, networksIn } from "./networks.ts";
 
 /** The rank of every value, the mean of ranks where some are equal. */
 function ranks(values: readonly number[]): number[] {
@@ -50,7 +50,7 @@ const gpu = await openGpu();
 const groups = new Map<string, KnownNetwork[]>();
 for (const argument of positionals) {
   const [group = "", folder = ""] = argument.split("=");
-  const found = await networksBelow(gpu, group, folder, cache, ".");
+  const found = await networksIn(gpu, group, folder, cache);
   groups.set(group, [...groups.get(group) ?? [], ...found]);
 }
 gpu.close();

@@ -1,82 +1,78 @@
 // The networks of run folders, and the images that they are measured on.
 
-import { basename, isAbsolute, join } from "node:path";
+import { basename, join } from "node:path";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { exists } from "../../train/base/folders.ts";
+import type { RunConfig } from "../../train/config/settings.ts";
 import { type Dataset, openDataset } from "../../train/data/dataset.ts";
 import { layoutOf } from "../../train/data/layouts.ts";
-import { hasLabels } from "../../train/data/place.ts";
+import { hasLabels, splitsOf } from "../../train/data/place.ts";
 import { loadTrainedNetwork } from "../../train/networks/trained_network.ts";
 import { openRunData } from "../../train/run/run_data.ts";
 import { readRunConfig } from "../../train/run/run_config.ts";
 import { checkpointPathIn, readRunResult } from "../../train/run/run_folder.ts";
 import { writeStreets } from "../../train/streets/mod.ts";
-import { type NetworkOutput, outputsOf, some } from "./outputs.ts";
+import { type NetworkOutput, outputsOf, readOutputs, some, writeOutputs } from "./outputs.ts";
 
-/** A network whose outputs are known, and how good it is. */
+/** A network whose outputs are known. */
 export interface KnownNetwork {
   readonly group: string;
   readonly run: string;
   readonly stage: string;
-  /** mIoU on the target's val split, in percent. */
-  readonly mIoU: number;
   readonly output: NetworkOutput;
 }
 
-/** Most images of a set. */
+/** Most images of a set, spread over it: what two cores can look at for some dozens of networks. */
 const IMAGES = 20;
 
-/** The networks of the run folders below a folder, in the order of their names. */
-export async function networksBelow(
+/**
+ * The networks of a run folder, or of the run folders in a folder, in the order of their names; those
+ * without a score or a checkpoint are left out. Where a configuration names data by a relative path,
+ * that is of the present folder.
+ *
+ * @param cache Folder that outputs are kept in.
+ */
+export async function networksIn(
   gpu: Gpu,
   group: string,
   folder: string,
   cache: string,
-  dataRoot: string,
 ): Promise<KnownNetwork[]> {
+  const paths = exists(join(folder, "config.json"))
+    ? [folder]
+    : [...Deno.readDirSync(folder)].map(({ name }) => join(folder, name)).sort();
   const found: KnownNetwork[] = [];
-  const runs = exists(join(folder, "config.json"))
-    ? [""]
-    : [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
-  for (const run of runs) {
-    const path = join(folder, run);
-    if (!exists(join(path, "config.json"))) continue;
-    const config = readRunConfig(path);
-    for (const stage of readRunResult(path)?.stages ?? []) {
-      if (!config.pipeline.includes(stage.name as never) || Number.isNaN(stage.mIoU)) continue;
-      const checkpoint = checkpointPathIn(path, stage.name);
-      if (!exists(checkpoint)) continue;
-      const file = join(
-        cache,
-        `${group}.${run || basename(path)}.${stage.name}.bin`.replaceAll("/", "-"),
-      );
-      const { data } = config;
-      const streets = {
-        ...data.streets,
-        directory: isAbsolute(data.streets.directory)
-          ? data.streets.directory
-          : join(dataRoot, data.streets.directory),
-      };
-      using trained = loadTrainedNetwork(gpu, checkpoint);
-      const opened = await openRunData({ ...data, streets }, () => {});
-      const source = await heldOut(
-        data.sourceDirectory === null,
-        opened.source,
-        cache,
-        data.streets,
-      );
-      const output = await outputsOf(
-        trained.network,
-        data.longSide,
-        some(opened.validation, IMAGES),
-        some(source, IMAGES),
-        file,
-      );
-      console.error(`${group} ${run} ${stage.name} ${stage.mIoU.toFixed(1)}`);
-      found.push({ group, run, stage: stage.name, mIoU: stage.mIoU, output });
+  for (const path of paths.filter((path) => exists(join(path, "config.json")))) {
+    const { pipeline, data } = readRunConfig(path);
+    for (const { name: stage, mIoU } of readRunResult(path)?.stages ?? []) {
+      const checkpoint = checkpointPathIn(path, stage);
+      const isOwn = pipeline.some((name) => name === stage);
+      if (!isOwn || Number.isNaN(mIoU) || !exists(checkpoint)) continue;
+      const run = basename(path);
+      const file = join(cache, `${group}.${run}.${stage}.bin`);
+      const output = readOutputs(file) ?? await makeOutputs(gpu, checkpoint, data, cache, file);
+      console.error(`${group} ${run} ${stage}: mIoU ${mIoU.toFixed(1)} % on all val images`);
+      found.push({ group, run, stage, output });
     }
   }
   return found;
+}
+
+async function makeOutputs(
+  gpu: Gpu,
+  checkpoint: string,
+  data: RunConfig["data"],
+  cache: string,
+  file: string,
+): Promise<NetworkOutput> {
+  using trained = loadTrainedNetwork(gpu, checkpoint);
+  const opened = await openRunData(data, () => {});
+  const isStreets = data.sourceDirectory === null;
+  const source = await heldOut(isStreets, opened.source, cache, data.streets);
+  const [target, known] = [some(opened.validation, IMAGES), some(source, IMAGES)];
+  const output = await outputsOf(trained.network, data.longSide, target, known);
+  writeOutputs(file, output);
+  return output;
 }
 
 /** Source images that no network has learnt from, where there can be some. */
@@ -95,8 +91,9 @@ async function heldOut(
     return openDataset({ root: join(directory, "source"), layout, split: "train", trainIds });
   }
   const val = { ...source, split: "val" };
-  try {
-    if (source.layout.splits !== "none" && hasLabels(val)) return openDataset(val);
-  } catch { /* no such split */ }
+  const { splits } = source.layout;
+  if (splits !== "none" && splitsOf(source.root, source.layout).includes("val") && hasLabels(val)) {
+    return openDataset(val);
+  }
   return { ...source, items: source.items.filter((_, index) => index % 20 === 0) };
 }

@@ -63,22 +63,29 @@ export interface NetworkOutput {
 /** Mean and deviation of the three channels. */
 type Colours = readonly (readonly [mean: number, deviation: number])[];
 
+/** What a network makes of target images in all views, and of source images. */
 export async function outputsOf(
   network: DeepLab,
   longSide: number,
   target: Dataset,
   source: Dataset,
-  path: string,
 ): Promise<NetworkOutput> {
-  if (exists(path)) return deserialize(Deno.readFileSync(path)) as NetworkOutput;
   const styles = await coloursOf(network, longSide, target);
-  const result: NetworkOutput = {
+  return {
     target: await outputOf(network, longSide, target, VIEWS),
     source: await outputOf(network, longSide, source, ["plain"]),
     styled: await outputOf(network, longSide, source, ["plain"], styles),
   };
-  Deno.writeFileSync(path, serialize(result));
-  return result;
+}
+
+/** What is kept in a file; null where there is none. */
+export function readOutputs(path: string): NetworkOutput | null {
+  return exists(path) ? deserialize(Deno.readFileSync(path)) as NetworkOutput : null;
+}
+
+/** Keeps outputs in a file. */
+export function writeOutputs(path: string, output: NetworkOutput): void {
+  Deno.writeFileSync(path, serialize(output));
 }
 
 async function coloursOf(network: DeepLab, longSide: number, set: Dataset): Promise<Colours[]> {

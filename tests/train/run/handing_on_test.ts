@@ -49,11 +49,11 @@ function configOf(folder: string, out: string, values: Record<string, unknown>):
 
 const PIPELINE = ["source", "warmup", "stage1"] as const;
 
-/** Rewrites what a run says of the separation of its first stage. */
-function pretend(run: string, separation: number): void {
+/** Rewrites what a run says of its stages. */
+function rewrite(run: string, change: (stages: StageResult[]) => void): void {
   const path = join(run, "result.json");
   const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
-  Object.assign(result.stages[0], { separation, correlation: 100 });
+  change(result.stages);
   Deno.writeTextFileSync(path, JSON.stringify(result));
 }
 
@@ -89,7 +89,9 @@ for (const handOn of ["best", "last"] as const) {
       assert.ok(!isOfSource(), "it matters what it starts from");
 
       // Warm-up and stage 1 again, after a source that is far better than they will be.
-      pretend(config.out, 100);
+      rewrite(config.out, ([source]) => {
+        Object.assign(source, { separation: 100, correlation: 100 });
+      });
       forget(config.out, "warmup", "stage1");
       const { stages } = await resumeTraining(config.out, gpu, observer, signal);
       assert.equal(isOfSource(), handOn === "best", "in one go");
@@ -112,5 +114,16 @@ for (const handOn of ["best", "last"] as const) {
       const more = configOf(folder, "more", { pipeline: ["stage1"], handOn, base: config.out });
       await runTraining(more, gpu, SILENT, signal);
       assertSame(stage1Of(more.out), stage1Of(config.out));
+
+      // A run that is stopped before the stage that was handed on says which is until then.
+      rewrite(config.out, (stages) => {
+        for (const stage of stages) delete stage.handedOn;
+        Object.assign(stages[2], { handedOn: true });
+      });
+      forget(config.out, "stage1");
+      await resumeTraining(config.out, gpu, SILENT, AbortSignal.abort()).catch(() => {});
+      rewrite(config.out, (stages) => {
+        assert.deepEqual(stages.map(({ handedOn }) => handedOn), [true, undefined]);
+      });
     }));
 }

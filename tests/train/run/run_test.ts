@@ -45,6 +45,7 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
     values: {
       out: join(folder, name),
       pipeline: [...STAGES],
+      handOn: "last", // networks of a few steps are good or bad by chance
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
       data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
       stages: {
@@ -149,6 +150,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     assert.ok(result.adapter.length > 0);
     assert.deepEqual(result.stages.map(({ name }) => name), STAGES);
 
+    assert.equal(result.stages.filter(({ handedOn }) => handedOn).length, 1);
     const metrics = metricsOf(config);
     const gpu = await testGpu();
     for (const [index, stage] of STAGES.entries()) {
@@ -160,12 +162,11 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
         peakBytes = NaN,
         predictions,
         causes,
-        handedOn,
+        handedOn: __,
         ...scores
       } = result.stages[index];
       assert.deepEqual(Object.keys(predictions?.shares ?? {}), STREET_NAMES);
       assert.ok(Array.isArray(causes), "it is judged");
-      assert.equal(handedOn, index === STAGES.length - 1 ? true : undefined);
       assert.equal(steps, STEPS);
       assert.ok(seconds > 0);
       assert.ok(waitShare >= 0 && waitShare <= 1, `${waitShare}`);

@@ -27,6 +27,7 @@ const TINY: Values = {
   "logEvery": 2,
   "evalEvery": 5,
   "checkpointEvery": 5,
+  "handOn": "last",
   "network.width": 2,
   "network.headChannels": 8,
   "network.groups": 4,
