@@ -106,7 +106,7 @@ export interface MixedImages {
 
 /**
  * Pastes the pixels of chosen classes onto other images: M source + (1 − M) target, where M is 1 if the
- * label is a chosen class (DACS, Tranheden et al., 2021, section 3.2).
+ * label is a chosen class (DACS, Tranheden et al., 2021).
  *
  * @param from.images Source images, [N, C, H, W].
  * @param from.labels Their labels, [N, H, W].

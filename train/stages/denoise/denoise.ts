@@ -187,7 +187,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     };
   }
 
-  /** Equation 6 of MIC. Evaluation sees no masked image: norms do not track them. */
+  /** The loss of MIC. Evaluation sees no masked image: norms do not track them. */
   #learnMasked(
     masked: GpuArray | undefined,
     { maskedLabels, maskedWeights, distances }: Teaching,

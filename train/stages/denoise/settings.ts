@@ -75,14 +75,14 @@ export const DENOISE_SETTINGS = {
   mix: ["none", "classes"],
   /**
    * Weight of the cross entropy, with the denoised labels of the image, of a strong view whose patches are
-   * partly hidden (masked image consistency, λ^M: MIC, Hoyer et al., 2023, eq. 6 and 8; 1 as published); 0
+   * partly hidden (masked image consistency, λ^M: MIC, Hoyer et al., 2023, section 3.2; 1 as published); 0
    * for none, which is not computed. It takes a pass of its own through the network, which moves no running
    * statistics of batch norms.
    */
   maskedWeight: "weight",
-  /** Share of the patches that are hidden there, r (MIC, eq. 4; 0.7 as published). */
+  /** Share of the patches that are hidden there, r (MIC; 0.7 as published). */
   maskRatio: "share",
-  /** Side of a patch in pixels of the crop, b (MIC, eq. 4; 64 as published, an eighth of the crop). */
+  /** Side of a patch in pixels of the crop, b (MIC; 64 as published, for crops of 512 to 1024). */
   maskBlock: "count",
   /**
    * Losses of an image's target labels are multiplied by its share of pixels whose denoised label is surer
