@@ -333,7 +333,7 @@ for (const strongView of ["simple", "randaugment"] as const) {
           ...tiny,
           pipeline: ["stage1"],
           data: { ...tiny.data, strongView },
-          memory: { accumulate: 2 },
+          memory: { accumulate: 2, activations: strongView === "simple" ? "f32" : "f16" },
           stages: { ...tiny.stages, stage1 },
           out,
         };
