@@ -156,20 +156,21 @@ export class Denoise implements Stage<DenoiseBatch> {
     shares: Shares & { readonly images: Share },
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
-    const { distances, mask } = teaching;
+    const { labels, pastedWeights, distances, mask } = teaching;
     const size = sizeOf(distances);
     const symmetric: Term = ({ logits }) => ({
       name: "symmetric",
       weight: 1,
       loss: weighed(this.#labelLoss(logits, teaching), shares.labelled),
     });
-    const { labels, pastedWeights } = teaching;
-    // Right as they are, source labels need no loss that bears wrong ones, in a mixed image either.
-    const ofPasted: Term[] = !pastedWeights ? [] : [({ logits }) => ({
-      name: "pasted",
-      weight: 1,
-      loss: weighed(weightedLoss(logits, labels, pastedWeights), shares.labelled),
-    })];
+    // Source labels are right: they need no loss that bears wrong ones, in a mixed image either.
+    const ofPasted: Term[] = pastedWeights
+      ? [({ logits }) => ({
+        name: "pasted",
+        weight: 1,
+        loss: weighed(weightedLoss(logits, labels, pastedWeights), shares.labelled),
+      })]
+      : [];
     const structure: Term = ({ features }) => {
       const assigned = this.#bank.distancesOf(features);
       const loss = structureLoss(assigned, distances, mask, { temperature, normalisation });
