@@ -29,7 +29,7 @@ export function patchesOf({ height, width }: Size, side: number): Size {
 }
 
 /**
- * Images whose patches are 0 where they are not kept (MIC, Hoyer et al., 2023, equations 4 and 5).
+ * Images whose patches are 0 where they are not kept (MIC, Hoyer et al., 2023, section 3.2).
  *
  * @param x [N, C, H, W].
  * @param kept Not 0 for the patches that stay, [N, ⌈H / side⌉, ⌈W / side⌉].

@@ -1,4 +1,4 @@
-// Hides square patches of images (masked image consistency, Hoyer et al., 2023, equations 4 and 5):
+// Hides square patches of images (masked image consistency, Hoyer et al., 2023, section 3.2):
 //   y = M x, M = kept of the patch that the pixel lies in, 1 or 0
 //
 // x, y: [N, channels, height, width]; kept: [N, rows, columns], the patches of `side` pixels from the

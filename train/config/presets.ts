@@ -120,7 +120,7 @@ const DEFAULT: RunConfig = {
       statistics: "target",
       // The paper finds hard labels 0.2 mIoU better; here soft ones are 2.1 better (seed 0).
       labels: "soft",
-      maskBlock: 16, // a smaller crop, of which an eighth is as much as the published 64 pixels
+      maskBlock: 16, // the crop is a quarter as large as those that the published 64 are for
     },
     selfsup: { ...short(100, 0.1), ...contrast },
     stage2: { ...short(330, 0.05), ...streetsStudent },

@@ -7,7 +7,6 @@ import {
   klDivergence,
   softCrossEntropy,
   symmetricCrossEntropy,
-  type SymmetricOptions,
   uniformPrior,
 } from "../../../nn/functional/losses.ts";
 import { resizeBilinear } from "../../../nn/functional/spatial.ts";
@@ -37,14 +36,15 @@ export function selfTrainingLoss(logits: Tensor, labels: GpuArray<"u32">): Tenso
 }
 
 /**
- * Masked image consistency (MIC, Hoyer et al., 2023, equation 6): cross entropy of a masked image with the
- * labels of the whole one, weighed by their quality.
+ * Cross entropy with labels that do not all weigh the same: of pixels that class mix has pasted (DACS,
+ * Tranheden et al., 2021), or of a masked image with the labels of the whole one, by their quality (MIC, Hoyer
+ * et al., 2023, section 3.2).
  *
  * @param logits [N, K, H, W].
- * @param labels Pseudo labels, [N, H, W].
- * @param pixelWeights q of each image at its pixels, [N, H, W]; null for 1.
+ * @param labels [N, H, W].
+ * @param pixelWeights What the loss of each pixel is multiplied by, [N, H, W]; null for 1.
  */
-export function maskedLoss(
+export function weightedLoss(
   logits: Tensor,
   labels: GpuArray<"u32">,
   pixelWeights: GpuArray | null,
@@ -53,24 +53,29 @@ export function maskedLoss(
 }
 
 /** Weights of the symmetric losses. */
-export type SymmetricWeights = Omit<SymmetricOptions, "ignoreLabel">;
+export interface SymmetricWeights {
+  /** Of cross entropy, α; 0.1 unless given. */
+  readonly alpha?: number;
+  /** Of reverse cross entropy, β; 1 unless given. */
+  readonly beta?: number;
+  /** What the loss of each pixel is multiplied by, [N, H, W]; 1 unless given. */
+  readonly pixelWeights?: GpuArray | null;
+}
 
 /**
  * Symmetric cross entropy with denoised labels, ℓ_sce (equation 6), which bears wrong labels better.
  *
  * @param logits [N, K, h, w], resized to the labels bilinearly where they differ in size.
  * @param labels Denoised labels, [N, H, W].
- * @param options.alpha Weight of the cross entropy, 0.1 in the paper.
- * @param options.beta Weight of the reverse cross entropy, 1 in the paper.
- * @param options.pixelWeights What the loss of each pixel is multiplied by, [N, H, W]; 1 unless given.
+ * @param weights As in the paper unless given.
  */
 export function symmetricLoss(
   logits: Tensor,
   labels: GpuArray<"u32">,
-  options: SymmetricWeights = {},
+  weights: SymmetricWeights = {},
 ): Tensor {
   return symmetricCrossEntropy(resizedTo(logits, labels), labels, {
-    ...options,
+    ...weights,
     ignoreLabel: IGNORE,
   });
 }
@@ -86,9 +91,9 @@ export function softSymmetricLoss(
   logits: Tensor,
   softLabels: GpuArray,
   labels: GpuArray<"u32">,
-  options: SymmetricWeights = {},
+  weights: SymmetricWeights = {},
 ): Tensor {
-  return softCrossEntropy(logits, softLabels, labels, { ...options, ignoreLabel: IGNORE });
+  return softCrossEntropy(logits, softLabels, labels, { ...weights, ignoreLabel: IGNORE });
 }
 
 /**

@@ -42,10 +42,10 @@ export async function mixClasses(
 }
 
 /**
- * Images of which patches are 0, drawn anew for each: a patch is kept where v > r, v ~ U(0, 1) (MIC,
- * equations 4 and 5).
+ * Images of which patches are 0, drawn anew for each: a patch is kept where v > r, v ~ U(0, 1)
+ * (MIC, section 3.2). Colours and geometry have been changed before.
  *
- * @param images [N, 3, H, W], colours changed as they are to be; they stay the caller's.
+ * @param images [N, 3, H, W]; they stay the caller's.
  * @param samples What each of them shows.
  */
 export function maskedView(

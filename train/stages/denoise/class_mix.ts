@@ -1,7 +1,8 @@
 // Class mix in stage 1: what source pixels change in what a view is learnt by (DACS, Tranheden et al.,
 // 2021, after ClassMix, Olsson et al., 2021).
 
-import { pasteLabels, pasteProbabilities, pasteValue } from "../../../kernels/class_mix.ts";
+import { pasteLabels, pasteValue } from "../../../kernels/class_mix.ts";
+import { fill } from "../../../kernels/elementwise.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { warpLabelMaps } from "../../../kernels/warp.ts";
@@ -21,16 +22,17 @@ export interface Pasted {
 /** What target pixels are learnt by, at a quarter of the size of the view. */
 interface Learnt {
   readonly labels: GpuArray<"u32">;
-  readonly soft: GpuArray | null;
-  /** What the losses of labels are multiplied by; null for 1. */
+  /** What the losses of target labels are multiplied by; null for 1. */
   readonly weights: GpuArray | null;
+  /** What those of pasted labels are; null where nothing is pasted. */
+  readonly pastedWeights: GpuArray | null;
   /** Not zero where the structure loss compares views. */
   readonly mask: GpuArray;
 }
 
 /**
- * What a mixed view is learnt by: source labels where something is pasted, sure as they are, with the
- * weight 1. In the strong view such pixels are none that the weak one sees too.
+ * What a mixed view is learnt by: source labels where something is pasted, whose loss is their own and counts
+ * in full. In the strong view such pixels are none that the weak one sees too.
  *
  * @param learnt What the target alone is learnt by; it is taken over.
  * @param pasted In the same view, as {@link pastedIn} says.
@@ -40,14 +42,18 @@ export function withPasted<T extends Learnt>(
   pasted: GpuArray<"u32">,
   studentView: DenoiseChoices["studentView"],
 ): T {
-  const { labels, soft, weights, mask } = learnt;
+  const { labels, weights, pastedWeights, mask } = learnt;
+  using even = pasted.gpu.empty(pasted.shape, "even weights");
+  fill(even, 1);
+  const ofTarget = pasteValue(pasted, weights ?? even, 0);
+  fill(even, 0);
   const changed: Learnt = {
     labels: pasteLabels(pasted, labels),
-    soft: soft && pasteProbabilities(pasted, soft),
-    weights: weights && pasteValue(pasted, weights, 1),
+    weights: ofTarget,
+    pastedWeights: pasteValue(pasted, even, 1),
     mask: studentView === "strong" ? pasteValue(pasted, mask, 0) : mask.retain(),
   };
-  for (const array of [labels, soft, weights, mask]) array?.release();
+  for (const array of [labels, weights, pastedWeights, mask]) array?.release();
   return { ...learnt, ...changed };
 }
 

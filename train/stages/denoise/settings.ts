@@ -70,24 +70,24 @@ export const DENOISE_SETTINGS = {
    * Whether half of the classes of a source image, ⌈n/2⌉ of n, are pasted with their labels onto the view of
    * a target image that labels are learnt on (class mix: DACS, Tranheden et al., 2021, after ClassMix, Olsson
    * et al., 2021). They are pasted onto the weak view; a strong one is then made of both. Pasted pixels are
-   * no part of the structure loss.
+   * learnt with plain cross entropy, as source images are, and are no part of the structure loss.
    */
   mix: ["none", "classes"],
   /**
    * Weight of the cross entropy, with the denoised labels of the image, of a strong view whose patches are
-   * partly hidden (masked image consistency, λ^M: MIC, Hoyer et al., 2023, eq. 6 and 8; 1 as published); 0
+   * partly hidden (masked image consistency, λ^M: MIC, Hoyer et al., 2023, section 3.2; 1 as published); 0
    * for none, which is not computed. It takes a pass of its own through the network, which moves no running
    * statistics of batch norms.
    */
   maskedWeight: "weight",
-  /** Share of the patches that are hidden there, r (MIC, eq. 4; 0.7 as published). */
+  /** Share of the patches that are hidden there, r (MIC; 0.7 as published). */
   maskRatio: "share",
-  /** Side of a patch in pixels of the crop, b (MIC, eq. 4; 64 as published, an eighth of the crop). */
+  /** Side of a patch in pixels of the crop, b (MIC; 64 as published, for crops of 512 to 1024). */
   maskBlock: "count",
   /**
    * Losses of an image's target labels are multiplied by its share of pixels whose denoised label is surer
    * than this (quality weights, q with τ = 0.968 as published: DACS; DAFormer, Hoyer et al., 2022, eq. 3 and
-   * 4); pasted pixels weigh 1. 0 for no weights.
+   * 4); those of pasted pixels are not. 0 for no weights.
    */
   qualityThreshold: "share",
   /**

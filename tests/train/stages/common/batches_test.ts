@@ -261,22 +261,30 @@ Deno.test("half of the classes of a source image are pasted onto the target imag
       assert.equal(same?.weak, undefined);
       assert.deepEqual(strongViews, target.strongViews);
       assertSame(await target.strong.read(), await plain[index].target.strong.read());
-      const shade = (value: number) => Math.round(value * 1e4);
-      using moved = warpMaps(
-        target.pasted?.weak ?? assert.fail(),
-        strongViews.map((view) => view.imageView()),
-        CROP,
-      );
-      const [before, after] = await gpu.readAll([moved, found]) as Float32Array[];
-      for (let image = 0; image < BATCH; image++) {
-        const shades = new Map<number, number>();
-        for (let i = 3 * image * plane; i < (3 * image + 1) * plane; i++) {
-          if (Math.abs(before[i] - FILL) < 1e-6) continue; // unseen
-          const known = shades.get(shade(before[i])) ?? after[i];
-          shades.set(shade(before[i]), known);
-          assert.ok(Math.abs(after[i] - known) < 1e-3, "one change of colours for all pixels");
+      // Its colours are what those of the target alone become.
+      const looks = strongViews.map((view) => view.imageView());
+      using moved = warpMaps(target.pasted?.weak ?? assert.fail(), looks, CROP);
+      using movedAlone = warpMaps(target.weak, looks, CROP);
+      const pairs = [
+        [movedAlone, plain[index].target.strong],
+        [moved, found],
+      ] as const;
+      const shades = new Map<string, number>();
+      let compared = 0;
+      for (const [at, pair] of pairs.entries()) {
+        const [before, after] = await gpu.readAll(pair) as Float32Array[];
+        for (let image = 0; image < BATCH; image++) {
+          for (let i = 3 * image * plane; i < (3 * image + 1) * plane; i++) {
+            if (Math.abs(before[i] - FILL) < 1e-6) continue; // unseen
+            const shade = `${image} ${Math.round(before[i] * 1e4)}`;
+            const known = shades.get(shade);
+            if (at === 1 && known !== undefined) compared++;
+            assert.ok(Math.abs(after[i] - (known ?? after[i])) < 1e-3, `shade ${shade}`);
+            shades.set(shade, known ?? after[i]);
+          }
         }
       }
+      assert.ok(compared > plane / 2, `${compared} pixels have shades of the target alone`);
     }
     assert.ok(drawn.size === 2 && Math.min(...drawn.values()) > 3, [...drawn].join());
     // From any position on, as after resuming.
