@@ -174,7 +174,7 @@ function lengths(
   return copy;
 }
 
-/** Stages for images of any kind: rare classes count from the first step. */
+/** Stages for images of any kind: rare classes count from the first step, also of one that is nearly all. */
 const GENERAL: RunConfig["stages"] = {
   ...DEFAULT.stages,
   source: { ...DEFAULT.stages.source, balance: 1 },
@@ -186,7 +186,14 @@ const SMALL: RunConfig = {
   out: "runs/small",
   evalEvery: 400,
   network: { ...DEFAULT.network, width: 16, headChannels: 64, groups: 16 },
-  data: { ...DEFAULT.data, cropHeight: 128, cropWidth: 128, longSide: 256, middle: "image" },
+  data: {
+    ...DEFAULT.data,
+    cropHeight: 128,
+    cropWidth: 128,
+    longSide: 256,
+    middle: "image",
+    rareClassSampling: 0.3,
+  },
   stages: lengths(GENERAL, {
     source: 800,
     warmup: 120,
@@ -221,6 +228,8 @@ const MEDIUM: RunConfig = {
     longSide: 768,
     scales: [0.5, 1.5],
     strongView: "randaugment",
+    middle: "image",
+    rareClassSampling: 0.3,
   },
   stages: lengths(
     {
