@@ -24,14 +24,18 @@ export default {
     sourceLayout: "folder",
     targetDirectory: "data/earth/target",
     targetLayout: "folder",
+    longSide: 512, // as the tiles are: by night land is told from water by its grain
     cropWidth: 128,
     cropHeight: 128,
+    middle: "image", // the night is far from middle grey
   },
+  evalEvery: 75,
+  // Each schedule is as long as its stage. Rates are lower than on streets, as two classes are soon learnt.
   stages: {
     source: { steps: 200, scheduleSteps: 200 },
-    warmup: { steps: 80, scheduleSteps: 80 },
-    stage1: { steps: 200, scheduleSteps: 200 },
-    stage2: { steps: 100, scheduleSteps: 100 },
-    stage3: { steps: 100, scheduleSteps: 100 },
+    warmup: { steps: 20, scheduleSteps: 20, learningRate: 0.01 },
+    stage1: { steps: 150, scheduleSteps: 150, learningRate: 0.01 },
+    stage2: { steps: 40, scheduleSteps: 40, learningRate: 0.01 },
+    stage3: { steps: 40, scheduleSteps: 40, learningRate: 0.01 },
   },
 };

@@ -1,14 +1,12 @@
 /**
- * A picture of what adapting has changed: images of the target that no training has seen, their
- * labels, and the predictions of two networks of a run. docs/earth.png is made by
+ * A picture of what adapting has changed: images of the target's val split, which no training has
+ * seen, their labels, and the predictions of two networks of a run. docs/earth.png is made by
  *
- *     deno run --allow-read --allow-write examples/earth/picture.ts BEFORE AFTER docs/earth.png 04_01 …
+ *     deno run --allow-read --allow-write examples/earth/picture.ts RUN/checkpoints/source.safetensors RUN/checkpoints/stage1.safetensors docs/earth.png 04_03 09_04
  *
- * where BEFORE and AFTER are checkpoints, such as `runs/mine/checkpoints/source.safetensors`, and
- * the names behind them are the images to show: `split val` of the run's target.
+ * where RUN is the folder of a run, and the names behind the picture are the images to show.
  */
 import { openGpu } from "../../mod.ts";
-import { DataError } from "../../train/base/data_error.ts";
 import { openDataset } from "../../train/data/dataset.ts";
 import { layoutOf } from "../../train/data/layouts.ts";
 import { Loader, type Sample } from "../../train/data/loader.ts";
@@ -27,19 +25,21 @@ async function predict({ network, config }: TrainedNetwork, sample: Sample): Pro
 
 const [before, after, out, ...names] = Deno.args;
 const gpu = await openGpu();
-using first = loadTrainedNetwork(gpu, before);
-using last = loadTrainedNetwork(gpu, after);
-const { classes, config: { data: { targetDirectory, targetLayout } } } = last;
-if (targetDirectory === null) throw new DataError(`Cannot draw ${out} as ${after} is of streets`);
-const { trainIds, palette } = classes;
-const layout = layoutOf(targetLayout);
-const { items } = openDataset({ root: targetDirectory, layout, split: "val", trainIds });
-const dataset = { items: items.filter(({ name }) => names.includes(name)), trainIds };
-using loader = new Loader({ dataset, order: "sequential" });
-const rows = [];
-for (const sample of await loader.next(names.length)) {
-  const label = sample.label ? [sample.label] : [];
-  const maps = [...label, await predict(first, sample), await predict(last, sample)];
-  rows.push({ image: sample.image, maps });
+{
+  using first = loadTrainedNetwork(gpu, before);
+  using last = loadTrainedNetwork(gpu, after);
+  const { classes: { trainIds, palette }, config: { data } } = last;
+  if (data.targetDirectory === null) throw new Error(`${after} is of a run on streets`);
+  const place = { root: data.targetDirectory, layout: layoutOf(data.targetLayout), split: "val" };
+  const all = openDataset({ ...place, trainIds });
+  const items = all.items.filter(({ name }) => names.includes(name));
+  using loader = new Loader({ dataset: { ...all, items }, order: "sequential" });
+  const rows = [];
+  for (const sample of await loader.next(items.length)) {
+    const label = sample.label ? [sample.label] : [];
+    const maps = [...label, await predict(first, sample), await predict(last, sample)];
+    rows.push({ image: sample.image, maps });
+  }
+  writeSamples(out, rows, palette);
 }
-writeSamples(out, rows, palette);
+gpu.close();

@@ -159,7 +159,7 @@ function write(path: string, bytes: Uint8Array): void {
 }
 
 async function fetchPictures(): Promise<Pictures> {
-  console.log("Fetching pictures of the Earth (12.6 MB) from the npm registry …");
+  console.log("Pictures of the Earth come from the npm registry (12.6 MB) …");
   const names = ["blue-marble.jpg", "night.jpg", "water.png"].map((n) => `example/img/earth-${n}`);
   const [day, night, water] = await readPackage(THREE_GLOBE, names);
   await loadJpegCodec();

@@ -147,7 +147,8 @@ export const RUN_SETTINGS = {
     /**
      * What views hold where they show nothing, and what `simple` strong ones turn contrast about: middle
      * grey, or the mean of the image. Images far from middle grey, such as of the night, else become
-     * black, and are outshone by what was cut out. Views of `randaugment` are filled with grey.
+     * black, and are outshone by what was cut out. Views of `randaugment`, and those of self-supervised
+     * training, keep grey.
      */
     middle: ["grey", "image"],
     /** The built-in benchmark, written as PNG files where no folders are given. */
