@@ -15,10 +15,6 @@ function scoreCurves(runs: readonly RunRecord[]): Section[] {
   const figures = [
     ["mIoU", "mIoU of the target's val split"],
     ["information", "mutual information of its images and predictions, which needs no labels"],
-    [
-      "separation",
-      "variance of its colours that predicted classes explain, which needs none either",
-    ],
   ].flatMap(([key, caption]) => {
     const points = runs.flatMap((run) =>
       curve(
@@ -114,7 +110,7 @@ const NO_LOSSES = [
   "mIoU",
   "pixelAccuracy",
   "information",
-  "separation",
+  "agreement",
   "correlation",
 ];
 

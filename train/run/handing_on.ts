@@ -35,8 +35,8 @@ export function markHandedOn({ stages }: RunResult): StageResult | undefined {
 /** Why the run goes on with, or ends in, an earlier network than that of the stage that has just ended. */
 export function reasonFor(best: StageResult, ended: StageResult): string {
   const shown = (stage: StageResult) => {
-    const { separation = 0, correlation = 0 } = stage;
-    return `${(labelFreeScore(stage) ?? 0).toFixed(1)} % (separation ${separation.toFixed(1)} %, ` +
+    const { agreement = 0, correlation = 0 } = stage;
+    return `${(labelFreeScore(stage) ?? 0).toFixed(1)} % (agreement ${agreement.toFixed(1)} %, ` +
       `class correlation ${correlation.toFixed(1)} %)`;
   };
   return `the network of ${best.name} is handed on, not that of ${ended.name}: without labels it ` +

@@ -32,7 +32,7 @@ export interface StageResult extends PretrainingResult {
   /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
   selected?: Best;
   /** What is measured without labels, see `labelFreeScore`; earlier versions know none. */
-  separation?: number;
+  agreement?: number;
   correlation?: number;
   /** On the network that the run hands on as it stands: the last one, or a better one before it. */
   handedOn?: true;
@@ -86,7 +86,7 @@ const stage = v.looseObject({
   ),
   pixelAccuracy: score,
   selected: v.optional(selected),
-  separation: v.optional(percentage),
+  agreement: v.optional(percentage),
   correlation: v.optional(percentage),
   handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");
