@@ -59,7 +59,7 @@ export async function measureAgreement(
   const unlabelled = { ...spreadOver(dataset, IMAGES), trainIds: null };
   using loader = new Loader({ dataset: unlabelled, order: "sequential", cacheBytes: 0 });
   try {
-    await forEachImageBatch(network, loader, { longSide, signal }, ({ samples, size, images }) => {
+    await forEachImageBatch(network, loader, { longSide, signal }, ({ size, images }) => {
       using plain = predictLabels(network, images, size);
       VIEWS.forEach((view, index) => {
         using seen = seenAs(view, images);

@@ -6,7 +6,7 @@ import type { RunResult, StageResult } from "./result_file.ts";
 /**
  * How many times the label-free score of the last network an earlier one must have to be taken instead.
  */
-export const MARGIN = 1.1;
+export const MARGIN = 1.05;
 
 /**
  * The best network of stages in the order in which they ran: the last one, unless an earlier one has

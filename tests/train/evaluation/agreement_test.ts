@@ -4,7 +4,7 @@ import { strict as assert } from "node:assert";
 import { decodeItem } from "../../../train/data/dataset.ts";
 import { agreementOf, measureAgreement } from "../../../train/evaluation/agreement.ts";
 import { ConfusionMatrix } from "../../../train/evaluation/metrics.ts";
-import { type Nd } from "../../_check.ts";
+import type { Nd } from "../../_check.ts";
 import { resizeBilinear } from "../../_reference/spatial.ts";
 import { withFolder } from "../_folder.ts";
 import {
