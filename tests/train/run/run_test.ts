@@ -44,7 +44,14 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
       out: join(folder, name),
       pipeline: [...STAGES],
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
-      data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
+      data: {
+        heldOut: { share: 0 },
+        batch: 2,
+        cropHeight: 32,
+        cropWidth: 48,
+        longSide: 64,
+        streets,
+      },
       stages: {
         source: stage,
         warmup: { ...stage, discriminatorPlanes: 4 },
