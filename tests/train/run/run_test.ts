@@ -47,7 +47,14 @@ function tinyConfig(folder: string, name: string, values: Record<string, unknown
       pipeline: [...STAGES],
       handOn: "last", // networks of a few steps are good or bad by chance
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
-      data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
+      data: {
+        heldOut: { share: 0 },
+        batch: 2,
+        cropHeight: 32,
+        cropWidth: 48,
+        longSide: 64,
+        streets,
+      },
       stages: {
         source: stage,
         warmup: { ...stage, discriminatorPlanes: 4 },

@@ -32,6 +32,7 @@ const TINY: Values = {
   "network.headChannels": 8,
   "network.groups": 4,
   "network.dilations": [1],
+  "data.heldOut.share": 0,
   "data.batch": 2,
   "data.cropHeight": 24,
   "data.cropWidth": 32,
