@@ -40,8 +40,8 @@ const SPLITS = [
   { domain: "target", split: "val", strips: [4, 9], labels: true },
 ] as const;
 /**
- * Tiles are as wide as a strip and 45° high, so that most hold both land and water: batch norms see too
- * little of the Earth in smaller ones. One starts every 5.6° from 75° north; nearer the poles all is ice.
+ * Tiles are as wide as a strip and 45° high, so that most hold both land and water. One starts every 5.6°
+ * from 75° north; nearer the poles all is ice.
  */
 const [TILES, TOP, STEP] = [17, 75, 22.5 / 4];
 
@@ -64,7 +64,7 @@ export async function cutTiles(directory: string, open: () => Promise<Pictures>)
     if (SPLITS.every((split) => isWhole(directory, split))) return false;
     throw new DataError(
       `Cannot cut tiles of the Earth into ${directory} as it holds something else, or not all of ` +
-        `them: expected nothing there, or every tile; move it away`,
+        `their files: expected nothing there, or every tile; move it away`,
     );
   }
   const partial = `${directory}.partial`;
