@@ -9,6 +9,7 @@ import { openDataset, type OpenedDataset } from "../train/data/dataset.ts";
 import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import { Loader } from "../train/data/loader.ts";
 import { classesOf } from "../train/data/place.ts";
+import { measureAgreement } from "../train/evaluation/agreement.ts";
 import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
 import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
@@ -86,12 +87,10 @@ async function evaluate(flags: EvalFlags): Promise<number> {
     const { checkpoint, target, split, images, stage } = result;
     print(`${checkpoint} on ${images} images of ${target} (${split})\n`);
     print(classTable([{ ...result, name: stage }]));
-    const { information, separation, correlation, labelFreeScore } = result;
+    const { information, agreement, correlation, labelFreeScore } = result;
     const percent = (value = 0) => `${value.toFixed(1)} %`;
     print(
-      `without labels: score ${percent(labelFreeScore)}, of separation ${
-        percent(separation)
-      } and ` +
+      `without labels: score ${percent(labelFreeScore)}, of agreement ${percent(agreement)} and ` +
         `class correlation ${percent(correlation)}; information ${percent(information)}`,
     );
   }
@@ -105,8 +104,10 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
   const { network, classes, config, stage, step } = trained;
   const dataset = await openDataOf(trained, flags);
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
-  const measured = await measure(network, loader, config.data.longSide, signal);
-  const scores = evaluationOf(measured);
+  const { longSide } = config.data;
+  const measured = await measure(network, loader, longSide, signal);
+  const agreement = await measureAgreement(network, dataset, longSide, signal);
+  const scores = { ...evaluationOf(measured), agreement };
   const classIoU = byName(classes.names, scores.classIoU);
   return {
     adapter: gpu.adapter.description,
@@ -120,7 +121,7 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
     classIoU,
     pixelAccuracy: scores.pixelAccuracy,
     information: scores.information,
-    separation: scores.separation,
+    agreement,
     correlation: scores.correlation,
     labelFreeScore: labelFreeScore(scores),
     means: publishedMeans(classIoU),

@@ -33,6 +33,7 @@ const values = {
   pipeline: ["source"],
   network: { width: 4, headChannels: 8, groups: 4, dilations: [1, 2] },
   data: {
+    heldOut: { share: 0 }, // all of the few images are trained on
     batch: 2,
     cropHeight: 32,
     cropWidth: 48,

@@ -46,6 +46,13 @@ const ids = defineKernel({
   reads: ["pasted", "xIds"],
   writes: ["yIds"],
 });
+const probabilities = defineKernel({
+  ...shared,
+  name: "class_mix.paste_probabilities",
+  entry: "paste_probabilities",
+  reads: ["pasted", "x"],
+  writes: ["y"],
+});
 const values = defineKernel({
   ...shared,
   name: "class_mix.paste_value",
@@ -160,6 +167,31 @@ export function pasteLabels(
       { pasted, xIds, yIds },
       { pixels: yIds.size, plane: yIds.size, channels: 0, classes: 0, ignoreLabel, value: 0 },
       yIds.size,
+    ));
+  return y;
+}
+
+/**
+ * Probabilities, but the one-hot of its label where something was pasted, [N, K, H, W].
+ *
+ * @param pasted [N, H, W]; the ignore label where nothing was pasted.
+ * @param x [N, K, H, W].
+ * @throws {TypeError} If the shapes do not fit.
+ */
+export function pasteProbabilities(
+  pasted: GpuArray<"u32">,
+  x: GpuArray,
+  ignoreLabel = IGNORE,
+): GpuArray {
+  const { classes, plane } = mapSizes("class_mix.paste_probabilities", x);
+  checkPixels("class_mix.paste_probabilities", x, pasted);
+  const y = x.gpu.empty(x.shape, x.label);
+  sliceByImage([pasted, x], [y], ([pasted, x], [y]) =>
+    dispatch(
+      probabilities,
+      { pasted, x, y },
+      { pixels: pasted.size, plane, channels: 0, classes, ignoreLabel, value: 0 },
+      pasted.size,
     ));
   return y;
 }

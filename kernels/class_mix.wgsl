@@ -2,14 +2,16 @@
 // et al., 2021; across domains DACS, Tranheden et al., 2021).
 //   M = 1 where the source label is a class that was chosen, else 0
 //   mixed = M source + (1 − M) target
-// choose:     of the n classes in a label map, ⌈n/2⌉ with the least keys; of equal keys the first.
-//             Labels from K up and ignore_label are none.
-// mix_images: the mixed image, and the labels of what was pasted, ignore_label where nothing was
-// paste_labels, paste_value: what the target has, but where something was pasted its label, or `value`
+// choose: of the n classes in a label map, ⌈n/2⌉ with the least keys; of equal keys the first. Labels
+//         from K up and ignore_label are none.
+// mix:    the mixed image, and the labels of what was pasted, ignore_label where nothing was
+// labels, probabilities, values: what the target has, but where something was pasted its label, the
+//         one-hot of it, or `value`
 //
 // source, target, mixed: [N, channels, plane]; labels, pasted: [N, plane]; keys, chosen: [N, K],
-// K = classes; x_ids, y_ids, x, y: [N, plane]; pixels = N plane. choose: a workgroup owns the row of an
-// image; the others: an invocation owns a pixel of all channels of its outputs. All overwrite.
+// K = classes; x_ids, y_ids, and x, y of values: [N, plane]; x, y of probabilities: [N, K, plane];
+// pixels = N plane. choose: a workgroup owns the row of an image; the others: an invocation owns a
+// pixel of all channels of its outputs. All overwrite.
 
 @group(0) @binding(0) var<storage, read> labels: array<u32>;
 @group(0) @binding(1) var<storage, read> keys: array<u32>;
@@ -104,6 +106,21 @@ fn paste_labels(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
   if (pixel >= params.pixels) { return; }
   let label = pasted[pixel];
   y_ids[pixel] = select(label, x_ids[pixel], label == params.ignore_label);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn paste_probabilities(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let pixel = pixel_of(id, groups);
+  if (pixel >= params.pixels) { return; }
+  let label = pasted[pixel];
+  let first = pixel / params.plane * params.classes * params.plane + pixel % params.plane;
+  for (var k = 0u; k < params.classes; k++) {
+    let i = first + k * params.plane;
+    y[i] = select(select(0.0, 1.0, k == label), x[i], label == params.ignore_label);
+  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

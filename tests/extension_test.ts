@@ -185,7 +185,7 @@ Deno.test("a stage is one folder, one line of the registry and one of the preset
       JSON.stringify({
         logEvery: 1,
         network: { width: 2, headChannels: 4, groups: 2, dilations: [1] },
-        data: { batch: 2, cropHeight: 24, cropWidth: 32, longSide: 48 },
+        data: { heldOut: { share: 0 }, batch: 2, cropHeight: 24, cropWidth: 32, longSide: 48 },
         memory: { accumulate: 2 },
         stages: { prior: { priorWeight: 0.3 } },
       }),

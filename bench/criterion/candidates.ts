@@ -464,13 +464,13 @@ export const CANDIDATES: Readonly<Record<string, Candidate>> = {
   "explained colours": alone(explainedColours),
   edges: alone(edges),
   "label-free score": alone((output) =>
-    Math.sqrt(Math.max(0, explainedColours(output) * softmaxCorrelation(output)))
+    Math.sqrt(softmaxCorrelation(output) * fullAgreement(output, "mirror", "smaller", "larger"))
   ),
   "colours × views": alone((output) =>
     explainedColours(output) * fullAgreement(output, "mirror", "smaller", "larger")
   ),
-  "softmax correlation × views": alone((output) =>
-    softmaxCorrelation(output) * fullAgreement(output, "mirror", "smaller", "larger")
+  "colours × softmax correlation": alone((output) =>
+    explainedColours(output) * softmaxCorrelation(output)
   ),
   ensemble: withEnsemble,
   peers: withPeers,

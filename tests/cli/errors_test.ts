@@ -67,7 +67,7 @@ async function train(values: Record<string, unknown>, ...flags: string[]) {
       pipeline: ["source"],
       out: join(folder, "run"),
       network: { blocks: [1, 1, 1, 1], width: 4, headChannels: 8, groups: 2, dilations: [1] },
-      data: { batch: 1, cropHeight: 16, cropWidth: 16, streets },
+      data: { heldOut: { share: 0 }, batch: 1, cropHeight: 16, cropWidth: 16, streets },
       ...values,
     };
     Deno.writeTextFileSync(config, JSON.stringify(content));

@@ -144,7 +144,14 @@ Deno.test("a run starts from a file, and its student from another in the place o
         pipeline: ["source", "stage2"],
         init: start,
         network: own,
-        data: { batch: 2, cropHeight: 32, cropWidth: 48, longSide: 64, streets },
+        data: {
+          batch: 2,
+          cropHeight: 32,
+          cropWidth: 48,
+          longSide: 64,
+          heldOut: { share: 0 },
+          streets,
+        },
         stages: {
           source: still,
           selfsup: { weights: student },

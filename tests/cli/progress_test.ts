@@ -167,7 +167,7 @@ Deno.test("without labels the label-free score is shown, and of earlier versions
   const screen = fakeScreen(false);
   const observer = new PlainProgress(screen, 5);
   const unknown = { ...RESULT, stage: "source", step: 7, mIoU: NaN, information: 12 };
-  observer.evaluation({ ...unknown, separation: 25, correlation: 64 });
+  observer.evaluation({ ...unknown, agreement: 25, correlation: 64 });
   observer.evaluation(unknown);
   const lines = screen.text.split("\n");
   assert.match(lines[0], /mIoU unknown without labels, label-free score 40\.0 %/);

@@ -16,6 +16,7 @@ function tinyConfig(folder: string): Record<string, unknown> {
     evalEvery: 2,
     network: { blocks: [1, 1, 1, 1], width: 8, headChannels: 16, groups: 4, dilations: [1, 2] },
     data: {
+      heldOut: { share: 0 },
       batch: 2,
       cropHeight: 32,
       cropWidth: 48,

@@ -1,5 +1,11 @@
 import { strict as assert } from "node:assert";
-import { chooseClasses, mixImages, pasteLabels, pasteValue } from "../../kernels/class_mix.ts";
+import {
+  chooseClasses,
+  mixImages,
+  pasteLabels,
+  pasteProbabilities,
+  pasteValue,
+} from "../../kernels/class_mix.ts";
 import { randomNd, seededRandom } from "../_check.ts";
 import { guardedGpu, narrowGpu, testGpu } from "../_device.ts";
 import * as reference from "../_reference/class_mix.ts";
@@ -70,7 +76,7 @@ Deno.test("every class of an image is as likely to be chosen", async () => {
   for (const count of times) assert.ok(Math.abs(count / draws - 3 / 5) < 0.05, times.join());
 });
 
-Deno.test("chosen classes are pasted onto images, labels and numbers as in the twin", async () => {
+Deno.test("chosen classes are pasted onto images, labels, probabilities and numbers as in the twin", async () => {
   const classes = 8;
   const random = seededRandom(5);
   const shape = [IMAGES, 3, HEIGHT, WIDTH];
@@ -78,6 +84,7 @@ Deno.test("chosen classes are pasted onto images, labels and numbers as in the t
   const labels = randomLabels(classes);
   const flags = Uint32Array.from({ length: IMAGES * classes }, (_, i) => i % 3 === 0 ? 1 : 0);
   const own = Uint32Array.from(labels, () => Math.floor(random() * classes));
+  const soft = randomNd([IMAGES, classes, HEIGHT, WIDTH], random, [0, 1]);
   const numbers = randomNd([IMAGES, HEIGHT, WIDTH], random);
   for (const gpu of [await guardedGpu(), await narrowGpu(2 * 4 * classes * PLANE)]) {
     using from = gpu.upload(Float32Array.from(source.data), shape, "source");
@@ -85,14 +92,17 @@ Deno.test("chosen classes are pasted onto images, labels and numbers as in the t
     using ids = gpu.upload(labels, [IMAGES, HEIGHT, WIDTH], "labels");
     using chosen = gpu.upload(flags, [IMAGES, classes], "chosen");
     using ownIds = gpu.upload(own, ids.shape, "target labels");
+    using ownSoft = gpu.upload(Float32Array.from(soft.data), soft.shape, "soft labels");
     using ownNumbers = gpu.upload(Float32Array.from(numbers.data), ids.shape, "numbers");
     const { mixed, pasted } = mixImages({ images: from, labels: ids }, onto, chosen);
     using newIds = pasteLabels(pasted, ownIds);
+    using newSoft = pasteProbabilities(pasted, ownSoft);
     using newNumbers = pasteValue(pasted, ownNumbers, 0.75);
     const found = {
       mixed: await mixed.read(),
       pasted: await pasted.read(),
       ids: await newIds.read(),
+      soft: await newSoft.read(),
       numbers: await newNumbers.read(),
     };
     for (const array of [mixed, pasted]) array.release();
@@ -115,6 +125,13 @@ Deno.test("chosen classes are pasted onto images, labels and numbers as in the t
       assert.deepEqual(
         rows(found.numbers, image, PLANE),
         rows(numbers.data, image, PLANE).map((x, i) => isPasted[i] ? 0.75 : Math.fround(x)),
+      );
+      assert.deepEqual(
+        rows(found.soft, image, classes * PLANE),
+        rows(soft.data, image, classes * PLANE).map((p, i) => {
+          const [k, pixel] = [Math.floor(i / PLANE), i % PLANE];
+          return isPasted[pixel] ? Number(expected[pixel] === k) : Math.fround(p);
+        }),
       );
     }
     assert.ok(count > PLANE / 2 && count < 3 * PLANE, `${count} pixels are pasted`);

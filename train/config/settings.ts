@@ -42,7 +42,7 @@ export const RUN_SETTINGS = {
   select: SELECTIONS,
   /**
    * Whose network a stage starts from: that of the stage before it, or the best so far by the label-free
-   * score, which is an earlier one only if that scores more than 1.1 times as much.
+   * score, which is an earlier one only if that scores more than 1.05 times as much.
    */
   handOn: HAND_ON,
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */

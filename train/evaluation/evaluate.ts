@@ -5,7 +5,6 @@ import { confusion } from "../../kernels/confusion.ts";
 import { countNonfinite } from "../../kernels/nonfinite.ts";
 import type { Size } from "../../kernels/planes.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
-import { resizeBilinearForward } from "../../kernels/resize.ts";
 import { softmaxForward } from "../../kernels/softmax.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Synchronous } from "../../nn/synchronous.ts";
@@ -16,7 +15,6 @@ import { ClassCorrelation } from "./class_correlation.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
 import { ConfusionMatrix, type Evaluation, unknownScores } from "./metrics.ts";
-import { Separation } from "./separation.ts";
 
 /**
  * Predicts the class of every pixel, [N, height, width], in the network's present mode.
@@ -101,8 +99,6 @@ export interface Measurement {
   readonly information: Information;
   /** Of the same. */
   readonly correlation: ClassCorrelation;
-  /** Of the classes with the highest of them, by the colours there. */
-  readonly separation: Separation;
   /** Whether there were labels. */
   readonly isLabelled: boolean;
 }
@@ -113,7 +109,7 @@ export interface Measurement {
  * @param source What the same network makes of held-out images of the source.
  */
 export function evaluationOf(
-  { confusion, information, correlation, separation, isLabelled }: Measurement,
+  { confusion, information, correlation, isLabelled }: Measurement,
   source: Measurement | null = null,
 ): Evaluation {
   const scores = isLabelled ? confusion.scores() : unknownScores(confusion.classCount);
@@ -121,7 +117,6 @@ export function evaluationOf(
     ...scores,
     information: information.percent,
     correlation: correlation.percent,
-    separation: separation.percent,
     ...(source ? { source: source.confusion.scores() } : {}),
   };
 }
@@ -149,7 +144,6 @@ export async function measure(
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
   const correlation = new ClassCorrelation(classes);
-  const separation = new Separation(classes);
   let isLabelled = true;
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
   let counted = 0;
@@ -164,30 +158,24 @@ export async function measure(
       }
       counted += pixels;
       isLabelled &&= labels !== null;
-      const { predicted, probabilities, colours, nonfinite } = infer(network, images, (logits) => ({
+      const { predicted, probabilities, nonfinite } = infer(network, images, (logits) => ({
         predicted: labels && labelsOf(logits, size),
         probabilities: softmaxForward(logits),
-        colours: resizeBilinearForward(images, sizeOf(logits)),
         nonfinite: countNonfinite(gpu, [logits]),
       }));
       if (labels && predicted) confusion(predicted, labels, counts);
       try {
         await checkOutput(nonfinite, samples);
-        const [p, seen] = [await probabilities.read(), await colours.read()];
+        const p = await probabilities.read();
         information.add(p, probabilities.shape);
         correlation.add(p, probabilities.shape);
-        separation.add(p, seen, probabilities.shape);
       } finally {
-        for (const array of [predicted, probabilities, colours, nonfinite]) array?.release();
+        for (const array of [predicted, probabilities, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
-    return { confusion: confusionMatrix, information, correlation, separation, isLabelled };
+    return { confusion: confusionMatrix, information, correlation, isLabelled };
   } finally {
     counts.release();
   }
-}
-
-function sizeOf({ shape: [, , height = 0, width = 0] }: GpuArray): Size {
-  return { height, width };
 }

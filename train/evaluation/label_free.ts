@@ -7,25 +7,25 @@
 import type { Evaluation } from "./metrics.ts";
 
 /** What is measured without labels, in percent. */
-export type LabelFree = Pick<Evaluation, "separation" | "correlation">;
+export type LabelFree = Pick<Evaluation, "agreement" | "correlation">;
 
 /**
- * The label-free score, √(separation · correlation), in percent; undefined where one is unknown.
+ * The label-free score, √(agreement · correlation), in percent; undefined where one is unknown.
  *
- * Each can be deceived in a way that the other cannot. Self-training makes a network sure and balanced
- * (`ClassCorrelation`) of what is wrong too, but wrong classes seldom look as different as the right
- * ones do; classes that follow colours and nothing else are separate (`Separation`), but not sure. A
+ * Each can be deceived in a way that the other cannot. Self-training makes a network sure of all
+ * classes (`ClassCorrelation`) where they are wrong too, but it does not see the wrong ones alike in
+ * views of other sizes (`measureAgreement`); one that sees the same everywhere need not be sure. A
  * network that has lost classes loses in both.
  */
-export function labelFreeScore({ separation, correlation }: LabelFree): number | undefined {
-  if (separation === undefined || correlation === undefined) return undefined;
-  return Math.sqrt(separation * correlation);
+export function labelFreeScore({ agreement, correlation }: LabelFree): number | undefined {
+  if (agreement === undefined || correlation === undefined) return undefined;
+  return Math.sqrt(agreement * correlation);
 }
 
 /** What is measured without labels, of all that an evaluation holds. */
-export function labelFreeOf({ separation, correlation }: LabelFree): LabelFree {
+export function labelFreeOf({ agreement, correlation }: LabelFree): LabelFree {
   return {
     ...(correlation === undefined ? {} : { correlation }),
-    ...(separation === undefined ? {} : { separation }),
+    ...(agreement === undefined ? {} : { agreement }),
   };
 }

@@ -26,8 +26,8 @@ export interface Evaluation extends Scores {
   information?: number;
   /** How sure predictions are and of all classes alike, in percent; see `ClassCorrelation`. */
   correlation?: number;
-  /** Share of the variance of colours that predicted classes explain, in percent; see `Separation`. */
-  separation?: number;
+  /** How far predictions agree with those of other views, in percent; see `measureAgreement`. */
+  agreement?: number;
   /** Scores of the source's held-out images, where there are any. */
   source?: Scores;
 }

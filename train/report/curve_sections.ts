@@ -16,10 +16,6 @@ function scoreCurves(runs: readonly RunRecord[]): Section[] {
     ["mIoU", "mIoU of the target's val split"],
     ["sourceMIoU", "mIoU of held-out images of the source"],
     ["information", "mutual information of its images and predictions, which needs no labels"],
-    [
-      "separation",
-      "variance of its colours that predicted classes explain, which needs none either",
-    ],
   ].flatMap(([key, caption]) => {
     const points = runs.flatMap((run) =>
       curve(
@@ -116,7 +112,7 @@ const NO_LOSSES = [
   "mIoU",
   "pixelAccuracy",
   "information",
-  "separation",
+  "agreement",
   "correlation",
   "sourceMIoU",
   "sourcePixelAccuracy",

@@ -6,7 +6,7 @@ import type { RunResult, StageResult } from "./result_file.ts";
 /**
  * How many times the label-free score of the last network an earlier one must have to be taken instead.
  */
-export const MARGIN = 1.1;
+export const MARGIN = 1.05;
 
 /**
  * The best network of stages in the order in which they ran: the last one, unless an earlier one has
@@ -35,8 +35,8 @@ export function markHandedOn({ stages }: RunResult): StageResult | undefined {
 /** Why the run goes on with, or ends in, an earlier network than that of the stage that has just ended. */
 export function reasonFor(best: StageResult, ended: StageResult): string {
   const shown = (stage: StageResult) => {
-    const { separation = 0, correlation = 0 } = stage;
-    return `${(labelFreeScore(stage) ?? 0).toFixed(1)} % (separation ${separation.toFixed(1)} %, ` +
+    const { agreement = 0, correlation = 0 } = stage;
+    return `${(labelFreeScore(stage) ?? 0).toFixed(1)} % (agreement ${agreement.toFixed(1)} %, ` +
       `class correlation ${correlation.toFixed(1)} %)`;
   };
   return `the network of ${best.name} is handed on, not that of ${ended.name}: without labels it ` +

@@ -52,8 +52,8 @@ export interface EvaluationReport extends NamedScores {
   readonly information?: number;
   /** How sure predictions are and of all classes alike. */
   readonly correlation?: number;
-  /** Share of the variance of colours that predicted classes explain. */
-  readonly separation?: number;
+  /** How far predictions agree with those of other views, where it was measured. */
+  readonly agreement?: number;
   /** The scores of the source's held-out images, where there are any. */
   readonly source?: NamedScores;
 }

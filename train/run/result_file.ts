@@ -40,7 +40,7 @@ export interface StageResult extends PretrainingResult {
   /** What is wrong, as far as that can be known without the target's labels; absent where nobody has judged. */
   causes?: readonly Cause[];
   /** What is measured without labels, see `labelFreeScore`; earlier versions know none. */
-  separation?: number;
+  agreement?: number;
   correlation?: number;
   /** On the network that the run hands on as it stands: the last one, or a better one before it. */
   handedOn?: true;
@@ -105,6 +105,7 @@ const stage = v.looseObject({
   classIoU,
   pixelAccuracy: score,
   selected: v.optional(selected),
+  agreement: v.optional(percentage),
   source: v.optional(
     v.looseObject({ mIoU: percentage, classIoU, pixelAccuracy: percentage, shares }, "scores"),
   ),
@@ -117,7 +118,6 @@ const stage = v.looseObject({
       "a list of causes",
     ),
   ),
-  separation: v.optional(percentage),
   correlation: v.optional(percentage),
   handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");

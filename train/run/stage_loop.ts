@@ -5,6 +5,7 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
 import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { measureAgreement } from "../evaluation/agreement.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import { labelFreeOf } from "../evaluation/label_free.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
@@ -67,7 +68,8 @@ export async function loopStage<B>(
     const { longSide } = config.data;
     measured = await measure(network, run.validation, longSide);
     onSource = run.sourceValidation && await measure(network, run.sourceValidation, longSide);
-    return evaluationOf(measured, onSource);
+    const scores = evaluationOf(measured, onSource);
+    return config.select === "unsupervised" ? await withAgreement(run, network, scores) : scores;
   };
   const end = await runLoop({
     stage,
@@ -119,11 +121,22 @@ export async function loopStage<B>(
     pixelAccuracy: scores.pixelAccuracy,
     ...(config.select === "last" || !selected ? {} : { selected }),
     ...judgement,
-    ...labelFreeOf(scores),
+    ...labelFreeOf(await withAgreement(run, network, scores)),
     ...cost.soFar,
   };
   observer.stageEnd(result);
   return result;
+}
+
+/** Adds the network's agreement, where that is not known yet. */
+async function withAgreement(
+  { config, data }: RunState,
+  network: DeepLab,
+  scores: Evaluation,
+): Promise<Evaluation> {
+  if (scores.agreement !== undefined) return scores;
+  const agreement = await measureAgreement(network, data.validation, config.data.longSide);
+  return { ...scores, agreement };
 }
 
 /** What a stage has taken so far. */

@@ -71,10 +71,10 @@ Deno.test("the best is written where it is not the last, and goes where the last
       path: "/nowhere/best",
       save: ({ step }) => Promise.resolve(void saved.push(step)),
     });
-  const scores = (mIoU: number, information: number, separation = 0) => ({
+  const scores = (mIoU: number, information: number, agreement = 0) => ({
     mIoU,
     information,
-    separation,
+    agreement,
     correlation: 100,
     classIoU: [],
     pixelAccuracy: 0,

@@ -61,7 +61,7 @@ Deno.test("a run that an earlier version was stopped in goes on, and its checkpo
     // The losses of a run in one go: the same images in the same order, in the same views.
     const found = recordsOf(metrics().slice(before.length));
     const expected = recordsOf(Deno.readTextFileSync(join(EARLIER, "rest.jsonl")));
-    const isNew = (name: string) => ["correlation", "separation"].includes(name);
+    const isNew = (name: string) => ["correlation", "agreement"].includes(name);
     assert.deepEqual(
       found.map((record) => Object.keys(record).filter((name) => !isNew(name))),
       expected.map(Object.keys),

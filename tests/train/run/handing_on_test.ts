@@ -17,7 +17,7 @@ import { outcomeOf, tinyConfig, withoutCost } from "../_resume.ts";
 
 /** A stage with a label-free score. */
 function scored(name: string, score?: number): StageResult {
-  const known = score === undefined ? {} : { separation: score, correlation: score };
+  const known = score === undefined ? {} : { agreement: score, correlation: score };
   return { name, steps: 1, seconds: 1, mIoU: NaN, classIoU: {}, pixelAccuracy: NaN, ...known };
 }
 
@@ -90,7 +90,7 @@ for (const handOn of ["best", "last"] as const) {
 
       // Warm-up and stage 1 again, after a source that is far better than they will be.
       rewrite(config.out, ([source]) => {
-        Object.assign(source, { separation: 100, correlation: 100 });
+        Object.assign(source, { agreement: 100, correlation: 100 });
       });
       forget(config.out, "warmup", "stage1");
       const { stages } = await resumeTraining(config.out, gpu, observer, signal);

@@ -28,7 +28,7 @@ import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
 
-/** Values of a run on streets that learns nothing: 20 source images, of which one is held out. */
+/** Values of a run on streets that learns nothing, measured on the source's val split. */
 function unlearnt(folder: string, name: string): Record<string, unknown> {
   const tiny = tinyConfig(folder) as unknown as RunConfig;
   const still = { learningRate: 1e-9 };
@@ -36,7 +36,7 @@ function unlearnt(folder: string, name: string): Record<string, unknown> {
     ...tiny,
     out: join(folder, name),
     pipeline: [...PIPELINE],
-    data: { ...tiny.data, streets: { ...tiny.data.streets, sourceTrain: 20 } },
+    data: { ...tiny.data, heldOut: { share: 0.05 } },
     stages: {
       source: { ...tiny.stages.source, ...still },
       warmup: { ...tiny.stages.warmup, ...still },
@@ -173,7 +173,16 @@ Deno.test("a run does not go on with other held-out images than before", () =>
 
 Deno.test("a run says that it has too few source images to hold some out, and is not judged by them", () =>
   withFolder(async (folder) => {
-    const config = configOf(unlearnt(folder, "few"), { data: { streets: { sourceTrain: 19 } } });
+    writeHalves(join(folder, "source"), { train: 19 });
+    writeHalves(join(folder, "target"), { train: 3, val: 2 });
+    const config = configOf(unlearnt(folder, "few"), {
+      data: {
+        sourceDirectory: join(folder, "source"),
+        sourceLayout: "folder",
+        targetDirectory: join(folder, "target"),
+        targetLayout: "folder",
+      },
+    });
     const messages: string[] = [];
     const { stages } = await run(config, {}, listener(messages));
     assert.ok(

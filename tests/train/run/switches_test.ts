@@ -32,6 +32,7 @@ const TINY: Values = {
   "network.headChannels": 8,
   "network.groups": 4,
   "network.dilations": [1],
+  "data.heldOut.share": 0,
   "data.batch": 2,
   "data.cropHeight": 24,
   "data.cropWidth": 32,
@@ -318,7 +319,7 @@ function makeJudged(folder: string): void {
   cpSync(join(folder, "base"), judged, { recursive: true });
   const path = join(judged, "result.json");
   const result = JSON.parse(Deno.readTextFileSync(path)) as RunResult;
-  Object.assign(result.stages[0], { separation: 100, correlation: 100 });
+  Object.assign(result.stages[0], { agreement: 100, correlation: 100 });
   Deno.writeTextFileSync(path, JSON.stringify(result));
 }
 

@@ -36,15 +36,14 @@ export function selfTrainingLoss(logits: Tensor, labels: GpuArray<"u32">): Tenso
 }
 
 /**
- * Cross entropy with labels that do not all weigh the same: of pixels that class mix has pasted (DACS,
- * Tranheden et al., 2021), or of a masked image with the labels of the whole one, by their quality (MIC, Hoyer
- * et al., 2023, section 3.2).
+ * Masked image consistency (MIC, Hoyer et al., 2023, section 3.2): cross entropy of a masked image with the
+ * labels of the whole one, weighed by their quality.
  *
  * @param logits [N, K, H, W].
- * @param labels [N, H, W].
- * @param pixelWeights What the loss of each pixel is multiplied by, [N, H, W]; null for 1.
+ * @param labels Pseudo labels, [N, H, W].
+ * @param pixelWeights q of each image at its pixels, [N, H, W]; null for 1.
  */
-export function weightedLoss(
+export function maskedLoss(
   logits: Tensor,
   labels: GpuArray<"u32">,
   pixelWeights: GpuArray | null,

@@ -1,8 +1,7 @@
 // Class mix in stage 1: what source pixels change in what a view is learnt by (DACS, Tranheden et al.,
 // 2021, after ClassMix, Olsson et al., 2021).
 
-import { pasteLabels, pasteValue } from "../../../kernels/class_mix.ts";
-import { fill } from "../../../kernels/elementwise.ts";
+import { pasteLabels, pasteProbabilities, pasteValue } from "../../../kernels/class_mix.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { GpuArray } from "../../../kernels/runtime/mod.ts";
 import { warpLabelMaps } from "../../../kernels/warp.ts";
@@ -22,17 +21,16 @@ export interface Pasted {
 /** What target pixels are learnt by, at a quarter of the size of the view. */
 interface Learnt {
   readonly labels: GpuArray<"u32">;
-  /** What the losses of target labels are multiplied by; null for 1. */
+  readonly soft: GpuArray | null;
+  /** What the losses of labels are multiplied by; null for 1. */
   readonly weights: GpuArray | null;
-  /** What those of pasted labels are; null where nothing is pasted. */
-  readonly pastedWeights: GpuArray | null;
   /** Not zero where the structure loss compares views. */
   readonly mask: GpuArray;
 }
 
 /**
- * What a mixed view is learnt by: source labels where something is pasted, whose loss is their own and counts
- * in full. In the strong view such pixels are none that the weak one sees too.
+ * What a mixed view is learnt by: source labels where something is pasted, sure as they are, with the
+ * weight 1. In the strong view such pixels are none that the weak one sees too.
  *
  * @param learnt What the target alone is learnt by; it is taken over.
  * @param pasted In the same view, as {@link pastedIn} says.
@@ -42,18 +40,14 @@ export function withPasted<T extends Learnt>(
   pasted: GpuArray<"u32">,
   studentView: DenoiseChoices["studentView"],
 ): T {
-  const { labels, weights, pastedWeights, mask } = learnt;
-  using even = pasted.gpu.empty(pasted.shape, "even weights");
-  fill(even, 1);
-  const ofTarget = pasteValue(pasted, weights ?? even, 0);
-  fill(even, 0);
+  const { labels, soft, weights, mask } = learnt;
   const changed: Learnt = {
     labels: pasteLabels(pasted, labels),
-    weights: ofTarget,
-    pastedWeights: pasteValue(pasted, even, 1),
+    soft: soft && pasteProbabilities(pasted, soft),
+    weights: weights && pasteValue(pasted, weights, 1),
     mask: studentView === "strong" ? pasteValue(pasted, mask, 0) : mask.retain(),
   };
-  for (const array of [labels, weights, pastedWeights, mask]) array?.release();
+  for (const array of [labels, soft, weights, mask]) array?.release();
   return { ...learnt, ...changed };
 }
 

@@ -11,11 +11,11 @@ import type { Tensor } from "../../../nn/tensor.ts";
 import { type Pass, type Share, weighed } from "../common/accumulate.ts";
 import type { SourceBatch } from "../common/batch.ts";
 import {
+  maskedLoss,
   regulariser,
   softSymmetricLoss,
   structureLoss,
   symmetricLoss,
-  weightedLoss,
 } from "../common/losses.ts";
 import { labelled, sourcePass, withoutTracking } from "../common/source_pass.ts";
 import {
@@ -124,9 +124,9 @@ export class Denoise implements Stage<DenoiseBatch> {
   }
 
   /**
-   * One optimiser update; its losses are `source`, `symmetric`, `structure` and `regulariser`, without the
-   * structure loss where its weight is 0, `distance` where there is an anchor, and `pasted` and `masked`
-   * where classes are mixed and images masked.
+   * One optimiser update; its losses are `source`, `symmetric`, `structure`, `regulariser` and `masked`,
+   * without `structure` and `masked` where their weights are 0, and with `distance` where there is an
+   * anchor.
    */
   step({ source, target }: DenoiseBatch, step: number): Losses {
     const trainer = this.#trainer;
@@ -171,27 +171,19 @@ export class Denoise implements Stage<DenoiseBatch> {
     conclude: (sums) => this.#bank.move(sums, this.#options.prototypeDecay),
   };
 
-  /** Equations 6, 9 and 10, summed as in equation 11, and the losses of pasted pixels and of masked images. */
+  /** Equations 6, 9 and 10, summed as in equation 11, and the loss of masked images. */
   #learn(
     { weak, strong, pasted, masked, ...teaching }: TargetBatch & Teaching,
     shares: Shares & { readonly images: Share },
   ): Losses {
     const { gamma1, gamma2, temperature, normalisation, studentView } = this.#options;
-    const { labels, pastedWeights, distances, mask } = teaching;
+    const { distances, mask } = teaching;
     const size = sizeOf(distances);
     const symmetric: Term = ({ logits }) => ({
       name: "symmetric",
       weight: 1,
       loss: weighed(this.#labelLoss(logits, teaching), shares.labelled),
     });
-    // Source labels are right: they need no loss that bears wrong ones, in a mixed image either.
-    const ofPasted: Term[] = pastedWeights
-      ? [({ logits }) => ({
-        name: "pasted",
-        weight: 1,
-        loss: weighed(weightedLoss(logits, labels, pastedWeights), shares.labelled),
-      })]
-      : [];
     const structure: Term = ({ features }) => {
       const assigned = this.#bank.distancesOf(features);
       const loss = structureLoss(assigned, distances, mask, { temperature, normalisation });
@@ -206,12 +198,9 @@ export class Denoise implements Stage<DenoiseBatch> {
     const learn = (view: GpuArray, ...terms: Term[]) =>
       terms.length === 0 ? {} : learnFrom(this.#trainer, view, size, terms);
     const { regulariser: last, ...losses } = studentView === "strong"
-      ? learn(strong, symmetric, ...ofPasted, ...ofStrong, prior)
+      ? learn(strong, symmetric, ...ofStrong, prior)
       // One view after the other, so that the activations of one alone are held.
-      : {
-        ...learn(pasted?.weak ?? weak, symmetric, ...ofPasted, prior),
-        ...learn(strong, ...ofStrong),
-      };
+      : { ...learn(pasted?.weak ?? weak, symmetric, prior), ...learn(strong, ...ofStrong) };
     return {
       ...losses,
       regulariser: last, // in the order of equation 11
@@ -230,7 +219,7 @@ export class Denoise implements Stage<DenoiseBatch> {
     const term: Term = ({ logits }) => ({
       name: "masked",
       weight: maskedWeight,
-      loss: weighed(weightedLoss(logits, maskedLabels, maskedWeights), share),
+      loss: weighed(maskedLoss(logits, maskedLabels, maskedWeights), share),
     });
     return withoutTracking(
       this.network,

@@ -70,7 +70,7 @@ export const DENOISE_SETTINGS = {
    * Whether half of the classes of a source image, ⌈n/2⌉ of n, are pasted with their labels onto the view of
    * a target image that labels are learnt on (class mix: DACS, Tranheden et al., 2021, after ClassMix, Olsson
    * et al., 2021). They are pasted onto the weak view; a strong one is then made of both. Pasted pixels are
-   * learnt with plain cross entropy, as source images are, and are no part of the structure loss.
+   * no part of the structure loss.
    */
   mix: ["none", "classes"],
   /**
@@ -87,7 +87,7 @@ export const DENOISE_SETTINGS = {
   /**
    * Losses of an image's target labels are multiplied by its share of pixels whose denoised label is surer
    * than this (quality weights, q with τ = 0.968 as published: DACS; DAFormer, Hoyer et al., 2022, eq. 3 and
-   * 4); those of pasted pixels are not. 0 for no weights.
+   * 4); pasted pixels weigh 1. 0 for no weights.
    */
   qualityThreshold: "share",
   /**

@@ -36,10 +36,8 @@ export type Teaching = {
   readonly labels: GpuArray<"u32">;
   /** Their probabilities, [N, K, H/4, W/4], where labels are soft. */
   readonly soft: GpuArray | null;
-  /** What the losses of target labels are multiplied by, [N, H/4, W/4]; null for 1. */
+  /** What the losses of the labels are multiplied by, [N, H/4, W/4]; null for 1. */
   readonly weights: GpuArray | null;
-  /** What those of pasted labels are, [N, H/4, W/4]; null where nothing is pasted. */
-  readonly pastedWeights: GpuArray | null;
   /** Labels of the target alone in the frame of the strong view, where masked images are learnt. */
   readonly maskedLabels: GpuArray<"u32"> | null;
   /** What their losses are multiplied by, [N, H/4, W/4]; null for 1. */
@@ -120,7 +118,6 @@ export class Teacher {
           labels: isStrong ? warpLabelMaps(labels, views, size) : labels.retain(),
           soft: soft && (isStrong ? warpMaps(soft, views, size) : soft.retain()),
           weights: quality,
-          pastedWeights: null,
           maskedLabels: isMasked ? warpLabelMaps(labels, views, size) : null,
           maskedWeights: isMasked && quality ? quality.retain() : null,
           distances: warp(distances, views, size),

@@ -218,6 +218,11 @@ async function compareStep(gpu: Gpu, variant: Partial<DenoiseOptions>): Promise<
   const own = await (isStrong ? strongLabels : taught.labels).read();
   const labels = Uint32Array.from(own, (label, i) => isPasted(i) ? pasted[i] : label);
   const soft = await nd(softMoved);
+  soft.data.forEach((p, i) => {
+    const pixel = Math.floor(i / (classes * PIXELS)) * PIXELS + i % PIXELS;
+    const k = Math.floor(i / PIXELS) % classes;
+    soft.data[i] = isPasted(pixel) ? Number(pasted[pixel] === k) : p;
+  });
   const qualities = [0, 1].map((image) =>
     options.qualityThreshold
       ? labelQuality(sure.subarray(image * PIXELS, (image + 1) * PIXELS), THRESHOLD)
@@ -227,7 +232,7 @@ async function compareStep(gpu: Gpu, variant: Partial<DenoiseOptions>): Promise<
     assert.ok(qualities.every((q) => q > 0 && q < 1), `qualities ${qualities}`);
   }
   const imageWeights = Array.from(labels, (_, i) => qualities[Math.floor(i / PIXELS)]);
-  const weights = imageWeights.map((q, i) => isPasted(i) ? 0 : q);
+  const weights = imageWeights.map((q, i) => isPasted(i) ? 1 : q);
 
   network.train();
   const learnt = isStrong ? target.strong : target.pasted?.weak ?? target.weak;
@@ -238,10 +243,6 @@ async function compareStep(gpu: Gpu, variant: Partial<DenoiseOptions>): Promise<
       ? softCrossEntropy(student.logits, soft, labels, alpha, beta, weights)
       : symmetricCrossEntropy(student.logits, labels, alpha, beta, IGNORE, weights),
   };
-  if (mix) {
-    const own = weights.map((_, i) => Number(isPasted(i)));
-    expected.pasted = crossEntropy(student.logits, labels, IGNORE, own);
-  }
   const strong = isStrong ? student : await look(network, target.strong);
   expected.structure = klDivergence(
     prototypeDistances(strong.features, await nd(bank.prototypes)),
@@ -256,9 +257,7 @@ async function compareStep(gpu: Gpu, variant: Partial<DenoiseOptions>): Promise<
   }
 
   const found = await take(stage.step(batch, 0));
-  const added = Object.keys(found).filter((name) => ["pasted", "masked"].includes(name));
-  assert.deepEqual(added, Object.keys(expected).filter((name) => added.includes(name)));
-  assert.equal(added.length, Number(mix) + Number((options.maskedWeight ?? 0) > 0));
+  assert.equal("masked" in found, "masked" in expected);
   for (const [name, { data: [value] }] of Object.entries(expected)) {
     assert.ok(value > 0.01, `${name} is ${value}`);
     assertAllClose(name, [found[name]], [value], { atol: 1e-6, rtol: 2e-4 });
