@@ -69,11 +69,11 @@ fn choose(
   for (var word = 0u; word < WORDS; word++) { count += countOneBits(atomicLoad(&present[word])); }
   let row = image * params.classes;
   for (var k = local; k < params.classes; k += WORKGROUP_SIZE) {
-    let key = keys[row + k];
+    let own_key = keys[row + k];
     var rank = 0u;
     for (var other = 0u; other < params.classes; other++) {
       let other_key = keys[row + other];
-      let is_before = other_key < key || (other_key == key && other < k);
+      let is_before = other_key < own_key || (other_key == own_key && other < k);
       if (is_before && is_present(other)) { rank++; }
     }
     chosen[row + k] = select(0u, 1u, is_present(k) && 2 * rank < count);

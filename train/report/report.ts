@@ -81,7 +81,7 @@ function scoreSections({ result, config }: RunRecord): Section[] {
     "time",
   ];
   const starred = stages.some(({ handedOn }) => handedOn)
-    ? " The network with a star is handed on."
+    ? " The star marks the one handed on."
     : "";
   const bars = stages.flatMap(({ name, classIoU }) =>
     Object.entries(classIoU).flatMap(([group, value]) =>

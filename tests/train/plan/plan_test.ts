@@ -41,7 +41,7 @@ function configOf(folder: string, stage: StageName, values: Record<string, objec
     values: {
       pipeline: [stage],
       network: { headChannels: 8, groups: 4, dilations: [1, 2] },
-      data: { longSide: 64, streets },
+      data: { longSide: 64, heldOut: { share: 0 }, streets },
       stages: { [stage]: stage === "stage2" ? { ...short, studentStart: "teacher" } : short },
     },
     from: "the test",
