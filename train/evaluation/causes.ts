@@ -246,17 +246,22 @@ export function surerButLessConsistent(
  * @param now What is found after it.
  * @param before What was found after the stage before; null where there was none.
  * @param judgesSource Whether it is the stage's task to learn the source, as no stage before has.
+ * @param comparesSource Whether what it knows of the source can be compared with what the stage before knew:
+ *   not with batch-norm statistics of the target alone, with which no image of the source is seen right.
  */
 export function causesOf(
   { source, predictions }: Findings,
   before: Findings | null,
   judgesSource: boolean,
+  comparesSource = true,
 ): Cause[] {
   const unlearnt = judgesSource && source ? sourceNotLearnt(source) : null;
   if (unlearnt) return [unlearnt]; // all else would follow from it
   const earlier = before?.predictions ?? null;
   const causes = judgesSource && source ? [classesNotLearnt(source)] : [];
-  if (source && before?.source) causes.push(sourceForgotten(source, before.source));
+  if (source && before?.source && comparesSource) {
+    causes.push(sourceForgotten(source, before.source));
+  }
   if (predictions && source) {
     const collapsed = predictionsCollapsed(predictions, earlier, source);
     causes.push(collapsed ?? (earlier && classesVanished(predictions, earlier, source)));

@@ -10,6 +10,7 @@ import { Loader } from "../data/loader.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import type { RunResult, StageResult } from "./result_file.ts";
 import type { RunState } from "./run_state.ts";
+import { hasTargetStatistics } from "./stage_context.ts";
 import { TrainingError } from "./training_error.ts";
 
 /** What a result says of the judgement on a stage. */
@@ -40,7 +41,9 @@ export async function judgeStage(
   const before = done.at(-1) ?? null;
   // What a run starts from in the middle has been judged by the run that made it.
   const learnsSource = before ? unlearntCause(before) !== undefined : config.base === null;
-  return { ...found, causes: causesOf(found, before, learnsSource) };
+  // Images of the source are measured with the statistics that the network has.
+  const comparesSource = !hasTargetStatistics(config.stages[name]);
+  return { ...found, causes: causesOf(found, before, learnsSource, comparesSource) };
 }
 
 /** The cause for which a run stops, where a stage has it. */

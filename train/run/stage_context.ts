@@ -52,3 +52,8 @@ export function stageContext(
     createNetwork: (options) => createNetwork(config, gpu, network.classes, options),
   };
 }
+
+/** Whether a stage with these settings trains a network with the statistics of the target alone. */
+export function hasTargetStatistics(settings: object): boolean {
+  return "statistics" in settings && settings.statistics === "target";
+}

@@ -12,7 +12,7 @@ import type { ViewOptions } from "../views/target_views.ts";
 import type { CheckpointState, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunState } from "./run_state.ts";
-import { stageContext } from "./stage_context.ts";
+import { hasTargetStatistics, stageContext } from "./stage_context.ts";
 import { loopStage } from "./stage_loop.ts";
 import { loadBackbone, networkBefore } from "./starts.ts";
 
@@ -121,9 +121,4 @@ async function adaptStatistics(run: RunState, name: StageName): Promise<void> {
     if (hasTargetStatistics(stages[stage])) return;
   }
   await estimateStatistics(network, data.target, config.data.longSide, signal);
-}
-
-/** Whether a stage with these settings trains a network with the statistics of the target alone. */
-function hasTargetStatistics(settings: object): boolean {
-  return "statistics" in settings && settings.statistics === "target";
 }

@@ -175,6 +175,7 @@ for (const [what, iou, causes] of KEPT) {
     const now = source(SHARES, iou);
     assert.deepEqual(namesOf({ source: now }, { source: LEARNT }, false), causes);
     assert.deepEqual(namesOf({ source: now }, {}, false), [], "an earlier version has not looked");
+    assert.deepEqual(causesOf({ source: now }, { source: LEARNT }, false, false), []);
     const little = source(SHARES, [70, 12, 2]); // a tenth of the way
     assert.deepEqual(namesOf({ source: now }, { source: little }, false), []);
   });

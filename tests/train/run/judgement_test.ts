@@ -160,6 +160,29 @@ Deno.test("a stage is compared with the result of the one before, also where the
     assert.deepEqual(names, [[], ["surer but less consistent"]]);
   }));
 
+Deno.test("a stage is to remember the source, unless its statistics are the target's alone", () =>
+  withFolder(async (folder) => {
+    for (const [statistics, causes] of [["both", ["source forgotten"]], ["target", []]] as const) {
+      const config = configOf(unlearnt(folder, statistics), {
+        pipeline: ["source", "stage1"],
+        stages: { stage1: { statistics, learningRate: 1e-9, steps: 2, scheduleSteps: 2 } },
+      });
+      const stop = new AbortController();
+      const stopping = listener([], { stage: "stage1", step: 0, stop });
+      await runTraining(config, await testGpu(), stopping, stop.signal, { keepGoing: true });
+      const before = readRunResult(config.out) ?? assert.fail();
+      const [{ source, ...stage }] = before.stages;
+      const stages = [{ ...stage, source: { ...source, mIoU: 90 }, causes: [] }]; // as if it had learnt
+      Deno.writeTextFileSync(
+        join(config.out, "result.json"),
+        JSON.stringify({ ...before, stages }),
+      );
+      const { stages: [, stage1] } = await resume(config.out);
+      const names = stage1.causes?.map(({ name }) => name).filter((name) => /source/.test(name));
+      assert.deepEqual(names, causes, statistics);
+    }
+  }));
+
 Deno.test("a run does not go on with other held-out images than before", () =>
   withFolder(async (folder) => {
     const values = unlearnt(folder, "changed");
