@@ -133,7 +133,10 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
-    .option("--out <dir>", "run folder, new or empty (default: runs/PRESET-DATE-TIME)")
+    .option(
+      "--out <dir>",
+      "run folder, new or empty (default: runs/PRESET-DATE-TIME; runs/own-DATE-TIME for your data without a preset)",
+    )
     .option(
       "--dry-run",
       "train nothing; show parameters, arithmetic, peak GPU memory and time of every stage",
@@ -220,7 +223,11 @@ async function train(flags: TrainFlags): Promise<number> {
           tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
         const { acceptChangedData, keepGoing } = flags;
         return flags.resume === undefined
-          ? runTraining(chosen.config, gpu, observer, stop.signal, { tune, keepGoing })
+          ? runTraining(chosen.config, gpu, observer, stop.signal, {
+            tune,
+            keepGoing,
+            causes: chosen.causes,
+          })
           : resumeTraining(config.out, gpu, observer, stop.signal, {
             acceptChangedData,
             tuneAfresh: autotune?.isAsked,

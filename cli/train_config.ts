@@ -17,11 +17,11 @@ import type { PresetName } from "../train/config/presets.ts";
 import { fromPretrained, recipe, valueAt } from "../train/config/recipes.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import type { Layout } from "../train/data/layouts.ts";
-import { partsTooSmall, sentenceOf } from "../train/evaluation/causes.ts";
+import { type Cause, partsTooSmall, sentenceOf } from "../train/evaluation/causes.ts";
 import type { Selection } from "../train/evaluation/selection.ts";
 import { shippedNetworks } from "../train/networks/shipped.ts";
 import { chooseSizes, stepsForTime } from "../train/plan/choose.ts";
-import { factsOf } from "../train/plan/facts.ts";
+import { type Facts, factsOf } from "../train/plan/facts.ts";
 import type { Values } from "../train/plan/fit.ts";
 import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
@@ -90,6 +90,8 @@ export interface ResolvedConfig {
   readonly hasOwnData: boolean;
   /** What was chosen and why, a line each; none where nothing was. */
   readonly reasons?: readonly string[];
+  /** What is wrong with the data, which the reasons say too. */
+  readonly causes?: readonly Cause[];
 }
 
 /** The configuration that flags stand for: preset, then base, config files, recipe and flags. */
@@ -181,7 +183,8 @@ export async function withChosenSizes(
       time,
       (preset, values) => over(preset, values).config,
     );
-    return { ...over(preset, values), reasons };
+    const chosen = over(preset, values);
+    return { ...chosen, reasons, causes: causesIn(facts, chosen.config) };
   }
   if (!hasOwnData && time === undefined) return resolved;
   const facts = await factsOf(config.data, signal).catch((error) => {
@@ -189,9 +192,9 @@ export async function withChosenSizes(
     throw error;
   });
   if (facts === null) return resolved;
-  const cause = partsTooSmall(facts.classes, facts.partSizes, config.data.longSide);
-  const reasons = cause ? [sentenceOf(cause)] : [];
-  if (time === undefined) return { ...resolved, reasons };
+  const causes = causesIn(facts, config);
+  const reasons = causes.map(sentenceOf);
+  if (time === undefined) return { ...resolved, reasons, causes };
   const { values, reason } = await stepsForTime(gpu, config, facts, time);
   const layer = { values, from: "--time" };
   return {
@@ -199,7 +202,14 @@ export async function withChosenSizes(
     config: mergeConfig(config, layer),
     layers: [...layers, layer],
     reasons: [...reasons, reason],
+    causes,
   };
+}
+
+/** What is wrong with data that are shown at the sizes of a configuration. */
+function causesIn({ classes, partSizes }: Facts, { data: { longSide } }: RunConfig): Cause[] {
+  const cause = partsTooSmall(classes, partSizes, longSide);
+  return cause ? [cause] : [];
 }
 
 /**

@@ -19,8 +19,9 @@ Deno.test("every experiment is a configuration that can run", async () => {
 });
 
 Deno.test("GTA5 to Cityscapes is trained as published, stage by stage", async () => {
-  const { network, data, stages, pipeline } = await resolved("gta5_to_cityscapes.json");
+  const { network, data, stages, pipeline, handOn } = await resolved("gta5_to_cityscapes.json");
   const full = presetConfig("full");
+  assert.equal(handOn, full.handOn);
   assert.deepEqual([network, stages], [full.network, { ...full.stages, oracle: stages.oracle }]);
   assert.deepEqual(pipeline, ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"]);
   assert.deepEqual(data, {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { CLASSES } from "../../train/data/classes.ts";
+import { sentenceOf } from "../../train/evaluation/causes.ts";
 import { encodeImage, encodeLabel, readLabel } from "../../train/images/image.ts";
 import golden from "../goldens/jpeg.json" with { type: "json" };
 import { withFolder } from "../train/_folder.ts";
@@ -72,6 +73,16 @@ Deno.test("a data set of one's own in the GTA5 layout adapts to one in the Citys
     const run = ["train", "--config", writeConfig(folder), "--out", out, "--classes", "16"];
     const table = await succeed(...run, ...domains, "--stages", "source,warmup,stage1");
     assert.match(table, /^IoU in % +source\*? +warmup\*? +stage1\*?$/m);
+    const causesOfData = () => JSON.parse(Deno.readTextFileSync(join(out, "result.json"))).causes;
+    const [small] = causesOfData();
+    assert.ok(table.includes(`\n${sentenceOf(small)}\n`), "what is found is said and recorded");
+    await succeed("train", "--resume", out);
+    assert.deepEqual(causesOfData(), [small], "a run that goes on remembers it");
+    await succeed("report", out, "--out", join(folder, "page.html"));
+    assert.match(
+      Deno.readTextFileSync(join(folder, "page.html")),
+      /<td>looking at the data<\/td><td>The parts of 4 of 16 classes are smaller/,
+    );
     const { classes, counts } = JSON.parse(
       Deno.readTextFileSync(join(out, "confusion", "stage1.json")),
     );

@@ -29,8 +29,6 @@ export interface Facts {
 
 /** Labels that are opened, and images whose size is read, spread over a data set. */
 const [LABELS, SIZES] = [32, 64];
-/** Without a val split of its own, every so many images of the source are measured on. */
-const HOLD_OUT = 20;
 
 /**
  * Looks at some labels of the source, and at the headers of some images. Labels of the target are not
@@ -40,6 +38,7 @@ const HOLD_OUT = 20;
  */
 export async function factsOf(data: RunConfig["data"], signal?: AbortSignal): Promise<Facts> {
   const { sourceDirectory, targetDirectory, sourceLayout, targetLayout } = data;
+  const { evaluateOn, heldOut } = data;
   if (sourceDirectory === null || targetDirectory === null) return factsOfStreets(data);
   const source = { root: sourceDirectory, layout: layoutOf(sourceLayout) };
   const target = { root: targetDirectory, layout: layoutOf(targetLayout) };
@@ -53,13 +52,13 @@ export async function factsOf(data: RunConfig["data"], signal?: AbortSignal): Pr
   const ofSource = listDataset({ ...source, split: "train" }, false).items;
   const val = splitsOf(source.root, source.layout).includes("val")
     ? listDataset({ ...source, split: "val" }, false).items.length
-    : Math.ceil(split.images / HOLD_OUT);
+    : Math.floor(split.images * heldOut.share);
   return {
     classes: names,
     partSizes: ids.map((id) => split.partSizes[id] ?? null),
     source: split.images,
     target: images.length,
-    measured: list("val").length + val,
+    measured: list(evaluateOn).length + Math.min(heldOut.images, val),
     size: larger(
       typicalSize(ofSource.map(({ image }) => image)),
       typicalSize(images.map(({ image }) => image)),
@@ -74,7 +73,8 @@ function factsOfStreets({ streets, ...data }: RunConfig["data"]): Facts {
     partSizes: names.map(() => null),
     source: streets.sourceTrain,
     target: streets.targetTrain,
-    measured: streets.targetVal + Math.ceil(streets.sourceTrain / HOLD_OUT),
+    measured: (data.evaluateOn === "val" ? streets.targetVal : streets.targetChoose) +
+      Math.min(data.heldOut.images, streets.sourceVal),
     size: streets,
   };
 }

@@ -101,14 +101,14 @@ function scoreSections({ result, config }: RunRecord): Section[] {
 }
 
 /** What the run has found wrong, in the words in which it said so. */
-function causeSections({ result: { stages } }: RunRecord): Section[] {
-  const rows = stages.flatMap(({ name, causes = [] }) =>
-    causes.map((cause) => [name, sentenceOf(cause)])
-  );
+function causeSections({ result: { stages, causes: ofData } }: RunRecord): Section[] {
+  const rows = [{ name: "looking at the data", causes: ofData }, ...stages].flatMap((
+    { name, causes = [] },
+  ) => causes.map((cause) => [name, sentenceOf(cause)]));
   if (rows.length === 0) return [];
   return [{
     title: "What went wrong",
-    lead: "Judged after each stage, without a label of the target.",
+    lead: "Judged without a label of the target.",
     body: table([["after", "cause and way out"], ...rows]),
   }];
 }

@@ -61,6 +61,8 @@ export interface RunResult {
   stages: StageResult[];
   /** Self-supervised pre-training, which has no scores, where it ran. */
   pretraining?: PretrainingResult;
+  /** What is wrong with the data, as far as that was found before the first step. */
+  causes?: readonly Cause[];
   /** Whether the run goes on though it has not learnt the source, as it was told to. */
   keepGoing?: true;
 }
@@ -99,6 +101,9 @@ const byClass = <T extends v.GenericSchema>(value: T) =>
   );
 const classIoU = byClass(v.nullable(percentage));
 const shares = byClass(percentage);
+const causes = v.optional(
+  v.array(v.looseObject({ name: text, found: text, remedy: text }, "a cause"), "a list of causes"),
+);
 const stage = v.looseObject({
   ...cost,
   mIoU: score,
@@ -112,12 +117,7 @@ const stage = v.looseObject({
   predictions: v.optional(
     v.looseObject({ shares, confidence: percentage, agreement: percentage }, "predictions"),
   ),
-  causes: v.optional(
-    v.array(
-      v.looseObject({ name: text, found: text, remedy: text }, "a cause"),
-      "a list of causes",
-    ),
-  ),
+  causes,
   correlation: v.optional(percentage),
   handedOn: v.optional(v.literal(true, "true, or nothing")),
 }, "the result of a stage");
@@ -133,6 +133,7 @@ const schema = v.looseObject({
     ),
   ),
   pretraining: v.optional(v.looseObject(cost, "the result of a stage")),
+  causes,
   keepGoing: v.optional(v.literal(true, "true, or nothing")),
 }, "the object that a run writes");
 

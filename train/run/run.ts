@@ -6,6 +6,7 @@ import { Checkpoint } from "../networks/checkpoint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
+import type { Cause } from "../evaluation/causes.ts";
 import type { RunState } from "./run_state.ts";
 import { Fingerprint } from "../data/fingerprint.ts";
 import { Loader } from "../data/loader.ts";
@@ -41,6 +42,8 @@ export interface RunOptions {
    * when it is resumed.
    */
   readonly keepGoing?: boolean | undefined;
+  /** What was found wrong with the data of a new run before. */
+  readonly causes?: readonly Cause[] | undefined;
 }
 
 /** What a run that goes on is told beside its own configuration. */
@@ -68,7 +71,7 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { tune, keepGoing = false }: RunOptions = {},
+  { tune, keepGoing = false, causes = [] }: RunOptions = {},
 ): Promise<RunResult> {
   const data = await openRunData(config.data, (text) => observer.message(text), signal);
   checkSelection(config, data);
@@ -83,7 +86,7 @@ export async function runTraining(
     folder.adopt(taken);
     await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
     const base = { config, gpu, data, fingerprint, folder, observer, signal };
-    return await trainStages(base, null, keepGoing);
+    return await trainStages(base, null, keepGoing, causes);
   } catch (error) {
     if (!signal.aborted) folder.discardUnlessBegun();
     throw error;
@@ -182,9 +185,11 @@ async function trainStages(
   given: RunBase,
   point: ResumePoint | null,
   keepGoing: boolean,
+  causes: readonly Cause[] = [],
 ): Promise<RunResult> {
   const { config, gpu, data, folder } = given;
   const { done, result } = resultSoFar(given, point);
+  if (causes.length > 0) result.causes = causes;
   if (keepGoing) result.keepGoing = true;
   const resumed = point && !done.includes(point.stage) ? point : null;
   checkBackbones(config, folder, done.length + Number(resumed !== null));
@@ -307,6 +312,7 @@ function resultSoFar(
     seed,
     stages: [],
     ...(found?.start ? { start: found.start } : {}),
+    ...(found?.causes ? { causes: found.causes } : {}),
     ...(found?.keepGoing ? { keepGoing: true } : {}),
   };
   for (const name of done) {

@@ -71,7 +71,10 @@ Deno.test("facts are of the source's labels and of the images of both domains", 
     const fewer = await factsOf({ ...data, classes: ["pea", "ground"] });
     assert.deepEqual(fewer.partSizes, [pea, ground]);
     Deno.removeSync(join(folder, "source/images/val"), { recursive: true });
-    assert.equal((await factsOf(data)).measured, 2 + 1, "one of twenty without a split");
+    const measured = async (share: number, images: number) =>
+      (await factsOf({ ...data, heldOut: { share, images } })).measured;
+    assert.equal(await measured(0.5, 50), 2 + 2, "a share without a split");
+    assert.equal(await measured(0.5, 1), 2 + 1);
     Deno.removeSync(join(folder, "target/images/train"), { recursive: true });
     await assert.rejects(factsOf(data), dataError("Cannot open data set"));
   }));
