@@ -17,7 +17,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; margin: 2rem auto; 
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; border-top: 1px solid #ddd; padding-top: 1rem; }
 h3 { font-size: .95rem; margin: .8rem 0 .2rem; font-weight: 600; } p { margin: .3rem 0 .8rem; max-width: 75ch; color: #444; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
+th:first-child, td:first-child, .text th, .text td { text-align: left; } th { font-weight: 600; }
 .row { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; } figure { margin: 0; } figcaption { font-size: .85rem; color: #555; }
 img { max-width: 100%; image-rendering: pixelated; } .legend span { display: inline-block; margin-right: 1rem; font-size: .85rem; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border: 1px solid #0003; }
@@ -59,11 +59,11 @@ export function escape(text: string): string {
   return text.replace(/[&<>"]/g, (character) => entities[character]);
 }
 
-/** A table; the first row is its head. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** A table; the first row is its head. What follows the first column are numbers, unless it is text. */
+export function table(rows: readonly (readonly string[])[], isText = false): string {
   const line = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
-  return `<table>\n${
+  return `<table${isText ? ' class="text"' : ""}>\n${
     rows.map((row, at) => line(row, at === 0 ? "th" : "td")).join("\n")
   }\n</table>`;
 }

@@ -109,7 +109,7 @@ function causeSections({ result: { stages, causes: ofData } }: RunRecord): Secti
   return [{
     title: "What went wrong",
     lead: "Judged without a label of the target.",
-    body: table([["after", "cause and way out"], ...rows]),
+    body: table([["after", "cause and way out"], ...rows], true),
   }];
 }
 
