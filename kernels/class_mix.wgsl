@@ -46,7 +46,7 @@ fn is_class(label: u32) -> bool {
 }
 
 fn is_present(k: u32) -> bool {
-  return (atomicLoad(&present[k / 32]) >> (k % 32) & 1) == 1;
+  return ((atomicLoad(&present[k / 32]) >> (k % 32)) & 1) == 1;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
