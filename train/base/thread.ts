@@ -63,3 +63,26 @@ export function endedThread({ message }: ErrorEvent): DataError {
       `that the program's folder is whole and memory is free, and start again`,
   );
 }
+
+/**
+ * Asks a thread that answers one request at a time, with what was wanted or with an error.
+ *
+ * @returns The answer.
+ * @throws The error that the thread has met, or why it has ended.
+ */
+export function askThread<A extends object>(
+  worker: Worker,
+  request: unknown,
+): Promise<Exclude<A, { readonly error: PostedError }>> {
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<A | { readonly error: PostedError }>) =>
+      "error" in data
+        ? reject(receivedError(data.error as PostedError))
+        : resolve(data as Exclude<A, { readonly error: PostedError }>);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(endedThread(event));
+    };
+    worker.postMessage(request);
+  });
+}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
+import { askThread, checkThreadsCanStart } from "../base/thread.ts";
 import type { ClassCounts, CountReply, CountRequest } from "./count_worker.ts";
 import type { Dataset } from "./dataset.ts";
 
@@ -44,7 +44,8 @@ export async function countClasses(
     try {
       while (next < labels.length && !signal?.aborted) {
         const index = next++;
-        counts[index] = await ask(worker, { label: labels[index], trainIds, code, classes });
+        const request: CountRequest = { label: labels[index], trainIds, code, classes };
+        counts[index] = (await askThread<CountReply>(worker, request)).counts;
       }
     } finally {
       worker.terminate();
@@ -53,16 +54,4 @@ export async function countClasses(
   await Promise.all(Array.from({ length: Math.min(workers, labels.length) }, work));
   signal?.throwIfAborted();
   return counts;
-}
-
-function ask(worker: Worker, request: CountRequest): Promise<ClassCounts> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<CountReply>) =>
-      "error" in data ? reject(receivedError(data.error)) : resolve(data.counts);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(endedThread(event));
-    };
-    worker.postMessage(request);
-  });
 }

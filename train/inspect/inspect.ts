@@ -7,7 +7,7 @@
 import type { ClassSet } from "../data/class_set.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError, oneLine, shortList } from "../base/data_error.ts";
-import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
+import { askThread, checkThreadsCanStart } from "../base/thread.ts";
 import { spread } from "../base/spread.ts";
 import { type DatasetItem, listDataset, type Listing } from "../data/dataset.ts";
 import type { InspectAnswer, InspectReply, InspectRequest } from "./inspect_worker.ts";
@@ -256,7 +256,8 @@ async function eachReply(
     try {
       while (next < items.length && !signal?.aborted) {
         const index = next++;
-        replies[index] = await ask(worker, { item: items[index], ...known });
+        const request: InspectRequest = { item: items[index], ...known };
+        replies[index] = (await askThread<InspectAnswer>(worker, request)).reply;
         for (let reply = replies[used]; reply; reply = replies[used]) {
           use(items[used], reply);
           replies[used++] = undefined;
@@ -269,16 +270,4 @@ async function eachReply(
   };
   await Promise.all(Array.from({ length: Math.max(1, Math.min(workers, items.length)) }, work));
   signal?.throwIfAborted();
-}
-
-function ask(worker: Worker, request: InspectRequest): Promise<InspectReply> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<InspectAnswer>) =>
-      "error" in data ? reject(receivedError(data.error)) : resolve(data.reply);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(endedThread(event));
-    };
-    worker.postMessage(request);
-  });
 }
