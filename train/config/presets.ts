@@ -53,6 +53,7 @@ const DEFAULT: RunConfig = {
   labelWatch: { every: 0, images: 40, pictures: 4 },
   select: "last",
   handOn: "best",
+  finalStatistics: "better",
   checkpointEvery: 100,
   network: {
     blocks: [1, 1, 1, 1],
@@ -80,6 +81,7 @@ const DEFAULT: RunConfig = {
     scales: [0.75, 1.25],
     flip: 0.5,
     rareClassSampling: 0,
+    sourceColours: "target",
     strongView: "simple",
     middle: "grey",
     streets: {
@@ -268,6 +270,7 @@ const FULL: RunConfig = {
   out: "runs/full",
   pipeline: ["source", "warmup", "stage1", "selfsup", "stage2", "stage3"],
   handOn: "last", // as published
+  finalStatistics: "own", // as published
   logEvery: 50,
   evalEvery: 2000,
   checkpointEvery: 500,
@@ -288,6 +291,7 @@ const FULL: RunConfig = {
     cropWidth: 896,
     longSide: 2200,
     scales: [0.5, 1.5],
+    sourceColours: "own",
     strongView: "randaugment",
   },
   stages: {

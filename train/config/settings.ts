@@ -3,7 +3,7 @@
 
 import type { SettingsOf, SettingTable } from "../base/settings.ts";
 import { LAYOUT_NAMES } from "../data/layouts.ts";
-import { HAND_ON, SELECTIONS } from "../evaluation/selection.ts";
+import { FINAL_STATISTICS, HAND_ON, SELECTIONS } from "../evaluation/selection.ts";
 import type { StageName, StagesConfig } from "../stages/kinds.ts";
 
 /** Everything that decides what a run computes, but for its stages. */
@@ -45,6 +45,11 @@ export const RUN_SETTINGS = {
    * score, which is an earlier one only if that scores more than 1.05 times as much.
    */
   handOn: HAND_ON,
+  /**
+   * With which batch-norm statistics a stage that adapts to the target leaves its network: its own, or those
+   * of the target's images as evaluation sees them, where the label-free score is higher with them.
+   */
+  finalStatistics: FINAL_STATISTICS,
   /** Steps between two checkpoints: what an interruption costs at most; a stage's end has one. */
   checkpointEvery: "count",
   /** The network of every stage: DeepLabv2 with a bottleneck ResNet. */
@@ -126,6 +131,11 @@ export const RUN_SETTINGS = {
     cropHeight: "pixels",
     /** Width of a training crop in pixels. */
     cropWidth: "pixels",
+    /**
+     * The colours of source images where a stage learns them beside target images: their own, or those of
+     * the target image beside them, mean and standard deviation of each channel (`transferColours`).
+     */
+    sourceColours: ["own", "target"],
     /** Length in pixels that an image's long side is resized to at scale 1. */
     longSide: "pixels",
     /** Range that the random scale of a crop is drawn from, evenly. */

@@ -9,6 +9,7 @@
  */
 import { shortList } from "../base/data_error.ts";
 import type { Findings, PredictionScores, SourceScores } from "./findings.ts";
+import type { ConfusionMatrix } from "./metrics.ts";
 
 /** Something that is wrong, and the way out. */
 export interface Cause {
@@ -212,6 +213,66 @@ export function classesVanished(
   };
 }
 
+/** The cause for which a network is not handed on, nor those after it that have it too. */
+export const CLASSES_EXCHANGED = "classes exchanged";
+
+/** Share of the pixels of two classes that each must have before and after, and of all pixels that both have. */
+const [LEAST_SIDE, LEAST_PAIR] = [0.05, 0.02];
+/** Pixels that both must have: fewer are a few objects. */
+const LEAST_PIXELS = 500;
+/** Correlation of two classes before and after below which they have changed places. */
+const EXCHANGED = -0.05;
+
+/**
+ * Pairs of classes that two networks see the wrong way round: of the pixels that are of one or the other
+ * for both networks, those which the first sees as one class are of that class less often for the second
+ * than those which the first sees as the other: the φ coefficient of the two by two counts is negative.
+ *
+ * @param moves Counts: rows are the classes for the first network, columns those for the second.
+ * @returns The pairs as class ids, the most frequent first.
+ */
+export function exchangedPairs({ classCount, counts }: ConfusionMatrix): [number, number][] {
+  const at = (row: number, column: number) => counts[row * classCount + column];
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const found: { pair: [number, number]; pixels: number }[] = [];
+  for (let a = 0; a < classCount; a++) {
+    for (let b = a + 1; b < classCount; b++) {
+      const [aa, ab, ba, bb] = [at(a, a), at(a, b), at(b, a), at(b, b)];
+      const pixels = aa + ab + ba + bb;
+      const sides = [aa + ab, ba + bb, aa + ba, ab + bb];
+      if (pixels < Math.max(LEAST_PIXELS, LEAST_PAIR * total)) continue;
+      if (Math.min(...sides) < LEAST_SIDE * pixels) continue;
+      const φ = (aa * bb - ab * ba) / Math.sqrt(sides.reduce((product, side) => product * side));
+      if (φ < EXCHANGED) found.push({ pair: [a, b], pixels });
+    }
+  }
+  return found.sort((one, other) => other.pixels - one.pixels).map(({ pair }) => pair);
+}
+
+/**
+ * Classes have changed places: where an earlier network saw one of a pair, this one sees the other. Labels
+ * of the source are all that tells classes from each other, and the earlier network is nearer to them.
+ *
+ * @param earlier The name of its stage.
+ */
+export function classesExchanged(
+  classNames: readonly string[],
+  moves: ConfusionMatrix,
+  earlier: string,
+): Cause | null {
+  const pairs = exchangedPairs(moves).map((pair) => pair.map((id) => classNames[id]).join(" and "));
+  if (pairs.length === 0) return null;
+  return {
+    name: CLASSES_EXCHANGED,
+    found:
+      `Classes have changed places on the target: where the network of ${earlier} sees one of a pair, ` +
+      `this one sees the other, more often than by chance: ${shortList(pairs)}`,
+    remedy:
+      `look at both in samples/, and use the network of ${earlier} unless this one is right; fewer steps ` +
+      "or source images that look more like the target's keep classes in their places",
+  };
+}
+
 /** Percentage points by which confidence must have risen, and agreement fallen. */
 const [SURER, LESS_ALIKE] = [1.5, 1];
 
@@ -248,17 +309,19 @@ export function surerButLessConsistent(
  * @param judgesSource Whether it is the stage's task to learn the source, as no stage before has.
  * @param comparesSource Whether what it knows of the source can be compared with what the stage before knew:
  *   not with batch-norm statistics of the target alone, with which no image of the source is seen right.
+ * @param exchanged {@link classesExchanged}, compared with the network that would have been handed on.
  */
 export function causesOf(
   { source, predictions }: Findings,
   before: Findings | null,
   judgesSource: boolean,
   comparesSource = true,
+  exchanged: Cause | null = null,
 ): Cause[] {
   const unlearnt = judgesSource && source ? sourceNotLearnt(source) : null;
   if (unlearnt) return [unlearnt]; // all else would follow from it
   const earlier = before?.predictions ?? null;
-  const causes = judgesSource && source ? [classesNotLearnt(source)] : [];
+  const causes = [judgesSource && source ? classesNotLearnt(source) : null, exchanged];
   if (source && before?.source && comparesSource) {
     causes.push(sourceForgotten(source, before.source));
   }

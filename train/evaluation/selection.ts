@@ -13,6 +13,13 @@ import type { Evaluation } from "./metrics.ts";
  */
 export const HAND_ON = ["last", "best"] as const;
 
+/**
+ * - `own`: a network keeps the batch-norm statistics that it has trained with.
+ * - `better`: they are estimated anew on the target images (AdaBN, Li et al., 2016), and the network keeps those
+ *   with the higher label-free score.
+ */
+export const FINAL_STATISTICS = ["own", "better"] as const;
+
 /** What a stage hands on to the next: its last network, or the best of its evaluations. */
 export const SELECTIONS = ["last", "labels", "unsupervised"] as const;
 

@@ -17,16 +17,40 @@ export interface RgbImage {
   height: number;
 }
 
-/** Pixels that a mean is taken of. */
+/** Mean and standard deviation of each channel of an image, from 0 to 1. */
+export interface ColourStatistics {
+  readonly mean: readonly [number, number, number];
+  readonly deviation: readonly [number, number, number];
+}
+
+/** Pixels that statistics are taken of. */
 const MOST_PIXELS = 4096;
 
-/** The mean of an image over its channels, from 0 to 1: of thousands of pixels, spread over it. */
-export function meanOf({ data, width, height }: RgbImage): number {
+/** The statistics of an image: of thousands of pixels, spread over it. */
+export function colourStatistics({ data, width, height }: RgbImage): ColourStatistics {
   // Odd steps go over all columns, whatever the width; one that divides it would see a few of them.
   const step = 3 * (Math.ceil(width * height / MOST_PIXELS) | 1);
-  let [sum, count] = [0, 0];
-  for (let at = 0; at < data.length; at += step, count += 3) {
-    sum += data[at] + data[at + 1] + data[at + 2];
-  }
-  return sum / count / 255;
+  const channel = (offset: number) => {
+    let [sum, squares, count] = [0, 0, 0];
+    for (let at = offset; at < data.length; at += step, count++) {
+      sum += data[at];
+      squares += data[at] ** 2;
+    }
+    const mean = sum / count;
+    return {
+      mean: mean / 255,
+      deviation: Math.sqrt(Math.max(0, squares / count - mean ** 2)) / 255,
+    };
+  };
+  const [red, green, blue] = [channel(0), channel(1), channel(2)];
+  return {
+    mean: [red.mean, green.mean, blue.mean],
+    deviation: [red.deviation, green.deviation, blue.deviation],
+  };
+}
+
+/** The mean of an image over its channels, from 0 to 1. */
+export function meanOf(image: RgbImage): number {
+  const [red, green, blue] = colourStatistics(image).mean;
+  return (red + green + blue) / 3;
 }

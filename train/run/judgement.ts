@@ -1,16 +1,25 @@
 // The judgement on a stage that has ended: what is found of its network, and whether the run goes on.
 
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { type Cause, causesOf, sentenceOf, SOURCE_NOT_LEARNT } from "../evaluation/causes.ts";
+import {
+  type Cause,
+  causesOf,
+  classesExchanged,
+  sentenceOf,
+  SOURCE_NOT_LEARNT,
+} from "../evaluation/causes.ts";
 import { predictionScores, sourceScores } from "../evaluation/findings.ts";
 import { spreadOver } from "../evaluation/label_scores.ts";
 import type { ConfusionMatrix } from "../evaluation/metrics.ts";
-import { lookAt } from "../evaluation/predictions.ts";
+import { lookAt, movesBetween, predictedClasses } from "../evaluation/predictions.ts";
 import { Loader } from "../data/loader.ts";
+import { Checkpoint, DamagedCheckpointError } from "../networks/checkpoint.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
+import type { CheckpointState } from "./resume.ts";
 import type { RunResult, StageResult } from "./result_file.ts";
 import type { RunState } from "./run_state.ts";
-import { hasTargetStatistics } from "./stage_context.ts";
+import { createNetwork, hasTargetStatistics } from "./stage_context.ts";
+import { bestBefore, networkIn } from "./starts.ts";
 import { TrainingError } from "./training_error.ts";
 
 /** What a result says of the judgement on a stage. */
@@ -20,30 +29,88 @@ export type Judgement = Pick<StageResult, "source" | "predictions" | "causes">;
  * Judges the network of a stage without a label of the target. A stage that learns the target's own labels
  * is not judged.
  *
- * @param source Counts of its predictions on the source's held-out images; null for none.
+ * @param options.source Counts of its predictions on the source's held-out images; null for none.
+ * @param options.statistics Whose batch-norm statistics it has, if not those that it has trained with.
  * @throws {DataError} If an image cannot be read.
  */
 export async function judgeStage(
-  { config, data, done }: RunState,
+  run: RunState,
   name: StageName,
   network: DeepLab,
-  source: ConfusionMatrix | null,
+  { source, statistics }: {
+    readonly source: ConfusionMatrix | null;
+    readonly statistics: StageResult["statistics"];
+  },
 ): Promise<Judgement> {
+  const { config, data, done } = run;
   if (kindOf(name).role === "reference") return {};
   const { names } = data.classes;
-  const { longSide, heldOut } = config.data;
-  const dataset = { ...spreadOver(data.validation, heldOut.images), trainIds: null };
-  using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
+  using loader = judgedImages(run);
   const found = {
-    predictions: predictionScores(names, await lookAt(network, loader, longSide)),
+    predictions: predictionScores(names, await lookAt(network, loader, config.data.longSide)),
     ...(source ? { source: sourceScores(names, source) } : {}),
   };
   const before = done.at(-1) ?? null;
   // What a run starts from in the middle has been judged by the run that made it.
   const learnsSource = before ? unlearntCause(before) !== undefined : config.base === null;
   // Images of the source are measured with the statistics that the network has.
-  const comparesSource = !hasTargetStatistics(config.stages[name]);
-  return { ...found, causes: causesOf(found, before, learnsSource, comparesSource) };
+  const comparesSource = statistics !== "target" && !hasTargetStatistics(config.stages[name]);
+  const exchanged = kindOf(name).adapts ? await exchangedIn(run, name, network, loader) : null;
+  const causes = causesOf(found, before, learnsSource, comparesSource, exchanged);
+  return { ...found, causes };
+}
+
+/** The target's images by whose predictions networks are judged, without their labels. */
+export function judgedImages({ config, data }: Pick<RunState, "config" | "data">): Loader {
+  const dataset = { ...spreadOver(data.validation, config.data.heldOut.images), trainIds: null };
+  return new Loader({ dataset, order: "sequential", cacheBytes: 0 });
+}
+
+/** The cause that classes have changed places since the best network before a stage. */
+async function exchangedIn(
+  { config, data, folder, gpu, observer }: RunState,
+  name: StageName,
+  network: DeepLab,
+  loader: Loader,
+): Promise<Cause | null> {
+  const path = bestBefore(folder, config, config.pipeline.indexOf(name));
+  if (path === null) return null;
+  const { longSide } = config.data;
+  const { names } = data.classes;
+  using earlier = networkUnlessDamaged(
+    path,
+    (featureNorm) => createNetwork(config, gpu, names.length, { featureNorm, init: "none" }),
+    (reason) =>
+      observer.message(`${name}: its classes are compared with no earlier ones. ${reason}`),
+  );
+  if (!earlier) return null;
+  const moves = movesBetween(
+    await predictedClasses(earlier, loader, longSide),
+    await predictedClasses(network, loader, longSide),
+    names.length,
+  );
+  return classesExchanged(names, moves, stageIn(path));
+}
+
+/** The network in a checkpoint; null where that is damaged, which a run can do without. */
+function networkUnlessDamaged(
+  path: string,
+  create: (featureNorm: boolean) => DeepLab,
+  tell: (reason: string) => void,
+): DeepLab | null {
+  try {
+    return networkIn(path, create);
+  } catch (error) {
+    if (!(error instanceof DamagedCheckpointError)) throw error;
+    tell(error.message);
+    return null;
+  }
+}
+
+/** The stage that has written a checkpoint. */
+function stageIn(path: string): string {
+  using checkpoint = new Checkpoint(path);
+  return (checkpoint.state as CheckpointState).stage;
 }
 
 /** The cause for which a run stops, where a stage has it. */

@@ -33,6 +33,8 @@ export interface StageResult extends PretrainingResult {
   pixelAccuracy: number;
   /** Where the best network was selected: its score, and its updates, fewer than `steps` for an earlier one. */
   selected?: Best;
+  /** Where the stage has left its network with the target's batch-norm statistics: see `finalStatistics`. */
+  statistics?: "target";
   /** The scores of the source's held-out images, and what their labels hold; absent where there are none. */
   source?: SourceScores;
   /** What the network predicts on the target's val images; their labels are not looked at. */
@@ -110,6 +112,7 @@ const stage = v.looseObject({
   classIoU,
   pixelAccuracy: score,
   selected: v.optional(selected),
+  statistics: v.optional(v.literal("target", '"target", or nothing')),
   agreement: v.optional(percentage),
   source: v.optional(
     v.looseObject({ mIoU: percentage, classIoU, pixelAccuracy: percentage, shares }, "scores"),

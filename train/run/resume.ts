@@ -45,6 +45,8 @@ export interface CheckpointState extends Omit<ResumePoint, "path" | keyof KnownF
   readonly classes: readonly string[];
   /** {@link KnownFiles}, packed; earlier versions know none. */
   readonly files?: string;
+  /** Of a network that a stage has left with the target's batch-norm statistics: see `finalStatistics`. */
+  readonly statistics?: "target";
   /** What else a user of the network needs to know of classes that are not those of Cityscapes. */
   readonly ownClasses: SavedClasses | null;
 }

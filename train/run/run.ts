@@ -2,7 +2,6 @@
 
 import { type Gpu, GpuError } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { Checkpoint } from "../networks/checkpoint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
@@ -28,8 +27,13 @@ import { runStage } from "./stage_run.ts";
 import { scoresOfStart } from "./start_scores.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import { createNetwork } from "./stage_context.ts";
-import { checkBackbones, checkpointsBefore, networkBefore, networkGivenTo } from "./starts.ts";
-import { FEATURE_NORM } from "../networks/trained_network.ts";
+import {
+  checkBackbones,
+  checkpointsBefore,
+  networkBefore,
+  networkGivenTo,
+  networkIn,
+} from "./starts.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 import { TrainingError } from "./training_error.ts";
 
@@ -349,14 +353,5 @@ function startingNetwork(
   const path = own ? own.path : networkBefore(folder, config, done) ?? config.init;
   if (path === null) return create();
   if (!isCheckpoint(path)) return startFromWeights(path, create);
-  const prefix = own?.prefix ?? "network";
-  using checkpoint = new Checkpoint(path);
-  const network = create(checkpoint.has(FEATURE_NORM.replace("network", prefix)));
-  try {
-    checkpoint.restore(network.stateDict(), `${prefix}.`, { finite: true });
-  } catch (error) {
-    network.dispose();
-    throw error;
-  }
-  return network;
+  return networkIn(path, create, own?.prefix);
 }

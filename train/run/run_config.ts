@@ -9,8 +9,18 @@ import type { RunConfig } from "../config/settings.ts";
 /** What the configuration of every run has said since the first version. */
 const ALWAYS = ["seed", "pipeline", "network", "data", "stages"] as const;
 
-/** What earlier versions did where their configuration says nothing: they trained on the whole source. */
-const EARLIER = { values: { data: { heldOut: { share: 0 } } }, from: "an earlier version" };
+/**
+ * What earlier versions did where their configuration says nothing: they trained on the whole source in its
+ * own colours, and handed on each network as it was.
+ */
+const EARLIER = {
+  values: {
+    data: { heldOut: { share: 0 }, sourceColours: "own" },
+    handOn: "last",
+    finalStatistics: "own",
+  },
+  from: "an earlier version",
+};
 
 /**
  * The configuration in the `config.json` of a run folder. What an earlier version did not know is as it did

@@ -5,8 +5,6 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import { DataError } from "../base/data_error.ts";
 import { pack } from "../base/packed.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { measureAgreement } from "../evaluation/agreement.ts";
-import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import { labelFreeOf } from "../evaluation/label_free.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
@@ -18,11 +16,13 @@ import { releaseBatch } from "../stages/common/batch.ts";
 import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
 import { prefixed } from "../stages/common/stage.ts";
-import type { StageName } from "../stages/kinds.ts";
+import { kindOf, type StageName } from "../stages/kinds.ts";
 import { checkDiverged } from "./divergence_error.ts";
+import { reasonForTarget, takeBetterStatistics } from "./final_statistics.ts";
 import { watchLabels } from "./label_watch.ts";
 import { judgeStage } from "./judgement.ts";
 import { type Inspection, runLoop } from "./loop.ts";
+import { type NetworkScores, scoreNetwork, withAgreement } from "./network_scores.ts";
 import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunData } from "./run_data.ts";
@@ -62,14 +62,11 @@ export async function loopStage<B>(
     checkpoint.restore(stage.state(), "", { finite: true });
   }
   observer.stageStart({ name, steps, firstStep });
-  let measured = null as Measurement | null;
-  let onSource = null as Measurement | null;
+  let scores = null as NetworkScores | null;
   const evaluate = async (): Promise<Evaluation> => {
-    const { longSide } = config.data;
-    measured = await measure(network, run.validation, longSide);
-    onSource = run.sourceValidation && await measure(network, run.sourceValidation, longSide);
-    const scores = evaluationOf(measured, onSource);
-    return config.select === "unsupervised" ? await withAgreement(run, network, scores) : scores;
+    scores = await scoreNetwork(run, network);
+    if (config.select === "unsupervised") scores = await withAgreement(run, network, scores);
+    return scores.evaluation;
   };
   const end = await runLoop({
     stage,
@@ -91,18 +88,29 @@ export async function loopStage<B>(
     signal,
   });
   if (end.stopped) return undefined;
-  let { scores } = end;
   if (!scores) {
     const result = { name, steps: end.steps, ...cost.soFar };
     observer.stageEnd(result);
     return result;
   }
-  if (config.select !== "last" && saves.best.isEarlier) {
+  if (saves.isBestEarlier) {
     restoreNetwork(network, folder.bestPath(name));
-    scores = await evaluate();
+    await evaluate();
   }
-  if (measured?.isLabelled) {
-    folder.writeConfusion(name, data.classes.names, measured.confusion.toRows());
+  scores = await withAgreement(run, network, scores);
+  let { statistics } = saves;
+  if (config.finalStatistics === "better" && kindOf(name as StageName).adapts && !statistics) {
+    const taken = await takeBetterStatistics(run, network, scores);
+    if (taken) {
+      observer.message(`${name}: ${reasonForTarget(scores, taken)}`);
+      scores = taken;
+      statistics = "target";
+      await saves.saveTargetStatistics(steps);
+    }
+  }
+  const { evaluation, onTarget, onSource } = scores;
+  if (onTarget.isLabelled) {
+    folder.writeConfusion(name, data.classes.names, onTarget.confusion.toRows());
   }
   await writeTargetSamples(folder.samplePath(name), {
     network,
@@ -111,32 +119,25 @@ export async function loopStage<B>(
     palette: data.classes.palette,
     makeLabels,
   });
-  const judgement = await judgeStage(run, name as StageName, network, onSource?.confusion ?? null);
+  const judgement = await judgeStage(run, name as StageName, network, {
+    source: onSource?.confusion ?? null,
+    statistics,
+  });
   const selected = saves.best.best;
   const result: StageResult = {
     name,
     steps: end.steps,
-    mIoU: scores.mIoU,
-    classIoU: byName(data.classes.names, scores.classIoU),
-    pixelAccuracy: scores.pixelAccuracy,
+    mIoU: evaluation.mIoU,
+    classIoU: byName(data.classes.names, evaluation.classIoU),
+    pixelAccuracy: evaluation.pixelAccuracy,
     ...(config.select === "last" || !selected ? {} : { selected }),
+    ...(statistics ? { statistics } : {}),
     ...judgement,
-    ...labelFreeOf(await withAgreement(run, network, scores)),
+    ...labelFreeOf(evaluation),
     ...cost.soFar,
   };
   observer.stageEnd(result);
   return result;
-}
-
-/** Adds the network's agreement, where that is not known yet. */
-async function withAgreement(
-  { config, data }: RunState,
-  network: DeepLab,
-  scores: Evaluation,
-): Promise<Evaluation> {
-  if (scores.agreement !== undefined) return scores;
-  const agreement = await measureAgreement(network, data.validation, config.data.longSide);
-  return { ...scores, agreement };
 }
 
 /** What a stage has taken so far. */
@@ -167,6 +168,7 @@ class StageCost {
 /** The checkpoints of a stage: its last state, and its best network. */
 class StageSaves<B> {
   readonly best: BestNetwork;
+  #statistics: CheckpointState["statistics"];
   readonly #run: RunState;
   readonly #stage: StageInput<B>["stage"];
   readonly #made: StageInput<B>["made"];
@@ -182,17 +184,35 @@ class StageSaves<B> {
     this.#stage = stage;
     this.#made = made;
     this.#cost = cost;
-    const path = run.folder.bestPath(stage.name);
     this.best = new BestNetwork({
       selection: run.config.select,
       steps: run.config.stages[stage.name as StageName].steps,
       best: point?.best ?? null,
-      path,
-      save: (best) => {
-        const weights = prefixed("network", stage.network.stateDict());
-        return writeCheckpoint(path, weights, this.#stateAt(best.step, best));
-      },
+      path: run.folder.bestPath(stage.name),
+      save: (best) => this.#saveBest(best),
     });
+  }
+
+  /** Whether the network that counts is an earlier one than the last. */
+  get isBestEarlier(): boolean {
+    return this.#run.config.select !== "last" && this.best.isEarlier;
+  }
+
+  /** With which statistics the network that counts is saved, if not with its own: an interruption may have come after. */
+  get statistics(): CheckpointState["statistics"] {
+    const { folder } = this.#run;
+    const { name } = this.#stage;
+    const path = this.isBestEarlier ? folder.bestPath(name) : folder.checkpointPath(name);
+    using checkpoint = new Checkpoint(path);
+    return (checkpoint.state as CheckpointState).statistics;
+  }
+
+  /** Saves the network that counts once more, now that it has the target's statistics. */
+  async saveTargetStatistics(step: number): Promise<void> {
+    this.#statistics = "target";
+    const { best } = this.best;
+    if (this.isBestEarlier && best) await this.#saveBest(best);
+    else await this.#saveLast(step);
   }
 
   /** Saves all that the next step depends on. The checkpoint before stays until this one stands. */
@@ -200,12 +220,25 @@ class StageSaves<B> {
     const { folder, fingerprint } = this.#run;
     const { name } = this.#stage;
     await fingerprint.settle(LONGEST_WAIT);
-    const arrays = this.#stage.state();
-    await checkDiverged(arrays, name, step);
+    await checkDiverged(this.#stage.state(), name, step);
     folder.syncMetrics();
     folder.keepPreviousCheckpoint(name);
-    const state = this.#stateAt(step, this.best.best);
-    await writeCheckpoint(folder.checkpointPath(name), arrays, state);
+    await this.#saveLast(step);
+  }
+
+  #saveLast(step: number): Promise<void> {
+    const path = this.#run.folder.checkpointPath(this.#stage.name);
+    return writeCheckpoint(path, this.#stage.state(), this.#stateAt(step, this.best.best));
+  }
+
+  #saveBest(best: Best): Promise<void> {
+    const { name, network } = this.#stage;
+    const weights = prefixed("network", network.stateDict());
+    return writeCheckpoint(
+      this.#run.folder.bestPath(name),
+      weights,
+      this.#stateAt(best.step, best),
+    );
   }
 
   #stateAt(step: number, best: Best | null): CheckpointState {
@@ -218,6 +251,7 @@ class StageSaves<B> {
       step,
       seconds: this.#cost.soFar.seconds,
       best,
+      ...(this.#statistics ? { statistics: this.#statistics } : {}),
       files: pack({ data: fingerprint.known, made: this.#made ?? null } satisfies KnownFiles),
     };
   }

@@ -26,7 +26,17 @@ export async function runStage(
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
   const { config, data, gpu } = run;
-  const { batch, cropHeight, cropWidth, longSide, scales, flip, strongView, middle } = config.data;
+  const {
+    batch,
+    cropHeight,
+    cropWidth,
+    longSide,
+    scales,
+    flip,
+    strongView,
+    middle,
+    sourceColours,
+  } = config.data;
   const kind = kindOf(name);
   const views: ViewOptions = {
     seed: config.seed,
@@ -74,7 +84,11 @@ export async function runStage(
     using target = load(prepared.target ?? data.target, "target", rendersViews ? views : null);
     for (const loader of [source, target]) loader.seek((point?.step ?? 0) * batch);
     const { classes } = stage.network;
-    const batches = new Batches({ ...views, gpu, batch, classes, middle }, source, target);
+    const batches = new Batches(
+      { ...views, gpu, batch, classes, middle, sourceColours },
+      source,
+      target,
+    );
     return await loopStage(run, { ...prepared, batches, isPretraining }, point);
   } finally {
     if (isPretraining) stage.network.dispose();
@@ -117,8 +131,8 @@ async function adaptStatistics(run: RunState, name: StageName): Promise<void> {
   const before = networkBefore(folder, config, config.pipeline.indexOf(name));
   if (before !== null) {
     using checkpoint = new Checkpoint(before);
-    const { stage, config: { stages } } = checkpoint.state as CheckpointState;
-    if (hasTargetStatistics(stages[stage])) return;
+    const { stage, config: { stages }, statistics } = checkpoint.state as CheckpointState;
+    if (statistics === "target" || hasTargetStatistics(stages[stage])) return;
   }
   await estimateStatistics(network, data.target, config.data.longSide, signal);
 }

@@ -7,6 +7,7 @@ import { exists } from "../base/folders.ts";
 import { backboneStage, weightsInstead } from "../config/pipeline.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
+import { FEATURE_NORM } from "../networks/trained_network.ts";
 import { isCheckpoint, loadWeights, openWeights } from "../networks/weights_file.ts";
 import { kindOf, type StageName, STAGES } from "../stages/kinds.ts";
 import type { ResumePoint } from "./resume.ts";
@@ -93,6 +94,41 @@ export function networkBefore(folder: RunFolder, config: RunConfig, done: number
   );
   const last = before.map((name) => folder.checkpointPath(name)).findLast((path) => exists(path));
   return last === undefined ? null : handedOn(last, config);
+}
+
+/**
+ * The checkpoint with the best network before the next stage, whichever that starts from: what the run would
+ * hand on; null where no training has left one.
+ *
+ * @param done How many stages of the pipeline have run to their end.
+ */
+export function bestBefore(folder: RunFolder, config: RunConfig, done: number): string | null {
+  const { init } = config;
+  const before = networkBefore(folder, { ...config, handOn: "best" }, done);
+  return before ?? (init !== null && isCheckpoint(init) ? init : null);
+}
+
+/**
+ * The network in a checkpoint.
+ *
+ * @param create Makes one of the run, with a batch norm before the head or without.
+ * @param prefix Under which the checkpoint holds it.
+ * @throws {DataError} If it cannot be read or does not fit.
+ */
+export function networkIn(
+  path: string,
+  create: (featureNorm: boolean) => DeepLab,
+  prefix = "network",
+): DeepLab {
+  using checkpoint = new Checkpoint(path);
+  const network = create(checkpoint.has(FEATURE_NORM.replace("network", prefix)));
+  try {
+    checkpoint.restore(network.stateDict(), `${prefix}.`, { finite: true });
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+  return network;
 }
 
 /** Of stages with a network those up to the best one, where the next is to start from that. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ColourMatrix } from "../../kernels/warp.ts";
+import type { ColourStatistics } from "../images/rgb.ts";
 
 type Row = ColourMatrix[number];
 
@@ -40,6 +41,29 @@ export function hue(degrees: number): ColourMatrix {
   const own = along + Math.cos(angle);
   const [before, after] = [along - across, along + across];
   return [[own, before, after, 0], [after, own, before, 0], [before, after, own, 0]];
+}
+
+/** Most by which a transfer spreads a channel: more would show noise. */
+const MOST_GAIN = 3;
+
+/**
+ * Gives an image the colours of another: each channel the other's mean and standard deviation,
+ *
+ *   x ↦ (x − μ_from) · min(3, σ_to / σ_from) + μ_to
+ *
+ * (Reinhard, Ashikhmin, Gooch and Shirley, IEEE Computer Graphics and Applications 21(5), 2001; there
+ * between decorrelated channels).
+ */
+export function transferColours(from: ColourStatistics, to: ColourStatistics): ColourMatrix {
+  const row = (channel: 0 | 1 | 2): Row => {
+    const spread = to.deviation[channel] / from.deviation[channel];
+    const gain = Math.min(MOST_GAIN, Number.isFinite(spread) ? spread : 1); // of one colour all over
+    const row: [number, number, number, number] = [0, 0, 0, 0];
+    row[channel] = gain;
+    row[3] = to.mean[channel] - gain * from.mean[channel];
+    return row;
+  };
+  return [row(0), row(1), row(2)];
 }
 
 /** `outer` after `inner`. */

@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import {
   causesOf,
+  CLASSES_EXCHANGED,
+  classesExchanged,
   constantPrediction,
+  exchangedPairs,
   sentenceOf,
   SOURCE_NOT_LEARNT,
 } from "../../../train/evaluation/causes.ts";
@@ -215,4 +218,54 @@ Deno.test("the way out of a collapse depends on whether the stage before had it"
   );
   assert.equal(remedies[0], remedies[1]);
   assert.match(remedies[2], /^use the network of the stage before/);
+});
+
+/** Counts of pixels: rows are the classes before, columns those now. */
+function moved(...rows: readonly (readonly number[])[]): ConfusionMatrix {
+  const moves = new ConfusionMatrix(rows.length);
+  moves.add(rows.flat());
+  return moves;
+}
+
+Deno.test("two classes have changed places where each is rather what the other was", () => {
+  const pairs = (...rows: readonly (readonly number[])[]) =>
+    exchangedPairs(moved(...rows.map((row) => row.map((count) => 10 * count))));
+  assert.deepEqual(pairs([90, 10], [10, 90]), []);
+  assert.deepEqual(pairs([10, 90], [90, 10]), [[0, 1]]);
+  assert.deepEqual(pairs([50, 50], [50, 50]), [], "by chance");
+  assert.deepEqual(pairs([90, 10], [60, 40]), [], "both rather the one, the second least");
+  assert.deepEqual(pairs([60, 40], [90, 10]), [[0, 1]], "both rather the one, the first least");
+  assert.deepEqual(pairs([52, 48], [50, 50]), [], "φ is 0.02");
+  assert.deepEqual(pairs([48, 52], [50, 50]), [], "φ is -0.02");
+  assert.deepEqual(pairs([0, 100], [0, 0]), [], "all of one was the other, which none tells");
+  assert.deepEqual(pairs([40, 56], [4, 0]), [], "the second had less than a twentieth of both");
+  assert.deepEqual(pairs([34, 60], [6, 0]), [[0, 1]]);
+  assert.deepEqual(exchangedPairs(moved([0, 250], [250, 0])), [[0, 1]]);
+  assert.deepEqual(exchangedPairs(moved([0, 249], [249, 0])), [], "too few pixels to tell");
+});
+
+Deno.test("pairs of many classes are told from each other, the most frequent first", () => {
+  const moves = moved(
+    [20, 300, 0, 0, 4000],
+    [300, 20, 0, 0, 0],
+    [0, 0, 90, 800, 0],
+    [0, 0, 800, 90, 0],
+    [0, 0, 0, 0, 4000],
+  );
+  assert.deepEqual(exchangedPairs(moves), [[2, 3], [0, 1]]);
+  moves.add(moved([0, 0, 0, 0, 9e4], ...Array(4).fill([0, 0, 0, 0, 0])).counts);
+  assert.deepEqual(exchangedPairs(moves), [], "both together are next to nothing");
+});
+
+Deno.test("an exchange is a cause that names the pairs and the network before", () => {
+  const moves = moved([10, 500, 0], [500, 10, 0], [0, 0, 500]);
+  const cause = classesExchanged(NAMES, moves, "warmup") ?? assert.fail();
+  assert.equal(cause.name, CLASSES_EXCHANGED);
+  assert.match(
+    sentenceOf(cause),
+    /network of warmup .*: road and sky; .* network of warmup unless/,
+  );
+  assert.equal(classesExchanged(NAMES, moved([1, 0, 0], [0, 1, 0], [0, 0, 1]), "warmup"), null);
+  const names = causesOf({ source: LEARNT, predictions: PREDICTED }, null, true, true, cause);
+  assert.deepEqual(names.map(({ name }) => name), [CLASSES_EXCHANGED]);
 });

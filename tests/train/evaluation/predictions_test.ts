@@ -8,7 +8,12 @@ import { tensor } from "../../../nn/tensor.ts";
 import { type Dataset, decodeItem, openDataset } from "../../../train/data/dataset.ts";
 import { GTA5 } from "../../../train/data/layouts.ts";
 import { Loader } from "../../../train/data/loader.ts";
-import { lookAt, type Predictions } from "../../../train/evaluation/predictions.ts";
+import {
+  lookAt,
+  movesBetween,
+  predictedClasses,
+  type Predictions,
+} from "../../../train/evaluation/predictions.ts";
 import { encodeImage } from "../../../train/images/image.ts";
 import { assertAllClose, type Nd, seededRandom } from "../../_check.ts";
 import { testGpu } from "../../_device.ts";
@@ -134,5 +139,23 @@ Deno.test("shares, confidence and agreement are those of image, mirror image and
     assert.ok(found.shares.filter((share) => share > 5).length > 1, `${found.shares}`);
     network.train();
     assert.deepEqual(await lookAt(network, loader, LONG_SIDE), found, "the same bits again");
+    const classes = await predictedClasses(network, loader, LONG_SIDE);
+    assert.equal(network.training, true, "the mode is restored");
+    assert.equal(classes.length, 2, "two images of one size, and one of another");
+    const all = classes.flatMap((batch) => [...batch]);
+    const shares = found.shares.map((_, id) =>
+      100 * all.filter((k) => k === id).length / all.length
+    );
+    assertAllClose("shares of classes", shares, found.shares, { atol: 1e-9, rtol: 0 });
+    await assert.rejects(
+      predictedClasses(network, loader, LONG_SIDE, AbortSignal.abort()),
+      { name: "AbortError" },
+    );
     assert.equal(held(), before, "bytes left behind");
   }));
+
+Deno.test("moves are counted from the class before to the class now, over all batches", () => {
+  const before = [Uint32Array.of(0, 0, 1), Uint32Array.of(2)];
+  const now = [Uint32Array.of(0, 1, 1), Uint32Array.of(0)];
+  assert.deepEqual(movesBetween(before, now, 3).toRows(), [[1, 1, 0], [0, 1, 0], [1, 0, 0]]);
+});

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { CLASSES } from "../../../train/data/classes.ts";
 import { readImage } from "../../../train/images/image.ts";
-import { meanOf, type RgbImage } from "../../../train/images/rgb.ts";
+import { colourStatistics, meanOf, type RgbImage } from "../../../train/images/rgb.ts";
 import {
   colourLabel,
   contactSheet,
@@ -35,6 +35,13 @@ Deno.test("the mean of an image is that of its pixels, nearly so of many", () =>
   const [small, large] = [image(50, 40), image(100, 200)];
   assert.ok(Math.abs(meanOf(small) - exact(small)) < 1e-12);
   assert.ok(Math.abs(meanOf(large) - exact(large)) < 0.01);
+});
+
+Deno.test("statistics of colours are the mean and the deviation of each channel", () => {
+  const data = Uint8Array.of(0, 10, 200, 0, 30, 100, 0, 10, 200, 0, 30, 100);
+  const { mean, deviation } = colourStatistics({ data, width: 2, height: 2 });
+  assert.deepEqual(mean, [0, 20 / 255, 150 / 255]);
+  assert.deepEqual(deviation, [0, 10 / 255, 50 / 255]);
 });
 
 Deno.test("labels are painted in the Cityscapes colours, the ignore label in black", () => {

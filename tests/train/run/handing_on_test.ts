@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
-import { bestOf, MARGIN, markHandedOn } from "../../../train/run/handing_on.ts";
+import { CLASSES_EXCHANGED } from "../../../train/evaluation/causes.ts";
+import { bestOf, MARGIN, markHandedOn, reasonFor } from "../../../train/run/handing_on.ts";
 import type { RunResult, StageResult } from "../../../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { assertSame } from "../../_same.ts";
@@ -38,6 +39,24 @@ Deno.test("the last network is the best, unless an earlier one is better by more
   result.stages.push(scored("c", 10));
   assert.equal(markHandedOn(result)?.name, "b");
   assert.deepEqual(result.stages.map(({ handedOn }) => handedOn), [undefined, true, undefined]);
+});
+
+Deno.test("a network whose classes have changed places is passed over, whatever its score", () => {
+  const exchanged = (name: string, score: number): StageResult => ({
+    ...scored(name, score),
+    causes: [{ name: CLASSES_EXCHANGED, found: "", remedy: "" }],
+  });
+  const nameOf = (...stages: StageResult[]) => bestOf(stages)?.name;
+  assert.equal(nameOf(scored("a", 50), exchanged("b", 90)), "a");
+  assert.equal(nameOf(scored("a", 50), exchanged("b", 90), exchanged("c", 95)), "a");
+  assert.equal(nameOf(scored("a", 50), exchanged("b", 90), scored("c", 40)), "a", "better than c");
+  assert.equal(nameOf(scored("a", 50), exchanged("b", 90), scored("c", 49)), "c");
+  assert.equal(nameOf(exchanged("a", 50), exchanged("b", 90)), "b", "there is no other");
+  const reason = reasonFor(scored("a", 50), exchanged("b", 90));
+  assert.match(
+    reason,
+    /^the network of a is handed on, not that of b, in which classes have changed/,
+  );
 });
 
 const { signal } = new AbortController();

@@ -5,6 +5,7 @@ import {
   contrast,
   hue,
   saturation,
+  transferColours,
 } from "../../../train/views/colour.ts";
 import { assertAllClose } from "../../_check.ts";
 
@@ -41,4 +42,20 @@ Deno.test("composed colours act one after the other", () => {
   const [first, second] = [contrast(1.3), hue(25)];
   const [r = 0, g = 0, b = 0] = apply(first, PAINT);
   assertAllClose("composed", apply(composeColours(second, first), PAINT), apply(second, [r, g, b]));
+});
+
+Deno.test("a transfer gives each channel the mean and deviation of the other image", () => {
+  const from = { mean: [0.5, 0.2, 0.4], deviation: [0.1, 0.2, 0.3] } as const;
+  const to = { mean: [0.3, 0.6, 0.4], deviation: [0.2, 0.1, 0.3] } as const;
+  const matrix = transferColours(from, to);
+  assertAllClose("mean", apply(matrix, from.mean), to.mean);
+  const [r, g, b] = from.mean.map((mean, k) => mean + from.deviation[k]);
+  assertAllClose("one deviation away", apply(matrix, [r, g, b]), [0.5, 0.7, 0.7]);
+  assertAllClose("to itself", apply(transferColours(from, from), PAINT), PAINT);
+});
+
+Deno.test("a transfer spreads a channel by 3 at most, and one of a single colour not at all", () => {
+  const flat = { mean: [0.5, 0.5, 0.5], deviation: [0.01, 0, 0.01] } as const;
+  const wide = { mean: [0.5, 0.4, 0.5], deviation: [0.2, 0.2, 0] } as const;
+  assertAllClose("spread", apply(transferColours(flat, wide), [0.6, 0.6, 0.6]), [0.8, 0.5, 0.5]);
 });

@@ -14,7 +14,8 @@ import type { Size } from "../../../kernels/planes.ts";
 import type { Random } from "../../../nn/random.ts";
 import type { Loader, Sample } from "../../data/loader.ts";
 import { viewThatShows } from "../../data/rare_classes.ts";
-import { meanOf, type RgbImage } from "../../images/rgb.ts";
+import { colourStatistics, meanOf, type RgbImage } from "../../images/rgb.ts";
+import { transferColours } from "../../views/colour.ts";
 import {
   drawTargetViews,
   randomOf,
@@ -44,6 +45,14 @@ export interface BatchOptions extends ViewOptions {
   readonly classes?: number;
   /** `data.middle`; `grey` unless given. */
   readonly middle?: "grey" | "image";
+  /** `data.sourceColours`; `own` unless given. */
+  readonly sourceColours?: "own" | "target";
+}
+
+/** How source images are cut beside what all views share. */
+interface SourceOptions {
+  readonly beside?: readonly Sample[];
+  readonly thinning?: ((position: number) => number) | undefined;
 }
 
 /** Where images come from. */
@@ -85,17 +94,22 @@ export class Batches {
   /**
    * Labelled source images in random views.
    *
-   * @param thinning How much labels of frequent classes are thinned out, 0 to 1, see `thinned`; by the
-   * samples' place in the stream. Not at all unless given.
+   * @param options.beside Target images of the same step, whose colours they are given in turn where
+   * `sourceColours` wants that.
+   * @param options.thinning How much labels of frequent classes are thinned out, 0 to 1, see `thinned`; by
+   * the samples' place in the stream. Not at all unless given.
    */
-  async nextSource(thinning?: (position: number) => number): Promise<SourceBatch> {
-    const { gpu, view: { crop } } = this.options;
+  async nextSource({ beside = [], thinning }: SourceOptions = {}): Promise<SourceBatch> {
+    const { gpu, view: { crop }, sourceColours } = this.options;
     const samples = await this.nextSamples("source");
     const strength = thinning?.(samples[0].position) ?? 0;
     const labelled = strength > 0
       ? thinned(samples, strength, (sample) => this.random(sample, "thinning"))
       : samples;
-    const views = this.#looks(samples, this.#weakViews(samples, "source"));
+    const weak = this.#weakViews(samples, "source");
+    const views = sourceColours === "target" && beside.length > 0
+      ? weak.map((view, index) => this.#lookAs(beside[index % beside.length], samples[index], view))
+      : this.#looks(samples, weak);
     using images = packImages(gpu, samples.map(({ image }) => image));
     using labels = this.packLabels(labelled);
     return { images: warpImages(images, views, crop), labels: warpLabels(labels, views, crop) };
@@ -171,6 +185,12 @@ export class Batches {
   /** How images are cut to views. */
   #looks(samples: readonly Sample[], views: readonly ViewTransform[]): WarpView[] {
     return views.map((view, index) => view.imageView(null, this.#middleOf(samples[index])));
+  }
+
+  /** How an image is cut to a view in the colours of another. */
+  #lookAs(other: Sample, { image }: Sample, view: ViewTransform): WarpView {
+    const colour = transferColours(colourStatistics(image), colourStatistics(other.image));
+    return view.imageView(colour, this.#middleOf(other));
   }
 
   /** What views of an image take for its middle, where that is not the same for all. */

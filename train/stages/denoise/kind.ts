@@ -31,6 +31,7 @@ export const denoise = {
   summary: "stage 1 of ProDA: denoised pseudo labels and target structure",
   settings: DENOISE_SETTINGS,
   role: "adaptation",
+  adapts: true,
   hasStrongViews: true,
   // Soft labels, and the statistics that they are made with.
   passes: ({ statistics }) => statistics === "target" ? 2 : 1,
@@ -177,8 +178,8 @@ export async function nextDenoiseBatch(
   softLabels: SoftLabels,
   choices: BatchChoices = AS_IN_THE_PAPER,
 ): Promise<DenoiseBatch> {
-  const source = await batches.nextSource();
   const weak = await batches.nextTarget();
+  const source = await batches.nextSource({ beside: weak.samples });
   const views = batches.withStrong(weak);
   const cut = cutSoftLabels(batches, softLabels, weak);
   const masked = choices.maskedWeight > 0

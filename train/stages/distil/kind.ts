@@ -33,6 +33,7 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
     summary,
     settings: DISTIL_SETTINGS,
     role: "adaptation",
+    adapts: true,
     givenNetwork: "teacher",
     hasStrongViews: true,
     passes: () => 2, // pseudo labels are of the image and its mirror image
@@ -118,8 +119,8 @@ function makeDistil(context: RunContext<DistilSettings>): Distil {
 /** A batch of labelled source images, and of target images in two views with their pseudo labels. */
 export async function nextDistilBatch(batches: Batches): Promise<DistilBatch> {
   const { view: { crop } } = batches.options;
-  const source = await batches.nextSource();
   const weak = await batches.nextTarget();
+  const source = await batches.nextSource({ beside: weak.samples });
   const views = batches.withStrong(weak);
   using packed = batches.packLabels(weak.samples);
   using weakLabels = warpLabels(packed, weak.views.map((view) => view.imageView()), crop);

@@ -41,5 +41,5 @@ export async function nextSourceOnlyBatch(
 ): Promise<SourceOnlyBatch> {
   const images = steps * batches.options.batch;
   const thinning = (position: number) => balance * Math.min(1, 2 - 2 * position / images);
-  return { source: await batches.nextSource(balance > 0 ? thinning : undefined) };
+  return { source: await batches.nextSource(balance > 0 ? { thinning } : {}) };
 }

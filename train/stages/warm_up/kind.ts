@@ -11,6 +11,7 @@ export const warmUp = {
   summary: "adversarial warm-up in the output space",
   settings: WARM_UP_SETTINGS,
   role: "adaptation",
+  adapts: true,
   hasStrongViews: false,
   prepare: (context) => ({
     stage: makeWarmUp(context),
@@ -33,7 +34,7 @@ function makeWarmUp({ gpu, name, network, options }: StageContext<WarmUpSettings
 
 /** A batch of labelled source and unlabelled target images. */
 export async function nextWarmUpBatch(batches: Batches): Promise<WarmUpBatch> {
-  const source = await batches.nextSource();
-  const { images } = await batches.nextTarget();
+  const { images, samples } = await batches.nextTarget();
+  const source = await batches.nextSource({ beside: samples });
   return { source, target: { images } };
 }

@@ -18,7 +18,7 @@ import { SoftLabels } from "../../../../train/stages/denoise/soft_labels.ts";
 import { nextSourceOnlyBatch } from "../../../../train/stages/source_only/kind.ts";
 import { IGNORE } from "../../../../kernels/ignore_label.ts";
 import { nextWarmUpBatch } from "../../../../train/stages/warm_up/kind.ts";
-import { releaseBatch } from "../../../../train/stages/common/batch.ts";
+import { releaseBatch, type SourceBatch } from "../../../../train/stages/common/batch.ts";
 import { FILL, type Rectangle } from "../../../../train/views/views.ts";
 import { testGpu } from "../../../_device.ts";
 import { withFolder } from "../../_folder.ts";
@@ -76,6 +76,7 @@ interface Choices {
   /** Batches to skip. */
   readonly skip?: number;
   readonly middle?: "grey" | "image";
+  readonly sourceColours?: "own" | "target";
   /** How the target's loader is made; with `renders`, it renders the views. */
   readonly target?: Pick<LoaderOptions, "ahead" | "cacheBytes" | "workers"> & {
     readonly renders?: boolean;
@@ -93,6 +94,7 @@ async function batchesOf<B>(
     stage = "stage1",
     skip = 0,
     middle = "grey",
+    sourceColours = "own",
     target: { renders, trainIds, ...choices } = {},
   }: Choices,
   count: number,
@@ -107,7 +109,7 @@ async function batchesOf<B>(
   const views = renders ? { seed, stage, view } : null;
   using target = load(trainIds ?? null, "target", { ...choices, views });
   for (const loader of [source, target]) loader.seek(skip * BATCH);
-  const options = { gpu, batch: BATCH, seed, stage, view, middle };
+  const options = { gpu, batch: BATCH, seed, stage, view, middle, sourceColours };
   const batches = new Batches(options, source, target);
   const made = [];
   for (let i = 0; i < count; i++) made.push(await next(batches));
@@ -488,6 +490,67 @@ Deno.test("with the image's own middle, what lies outside has its mean, and all 
     }
     for (const count of Object.values(filled)) assert.ok(count > plane / 2, JSON.stringify(filled));
     assert.ok(turned > plane / 2, `contrast turns about another grey in ${turned} pixels`);
+  }));
+
+Deno.test("source images take the colours of the target images beside them, and keep all else", () =>
+  withFolder(async (root) => {
+    const gpu = await testGpu();
+    const softLabels = await makeSoftLabels(gpu, root);
+    const statistics = SIZES.map(([width], index) => {
+      const dark = edgeOf(index) / width;
+      const mean = (DARK * dark + BRIGHT * (1 - dark)) / 255;
+      return { mean, deviation: (BRIGHT - DARK) / 255 * Math.sqrt(dark * (1 - dark)) };
+    });
+    const drawn = async (stream: string) => {
+      const dataset = makeDataset(root, null);
+      using loader = new Loader({ dataset, order: "shuffled", seed: 1, stream });
+      return (await loader.next(2 * BATCH)).map(({ index }) => statistics[index]);
+    };
+    const [from, to] = [await drawn("source"), await drawn("target")];
+    const stages: readonly ((batches: Batches) => Promise<{ source: SourceBatch }>)[] = [
+      nextWarmUpBatch,
+      (batches) => nextDenoiseBatch(batches, softLabels),
+      nextDistilBatch,
+    ];
+    const target = { trainIds: [0, 1] };
+    for (const next of stages) {
+      const made = async (choices: Choices) => {
+        const batches = await batchesOf(gpu, root, { ...choices, target }, 2, next);
+        const values = [];
+        for (const batch of batches) {
+          const { images, labels } = batch.source;
+          values.push(await gpu.readAll([images, labels]) as [Float32Array, Uint32Array]);
+          releaseBatch(batch);
+        }
+        return values;
+      };
+      const own = await made({});
+      const taken = await made({ sourceColours: "target" });
+      const filled = await made({ sourceColours: "target", middle: "image" });
+      let recoloured = 0;
+      for (const [batch, [images, labels]] of taken.entries()) {
+        assert.deepEqual(labels, own[batch][1]);
+        for (const [at, value] of images.entries()) {
+          const image = Math.floor(at / (images.length / BATCH));
+          const [{ mean, deviation }, other] = [from, to].map((list) =>
+            list[batch * BATCH + image]
+          );
+          const before = own[batch][0][at];
+          const isOutside = Math.abs(before - FILL) < 1e-6;
+          const turned = (before - mean) * other.deviation / deviation + other.mean;
+          const expected = isOutside ? FILL : turned;
+          assert.ok(
+            Math.abs(value - expected) < 1e-4,
+            `${before} becomes ${value}, not ${expected}`,
+          );
+          if (Math.abs(turned - before) > 0.01 && !isOutside) recoloured++;
+          const outside = filled[batch][0][at];
+          const wanted = isOutside ? other.mean : value;
+          assert.ok(Math.abs(outside - wanted) < 1e-4, `outside is ${outside}, not ${wanted}`);
+        }
+      }
+      assert.ok(recoloured > CROP.height * CROP.width, `${recoloured}`);
+    }
   }));
 
 /** A pixel of the crop by its place in a map at a quarter of its size. */

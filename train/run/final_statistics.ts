@@ -1,0 +1,81 @@
+// With which batch-norm statistics a network leaves a stage: its own, or those of the target.
+
+import type { GpuArray } from "../../kernels/runtime/mod.ts";
+import type { DeepLab } from "../../nn/deeplab.ts";
+import { exchangedPairs } from "../evaluation/causes.ts";
+import { estimateStatistics } from "../evaluation/estimate_statistics.ts";
+import { labelFreeScore } from "../evaluation/label_free.ts";
+import { movesBetween, predictedClasses } from "../evaluation/predictions.ts";
+import { judgedImages } from "./judgement.ts";
+import { type NetworkScores, scoreNetwork, withAgreement } from "./network_scores.ts";
+import type { RunState } from "./run_state.ts";
+
+/**
+ * Gives a network the batch-norm statistics of the target's training images, as evaluation sees them, if its
+ * label-free score is higher with them and no classes change places by them; else leaves it as it is.
+ *
+ * Those that a network has trained with may be of other images: of both domains, or of strong views, which
+ * are brighter than an image by night.
+ *
+ * @param own The scores with its own statistics, agreement among them.
+ * @returns The scores with the target's; null where its own are kept.
+ * @throws {DataError} If an image cannot be read.
+ * @throws {Error} The signal's reason, if it is aborted. Its own statistics are back then.
+ */
+export async function takeBetterStatistics(
+  run: RunState,
+  network: DeepLab,
+  own: NetworkScores,
+): Promise<NetworkScores | null> {
+  const { config, data, signal } = run;
+  const { longSide } = config.data;
+  using kept = new Statistics(network);
+  using images = judgedImages(run);
+  try {
+    const before = await predictedClasses(network, images, longSide, signal);
+    await estimateStatistics(network, data.target, longSide, signal);
+    const now = await predictedClasses(network, images, longSide, signal);
+    const isExchanged = exchangedPairs(movesBetween(before, now, network.classes)).length > 0;
+    const found = await withAgreement(run, network, await scoreNetwork(run, network));
+    if (scoreOf(found) > scoreOf(own) && !isExchanged) return found;
+  } catch (error) {
+    kept.restore();
+    throw error;
+  }
+  kept.restore();
+  return null;
+}
+
+function scoreOf({ evaluation }: NetworkScores): number {
+  return labelFreeScore(evaluation) ?? 0;
+}
+
+/** Why a network leaves a stage with other statistics than its own. */
+export function reasonForTarget(own: NetworkScores, taken: NetworkScores): string {
+  return "batch-norm statistics of the target images are better than those that it has trained with: " +
+    `label-free score ${scoreOf(taken).toFixed(1)} % instead of ${scoreOf(own).toFixed(1)} %`;
+}
+
+/** A copy of the statistics of a network's batch norms. */
+class Statistics {
+  readonly #copies: readonly { readonly from: GpuArray; readonly copy: GpuArray }[];
+
+  constructor(network: DeepLab) {
+    const { gpu } = network;
+    const arrays = network.batchNorms().flatMap((norm) => [norm.runningMean, norm.runningVar]);
+    this.#copies = arrays.map((from) => {
+      const copy = gpu.zeros(from.shape, `${from.label} kept`);
+      gpu.copy(from, copy);
+      return { from, copy };
+    });
+  }
+
+  /** Gives them back to the network. */
+  restore(): void {
+    for (const { from, copy } of this.#copies) from.gpu.copy(copy, from);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { copy } of this.#copies) copy.release();
+  }
+}
