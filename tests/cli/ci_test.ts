@@ -47,11 +47,16 @@ Deno.test(
   { ignore },
   async () => {
     const { code, lines } = await ci({
-      "test:gpu": "echo '3 passed, 2 failed'; exit 7",
+      "test:gpu":
+        "echo 'some output'; echo ' ERRORS '; echo 'a test'; echo '3 passed, 2 failed'; exit 7",
       "test:dawn": "echo '4 passed, 1 failed'; exit 1",
     });
     assert.equal(lines.at(-1), "9 passed, 3 failed");
     assert.equal(code, 7);
+    const [again, summary] = ["test:gpu:", "test: 1 passed, 0 failed, exit status 0"];
+    const said = lines.slice(lines.indexOf(again), lines.indexOf(summary));
+    assert.deepEqual(said.slice(0, 3), [again, " ERRORS ", "a test"], "errors are said again");
+    assert.ok(!said.includes("some output"));
   },
 );
 
