@@ -41,7 +41,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     )
     .option(
       "--grid <name>",
-      "table3: the parts of the method; labels: how stage 1 makes its labels;\ndecay: of the prototypes; temperature: of the assignments to them;\nviews: on which labels are learnt;\nsuccessors: what the field has added since;\nstudents: what stages 2 and 3 start from",
+      "table3: the parts of the method; stages: those of its rows that are stages, and the oracles;\nlabels: how stage 1 makes its labels;\ndecay: of the prototypes; temperature: of the assignments to them;\nviews: on which labels are learnt;\nsuccessors: what the field has added since;\nstudents: what stages 2 and 3 start from",
       parseName(GRIDS.map(({ name }) => name)),
       "table3",
     )

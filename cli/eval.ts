@@ -9,7 +9,7 @@ import { openDataset, type OpenedDataset } from "../train/data/dataset.ts";
 import { type Layout, layoutOf } from "../train/data/layouts.ts";
 import { Loader } from "../train/data/loader.ts";
 import { classesOf } from "../train/data/place.ts";
-import { measureAgreement } from "../train/evaluation/agreement.ts";
+import { lookAgain } from "../train/evaluation/agreement.ts";
 import { evaluationOf, measure } from "../train/evaluation/evaluate.ts";
 import { labelFreeScore } from "../train/evaluation/label_free.ts";
 import { byName, publishedMeans } from "../train/evaluation/metrics.ts";
@@ -106,7 +106,7 @@ async function measured(gpu: Gpu, flags: EvalFlags, signal: AbortSignal) {
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
   const { longSide } = config.data;
   const measured = await measure(network, loader, longSide, signal);
-  const agreement = await measureAgreement(network, dataset, longSide, signal);
+  const { agreement } = await lookAgain(network, dataset, longSide, signal);
   const scores = { ...evaluationOf(measured), agreement };
   const classIoU = byName(classes.names, scores.classIoU);
   return {

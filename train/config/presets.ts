@@ -80,7 +80,7 @@ const DEFAULT: RunConfig = {
     longSide: 256,
     scales: [0.75, 1.25],
     flip: 0.5,
-    rareClassSampling: 0,
+    rareClassSampling: 0.01, // without, hardly anything of person is left by a short stage 1
     sourceColours: "target",
     strongView: "simple",
     middle: "grey",
@@ -99,19 +99,21 @@ const DEFAULT: RunConfig = {
   stages: {
     source: { ...short(700, 0.1), balance: 0 },
     warmup: {
-      ...short(120, 0.02),
+      // Here the network first sees the source in the target's colours, and learns most from that.
+      ...short(800, 0.1),
       adversarialWeight: 0.01,
       gan: "least-squares",
       discriminatorLearningRate: 1e-4,
       discriminatorPlanes: 16,
     },
     stage1: {
-      ...short(660, 0.02),
+      ...short(330, 0.02),
       ...AS_IN_THE_PAPER,
       // The paper's 0.1 learns frequent classes first; in a few hundred steps the others never come.
       alpha: 1,
       beta: 1,
-      gamma1: 10,
+      // The paper's 10 makes large classes better and loses the rarest.
+      gamma1: 3,
       gamma2: 0.0125,
       temperature: 1,
       prototypeDecay: 0.99,
@@ -180,6 +182,8 @@ function lengths(
 const GENERAL: RunConfig["stages"] = {
   ...DEFAULT.stages,
   source: { ...DEFAULT.stages.source, balance: 1 },
+  warmup: { ...DEFAULT.stages.warmup, learningRate: 0.05 },
+  stage1: { ...DEFAULT.stages.stage1, gamma1: 10 }, // the paper's
   oracle: { ...DEFAULT.stages.oracle, balance: 1 },
 };
 
@@ -198,7 +202,7 @@ const SMALL: RunConfig = {
   },
   stages: lengths(GENERAL, {
     source: 800,
-    warmup: 120,
+    warmup: 400,
     stage1: 600,
     selfsup: 200,
     stage2: 300,
@@ -238,14 +242,14 @@ const MEDIUM: RunConfig = {
       ...GENERAL,
       source: { ...GENERAL.source, learningRate: 0.02 },
       oracle: { ...GENERAL.oracle, learningRate: 0.02 },
-      warmup: { ...GENERAL.warmup, learningRate: 0.005, discriminatorPlanes: 64 },
+      warmup: { ...GENERAL.warmup, learningRate: 0.01, discriminatorPlanes: 64 },
       stage1: { ...GENERAL.stage1, learningRate: 0.005, prototypeDecay: 0.999, emaDecay: 0.999 },
       stage2: { ...GENERAL.stage2, learningRate: 0.01 },
       stage3: { ...GENERAL.stage3, learningRate: 0.01 },
     },
     {
       source: 8000,
-      warmup: 1500,
+      warmup: 3000,
       stage1: 8000,
       selfsup: 4000,
       stage2: 4000,
@@ -291,6 +295,7 @@ const FULL: RunConfig = {
     cropWidth: 896,
     longSide: 2200,
     scales: [0.5, 1.5],
+    rareClassSampling: 0,
     sourceColours: "own",
     strongView: "randaugment",
   },

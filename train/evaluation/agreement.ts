@@ -1,5 +1,6 @@
 /**
- * How good a network is, without a label: whether it sees the same classes in other views.
+ * What a network makes of images without a label: which classes it sees, and whether it sees the same in
+ * other views.
  *
  * @module
  */
@@ -33,14 +34,28 @@ const VIEWS: readonly OtherView[] = [
 ];
 
 /**
- * The agreement of a network with itself, in percent: the mean over other views v of an image (its
- * mirror image, and 0.75 and 1.25 of its size) and over all K classes k of
- *
- *   |P_k ∩ V_k| / |P_k ∪ V_k|,
- *
- * where P_k are the pixels of class k in the prediction of the image as it is, and V_k those in the
- * prediction of the view, laid back. A class that is never predicted counts as 0: a network that has
- * collapsed to one class always agrees with itself.
+ * What a network sees in images and in other views of them: its mirror image, and the image at 0.75 and
+ * 1.25 of its size. All numbers are percentages; of views they are means.
+ */
+export interface Sights {
+  /**
+   * The mean over all K classes k of
+   *
+   *   |P_k ∩ V_k| / |P_k ∪ V_k|,
+   *
+   * where P_k are the pixels of class k in the prediction of the image as it is, and V_k those in the
+   * prediction of the view, laid back. A class that is never predicted counts as 0: a network that has
+   * collapsed to one class always agrees with itself.
+   */
+  readonly agreement: number;
+  /** Share of the pixels that have the same class in the view. */
+  readonly alike: number;
+  /** Share of the pixels of the images as they are that are predicted as each class. */
+  readonly shares: readonly number[];
+}
+
+/**
+ * Looks at images and at other views of them.
  *
  * @param dataset Its labels are not read; of more than 100 images, 100 spread over it are looked at.
  * @param longSide What an image's long side is resized to.
@@ -48,12 +63,12 @@ const VIEWS: readonly OtherView[] = [
  * @throws {DataError} If a file cannot be read.
  * @throws {Error} The signal's reason, if it is aborted.
  */
-export async function measureAgreement(
+export async function lookAgain(
   network: DeepLab,
   dataset: Dataset,
   longSide: number,
   signal?: AbortSignal,
-): Promise<number> {
+): Promise<Sights> {
   const { gpu, classes } = network;
   const counts = VIEWS.map(() => gpu.zeros([classes, classes], "agreement", "u32"));
   const unlabelled = { ...spreadOver(dataset, IMAGES), trainIds: null };
@@ -75,16 +90,37 @@ export async function measureAgreement(
       matrix.add(await own.read());
       matrices.push(matrix);
     }
-    return agreementOf(matrices);
+    return sightsOf(matrices);
   } finally {
     for (const array of counts) array.release();
   }
 }
 
-/** The mean IoU over all classes, those that never occur with 0, and over matrices; in percent. */
-export function agreementOf(matrices: readonly ConfusionMatrix[]): number {
-  const values = matrices.flatMap((matrix) => matrix.scores().classIoU.map((value) => value ?? 0));
+/**
+ * What counts of two predictions of the same pixels say.
+ *
+ * @param matrices One a view: rows are the classes of the images as they are, columns those of the view.
+ */
+export function sightsOf(matrices: readonly ConfusionMatrix[]): Sights {
+  const scores = matrices.map((matrix) => matrix.scores());
+  const labelled = matrices[0].toRows().map((row) => row.reduce((sum, count) => sum + count, 0));
+  const pixels = labelled.reduce((sum, count) => sum + count, 0);
+  return {
+    agreement: mean(scores.flatMap(({ classIoU }) => classIoU.map((value) => value ?? 0))),
+    alike: mean(scores.map(({ pixelAccuracy }) => pixelAccuracy)),
+    shares: labelled.map((count) => 100 * count / pixels),
+  };
+}
+
+function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Maps from right to left, [N, C, H, W]. */
+export function mirror(maps: GpuArray): GpuArray {
+  const [count = 0, , height = 0, width = 0] = maps.shape;
+  const view = fullView({ height, width }).append(FLIP).imageView();
+  return warpMaps(maps, Array(count).fill(view), { height, width });
 }
 
 const FLIP: ViewOperation = { kind: "flip" };

@@ -99,6 +99,8 @@ export interface Measurement {
   readonly information: Information;
   /** Of the same. */
   readonly correlation: ClassCorrelation;
+  /** Mean probability of the predicted class there, in percent. */
+  readonly confidence: number;
   /** Whether there were labels. */
   readonly isLabelled: boolean;
 }
@@ -144,6 +146,7 @@ export async function measure(
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
   const correlation = new ClassCorrelation(classes);
+  const confidence = { sum: 0, pixels: 0 };
   let isLabelled = true;
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
   let counted = 0;
@@ -169,13 +172,39 @@ export async function measure(
         const p = await probabilities.read();
         information.add(p, probabilities.shape);
         correlation.add(p, probabilities.shape);
+        confidence.sum += sumOfMaxima(p, probabilities.shape);
+        confidence.pixels += p.length / classes;
       } finally {
         for (const array of [predicted, probabilities, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
-    return { confusion: confusionMatrix, information, correlation, isLabelled };
+    return {
+      confusion: confusionMatrix,
+      information,
+      correlation,
+      confidence: 100 * confidence.sum / Math.max(1, confidence.pixels),
+      isLabelled,
+    };
   } finally {
     counts.release();
   }
+}
+
+/** The sum over pixels of their largest probability, of [N, K, h, w]. */
+function sumOfMaxima(probabilities: Float32Array, shape: readonly number[]): number {
+  const [images = 0, classes = 0, height = 0, width = 0] = shape;
+  const plane = height * width;
+  let sum = 0;
+  for (let image = 0; image < images; image++) {
+    const first = image * classes * plane;
+    for (let pixel = first; pixel < first + plane; pixel++) {
+      let largest = 0;
+      for (let k = 0; k < classes; k++) {
+        largest = Math.max(largest, probabilities[pixel + k * plane]);
+      }
+      sum += largest;
+    }
+  }
+  return sum;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Predictions } from "./predictions.ts";
+import type { Sights } from "./agreement.ts";
 import { byName, type ConfusionMatrix } from "./metrics.ts";
 
 /** The scores of images of the source that were held out, and what their labels hold. All are percentages. */
@@ -19,10 +19,14 @@ export interface SourceScores {
   readonly shares: Readonly<Record<string, number>>;
 }
 
-/** {@link Predictions} on target images. */
-export interface PredictionScores extends Omit<Predictions, "shares"> {
+/** What a network predicts on target images, whose labels are not looked at. All are percentages. */
+export interface PredictionScores {
   /** Share of the pixels that are predicted as each class. */
   readonly shares: Readonly<Record<string, number>>;
+  /** Mean probability of the predicted class. */
+  readonly confidence: number;
+  /** Share of the pixels that have the same class in another view of the image: see `Sights`. */
+  readonly agreement: number;
 }
 
 /** What is known of a network. */
@@ -47,10 +51,15 @@ export function sourceScores(classNames: readonly string[], counts: ConfusionMat
   };
 }
 
-/** Predictions under the names of their classes. */
+/**
+ * What is judged of a network's predictions.
+ *
+ * @param confidence Mean probability of the predicted class, in percent.
+ */
 export function predictionScores(
   classNames: readonly string[],
-  { shares, ...rest }: Predictions,
+  { shares, alike }: Pick<Sights, "shares" | "alike">,
+  confidence: number,
 ): PredictionScores {
-  return { ...rest, shares: byName(classNames, shares) };
+  return { shares: byName(classNames, shares), confidence, agreement: alike };
 }

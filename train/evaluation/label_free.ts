@@ -14,7 +14,7 @@ export type LabelFree = Pick<Evaluation, "agreement" | "correlation">;
  *
  * Each can be deceived in a way that the other cannot. Self-training makes a network sure of all
  * classes (`ClassCorrelation`) where they are wrong too, but it does not see the wrong ones alike in
- * views of other sizes (`measureAgreement`); one that sees the same everywhere need not be sure. A
+ * views of other sizes (`Sights`); one that sees the same everywhere need not be sure. A
  * network that has lost classes loses in both.
  */
 export function labelFreeScore({ agreement, correlation }: LabelFree): number | undefined {

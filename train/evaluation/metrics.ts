@@ -26,7 +26,7 @@ export interface Evaluation extends Scores {
   information?: number;
   /** How sure predictions are and of all classes alike, in percent; see `ClassCorrelation`. */
   correlation?: number;
-  /** How far predictions agree with those of other views, in percent; see `measureAgreement`. */
+  /** How far predictions agree with those of other views, in percent; see `Sights`. */
   agreement?: number;
   /** Scores of the source's held-out images, where there are any. */
   source?: Scores;

@@ -5,9 +5,9 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import { exchangedPairs } from "../evaluation/causes.ts";
 import { estimateStatistics } from "../evaluation/estimate_statistics.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
-import { movesBetween, predictedClasses } from "../evaluation/predictions.ts";
-import { judgedImages } from "./judgement.ts";
-import { type NetworkScores, scoreNetwork, withAgreement } from "./network_scores.ts";
+import { movesBetween, predictedClasses } from "../evaluation/moves.ts";
+import { comparedImages } from "./judgement.ts";
+import { type FullScores, scoreNetwork, withSights } from "./network_scores.ts";
 import type { RunState } from "./run_state.ts";
 
 /**
@@ -17,7 +17,7 @@ import type { RunState } from "./run_state.ts";
  * Those that a network has trained with may be of other images: of both domains, or of strong views, which
  * are brighter than an image by night.
  *
- * @param own The scores with its own statistics, agreement among them.
+ * @param own The scores with its own statistics.
  * @returns The scores with the target's; null where its own are kept.
  * @throws {DataError} If an image cannot be read.
  * @throws {Error} The signal's reason, if it is aborted. Its own statistics are back then.
@@ -25,18 +25,18 @@ import type { RunState } from "./run_state.ts";
 export async function takeBetterStatistics(
   run: RunState,
   network: DeepLab,
-  own: NetworkScores,
-): Promise<NetworkScores | null> {
+  own: FullScores,
+): Promise<FullScores | null> {
   const { config, data, signal } = run;
   const { longSide } = config.data;
   using kept = new Statistics(network);
-  using images = judgedImages(run);
+  using images = comparedImages(run);
   try {
     const before = await predictedClasses(network, images, longSide, signal);
     await estimateStatistics(network, data.target, longSide, signal);
     const now = await predictedClasses(network, images, longSide, signal);
     const isExchanged = exchangedPairs(movesBetween(before, now, network.classes)).length > 0;
-    const found = await withAgreement(run, network, await scoreNetwork(run, network));
+    const found = await withSights(run, network, await scoreNetwork(run, network));
     if (scoreOf(found) > scoreOf(own) && !isExchanged) return found;
   } catch (error) {
     kept.restore();
@@ -46,12 +46,12 @@ export async function takeBetterStatistics(
   return null;
 }
 
-function scoreOf({ evaluation }: NetworkScores): number {
+function scoreOf({ evaluation }: FullScores): number {
   return labelFreeScore(evaluation) ?? 0;
 }
 
 /** Why a network leaves a stage with other statistics than its own. */
-export function reasonForTarget(own: NetworkScores, taken: NetworkScores): string {
+export function reasonForTarget(own: FullScores, taken: FullScores): string {
   return "batch-norm statistics of the target images are better than those that it has trained with: " +
     `label-free score ${scoreOf(taken).toFixed(1)} % instead of ${scoreOf(own).toFixed(1)} %`;
 }

@@ -10,11 +10,11 @@ import {
 } from "../evaluation/causes.ts";
 import { predictionScores, sourceScores } from "../evaluation/findings.ts";
 import { spreadOver } from "../evaluation/label_scores.ts";
-import type { ConfusionMatrix } from "../evaluation/metrics.ts";
-import { lookAt, movesBetween, predictedClasses } from "../evaluation/predictions.ts";
+import { movesBetween, predictedClasses } from "../evaluation/moves.ts";
 import { Loader } from "../data/loader.ts";
 import { Checkpoint, DamagedCheckpointError } from "../networks/checkpoint.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
+import type { FullScores } from "./network_scores.ts";
 import type { CheckpointState } from "./resume.ts";
 import type { RunResult, StageResult } from "./result_file.ts";
 import type { RunState } from "./run_state.ts";
@@ -29,7 +29,7 @@ export type Judgement = Pick<StageResult, "source" | "predictions" | "causes">;
  * Judges the network of a stage without a label of the target. A stage that learns the target's own labels
  * is not judged.
  *
- * @param options.source Counts of its predictions on the source's held-out images; null for none.
+ * @param options.scores What was measured of it.
  * @param options.statistics Whose batch-norm statistics it has, if not those that it has trained with.
  * @throws {DataError} If an image cannot be read.
  */
@@ -37,42 +37,41 @@ export async function judgeStage(
   run: RunState,
   name: StageName,
   network: DeepLab,
-  { source, statistics }: {
-    readonly source: ConfusionMatrix | null;
+  { scores: { onTarget, onSource, sights }, statistics }: {
+    readonly scores: FullScores;
     readonly statistics: StageResult["statistics"];
   },
 ): Promise<Judgement> {
   const { config, data, done } = run;
   if (kindOf(name).role === "reference") return {};
   const { names } = data.classes;
-  using loader = judgedImages(run);
   const found = {
-    predictions: predictionScores(names, await lookAt(network, loader, config.data.longSide)),
-    ...(source ? { source: sourceScores(names, source) } : {}),
+    predictions: predictionScores(names, sights, onTarget.confidence),
+    ...(onSource ? { source: sourceScores(names, onSource.confusion) } : {}),
   };
   const before = done.at(-1) ?? null;
   // What a run starts from in the middle has been judged by the run that made it.
   const learnsSource = before ? unlearntCause(before) !== undefined : config.base === null;
   // Images of the source are measured with the statistics that the network has.
   const comparesSource = statistics !== "target" && !hasTargetStatistics(config.stages[name]);
-  const exchanged = kindOf(name).adapts ? await exchangedIn(run, name, network, loader) : null;
+  const exchanged = kindOf(name).adapts ? await exchangedIn(run, name, network) : null;
   const causes = causesOf(found, before, learnsSource, comparesSource, exchanged);
   return { ...found, causes };
 }
 
-/** The target's images by whose predictions networks are judged, without their labels. */
-export function judgedImages({ config, data }: Pick<RunState, "config" | "data">): Loader {
+/** The target's images on which predictions of two networks are compared, without their labels. */
+export function comparedImages({ config, data }: Pick<RunState, "config" | "data">): Loader {
   const dataset = { ...spreadOver(data.validation, config.data.heldOut.images), trainIds: null };
   return new Loader({ dataset, order: "sequential", cacheBytes: 0 });
 }
 
 /** The cause that classes have changed places since the best network before a stage. */
 async function exchangedIn(
-  { config, data, folder, gpu, observer }: RunState,
+  run: RunState,
   name: StageName,
   network: DeepLab,
-  loader: Loader,
 ): Promise<Cause | null> {
+  const { config, data, folder, gpu, observer } = run;
   const path = bestBefore(folder, config, config.pipeline.indexOf(name));
   if (path === null) return null;
   const { longSide } = config.data;
@@ -84,6 +83,7 @@ async function exchangedIn(
       observer.message(`${name}: its classes are compared with no earlier ones. ${reason}`),
   );
   if (!earlier) return null;
+  using loader = comparedImages(run);
   const moves = movesBetween(
     await predictedClasses(earlier, loader, longSide),
     await predictedClasses(network, loader, longSide),

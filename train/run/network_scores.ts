@@ -1,7 +1,7 @@
 // What a run measures of a network: scores on both domains, and what can be said of it without labels.
 
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { measureAgreement } from "../evaluation/agreement.ts";
+import { lookAgain, type Sights } from "../evaluation/agreement.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import type { Evaluation } from "../evaluation/metrics.ts";
 import type { RunState } from "./run_state.ts";
@@ -13,6 +13,8 @@ export interface NetworkScores {
   readonly onTarget: Measurement;
   /** On the source's held-out images; null for none. */
   readonly onSource: Measurement | null;
+  /** In other views of the val images; where nobody has looked, the evaluation has no agreement. */
+  readonly sights?: Sights;
 }
 
 /**
@@ -30,19 +32,21 @@ export async function scoreNetwork(
   return { evaluation: evaluationOf(onTarget, onSource), onTarget, onSource };
 }
 
+/** Scores of a network that was looked at in other views too. */
+export type FullScores = Required<NetworkScores>;
+
 /**
- * The same scores with the agreement between views, which the label-free score takes; of scores that have it
+ * The same scores with what other views show, which the label-free score takes; where that is known,
  * nothing is measured again.
  *
  * @throws {DataError} If an image cannot be read.
  */
-export async function withAgreement(
+export async function withSights(
   { config, data }: RunState,
   network: DeepLab,
   scores: NetworkScores,
-): Promise<NetworkScores> {
-  const { evaluation } = scores;
-  if (evaluation.agreement !== undefined) return scores;
-  const agreement = await measureAgreement(network, data.validation, config.data.longSide);
-  return { ...scores, evaluation: { ...evaluation, agreement } };
+): Promise<FullScores> {
+  const sights = scores.sights ??
+    await lookAgain(network, data.validation, config.data.longSide);
+  return { ...scores, sights, evaluation: { ...scores.evaluation, agreement: sights.agreement } };
 }

@@ -22,7 +22,7 @@ import { reasonForTarget, takeBetterStatistics } from "./final_statistics.ts";
 import { watchLabels } from "./label_watch.ts";
 import { judgeStage } from "./judgement.ts";
 import { type Inspection, runLoop } from "./loop.ts";
-import { type NetworkScores, scoreNetwork, withAgreement } from "./network_scores.ts";
+import { type NetworkScores, scoreNetwork, withSights } from "./network_scores.ts";
 import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
 import type { RunData } from "./run_data.ts";
@@ -65,7 +65,7 @@ export async function loopStage<B>(
   let scores = null as NetworkScores | null;
   const evaluate = async (): Promise<Evaluation> => {
     scores = await scoreNetwork(run, network);
-    if (config.select === "unsupervised") scores = await withAgreement(run, network, scores);
+    if (config.select === "unsupervised") scores = await withSights(run, network, scores);
     return scores.evaluation;
   };
   const end = await runLoop({
@@ -97,18 +97,18 @@ export async function loopStage<B>(
     restoreNetwork(network, folder.bestPath(name));
     await evaluate();
   }
-  scores = await withAgreement(run, network, scores);
+  let left = await withSights(run, network, scores);
   let { statistics } = saves;
   if (config.finalStatistics === "better" && kindOf(name as StageName).adapts && !statistics) {
-    const taken = await takeBetterStatistics(run, network, scores);
+    const taken = await takeBetterStatistics(run, network, left);
     if (taken) {
-      observer.message(`${name}: ${reasonForTarget(scores, taken)}`);
-      scores = taken;
+      observer.message(`${name}: ${reasonForTarget(left, taken)}`);
+      left = taken;
       statistics = "target";
       await saves.saveTargetStatistics(steps);
     }
   }
-  const { evaluation, onTarget, onSource } = scores;
+  const { evaluation, onTarget } = left;
   if (onTarget.isLabelled) {
     folder.writeConfusion(name, data.classes.names, onTarget.confusion.toRows());
   }
@@ -119,10 +119,7 @@ export async function loopStage<B>(
     palette: data.classes.palette,
     makeLabels,
   });
-  const judgement = await judgeStage(run, name as StageName, network, {
-    source: onSource?.confusion ?? null,
-    statistics,
-  });
+  const judgement = await judgeStage(run, name as StageName, network, { scores: left, statistics });
   const selected = saves.best.best;
   const result: StageResult = {
     name,

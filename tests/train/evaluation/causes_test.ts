@@ -37,7 +37,7 @@ function predicted(
   confidence = 80,
   agreement = 85,
 ): PredictionScores {
-  return predictionScores(NAMES, { shares, confidence, agreement });
+  return predictionScores(NAMES, { shares, alike: agreement }, confidence);
 }
 
 function namesOf(now: Findings, before: Findings | null = null, learnsSource = true): string[] {

@@ -10,7 +10,7 @@ import { Loader } from "../../../train/data/loader.ts";
 import { sentenceOf, SOURCE_NOT_LEARNT } from "../../../train/evaluation/causes.ts";
 import { measure } from "../../../train/evaluation/evaluate.ts";
 import { predictionScores, sourceScores } from "../../../train/evaluation/findings.ts";
-import { lookAt } from "../../../train/evaluation/predictions.ts";
+import { lookAgain } from "../../../train/evaluation/agreement.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
@@ -325,12 +325,10 @@ Deno.test("a run that learns its source is measured on it at every evaluation, a
         [record.sourceMIoU, record.sourceClassIoU, record.sourcePixelAccuracy],
         [source.mIoU, source.classIoU, source.pixelAccuracy],
       );
-      const items = [0, 2, 4].map((at) => validation.items[at]); // three, spread over seven
-      using targets = new Loader({ dataset: { items, trainIds: null }, order: "sequential" });
-      assert.deepEqual(
-        predictions,
-        predictionScores(names, await lookAt(network, targets, longSide)),
-      );
+      using targets = new Loader({ dataset: validation, order: "sequential" });
+      const { confidence } = await measure(network, targets, longSide);
+      const sights = await lookAgain(network, validation, longSide);
+      assert.deepEqual(predictions, predictionScores(names, sights, confidence));
     }
   }));
 

@@ -16,7 +16,7 @@ import type { ClassSet } from "../../data/class_set.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { forEachImageBatch } from "../../evaluation/image_batches.ts";
-import { mirror } from "../../evaluation/predictions.ts";
+import { mirror } from "../../evaluation/agreement.ts";
 import { encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
 import { writeLabelPictures } from "../../data/label_pictures.ts";
