@@ -4,19 +4,26 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Gpu } from "../../../kernels/runtime/mod.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { Loader } from "../../../train/data/loader.ts";
-import { sentenceOf, SOURCE_NOT_LEARNT } from "../../../train/evaluation/causes.ts";
+import {
+  CLASSES_EXCHANGED,
+  sentenceOf,
+  SOURCE_NOT_LEARNT,
+} from "../../../train/evaluation/causes.ts";
 import { measure } from "../../../train/evaluation/evaluate.ts";
 import { predictionScores, sourceScores } from "../../../train/evaluation/findings.ts";
 import { lookAgain } from "../../../train/evaluation/agreement.ts";
 import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
+import { Checkpoint, writeCheckpoint } from "../../../train/networks/checkpoint.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { type ResumeOptions, resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
-import { readRunResult, type RunResult } from "../../../train/run/run_folder.ts";
+import { readRunResult, type RunResult, type StageResult } from "../../../train/run/run_folder.ts";
+import { prefixed } from "../../../train/stages/common/stage.ts";
 import { TrainingError } from "../../../train/run/training_error.ts";
 import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
@@ -331,6 +338,72 @@ Deno.test("a run that learns its source is measured on it at every evaluation, a
       assert.deepEqual(predictions, predictionScores(names, sights, confidence));
     }
   }));
+
+Deno.test("a stage in which classes change places is not handed on, and neither is what follows it", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    writeHalves(join(folder, "source"), { train: 20 });
+    writeHalves(join(folder, "target"), { train: 6, val: 7 });
+    const schedule = { steps: 40, scheduleSteps: 40, rampSteps: 0 };
+    const few = { steps: 2, scheduleSteps: 2, rampSteps: 0, learningRate: 1e-4 };
+    const names = ["source", "warmup", "stage1"];
+    const config = configOf({
+      out: join(folder, "run"),
+      pipeline: names,
+      handOn: "last",
+      network: { width: 4, headChannels: 8, groups: 4, dilations: [1] },
+      data: {
+        sourceDirectory: join(folder, "source"),
+        sourceLayout: "folder",
+        targetDirectory: join(folder, "target"),
+        targetLayout: "folder",
+        heldOut: { share: 0, images: 50 },
+        cropHeight: 32,
+        cropWidth: 64,
+        longSide: 160, // many features
+      },
+      stages: {
+        source: { ...schedule, learningRate: 0.1 },
+        warmup: { ...few, discriminatorPlanes: 4 },
+        stage1: few,
+      },
+    });
+    const right = await run(config);
+    const namesOf = ({ causes = [] }: StageResult) => causes.map(({ name }) => name);
+    assert.ok(right.stages.every((stage) => !namesOf(stage).includes(CLASSES_EXCHANGED)));
+    assert.equal(right.stages.at(-1)?.handedOn, true);
+
+    // As if source-only training had called dark what all later networks call bright.
+    await exchangeClasses(gpu, join(config.out, "checkpoints", "source.safetensors"));
+    const path = join(config.out, "result.json");
+    Deno.writeTextFileSync(path, JSON.stringify({ ...right, stages: [right.stages[0]] }));
+    Deno.removeSync(join(config.out, "checkpoints", "stage1.safetensors"));
+    const messages: string[] = [];
+    const { stages } = await resume(config.out, {}, listener(messages));
+    assert.deepEqual(stages.map(({ name }) => name), names);
+    assert.deepEqual(
+      stages.map((stage) => namesOf(stage).includes(CLASSES_EXCHANGED)),
+      [false, true, true],
+      "stage 1 too is compared with the source's network, not with that of the warm-up",
+    );
+    assert.deepEqual(stages.map(({ handedOn }) => handedOn), [true, undefined, undefined]);
+    const [cause] = stages[1].causes?.filter(({ name }) => name === CLASSES_EXCHANGED) ?? [];
+    assert.match(cause.found, /network of source .*: dark and bright$/);
+    assert.ok(messages.some((text) => /^the network of source is handed on, not/.test(text)));
+  }));
+
+/** Exchanges the two classes of the network in a checkpoint. */
+async function exchangeClasses(gpu: Gpu, path: string): Promise<void> {
+  using trained = loadTrainedNetwork(gpu, path);
+  const weights = trained.network.stateDict();
+  for (const [name, array] of weights) {
+    if (!/head\.1\.(weight|bias)$/.test(name) || array.shape[0] !== 2) continue;
+    const [own, half] = [await array.read(), array.size / 2];
+    gpu.write(array, Float32Array.from(own, (_, i) => own[(i + half) % own.length]));
+  }
+  using checkpoint = new Checkpoint(path);
+  await writeCheckpoint(path, prefixed("network", weights), checkpoint.state);
+}
 
 Deno.test("the command line ends an unlearnt run with exit code 3 and the flags of the way out", () =>
   withFolder(async (folder) => {

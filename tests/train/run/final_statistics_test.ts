@@ -1,0 +1,136 @@
+// With which batch-norm statistics a network leaves a stage, and that a run goes on from there.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { DeepLab } from "../../../nn/deeplab.ts";
+import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
+import type { RunConfig } from "../../../train/config/settings.ts";
+import { Loader } from "../../../train/data/loader.ts";
+import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
+import { labelFreeScore } from "../../../train/evaluation/label_free.ts";
+import { Checkpoint } from "../../../train/networks/checkpoint.ts";
+import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
+import { takeBetterStatistics } from "../../../train/run/final_statistics.ts";
+import { type FullScores, scoreNetwork, withSights } from "../../../train/run/network_scores.ts";
+import type { CheckpointState } from "../../../train/run/resume.ts";
+import { openRunData } from "../../../train/run/run_data.ts";
+import type { RunResult } from "../../../train/run/run_folder.ts";
+import { resumeTraining, runTraining } from "../../../train/run/run.ts";
+import type { RunState } from "../../../train/run/run_state.ts";
+import { createNetwork } from "../../../train/run/stage_context.ts";
+import { assertSame } from "../../_same.ts";
+import { testGpu } from "../../_device.ts";
+import { withFolder } from "../_folder.ts";
+import { SILENT } from "../_observer.ts";
+import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
+
+const { signal } = new AbortController();
+const PIPELINE = ["source", "warmup"] as const;
+
+function configOf(folder: string, out: string, values: Record<string, unknown> = {}): RunConfig {
+  const all = { ...tinyConfig(folder), pipeline: [...PIPELINE], ...values, out: join(folder, out) };
+  return mergeConfig(presetConfig("default"), { values: all, from: "the test" });
+}
+
+async function valuesOf(network: DeepLab): Promise<Record<string, unknown>> {
+  const arrays = [...network.stateDict()];
+  const values = await network.gpu.readAll(arrays.map(([, array]) => array));
+  return Object.fromEntries(arrays.map(([name], index) => [name, values[index]]));
+}
+
+/** What a run measures networks with. */
+async function measuring(config: RunConfig) {
+  const data = await openRunData(config.data, () => {});
+  const validation = new Loader({ dataset: data.validation, order: "sequential" });
+  const run = { config, data, signal, validation, sourceValidation: null } as unknown as RunState;
+  return { run, [Symbol.dispose]: () => validation[Symbol.dispose]() };
+}
+
+/** The same scores with another label-free one. */
+function scoring(scores: FullScores, percent: number): FullScores {
+  const evaluation = { ...scores.evaluation, agreement: percent, correlation: percent };
+  return { ...scores, evaluation };
+}
+
+Deno.test("a network takes the target's statistics if it scores better with them, else keeps every bit", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = configOf(folder, "run");
+    using of = await measuring(config);
+    const { run } = of;
+    const { classes, target } = run.data;
+    using network = createNetwork(config, gpu, classes.names.length);
+    using estimated = createNetwork(config, gpu, classes.names.length);
+    await estimateStatistics(estimated, target, config.data.longSide, signal);
+    const scored = async (own: DeepLab) => withSights(run, own, await scoreNetwork(run, own));
+    const [own, expected] = [await scored(network), await scored(estimated)];
+    const before = await valuesOf(network);
+
+    assert.equal(await takeBetterStatistics(run, network, scoring(own, 100)), null);
+    assertSame(await valuesOf(network), before);
+    const score = labelFreeScore(expected.evaluation) ?? assert.fail();
+    assert.equal(await takeBetterStatistics(run, network, scoring(own, score)), null, "as good");
+    const stopped = { ...run, signal: AbortSignal.abort() } as RunState;
+    await assert.rejects(takeBetterStatistics(stopped, network, own), { name: "AbortError" });
+    assertSame(await valuesOf(network), before);
+
+    const held = gpu.memory.live - gpu.memory.derived;
+    const taken = await takeBetterStatistics(run, network, scoring(own, score - 0.1));
+    assert.deepEqual(taken?.evaluation, expected.evaluation);
+    assertSame(await valuesOf(network), await valuesOf(estimated));
+    assert.notDeepEqual(await valuesOf(network), before);
+    assert.equal(gpu.memory.live - gpu.memory.derived, held, "bytes left behind");
+  }));
+
+for (const select of ["last", "unsupervised"]) {
+  Deno.test(`a stage that adapts leaves the better statistics, in one go and resumed (select ${select})`, () =>
+    withFolder(async (folder) => {
+      const gpu = await testGpu();
+      const trained = async (config: RunConfig): Promise<RunResult> =>
+        await runTraining(config, gpu, SILENT, signal);
+      const config = configOf(folder, "better", { select });
+      const own = configOf(folder, "own", { select, finalStatistics: "own" });
+      const [better, plain] = [await trained(config), await trained(own)];
+      assert.deepEqual(better.stages[0].agreement, plain.stages[0].agreement);
+      assert.equal(
+        better.stages[0].statistics,
+        undefined,
+        "source-only training adapts to nothing",
+      );
+      const [, now] = better.stages;
+      const [, before] = plain.stages;
+      assert.equal(before.statistics, undefined);
+
+      // The network of the other run, with both statistics.
+      const pathIn = (run: string) => {
+        const isEarlier = select !== "last" && (now.selected?.step ?? 0) < now.steps;
+        return join(
+          run,
+          "checkpoints",
+          isEarlier ? "warmup.best.safetensors" : "warmup.safetensors",
+        );
+      };
+      using of = await measuring(config);
+      using loaded = loadTrainedNetwork(gpu, pathIn(own.out));
+      const { network } = loaded;
+      await estimateStatistics(network, of.run.data.target, config.data.longSide, signal);
+      const scores = await withSights(of.run, network, await scoreNetwork(of.run, network));
+      const isBetter = (labelFreeScore(scores.evaluation) ?? 0) > (labelFreeScore(before) ?? 0);
+      assert.equal(now.statistics, isBetter ? "target" : undefined);
+      const { mIoU, agreement } = isBetter ? scores.evaluation : before;
+      assert.deepEqual([now.mIoU, now.agreement], [mIoU, agreement]);
+      using left = loadTrainedNetwork(gpu, pathIn(config.out));
+      using kept = loadTrainedNetwork(gpu, pathIn(own.out));
+      assertSame(await valuesOf(left.network), await valuesOf(isBetter ? network : kept.network));
+      using checkpoint = new Checkpoint(pathIn(config.out));
+      assert.equal((checkpoint.state as CheckpointState).statistics, now.statistics);
+
+      // Interrupted after the network was written, and before its result was.
+      const whole = outcomeOf(config.out, PIPELINE);
+      const path = join(config.out, "result.json");
+      const result: RunResult = JSON.parse(Deno.readTextFileSync(path));
+      Deno.writeTextFileSync(path, JSON.stringify({ ...result, stages: [result.stages[0]] }));
+      await resumeTraining(config.out, gpu, SILENT, signal);
+      assertSameOutcome(outcomeOf(config.out, PIPELINE), whole);
+    }));
+}
