@@ -42,7 +42,7 @@ Deno.test("a run on one's own images chooses sizes, says why, and its config.jso
   withFolder(async (folder) => {
     const flags = writePair(folder);
     const out = join(folder, "run");
-    const ran = await runProgram("train", ...flags, "--time", "6s", "--out", out);
+    const ran = await runProgram("train", ...flags, "--time", "2m", "--out", out);
     assert.equal(ran.code, 0, ran.stderr);
     assert.match(ran.stdout, /^chosen for your data: preset small/m);
     assert.match(

@@ -7,10 +7,10 @@ import { namesIn, withFolder } from "../train/_folder.ts";
 import { imagePng, labelPng, write } from "../train/_png.ts";
 import { startProgram } from "./_program.ts";
 
-/** Runs the program; it is ended, and has failed, after ten seconds. */
+/** Runs the program; it is ended, and has failed, after a minute. */
 async function refused(args: string[], code = 2): Promise<string> {
   const child = startProgram(args);
-  const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const output = await child.output();
   clearTimeout(timer);
   const [stdout, stderr] = [output.stdout, output.stderr].map((bytes) =>

@@ -18,7 +18,7 @@ import { spreadOver } from "./label_scores.ts";
 import { ConfusionMatrix } from "./metrics.ts";
 
 /** Most images that are looked at. */
-const IMAGES = 100;
+export const MOST_IMAGES = 100;
 
 /** How an image is looked at again: its scale, and whether it is mirrored. */
 interface OtherView {
@@ -27,7 +27,7 @@ interface OtherView {
 }
 
 /** The other views. */
-const VIEWS: readonly OtherView[] = [
+export const VIEWS: readonly OtherView[] = [
   { scale: 1, isMirrored: true },
   { scale: 0.75, isMirrored: false },
   { scale: 1.25, isMirrored: false },
@@ -71,7 +71,7 @@ export async function lookAgain(
 ): Promise<Sights> {
   const { gpu, classes } = network;
   const counts = VIEWS.map(() => gpu.zeros([classes, classes], "agreement", "u32"));
-  const unlabelled = { ...spreadOver(dataset, IMAGES), trainIds: null };
+  const unlabelled = { ...spreadOver(dataset, MOST_IMAGES), trainIds: null };
   using loader = new Loader({ dataset: unlabelled, order: "sequential", cacheBytes: 0 });
   try {
     await forEachImageBatch(network, loader, { longSide, signal }, ({ size, images }) => {

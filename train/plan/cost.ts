@@ -2,6 +2,7 @@
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { RunConfig } from "../config/settings.ts";
+import { MOST_IMAGES, VIEWS } from "../evaluation/agreement.ts";
 import { predictLabels } from "../evaluation/evaluate.ts";
 import { evaluationBatch, networkSize } from "../evaluation/image_batches.ts";
 import { createNetwork } from "../run/stage_context.ts";
@@ -144,19 +145,36 @@ async function timed(gpu: Gpu, work: (index: number) => void): Promise<number> {
 }
 
 /** What a run would take. */
-export function secondsOf(
-  { pipeline, stages, evalEvery }: RunConfig,
-  { step, image }: Cost,
-  { target, measured }: Facts,
-): Seconds {
+export function secondsOf(config: RunConfig, { step, image }: Cost, facts: Facts): Seconds {
+  const { pipeline, stages, evalEvery } = config;
+  const { target, measured } = facts;
   let [steps, images, rest] = [0, 0, 0];
   for (const name of pipeline) {
     const { steps: count } = stages[name];
     const { passes, role } = kindOf(name);
     steps += count * (step[name] ?? 0);
     images += image * target * (passes?.(stages[name]) ?? 0);
-    if (role !== "pretraining") images += image * measured * Math.ceil(count / evalEvery);
+    if (role !== "pretraining") {
+      images += image *
+        (measured * Math.ceil(count / evalEvery) + imagesAtEnd(name, config, facts));
+    }
     rest += REST_OF_STAGE;
   }
   return { steps, images, rest };
+}
+
+/**
+ * The whole images that the end of a stage takes beside its evaluation: in other views, and, of a network that
+ * has adapted, in comparison with an earlier one and with other statistics.
+ */
+function imagesAtEnd(
+  name: StageName,
+  { finalStatistics, data: { heldOut } }: RunConfig,
+  { target, measured }: Facts,
+): number {
+  const views = (1 + VIEWS.length) * Math.min(measured, MOST_IMAGES);
+  if (!kindOf(name).adapts) return views;
+  const compared = 2 * Math.min(measured, heldOut.images);
+  const again = finalStatistics === "better" ? target + measured + views + compared : 0;
+  return views + compared + again;
 }
