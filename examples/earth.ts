@@ -28,12 +28,14 @@ export default {
     cropWidth: 128,
     cropHeight: 128,
     middle: "image", // the night is far from middle grey
+    rareClassSampling: 0, // neither class is rare
   },
   evalEvery: 75,
-  // Each schedule is as long as its stage. Rates are lower than on streets, as two classes are soon learnt.
+  // Each schedule is as long as its stage. Rates of what follows the warm-up are lower than on streets, as two
+  // classes are soon learnt.
   stages: {
     source: { steps: 200, scheduleSteps: 200 },
-    warmup: { steps: 20, scheduleSteps: 20, learningRate: 0.01 },
+    warmup: { steps: 100, scheduleSteps: 100, learningRate: 0.05 },
     stage1: { steps: 150, scheduleSteps: 150, learningRate: 0.01 },
     stage2: { steps: 40, scheduleSteps: 40, learningRate: 0.01 },
     stage3: { steps: 40, scheduleSteps: 40, learningRate: 0.01 },
