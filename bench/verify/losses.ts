@@ -1,5 +1,7 @@
 // A hundred steps on streets beside those of lavapipe. Training amplifies every rounding error, so
-// that only the first steps of each stage must agree; `--record FILE` writes the losses instead.
+// that only the first steps of each stage must agree. After preset `default` has changed, it is recorded anew:
+//
+//     deno run -A bench/verify/losses.ts '{"seconds": 600, "facts": {}}' --record bench/verify/losses_of_lavapipe.json
 
 import { openGpu } from "../../kernels/runtime/mod.ts";
 import recorded from "./losses_of_lavapipe.json" with { type: "json" };
