@@ -6,8 +6,10 @@ import type { DeepLab } from "../../../nn/deeplab.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { Loader } from "../../../train/data/loader.ts";
+import { exchangedPairs } from "../../../train/evaluation/causes.ts";
 import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { labelFreeScore } from "../../../train/evaluation/label_free.ts";
+import { movesBetween, predictedClasses } from "../../../train/evaluation/moves.ts";
 import { Checkpoint } from "../../../train/networks/checkpoint.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { takeBetterStatistics } from "../../../train/run/final_statistics.ts";
@@ -18,6 +20,7 @@ import type { RunResult } from "../../../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import type { RunState } from "../../../train/run/run_state.ts";
 import { createNetwork } from "../../../train/run/stage_context.ts";
+import { seededRandom } from "../../_check.ts";
 import { assertSame } from "../../_same.ts";
 import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";
@@ -80,6 +83,49 @@ Deno.test("a network takes the target's statistics if it scores better with them
     assertSame(await valuesOf(network), await valuesOf(estimated));
     assert.notDeepEqual(await valuesOf(network), before);
     assert.equal(gpu.memory.live - gpu.memory.derived, held, "bytes left behind");
+  }));
+
+Deno.test("a network keeps its own statistics where classes change places by the target's", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const tiny = tinyConfig(folder) as { data: object };
+    // Many features, so that an exchange can be told.
+    const config = configOf(folder, "run", { data: { ...tiny.data, longSide: 384 } });
+    using of = await measuring(config);
+    const { run } = of;
+    const { longSide } = config.data;
+    const predicted = async (network: DeepLab) => {
+      const images = { ...run.data.validation, trainIds: null };
+      using loader = new Loader({ dataset: images, order: "sequential" });
+      return await predictedClasses(network, loader, longSide);
+    };
+    const count = run.data.classes.names.length;
+    // Networks of random statistics, until the target's exchange two classes.
+    for (let seed = 0; seed < 100; seed++) {
+      using network = createNetwork({ ...config, seed }, gpu, count);
+      const random = seededRandom(seed);
+      for (const { runningMean } of network.batchNorms()) {
+        gpu.write(
+          runningMean,
+          Float32Array.from({ length: runningMean.size }, () => random() - 0.5),
+        );
+      }
+      const own = await predicted(network);
+      const before = await valuesOf(network);
+      const scores = await withSights(run, network, await scoreNetwork(run, network));
+      const taken = await takeBetterStatistics(run, network, scoring(scores, 0));
+      const now = await predicted(network);
+      if (taken) {
+        assert.deepEqual(exchangedPairs(movesBetween(own, now, count)), []);
+        continue;
+      }
+      assertSame(await valuesOf(network), before);
+      await estimateStatistics(network, run.data.target, longSide, signal);
+      const others = await predicted(network);
+      assert.ok(exchangedPairs(movesBetween(own, others, count)).length > 0);
+      return;
+    }
+    assert.fail("classes are exchanged nowhere");
   }));
 
 for (const select of ["last", "unsupervised"]) {
