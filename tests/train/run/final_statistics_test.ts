@@ -26,6 +26,7 @@ import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
+import { writeHalves } from "./_halves.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
@@ -128,14 +129,49 @@ Deno.test("a network keeps its own statistics where classes change places by the
     assert.fail("classes are exchanged nowhere");
   }));
 
-for (const select of ["last", "unsupervised"]) {
-  Deno.test(`a stage that adapts leaves the better statistics, in one go and resumed (select ${select})`, () =>
+/** A source of halves, and a target of darker ones, to which a network with its own statistics is blind. */
+function darkHalves(folder: string): Record<string, unknown> {
+  writeHalves(join(folder, "source"), { train: 20 });
+  writeHalves(join(folder, "target"), { train: 6, val: 7 }, [5, 30]);
+  const steps = (steps: number, learningRate: number) => ({
+    ...{ steps, scheduleSteps: steps, rampSteps: 0, learningRate },
+  });
+  return {
+    data: {
+      sourceDirectory: join(folder, "source"),
+      sourceLayout: "folder",
+      targetDirectory: join(folder, "target"),
+      targetLayout: "folder",
+      sourceColours: "own",
+      heldOut: { share: 0 },
+      cropHeight: 32,
+      cropWidth: 64,
+      longSide: 64,
+    },
+    stages: {
+      source: steps(40, 0.1),
+      warmup: { ...steps(2, 1e-4), discriminatorPlanes: 4 },
+    },
+  };
+}
+
+const RUNS: readonly (readonly [what: string, (folder: string) => Record<string, unknown>])[] = [
+  ["last", () => ({})],
+  ["unsupervised", () => ({ select: "unsupervised" })],
+  ["last, dark target", darkHalves],
+  ["unsupervised, dark target", (folder) => ({ ...darkHalves(folder), select: "unsupervised" })],
+];
+
+for (const [what, valuesIn] of RUNS) {
+  Deno.test(`a stage that adapts leaves the better statistics, in one go and resumed: ${what}`, () =>
     withFolder(async (folder) => {
       const gpu = await testGpu();
       const trained = async (config: RunConfig): Promise<RunResult> =>
         await runTraining(config, gpu, SILENT, signal);
-      const config = configOf(folder, "better", { select });
-      const own = configOf(folder, "own", { select, finalStatistics: "own" });
+      const values = valuesIn(folder);
+      const config = configOf(folder, "better", values);
+      const own = configOf(folder, "own", { ...values, finalStatistics: "own" });
+      const { select } = config;
       const [better, plain] = [await trained(config), await trained(own)];
       assert.deepEqual(better.stages[0].agreement, plain.stages[0].agreement);
       assert.equal(
@@ -163,6 +199,9 @@ for (const select of ["last", "unsupervised"]) {
       const scores = await withSights(of.run, network, await scoreNetwork(of.run, network));
       const isBetter = (labelFreeScore(scores.evaluation) ?? 0) > (labelFreeScore(before) ?? 0);
       assert.equal(now.statistics, isBetter ? "target" : undefined);
+      if (what.endsWith("dark target")) {
+        assert.ok(isBetter, "a dark image is seen by its own light");
+      }
       const { mIoU, agreement } = isBetter ? scores.evaluation : before;
       assert.deepEqual([now.mIoU, now.agreement], [mIoU, agreement]);
       using left = loadTrainedNetwork(gpu, pathIn(config.out));

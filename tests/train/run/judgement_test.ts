@@ -16,7 +16,6 @@ import {
 import { measure } from "../../../train/evaluation/evaluate.ts";
 import { predictionScores, sourceScores } from "../../../train/evaluation/findings.ts";
 import { lookAgain } from "../../../train/evaluation/agreement.ts";
-import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
 import { Checkpoint, writeCheckpoint } from "../../../train/networks/checkpoint.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
@@ -29,8 +28,8 @@ import { runProgram } from "../../cli/_program.ts";
 import { testGpu } from "../../_device.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
-import { write } from "../_png.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
+import { writeHalves } from "./_halves.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
@@ -241,38 +240,6 @@ Deno.test("a stage that learns the target's own labels, and one after another ru
     const { stages } = await run(after);
     assert.ok(!stages[0].causes?.some(({ name }) => name === SOURCE_NOT_LEARNT));
   }));
-
-/** Writes images with a dark left and a bright right half, which a few steps learn to tell apart. */
-function writeHalves(root: string, counts: Readonly<Record<string, number>>): void {
-  const size = { width: 32, height: 16 };
-  for (const [split, count] of Object.entries(counts)) {
-    for (let index = 0; index < count; index++) {
-      const edge = 8 + index % 5 * 4;
-      const isRight = (pixel: number) => pixel % size.width >= edge;
-      const data = Uint8Array.from(
-        { length: 3 * size.width * size.height },
-        (_, i) => (isRight(Math.floor(i / 3)) ? 200 : 20) + i * 7 % 30,
-      );
-      const label = Uint8Array.from(
-        { length: size.width * size.height },
-        (_, i) => Number(isRight(i)),
-      );
-      const name = `${split}${index}.png`;
-      write(join(root, "images", split, name), encodeImage({ data, ...size }));
-      write(join(root, "labels", split, name), encodeLabel({ data: label, ...size }));
-    }
-  }
-  Deno.writeTextFileSync(
-    join(root, "classes.json"),
-    JSON.stringify({
-      classes: [
-        { name: "dark", colour: [0, 0, 0], ids: [0] },
-        { name: "bright", colour: [255, 255, 0], ids: [1] },
-      ],
-      ignore: { ids: [2] },
-    }),
-  );
-}
 
 Deno.test("a run that learns its source is measured on it at every evaluation, and gives no cause", () =>
   withFolder(async (folder) => {

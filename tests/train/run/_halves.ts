@@ -1,0 +1,47 @@
+// Two domains of halves, of any shades.
+
+import { join } from "node:path";
+import { encodeImage, encodeLabel } from "../../../train/images/image.ts";
+import { write } from "../_png.ts";
+
+/**
+ * Writes a data set of images with a dark left and a bright right half, which a few steps learn to tell
+ * apart.
+ *
+ * @param counts Images of each split.
+ * @param shades Bytes of the two halves.
+ */
+export function writeHalves(
+  root: string,
+  counts: Readonly<Record<string, number>>,
+  [dark, bright]: readonly [number, number] = [20, 200],
+): void {
+  const size = { width: 32, height: 16 };
+  for (const [split, count] of Object.entries(counts)) {
+    for (let index = 0; index < count; index++) {
+      const edge = 8 + index % 5 * 4;
+      const isRight = (pixel: number) => pixel % size.width >= edge;
+      const data = Uint8Array.from(
+        { length: 3 * size.width * size.height },
+        (_, i) => (isRight(Math.floor(i / 3)) ? bright : dark) + i * 7 % 30,
+      );
+      const label = Uint8Array.from(
+        { length: size.width * size.height },
+        (_, i) => Number(isRight(i)),
+      );
+      const name = `${split}${index}.png`;
+      write(join(root, "images", split, name), encodeImage({ data, ...size }));
+      write(join(root, "labels", split, name), encodeLabel({ data: label, ...size }));
+    }
+  }
+  Deno.writeTextFileSync(
+    join(root, "classes.json"),
+    JSON.stringify({
+      classes: [
+        { name: "dark", colour: [0, 0, 0], ids: [0] },
+        { name: "bright", colour: [255, 255, 0], ids: [1] },
+      ],
+      ignore: { ids: [2] },
+    }),
+  );
+}
