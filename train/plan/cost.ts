@@ -173,8 +173,8 @@ function imagesAtEnd(
   { target, measured }: Facts,
 ): number {
   const views = (1 + VIEWS.length) * Math.min(measured, MOST_IMAGES);
-  if (!kindOf(name).adapts) return views;
+  const { adapts } = kindOf(name);
   const compared = 2 * Math.min(measured, heldOut.images);
-  const again = finalStatistics === "better" ? target + measured + views + compared : 0;
-  return views + compared + again;
+  const again = adapts && finalStatistics === "better" ? target + measured + views + compared : 0;
+  return views + (adapts === "by pseudo labels" ? compared : 0) + again;
 }

@@ -54,7 +54,9 @@ export async function judgeStage(
   const learnsSource = before ? unlearntCause(before) !== undefined : config.base === null;
   // Images of the source are measured with the statistics that the network has.
   const comparesSource = statistics !== "target" && !hasTargetStatistics(config.stages[name]);
-  const exchanged = kindOf(name).adapts ? await exchangedIn(run, name, network) : null;
+  // Labels of the source name the classes; those that a network has made itself may exchange them.
+  const mayExchange = kindOf(name).adapts === "by pseudo labels";
+  const exchanged = mayExchange ? await exchangedIn(run, name, network) : null;
   const causes = causesOf(found, before, learnsSource, comparesSource, exchanged);
   return { ...found, causes };
 }

@@ -313,7 +313,7 @@ Deno.test("a stage in which classes change places is not handed on, and neither 
     writeHalves(join(folder, "target"), { train: 6, val: 7 });
     const schedule = { steps: 40, scheduleSteps: 40, rampSteps: 0 };
     const few = { steps: 2, scheduleSteps: 2, rampSteps: 0, learningRate: 1e-4 };
-    const names = ["source", "warmup", "stage1"];
+    const names = ["source", "warmup", "stage1", "stage2"];
     const config = configOf({
       out: join(folder, "run"),
       pipeline: names,
@@ -333,6 +333,7 @@ Deno.test("a stage in which classes change places is not handed on, and neither 
         source: { ...schedule, learningRate: 0.1 },
         warmup: { ...few, discriminatorPlanes: 4 },
         stage1: few,
+        stage2: few,
       },
     });
     const right = await run(config);
@@ -340,23 +341,34 @@ Deno.test("a stage in which classes change places is not handed on, and neither 
     assert.ok(right.stages.every((stage) => !namesOf(stage).includes(CLASSES_EXCHANGED)));
     assert.equal(right.stages.at(-1)?.handedOn, true);
 
-    // As if source-only training had called dark what all later networks call bright.
-    await exchangeClasses(gpu, join(config.out, "checkpoints", "source.safetensors"));
+    // As if the warm-up had called dark what all later networks call bright.
+    const checkpoint = (name: string) => join(config.out, "checkpoints", `${name}.safetensors`);
+    const warmUp = Deno.readFileSync(checkpoint("warmup"));
+    await exchangeClasses(gpu, checkpoint("warmup"));
     const path = join(config.out, "result.json");
-    Deno.writeTextFileSync(path, JSON.stringify({ ...right, stages: [right.stages[0]] }));
-    Deno.removeSync(join(config.out, "checkpoints", "stage1.safetensors"));
+    Deno.writeTextFileSync(path, JSON.stringify({ ...right, stages: right.stages.slice(0, 2) }));
+    Deno.removeSync(checkpoint("stage2"));
     const messages: string[] = [];
     const { stages } = await resume(config.out, {}, listener(messages));
     assert.deepEqual(stages.map(({ name }) => name), names);
     assert.deepEqual(
       stages.map((stage) => namesOf(stage).includes(CLASSES_EXCHANGED)),
-      [false, true, true],
-      "stage 1 too is compared with the source's network, not with that of the warm-up",
+      [false, false, true, true],
+      "stage 2 too is compared with the warm-up's network, not with that of stage 1",
     );
-    assert.deepEqual(stages.map(({ handedOn }) => handedOn), [true, undefined, undefined]);
-    const [cause] = stages[1].causes?.filter(({ name }) => name === CLASSES_EXCHANGED) ?? [];
-    assert.match(cause.found, /network of source .*: dark and bright$/);
-    assert.ok(messages.some((text) => /^the network of source is handed on, not/.test(text)));
+    const handedOn = stages.map((stage) => stage.handedOn);
+    assert.deepEqual(handedOn, [undefined, true, undefined, undefined]);
+    const cause = stages[2].causes?.find(({ name }) => name === CLASSES_EXCHANGED);
+    assert.match(cause?.found ?? "", /network of warmup .*: dark and bright$/);
+    assert.ok(messages.some((text) => /^the network of warmup is handed on, not/.test(text)));
+
+    // The warm-up itself learns labels of the source alone: it may name the classes anew.
+    await exchangeClasses(gpu, checkpoint("source"));
+    Deno.writeTextFileSync(path, JSON.stringify({ ...right, stages: right.stages.slice(0, 1) }));
+    for (const name of ["stage1", "stage2"]) Deno.removeSync(checkpoint(name));
+    Deno.writeFileSync(checkpoint("warmup"), warmUp);
+    const again = await resume(config.out);
+    assert.ok(again.stages.every((stage) => !namesOf(stage).includes(CLASSES_EXCHANGED)));
   }));
 
 /** Exchanges the two classes of the network in a checkpoint. */

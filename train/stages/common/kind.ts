@@ -118,8 +118,11 @@ export interface StageKind<S extends StageSettings = AnySettings, B = unknown> {
    * - `reference`: it learns the target's own labels, to compare with, and runs alone.
    */
   readonly role: "adaptation" | "pretraining" | "reference";
-  /** Whether it adapts the network that it leaves to target images without labels; false unless given. */
-  readonly adapts?: true;
+  /**
+   * By which labels it adapts the network that it leaves to target images without any: those of the source
+   * alone, or those too that it learns of the target; it does not adapt unless given.
+   */
+  readonly adapts?: "by source labels" | "by pseudo labels";
   /**
    * Under which prefix its checkpoints hold the network of the stage before, so that a run goes on without
    * that stage's checkpoint: `network` unless given, which is the one that it goes on training.

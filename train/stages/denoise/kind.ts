@@ -31,7 +31,7 @@ export const denoise = {
   summary: "stage 1 of ProDA: denoised pseudo labels and target structure",
   settings: DENOISE_SETTINGS,
   role: "adaptation",
-  adapts: true,
+  adapts: "by pseudo labels",
   hasStrongViews: true,
   // Soft labels, and the statistics that they are made with.
   passes: ({ statistics }) => statistics === "target" ? 2 : 1,

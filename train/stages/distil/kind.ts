@@ -33,7 +33,7 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
     summary,
     settings: DISTIL_SETTINGS,
     role: "adaptation",
-    adapts: true,
+    adapts: "by pseudo labels",
     givenNetwork: "teacher",
     hasStrongViews: true,
     passes: () => 2, // pseudo labels are of the image and its mirror image

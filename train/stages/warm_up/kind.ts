@@ -11,7 +11,7 @@ export const warmUp = {
   summary: "adversarial warm-up in the output space",
   settings: WARM_UP_SETTINGS,
   role: "adaptation",
-  adapts: true,
+  adapts: "by source labels",
   hasStrongViews: false,
   prepare: (context) => ({
     stage: makeWarmUp(context),
