@@ -155,7 +155,8 @@ Deno.test("weights that the last update has made infinite end the run, without a
 Deno.test("weights that are finite and too large for finite logits have no score and no picture", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
-    const { out } = await run(folder);
+    // With other images the weight that is spoilt may meet zeros alone.
+    const { out } = await run(folder, { data: { rareClassSampling: 0 } });
     const path = join(out, "checkpoints", "source.safetensors");
     await spoil(path, 3e38);
     using trained = loadTrainedNetwork(gpu, path);
