@@ -2,7 +2,7 @@
  * A picture of what adapting has changed: images of the target's val split, which no training has
  * seen, their labels, and the predictions of two networks of a run. docs/earth.png is made by
  *
- *     deno run --allow-read --allow-write examples/earth/picture.ts RUN/checkpoints/source.safetensors RUN/checkpoints/stage1.safetensors docs/earth.png 04_03 09_04
+ *     deno run --allow-read --allow-write examples/earth/picture.ts RUN/checkpoints/source.safetensors RUN/checkpoints/stage3.safetensors docs/earth.png 04_03 09_04
  *
  * where RUN is the folder of a run, and the names behind the picture are the images to show.
  */
