@@ -11,11 +11,11 @@ const ALWAYS = ["seed", "pipeline", "network", "data", "stages"] as const;
 
 /**
  * What earlier versions did where their configuration says nothing: they trained on the whole source in its
- * own colours, and handed on each network as it was.
+ * own colours and in a random order, and handed on each network as it was.
  */
 const EARLIER = {
   values: {
-    data: { heldOut: { share: 0 }, sourceColours: "own" },
+    data: { heldOut: { share: 0 }, sourceColours: "own", rareClassSampling: 0 },
     handOn: "last",
     finalStatistics: "own",
   },
