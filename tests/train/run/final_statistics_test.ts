@@ -32,7 +32,13 @@ const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
 
 function configOf(folder: string, out: string, values: Record<string, unknown> = {}): RunConfig {
-  const all = { ...tinyConfig(folder), pipeline: [...PIPELINE], ...values, out: join(folder, out) };
+  const all = {
+    ...tinyConfig(folder),
+    finalStatistics: "better",
+    pipeline: [...PIPELINE],
+    ...values,
+    out: join(folder, out),
+  };
   return mergeConfig(presetConfig("default"), { values: all, from: "the test" });
 }
 

@@ -250,6 +250,7 @@ Deno.test("a run that learns its source is measured on it at every evaluation, a
       out: join(folder, "run"),
       pipeline: [...PIPELINE],
       evalEvery: 30,
+      finalStatistics: "own", // records are of what the network has trained with
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1] },
       data: {
         sourceDirectory: join(folder, "source"),
@@ -318,6 +319,7 @@ Deno.test("a stage in which classes change places is not handed on, and neither 
       out: join(folder, "run"),
       pipeline: names,
       handOn: "last",
+      finalStatistics: "own",
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1] },
       data: {
         sourceDirectory: join(folder, "source"),
