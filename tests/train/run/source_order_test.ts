@@ -29,6 +29,7 @@ function configOf(folder: string, name: string, ...layers: readonly object[]): R
 }
 
 const RARE = { data: { rareClassSampling: 0.1 } };
+const OFF = { data: { rareClassSampling: 0 } };
 
 Deno.test("a run by rare classes that is stopped in every stage ends in the bits of one that is not", () =>
   withFolder(async (folder) => {
@@ -76,7 +77,7 @@ Deno.test("every stage that learns labels draws by rare classes where a run is t
     const reference = { pipeline: ["oracle"], stages: { oracle: { steps: 2 } } };
     const oracle = configOf(folder, "oracle", RARE, reference);
     assert.deepEqual(await streamsOf(oracle), ["oracle/source"]);
-    assert.deepEqual(await streamsOf(configOf(folder, "off", { pipeline: ["source"] })), []);
+    assert.deepEqual(await streamsOf(configOf(folder, "off", OFF, { pipeline: ["source"] })), []);
   }));
 
 Deno.test("an order is made of the labels, the temperature and the crop of a run, once", () =>
@@ -97,6 +98,6 @@ Deno.test("an order is made of the labels, the temperature and the crop of a run
     assert.equal(await orderOf(data.source), order);
     assert.equal(messages.length, 2, messages.join("\n"));
     assert.match(messages[1], /drawn for \S+ \d+ %, /);
-    const off = { ...options, config: configOf(folder, "off"), message: assert.fail };
+    const off = { ...options, config: configOf(folder, "off", OFF), message: assert.fail };
     assert.equal(await sourceOrder(off)(data.source), "shuffled");
   }));
