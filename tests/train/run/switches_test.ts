@@ -34,6 +34,7 @@ const TINY: Values = {
   "network.groups": 4,
   "network.dilations": [1],
   "data.heldOut.share": 0,
+  "data.rareClassSampling": 0,
   "data.batch": 2,
   "data.cropHeight": 24,
   "data.cropWidth": 32,
