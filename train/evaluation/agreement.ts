@@ -6,8 +6,9 @@
  */
 
 import { confusion } from "../../kernels/confusion.ts";
+import type { Size } from "../../kernels/planes.ts";
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
-import { warpLabelMaps, warpMaps } from "../../kernels/warp.ts";
+import { warpLabelMaps, warpMaps, type WarpView } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
@@ -103,7 +104,7 @@ export async function lookAgain(
  */
 export function sightsOf(matrices: readonly ConfusionMatrix[]): Sights {
   const scores = matrices.map((matrix) => matrix.scores());
-  const labelled = matrices[0].toRows().map((row) => row.reduce((sum, count) => sum + count, 0));
+  const labelled = matrices[0].labelCounts();
   const pixels = labelled.reduce((sum, count) => sum + count, 0);
   return {
     agreement: mean(scores.flatMap(({ classIoU }) => classIoU.map((value) => value ?? 0))),
@@ -119,8 +120,7 @@ function mean(values: readonly number[]): number {
 /** Maps from right to left, [N, C, H, W]. */
 export function mirror(maps: GpuArray): GpuArray {
   const [count = 0, , height = 0, width = 0] = maps.shape;
-  const view = fullView({ height, width }).append(FLIP).imageView();
-  return warpMaps(maps, Array(count).fill(view), { height, width });
+  return warpMaps(maps, flips(count, { height, width }), { height, width });
 }
 
 const FLIP: ViewOperation = { kind: "flip" };
@@ -137,6 +137,10 @@ function seenAs({ scale, isMirrored }: OtherView, images: GpuArray): GpuArray {
 /** Labels, [N, H, W], with left and right swapped. */
 function mirrored(labels: GpuArray<"u32">): GpuArray<"u32"> {
   const [count = 0, height = 0, width = 0] = labels.shape;
-  const view = fullView({ height, width }).append(FLIP).imageView();
-  return warpLabelMaps(labels, Array(count).fill(view), { height, width });
+  return warpLabelMaps(labels, flips(count, { height, width }), { height, width });
+}
+
+/** Views from right to left of so many maps. */
+function flips(count: number, size: Size): WarpView[] {
+  return Array(count).fill(fullView(size).append(FLIP).imageView());
 }

@@ -40,7 +40,7 @@ export interface Findings {
 /** What a network makes of source images, by the counts of its predictions there. */
 export function sourceScores(classNames: readonly string[], counts: ConfusionMatrix): SourceScores {
   const { mIoU, classIoU, pixelAccuracy } = counts.scores();
-  const labelled = counts.toRows().map((row) => row.reduce((sum, count) => sum + count, 0));
+  const labelled = counts.labelCounts();
   const total = labelled.reduce((sum, count) => sum + count, 0);
   const shares = labelled.map((count) => 100 * count / Math.max(1, total));
   return {

@@ -110,6 +110,11 @@ export class ConfusionMatrix {
     }
   }
 
+  /** How many pixels have each label. */
+  labelCounts(): number[] {
+    return this.toRows().map((row) => row.reduce((sum, count) => sum + count, 0));
+  }
+
   /** The counts as rows, one per label, for JSON. */
   toRows(): number[][] {
     const { classCount, counts } = this;

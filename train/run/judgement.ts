@@ -78,41 +78,34 @@ async function exchangedIn(
   if (path === null) return null;
   const { longSide } = config.data;
   const { names } = data.classes;
-  using earlier = networkUnlessDamaged(
+  using checkpoint = openUnlessDamaged(
     path,
-    (featureNorm) => createNetwork(config, gpu, names.length, { featureNorm, init: "none" }),
     (reason) =>
       observer.message(`${name}: its classes are compared with no earlier ones. ${reason}`),
   );
-  if (!earlier) return null;
+  if (!checkpoint) return null;
+  using earlier = networkIn(
+    checkpoint,
+    (featureNorm) => createNetwork(config, gpu, names.length, { featureNorm, init: "none" }),
+  );
   using loader = comparedImages(run);
   const moves = movesBetween(
     await predictedClasses(earlier, loader, longSide),
     await predictedClasses(network, loader, longSide),
     names.length,
   );
-  return classesExchanged(names, moves, stageIn(path));
+  return classesExchanged(names, moves, (checkpoint.state as CheckpointState).stage);
 }
 
-/** The network in a checkpoint; null where that is damaged, which a run can do without. */
-function networkUnlessDamaged(
-  path: string,
-  create: (featureNorm: boolean) => DeepLab,
-  tell: (reason: string) => void,
-): DeepLab | null {
+/** A checkpoint; null where it is damaged, which a run can do without. */
+function openUnlessDamaged(path: string, tell: (reason: string) => void): Checkpoint | null {
   try {
-    return networkIn(path, create);
+    return new Checkpoint(path);
   } catch (error) {
     if (!(error instanceof DamagedCheckpointError)) throw error;
     tell(error.message);
     return null;
   }
-}
-
-/** The stage that has written a checkpoint. */
-function stageIn(path: string): string {
-  using checkpoint = new Checkpoint(path);
-  return (checkpoint.state as CheckpointState).stage;
 }
 
 /** The cause for which a run stops, where a stage has it. */

@@ -2,6 +2,7 @@
 
 import { type Gpu, GpuError } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
+import { Checkpoint } from "../networks/checkpoint.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
@@ -353,5 +354,6 @@ function startingNetwork(
   const path = own ? own.path : networkBefore(folder, config, done) ?? config.init;
   if (path === null) return create();
   if (!isCheckpoint(path)) return startFromWeights(path, create);
-  return networkIn(path, create, own?.prefix);
+  using checkpoint = new Checkpoint(path);
+  return networkIn(checkpoint, create, own?.prefix);
 }

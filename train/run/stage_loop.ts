@@ -98,7 +98,8 @@ export async function loopStage<B>(
     await evaluate();
   }
   let left = await withSights(run, network, scores);
-  let { statistics } = saves;
+  // Only an end that was interrupted has saved any before, and to open a checkpoint reads all of it.
+  let statistics = point ? saves.statistics : undefined;
   if (config.finalStatistics === "better" && kindOf(name as StageName).adapts && !statistics) {
     const taken = await takeBetterStatistics(run, network, left);
     if (taken) {

@@ -109,18 +109,17 @@ export function bestBefore(folder: RunFolder, config: RunConfig, done: number): 
 }
 
 /**
- * The network in a checkpoint.
+ * The network in an opened checkpoint.
  *
  * @param create Makes one of the run, with a batch norm before the head or without.
  * @param prefix Under which the checkpoint holds it.
  * @throws {DataError} If it cannot be read or does not fit.
  */
 export function networkIn(
-  path: string,
+  checkpoint: Checkpoint,
   create: (featureNorm: boolean) => DeepLab,
   prefix = "network",
 ): DeepLab {
-  using checkpoint = new Checkpoint(path);
   const network = create(checkpoint.has(FEATURE_NORM.replace("network", prefix)));
   try {
     checkpoint.restore(network.stateDict(), `${prefix}.`, { finite: true });

@@ -11,7 +11,7 @@ import { write } from "../_png.ts";
  * @param counts Images of each split.
  * @param shades Bytes of the two halves.
  */
-export function writeHalves(
+function writeHalves(
   root: string,
   counts: Readonly<Record<string, number>>,
   [dark, bright]: readonly [number, number] = [20, 200],
@@ -44,4 +44,27 @@ export function writeHalves(
       ignore: { ids: [2] },
     }),
   );
+}
+
+/**
+ * Writes both domains into a folder.
+ *
+ * @param counts Images of each split of the source, and of the target.
+ * @param shades Of the target's halves, where they are others than the source's.
+ * @returns The keys of a configuration's `data` that say where they are.
+ */
+export function halvesIn(
+  folder: string,
+  counts: Readonly<Record<"source" | "target", Readonly<Record<string, number>>>>,
+  shades?: readonly [number, number],
+) {
+  const [source, target] = [join(folder, "source"), join(folder, "target")];
+  writeHalves(source, counts.source);
+  writeHalves(target, counts.target, shades);
+  return {
+    sourceDirectory: source,
+    sourceLayout: "folder",
+    targetDirectory: target,
+    targetLayout: "folder",
+  };
 }

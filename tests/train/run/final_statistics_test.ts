@@ -26,7 +26,7 @@ import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
-import { writeHalves } from "./_halves.ts";
+import { halvesIn } from "./_halves.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
@@ -137,17 +137,13 @@ Deno.test("a network keeps its own statistics where classes change places by the
 
 /** A source of halves, and a target of darker ones, to which a network with its own statistics is blind. */
 function darkHalves(folder: string): Record<string, unknown> {
-  writeHalves(join(folder, "source"), { train: 20 });
-  writeHalves(join(folder, "target"), { train: 6, val: 7 }, [5, 30]);
-  const steps = (steps: number, learningRate: number) => ({
-    ...{ steps, scheduleSteps: steps, rampSteps: 0, learningRate },
-  });
+  const halves = halvesIn(folder, { source: { train: 20 }, target: { train: 6, val: 7 } }, [5, 30]);
+  const schedule = (steps: number, learningRate: number) => {
+    return { steps, scheduleSteps: steps, rampSteps: 0, learningRate };
+  };
   return {
     data: {
-      sourceDirectory: join(folder, "source"),
-      sourceLayout: "folder",
-      targetDirectory: join(folder, "target"),
-      targetLayout: "folder",
+      ...halves,
       sourceColours: "own",
       heldOut: { share: 0 },
       cropHeight: 32,
@@ -155,8 +151,8 @@ function darkHalves(folder: string): Record<string, unknown> {
       longSide: 64,
     },
     stages: {
-      source: steps(40, 0.1),
-      warmup: { ...steps(2, 1e-4), discriminatorPlanes: 4 },
+      source: schedule(40, 0.1),
+      warmup: { ...schedule(2, 1e-4), discriminatorPlanes: 4 },
     },
   };
 }

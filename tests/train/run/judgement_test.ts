@@ -29,7 +29,7 @@ import { testGpu } from "../../_device.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
-import { writeHalves } from "./_halves.ts";
+import { halvesIn } from "./_halves.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
@@ -202,15 +202,9 @@ Deno.test("a run does not go on with other held-out images than before", () =>
 
 Deno.test("a run says that it has too few source images to hold some out, and is not judged by them", () =>
   withFolder(async (folder) => {
-    writeHalves(join(folder, "source"), { train: 19 });
-    writeHalves(join(folder, "target"), { train: 3, val: 2 });
+    const halves = halvesIn(folder, { source: { train: 19 }, target: { train: 3, val: 2 } });
     const config = configOf(unlearnt(folder, "few"), {
-      data: {
-        sourceDirectory: join(folder, "source"),
-        sourceLayout: "folder",
-        targetDirectory: join(folder, "target"),
-        targetLayout: "folder",
-      },
+      data: halves,
     });
     const messages: string[] = [];
     const { stages } = await run(config, {}, listener(messages));
@@ -243,8 +237,7 @@ Deno.test("a stage that learns the target's own labels, and one after another ru
 
 Deno.test("a run that learns its source is measured on it at every evaluation, and gives no cause", () =>
   withFolder(async (folder) => {
-    writeHalves(join(folder, "source"), { train: 20 });
-    writeHalves(join(folder, "target"), { train: 6, val: 7 });
+    const halves = halvesIn(folder, { source: { train: 20 }, target: { train: 6, val: 7 } });
     const schedule = { steps: 40, scheduleSteps: 40, rampSteps: 0 };
     const config = configOf({
       out: join(folder, "run"),
@@ -253,10 +246,7 @@ Deno.test("a run that learns its source is measured on it at every evaluation, a
       finalStatistics: "own", // records are of what the network has trained with
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1] },
       data: {
-        sourceDirectory: join(folder, "source"),
-        sourceLayout: "folder",
-        targetDirectory: join(folder, "target"),
-        targetLayout: "folder",
+        ...halves,
         heldOut: { share: 0.2, images: 3 },
         cropHeight: 32,
         cropWidth: 64,
@@ -310,8 +300,7 @@ Deno.test("a run that learns its source is measured on it at every evaluation, a
 Deno.test("a stage in which classes change places is not handed on, and neither is what follows it", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
-    writeHalves(join(folder, "source"), { train: 20 });
-    writeHalves(join(folder, "target"), { train: 6, val: 7 });
+    const halves = halvesIn(folder, { source: { train: 20 }, target: { train: 6, val: 7 } });
     const schedule = { steps: 40, scheduleSteps: 40, rampSteps: 0 };
     const few = { steps: 2, scheduleSteps: 2, rampSteps: 0, learningRate: 1e-4 };
     const names = ["source", "warmup", "stage1", "stage2"];
@@ -322,10 +311,7 @@ Deno.test("a stage in which classes change places is not handed on, and neither 
       finalStatistics: "own",
       network: { width: 4, headChannels: 8, groups: 4, dilations: [1] },
       data: {
-        sourceDirectory: join(folder, "source"),
-        sourceLayout: "folder",
-        targetDirectory: join(folder, "target"),
-        targetLayout: "folder",
+        ...halves,
         heldOut: { share: 0, images: 50 },
         cropHeight: 32,
         cropWidth: 64,
