@@ -3,7 +3,8 @@
 
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
-import { DataError, describeFailure as reasonOf } from "../train/base/data_error.ts";
+import { DataError } from "../train/base/data_error.ts";
+import { describeFailure as reasonOf } from "../train/base/refusal.ts";
 import { DivergenceError } from "../train/run/divergence_error.ts";
 import { TrainingError } from "../train/run/training_error.ts";
 import { addAblate } from "./ablate.ts";

@@ -14,7 +14,7 @@ import { quarterOf, releaseBatch, type SourceBatch } from "../../train/stages/co
 import type { Losses } from "../../train/stages/common/stage.ts";
 import { Denoise, type DenoiseBatch } from "../../train/stages/denoise/denoise.ts";
 import { labelsOf } from "../../train/stages/denoise/sight.ts";
-import { bankFor } from "../../train/stages/denoise/soft_labels.ts";
+import { bankFor } from "../../train/stages/denoise/label_target.ts";
 import { SourceOnly } from "../../train/stages/source_only/source_only.ts";
 import { renderStreet, type StreetImage } from "../../train/streets/mod.ts";
 import { fullView, strongView, type ViewTransform, weakView } from "../../train/views/views.ts";
