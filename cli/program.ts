@@ -16,7 +16,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { flagsFor } from "./options.ts";
 import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
-import { addPack } from "./pack.ts";
+import { addShrink } from "./shrink.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTrain } from "./train.ts";
@@ -54,7 +54,7 @@ of the program; 128 + n after signal n.`,
   addPredict(program, finish);
   addAblate(program, finish);
   addReport(program);
-  addPack(program, finish);
+  addShrink(program, finish);
   addConvert(program);
   addExport(program);
   addInspect(program, finish);
