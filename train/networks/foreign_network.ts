@@ -9,7 +9,8 @@ import { CLASSES, PUBLISHED_SUBSETS } from "../data/classes.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
-import { openWeights, weightsFault } from "./weights_file.ts";
+import { weightsFault } from "./weights_fault.ts";
+import { openWeights } from "./weights_file.ts";
 
 /** What a file says of a trained network, and its weights. */
 export interface NetworkFile extends Disposable {
