@@ -1,0 +1,54 @@
+/// <reference lib="dom" />
+
+// Starts the page: a worker where there is WebGPU, and otherwise the recorded run.
+
+import { Comparison } from "./compare.ts";
+import { STREETS } from "./classes.ts";
+import { byId, messageOf } from "./dom.ts";
+import { Inspector } from "./inspect.ts";
+import { showLegend } from "./legend.ts";
+import { RecordedStudio } from "./recorded_studio.ts";
+import { LiveStudio, type Studio } from "./studio.ts";
+import { TrainingPanel } from "./training_panel.ts";
+import { adviceFor } from "./webgpu_advice.ts";
+
+showLegend(byId("compare-legend"), STREETS);
+const { studio, order, isSoftware } = await openStudio();
+const inspector = new Inspector(studio);
+const comparison = new Comparison(studio, order);
+const panel = new TrainingPanel(studio, (isThere) => inspector.adaptedChanged(isThere));
+panel.length = isSoftware ? "short" : "full";
+await comparison.next().catch(complain);
+await inspector.nextStreet();
+document.documentElement.dataset.ready = "";
+
+/** The adapter of this browser, or what was recorded. */
+async function openStudio(): Promise<{ studio: Studio; order: number[]; isSoftware: boolean }> {
+  const adapter = byId("adapter");
+  try {
+    const advice = await adviceFor(navigator, globalThis.isSecureContext);
+    if (advice !== null) throw new Error(advice);
+    const studio = new LiveStudio();
+    const { name, isSoftware } = await studio.ask("open", { base: document.baseURI });
+    adapter.textContent = isSoftware
+      ? `Software adapter (${name}): a processor computes in the place of a GPU. Everything works, ` +
+        `slowly; a training makes fewer steps.`
+      : `GPU: ${name}`;
+    adapter.classList.toggle("software", isSoftware);
+    // From street 1 on; the others are those that trainings are scored on.
+    return { studio, order: Array.from({ length: 500 }, (_, at) => at + 40), isSoftware };
+  } catch (error) {
+    complain(error);
+    adapter.textContent = "You see a recorded run: pictures that were computed elsewhere.";
+    adapter.classList.add("software");
+    document.documentElement.dataset.recorded = "";
+    const studio = await RecordedStudio.open(document.baseURI);
+    return { studio, order: studio.streets, isSoftware: false };
+  }
+}
+
+function complain(error: unknown): void {
+  const banner = byId("banner");
+  banner.textContent = messageOf(error);
+  banner.hidden = false;
+}

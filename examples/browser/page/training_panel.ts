@@ -1,0 +1,305 @@
+/// <reference lib="dom" />
+
+// The part of the page where a network is adapted: its controls, its pictures and its curves.
+
+import type { Snapshot, Street, TrainingEvent, TrainingRequest } from "../protocol.ts";
+import { type Chart, drawChart, type Line } from "./chart.ts";
+import { STREETS } from "./classes.ts";
+import { byId, Choice, make, messageOf, shown } from "./dom.ts";
+import { classLayer, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
+import type { Studio } from "./studio.ts";
+
+type Losses = Readonly<Record<string, number>>;
+
+/** Names of stages for people, and what happens in them. */
+const STAGES: Readonly<Record<string, { title: string; doing: string }>> = {
+  source: { title: "Source", doing: "learnt before, on the clean streets" },
+  warmup: { title: "Warm-up", doing: "clean streets in the camera's colours, against a critic" },
+  stage1: { title: "Stage 1", doing: "its own labels of the camera's streets, denoised" },
+};
+/** Losses by name, with the colour of their lines. */
+const LOSSES: Readonly<Record<string, readonly [name: string, colour: number]>> = {
+  source: ["source", 1],
+  adversarial: ["adversarial", 2],
+  discriminator: ["critic", 3],
+  symmetric: ["own labels", 4],
+  structure: ["structure", 5],
+  regulariser: ["regulariser", 6],
+};
+const CHART_HEIGHT = 220;
+
+/** Something of a training that is shown. */
+interface ShownStreet {
+  readonly image: Layer;
+  readonly canvas: HTMLCanvasElement;
+  readonly score: HTMLElement;
+}
+
+/** The training as the page has heard of it. */
+interface Heard {
+  readonly stages: readonly { readonly name: string; readonly steps: number }[];
+  readonly heldBack: number;
+  readonly losses: { readonly step: number; readonly losses: Losses }[];
+  readonly snapshots: Snapshot[];
+}
+
+/** Controls and pictures of a training. */
+export class TrainingPanel {
+  readonly #studio: Studio;
+  readonly #start = byId<HTMLButtonElement>("train-start");
+  readonly #reset = byId<HTMLButtonElement>("train-reset");
+  readonly #seed = byId<HTMLInputElement>("train-seed");
+  readonly #status = byId("train-status");
+  readonly #message = byId("train-message");
+  readonly #length: Choice<TrainingRequest["length"]>;
+  readonly #onNetwork: (isThere: boolean) => void;
+  #state: "idle" | "running" | "paused" | "ended" = "idle";
+  #heard: Heard | null = null;
+  #streets: ShownStreet[] = [];
+  #isDrawing = false;
+
+  /**
+   * Listens to its controls and to the training.
+   *
+   * @param onNetwork Hears when the adapted network has changed or is gone.
+   */
+  constructor(studio: Studio, onNetwork: (isThere: boolean) => void) {
+    this.#studio = studio;
+    this.#onNetwork = onNetwork;
+    this.#length = new Choice(byId("train-length"), "train-length", [
+      ["full", "All steps"],
+      ["short", "A few steps"],
+    ], () => {});
+    this.#start.addEventListener("click", () => void this.#toggle());
+    this.#reset.addEventListener("click", () => void this.#clear());
+    studio.listen((event) => this.#hear(event));
+    new ResizeObserver(() => this.#draw()).observe(byId("train-charts"));
+    this.#showState();
+  }
+
+  /** The length that fits the adapter, unless the visitor chooses another. */
+  set length(length: TrainingRequest["length"]) {
+    this.#length.value = length;
+  }
+
+  async #toggle(): Promise<void> {
+    if (this.#state === "running" || this.#state === "paused") {
+      const isPaused = this.#state === "running";
+      this.#state = isPaused ? "paused" : "running";
+      this.#showState();
+      await this.#studio.ask("pause", isPaused);
+      return;
+    }
+    this.#message.hidden = true;
+    this.#state = "running";
+    this.#status.textContent = "Fetching the source-only network …";
+    this.#showState();
+    const seed = Math.max(0, Math.floor(this.#seed.valueAsNumber || 0));
+    this.#seed.value = String(seed);
+    try {
+      await this.#studio.ask("train", { seed, length: this.#length.value });
+    } catch (error) {
+      this.#hear({ kind: "failed", message: messageOf(error) });
+    }
+  }
+
+  async #clear(): Promise<void> {
+    this.#reset.disabled = true;
+    this.#status.textContent = "Stopping after this step …";
+    this.#onNetwork(false);
+    await this.#studio.ask("reset", null).catch(() => {});
+    this.#state = "idle";
+    this.#heard = null;
+    this.#streets = [];
+    byId("train-streets").replaceChildren();
+    byId("train-live").hidden = true;
+    this.#message.hidden = true;
+    this.#status.textContent = "";
+    this.#showState();
+  }
+
+  #hear(event: TrainingEvent): void {
+    if (this.#state === "idle" && event.kind !== "failed") return; // of what was reset
+    switch (event.kind) {
+      case "begin":
+        this.#heard = { ...event, losses: [], snapshots: [] };
+        byId("train-live").hidden = false;
+        byId("train-what").textContent =
+          `Learns from ${event.images} clean streets with labels and ${event.images} streets of ` +
+          `the camera without. Scores are of ${event.heldBack} other streets of the camera.`;
+        this.#showStreets(event.shown);
+        break;
+      case "doing":
+        this.#status.textContent = `${event.text} …`;
+        break;
+      case "step": {
+        const { stage, step, losses, stepsPerSecond, bytes } = event;
+        this.#heard?.losses.push({ step: this.#before(stage) + step, losses });
+        this.#status.textContent = `${STAGES[stage]?.title ?? stage}, step ${step}: ${
+          speed(stepsPerSecond)
+        }, arrays of ${(bytes / 2 ** 20).toFixed(0)} MiB on the GPU`;
+        this.#showProgress(stage, step);
+        break;
+      }
+      case "snapshot":
+        this.#heard?.snapshots.push(event.snapshot);
+        this.#showSnapshot(event.snapshot);
+        this.#onNetwork(true);
+        break;
+      case "end": {
+        this.#state = "ended";
+        const [first, last] = [this.#heard?.snapshots[0], this.#heard?.snapshots.at(-1)];
+        this.#status.textContent = `Done: mIoU of the held-back streets went from ${
+          shown(first?.mIoU)
+        } to ${shown(last?.mIoU)} %. The network can be looked through below.`;
+        this.#showState();
+        break;
+      }
+      case "failed":
+        this.#state = "ended";
+        this.#message.textContent = event.message;
+        this.#message.hidden = false;
+        this.#status.textContent = "";
+        this.#showState();
+    }
+    this.#draw();
+  }
+
+  /** Steps of the stages before one. */
+  #before(stage: string): number {
+    const { stages = [] } = this.#heard ?? {};
+    const at = stages.findIndex(({ name }) => name === stage);
+    return stages.slice(0, at).reduce((sum, { steps }) => sum + steps, 0);
+  }
+
+  #showState(): void {
+    const texts = { idle: "Adapt it here", running: "Pause", paused: "Go on", ended: "Adapt again" };
+    this.#start.textContent = texts[this.#state];
+    const isIdle = this.#state === "idle" || this.#state === "ended";
+    this.#reset.disabled = this.#state === "idle";
+    this.#seed.disabled = !isIdle;
+    byId<HTMLFieldSetElement>("train-length").disabled = !isIdle;
+    byId("train").toggleAttribute("data-running", this.#state === "running");
+    if (this.#state === "idle") this.#showProgress("source", 0);
+    if (this.#state === "ended" && this.#message.hidden) this.#showProgress("end", 0);
+  }
+
+  /** Which stage it is in, and how far. */
+  #showProgress(stage: string, step: number): void {
+    const stages = [{ name: "source", steps: 0 }, ...this.#heard?.stages ?? [
+      { name: "warmup", steps: 0 },
+      { name: "stage1", steps: 0 },
+    ]];
+    const now = stage === "end" ? stages.length : stages.findIndex(({ name }) => name === stage);
+    byId("train-stages").replaceChildren(...stages.map(({ name, steps }, at) => {
+      const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
+      const state = at < now || at === 0 ? "done" : at === now ? "now" : "later";
+      const bar = make("span", "progress");
+      const share = state === "done" ? 100 : state === "now" ? 100 * step / Math.max(1, steps) : 0;
+      bar.style.setProperty("--share", `${share}%`);
+      const count = steps === 0 ? "" : ` · ${steps} steps`;
+      const item = make("li", state, make("b", "", `${title}${count}`), make("span", "", doing), bar);
+      if (state === "now") item.setAttribute("aria-current", "step");
+      return item;
+    }));
+  }
+
+  #showStreets(streets: readonly Street[]): void {
+    this.#streets = streets.map(({ image }) => {
+      const canvas = make("canvas", "");
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", "A held-back street under the prediction of this moment");
+      return { image: imageLayer(image), canvas, score: make("figcaption", "") };
+    });
+    byId("train-streets").replaceChildren(
+      ...this.#streets.map(({ canvas, score }) => make("figure", "", canvas, score)),
+    );
+  }
+
+  #showSnapshot({ shown: maps, shownScores, steps }: Snapshot): void {
+    maps.forEach((map, at) => {
+      const street = this.#streets[at];
+      if (!street) return;
+      fitCanvas(street.canvas, street.image);
+      drawOver(street.canvas, street.image, classLayer(map, STREETS));
+      street.score.textContent = `mIoU ${shown(shownScores[at])} % after ${steps} steps`;
+    });
+  }
+
+  /** Draws the charts, at most once a frame. */
+  #draw(): void {
+    if (this.#isDrawing) return;
+    this.#isDrawing = true;
+    requestAnimationFrame(() => {
+      this.#isDrawing = false;
+      const heard = this.#heard;
+      if (!heard) return;
+      for (const [id, chart] of chartsOf(heard)) {
+        const element = byId(id);
+        drawChart(element, chart, element.clientWidth, CHART_HEIGHT);
+      }
+    });
+  }
+}
+
+function speed(stepsPerSecond: number): string {
+  return stepsPerSecond >= 1
+    ? `${stepsPerSecond.toFixed(1)} steps per second`
+    : `${(1 / stepsPerSecond).toFixed(1)} seconds per step`;
+}
+
+function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Chart][] {
+  const steps = stages.reduce((sum, { steps }) => sum + steps, 0);
+  const shared = {
+    steps,
+    stages: stages.map(({ name }, at) => ({
+      name: STAGES[name]?.title ?? name,
+      from: stages.slice(0, at).reduce((sum, { steps }) => sum + steps, 0),
+    })),
+  };
+  const first = snapshots[0]?.mIoU;
+  const score: Line[] = [
+    { name: "now", colour: 1, points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]) },
+    {
+      name: "source only",
+      colour: 7,
+      isReference: true,
+      points: first === undefined ? [] : [[0, first], [steps, first]],
+    },
+  ];
+  const labels = (kind: "pseudo" | "denoised"): Line["points"] =>
+    snapshots.flatMap(({ steps, labels }) => labels ? [[steps, labels[kind]] as const] : []);
+  const lossLines = Object.entries(LOSSES).map(([key, [name, colour]]): Line => ({
+    name,
+    colour,
+    points: losses.flatMap(({ step, losses }) =>
+      key in losses ? [[step, losses[key]] as const] : []
+    ),
+  }));
+  return [
+    ["chart-score", {
+      ...shared,
+      title: "mIoU of held-back target streets",
+      lines: score,
+      scale: "linear",
+      unit: " %",
+    }],
+    ["chart-labels", {
+      ...shared,
+      title: "Right pixels among the labels that it learns of the target",
+      lines: [
+        { name: "denoised", colour: 4, points: labels("denoised") },
+        { name: "before", colour: 7, isReference: true, points: labels("pseudo") },
+      ],
+      scale: "linear",
+      unit: " %",
+    }],
+    ["chart-losses", {
+      ...shared,
+      title: "Losses",
+      lines: lossLines,
+      scale: "logarithmic",
+      unit: "",
+    }],
+  ];
+}
