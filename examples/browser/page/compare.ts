@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // The first screen: a street of the target, through a network that knows the source alone and through an
 // adapted one, with a divider between them.
 

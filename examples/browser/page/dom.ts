@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Elements: found by their id, or made.
 
 /** The element of the page with this id. */

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Looking through a network at one image: its prediction, how sure it is, and how stage 1 would label it.
 
 import type { Classes, ClassMap, Look, NetworkName, Picture, Teaching } from "../protocol.ts";
@@ -148,9 +146,7 @@ export class Inspector {
       if (!hasLabels && isTaught(this.#view.value)) this.#view.value = "prediction";
       const asked = { image, label: hasLabels ? label : null };
       const seen = await this.#studio.ask("look", { network, ...asked });
-      const taught = isTaught(this.#view.value)
-        ? await this.#studio.ask("teach", asked)
-        : null;
+      const taught = isTaught(this.#view.value) ? await this.#studio.ask("teach", asked) : null;
       if (turn !== this.#asked) return;
       [this.#seen, this.#taught] = [seen, taught];
       this.#mask.disabled = false;
@@ -233,7 +229,10 @@ export class Inspector {
       const move = moves[event.key];
       if (!move) return;
       event.preventDefault();
-      [x, y] = [Math.min(0.999, Math.max(0, x + move[0])), Math.min(0.999, Math.max(0, y + move[1]))];
+      [x, y] = [
+        Math.min(0.999, Math.max(0, x + move[0])),
+        Math.min(0.999, Math.max(0, y + move[1])),
+      ];
       this.#name(x, y);
     });
   }
@@ -287,7 +286,9 @@ export class Inspector {
 
   async #openImage(file: File): Promise<void> {
     const bitmap = await createImageBitmap(file).catch(() => {
-      throw new Error(`Cannot open ${file.name} as this browser reads no such image: use PNG or JPEG.`);
+      throw new Error(
+        `Cannot open ${file.name} as this browser reads no such image: use PNG or JPEG.`,
+      );
     });
     const factor = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
     const width = Math.max(1, Math.round(bitmap.width * factor));

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Which colour is which class.
 
 import type { Classes } from "../protocol.ts";

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Starts the page: a worker where there is WebGPU, and otherwise the recorded run.
 
 import { Comparison } from "./compare.ts";

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // A label as a PNG of one byte a pixel, as data sets have them and as `./run predict` writes them: a canvas
 // would write colours.
 
@@ -20,7 +18,12 @@ export async function maskPng(bytes: Uint8Array, { width, height }: Size): Promi
   header.set([8, 0, 0, 0, 0], 8); // 8 bits, grey, as the standard has it, not interlaced
   const stream = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
   const data = new Uint8Array(await new Response(stream).arrayBuffer());
-  const parts = [SIGNATURE, chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", new Uint8Array())];
+  const parts = [
+    SIGNATURE,
+    chunk("IHDR", header),
+    chunk("IDAT", data),
+    chunk("IEND", new Uint8Array()),
+  ];
   return new Blob(parts, { type: "image/png" });
 }
 

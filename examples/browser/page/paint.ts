@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Pixels onto canvases: images as they are, maps of classes in their colours, confidence as lightness.
 
 import type { Classes, ClassMap, Picture, Size } from "../protocol.ts";

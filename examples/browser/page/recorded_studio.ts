@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // What the page shows in a browser without WebGPU: a run that was recorded by `record.ts`, as pictures.
 
 import type {
@@ -82,7 +80,9 @@ export class RecordedStudio implements Studio {
 
   async #look(image: Picture, network: string): Promise<Look> {
     const street = this.#known(image);
-    if (network === "here") throw new Error("To look through the network adapted here needs WebGPU.");
+    if (network === "here") {
+      throw new Error("To look through the network adapted here needs WebGPU.");
+    }
     const { [network]: scores } = street.scores;
     const map = await this.#map(`${street.image}_${network}`);
     return { shown: map, labels: map.labels, scores: scores as Scores, milliseconds: 0 };
@@ -166,7 +166,8 @@ export class RecordedStudio implements Studio {
   }
 }
 
-const NEEDS_WEBGPU = "Images and networks of your own need WebGPU, which this browser does not have.";
+const NEEDS_WEBGPU =
+  "Images and networks of your own need WebGPU, which this browser does not have.";
 
 /** The class of every pixel of a picture in class colours. */
 function classesOf({ data, width, height }: Picture): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Where the pictures of the page come from: a worker that computes them.
 
 import type { Calls, Reply, Request, TrainingEvent } from "../protocol.ts";

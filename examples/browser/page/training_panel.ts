@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // The part of the page where a network is adapted: its controls, its pictures and its curves.
 
 import type { Snapshot, Street, TrainingEvent, TrainingRequest } from "../protocol.ts";
@@ -173,7 +171,12 @@ export class TrainingPanel {
   }
 
   #showState(): void {
-    const texts = { idle: "Adapt it here", running: "Pause", paused: "Go on", ended: "Adapt again" };
+    const texts = {
+      idle: "Adapt it here",
+      running: "Pause",
+      paused: "Go on",
+      ended: "Adapt again",
+    };
     this.#start.textContent = texts[this.#state];
     const isIdle = this.#state === "idle" || this.#state === "ended";
     this.#reset.disabled = this.#state === "idle";
@@ -186,10 +189,13 @@ export class TrainingPanel {
 
   /** Which stage it is in, and how far. */
   #showProgress(stage: string, step: number): void {
-    const stages = [{ name: "source", steps: 0 }, ...this.#heard?.stages ?? [
-      { name: "warmup", steps: 0 },
-      { name: "stage1", steps: 0 },
-    ]];
+    const stages = [
+      { name: "source", steps: 0 },
+      ...this.#heard?.stages ?? [
+        { name: "warmup", steps: 0 },
+        { name: "stage1", steps: 0 },
+      ],
+    ];
     const now = stage === "end" ? stages.length : stages.findIndex(({ name }) => name === stage);
     byId("train-stages").replaceChildren(...stages.map(({ name, steps }, at) => {
       const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
@@ -198,7 +204,13 @@ export class TrainingPanel {
       const share = state === "done" ? 100 : state === "now" ? 100 * step / Math.max(1, steps) : 0;
       bar.style.setProperty("--share", `${share}%`);
       const count = steps === 0 ? "" : ` · ${steps} steps`;
-      const item = make("li", state, make("b", "", `${title}${count}`), make("span", "", doing), bar);
+      const item = make(
+        "li",
+        state,
+        make("b", "", `${title}${count}`),
+        make("span", "", doing),
+        bar,
+      );
       if (state === "now") item.setAttribute("aria-current", "step");
       return item;
     }));

@@ -1,5 +1,3 @@
-/// <reference lib="dom" />
-
 // Why a browser has no WebGPU, and what helps, in one sentence for this browser.
 
 /** What tells browsers apart. */
@@ -31,8 +29,8 @@ function browserOf(userAgent: string): string {
       "Apple's processors; elsewhere take Chrome or Edge.";
   }
   if (/Edg\/|Chrome\//.test(userAgent)) {
-    return "This browser has no WebGPU: it comes with version 113, on Linux with 144 or once " +
-      "chrome://flags/#enable-unsafe-webgpu is switched on.";
+    return "This browser has no WebGPU: it comes with version 113, and on Linux it may have to be " +
+      "switched on by chrome://flags/#enable-unsafe-webgpu.";
   }
   if (/Safari\//.test(userAgent)) {
     return "This Safari has no WebGPU: it comes with version 26.";

@@ -55,10 +55,18 @@ interface Teaching {
   readonly softLabels: SoftLabelsInMemory;
 }
 
-/** A training from its first step to its last; dispose of it wherever it is. */
+/**
+ * A training from its first step to its last; dispose of it wherever it is.
+ *
+ * Beside the network that it trains it has a copy to look through, which has the batch-norm statistics of
+ * target streets as soon as stage 1 asks for those: the ones that a training has gathered on the way are of
+ * its strong views, and swing with every step. The program does the same when a stage is over.
+ */
 export class Adaptation implements Disposable {
   /** The network that is trained. */
   readonly network: DeepLab;
+  /** The network to look through, as it was when it was last {@link Adaptation.show}n. */
+  readonly shown: DeepLab;
   readonly #settings: TrainingSettings;
   #source: DecodedItem[] = [];
   #target: DecodedItem[] = [];
@@ -70,6 +78,22 @@ export class Adaptation implements Disposable {
     this.#settings = settings;
     this.network = this.#create(start.gpu, start.classes);
     this.network.loadStateDict(start.stateDict());
+    this.shown = this.#create(start.gpu, start.classes);
+    this.shown.loadStateDict(start.stateDict());
+    this.shown.eval();
+  }
+
+  /**
+   * Copies the network as it is now to the one that is looked through.
+   *
+   * @param images Target streets that its statistics are estimated on, from stage 1 on.
+   */
+  async show(images: number): Promise<void> {
+    const { data: { longSide }, stages: { stage1 } } = this.#settings;
+    this.shown.loadStateDict(this.network.stateDict());
+    if (!this.#teaching || stage1.statistics !== "target") return;
+    const some = unlabelled(this.#target.slice(0, images));
+    await estimateStatistics(this.shown, new SamplesInMemory(some, "sequential"), longSide);
   }
 
   /** The target images that it learns from; their labels are for those who measure, not for it. */
@@ -219,6 +243,7 @@ export class Adaptation implements Disposable {
   [Symbol.dispose](): void {
     this.#stage?.[Symbol.dispose](); // with it the encoder and the prototypes
     this.network.dispose();
+    this.shown.dispose();
   }
 }
 

@@ -14,12 +14,11 @@ import { Training } from "./training.ts";
 /** The program's preset, which the build puts here. */
 declare const QUICK: TrainingSettings;
 
-/** Share of the preset's steps that a short training makes. */
-const SHORT = 0.2;
-/** Target streets that prototypes are made of. */
-const PROTOTYPE_STREETS = { gpu: 24, software: 8 } as const;
-/** Held-back streets that a training is scored on. */
-const HELD_BACK = { gpu: 24, software: 4 } as const;
+/** How many streets something takes, so that none waits long for it. */
+const STREETS = {
+  gpu: { prototypes: 24, heldBack: 24, statistics: 24 },
+  software: { prototypes: 8, heldBack: 0, statistics: 8 }, // scored on those that are shown
+} as const;
 
 /** What is there once the device is open. */
 interface Studio {
@@ -49,8 +48,8 @@ const calls: { [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N][
   async teach(asks) {
     const studio = await the(opened);
     const { gpu, networks } = studio;
-    const count = PROTOTYPE_STREETS[gpu.adapter.isFallback ? "software" : "gpu"];
-    studio.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, count));
+    const { prototypes } = streetsOn(gpu);
+    studio.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, prototypes));
     return await (await studio.teacher).teach(asks);
   },
   async openNetwork({ bytes, name }) {
@@ -61,9 +60,9 @@ const calls: { [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N][
     const { gpu, networks } = await the(opened);
     const start = await networks.get("source");
     const preset = { ...QUICK, seed };
-    const heldBack = HELD_BACK[gpu.adapter.isFallback ? "software" : "gpu"];
-    const settings = length === "full" ? preset : shortened(preset, SHORT);
-    const options = { heldBack, every: length === "full" ? 10 : 2 };
+    const { heldBack, statistics: statisticsImages } = streetsOn(gpu);
+    const settings = length === "full" ? preset : shortened(preset);
+    const options = { heldBack, statisticsImages, every: length === "full" ? 10 : 2 };
     const run = new Training(start, settings, options, (event) => post({ event }));
     const over = run.run().catch((error) => {
       post({ event: { kind: "failed", message: messageOf(error) } });
@@ -98,6 +97,10 @@ async function stopTraining(): Promise<void> {
   ended?.run.stop();
   await ended?.over;
   ended?.run[Symbol.dispose]();
+}
+
+function streetsOn({ adapter }: Gpu): typeof STREETS["gpu" | "software"] {
+  return STREETS[adapter.isFallback ? "software" : "gpu"];
 }
 
 /** What has to be there by now. */

@@ -20,9 +20,8 @@ import {
   streetItem,
   uploadSamples,
 } from "@proda/webgpu";
-import type { ClassMap, LookRequest, Teaching } from "../protocol.ts";
-import type { Eye } from "./look.ts";
-import { classMap, inEvaluation, readAndRelease, sampleOf } from "./look.ts";
+import type { ClassMap, LookRequest, Size, Teaching } from "../protocol.ts";
+import { classMap, type Eye, inEvaluation, readAndRelease, sampleOf } from "./look.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** The warm-up network as stage 1 starts from it, and the prototypes of its features. */
@@ -79,20 +78,21 @@ export class Teacher {
       width: Math.max(1, Math.floor(seen.width / 4)),
       height: Math.max(1, Math.floor(seen.height / 4)),
     };
-    const maps = inEvaluation(this.#network, () =>
-      noGrad(() => scope(() => this.#label(images, quarter))));
+    const maps = inEvaluation(
+      this.#network,
+      () => noGrad(() => scope(() => this.#label(images, quarter))),
+    );
     images.release();
     const read = await readAndRelease(gpu, maps);
     const map = (at: number): ClassMap => ({ ...quarter, ...classMap(read[at], read[at + 1]) });
     const [pseudo, assigned, denoised] = [map(0), map(2), map(4)];
-    const accuracy = label && ([pseudo, assigned, denoised].map((map) =>
-      shareRight(map, image, label)
-    ) as [number, number, number]);
+    const share = (map: ClassMap) => label ? shareRight(map, image, label) : NaN;
+    const accuracy = label && ([share(pseudo), share(assigned), share(denoised)] as const);
     return { pseudo, assigned, denoised, accuracy, prototypeImages: this.images };
   }
 
   /** Labels and confidence of the three, one after the other. */
-  #label(images: GpuArray, quarter: { width: number; height: number }) {
+  #label(images: GpuArray, quarter: Size) {
     const forward = this.#network.forward(input(images));
     const logits = functional.resizeBilinear(forward.logits, quarter).array;
     const features = functional.resizeBilinear(forward.features, quarter).array;
@@ -110,7 +110,7 @@ export class Teacher {
 /** The share of an image's pixels that a small map has right, in percent. */
 function shareRight(
   map: ClassMap,
-  { width, height }: { readonly width: number; readonly height: number },
+  { width, height }: Size,
   label: Uint8Array,
 ): number {
   let [right, counted] = [0, 0];

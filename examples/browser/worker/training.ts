@@ -1,6 +1,12 @@
 // Runs a training step by step, tells how it goes, and lets it be paused.
 
-import { type DecodedItem, evaluationOf, measure, SamplesInMemory, streetItem } from "@proda/webgpu";
+import {
+  type DecodedItem,
+  evaluationOf,
+  measure,
+  SamplesInMemory,
+  streetItem,
+} from "@proda/webgpu";
 import type { ClassMap, Snapshot, Street, TrainingEvent } from "../protocol.ts";
 import { Adaptation } from "./adaptation.ts";
 import { type Eye, look, scoresOf } from "./look.ts";
@@ -12,6 +18,8 @@ export interface WatchOptions {
   readonly heldBack: number;
   /** Steps between two snapshots. */
   readonly every: number;
+  /** Target streets that the statistics of a snapshot are estimated on. */
+  readonly statisticsImages: number;
 }
 
 /** Of the held-back streets, those that are shown: scenes with much in them. */
@@ -45,9 +53,9 @@ export class Training implements Disposable {
     this.#longSide = start.longSide;
   }
 
-  /** The network as it is now. */
+  /** The network as it was at the last snapshot. */
   get eye(): Eye {
-    return { network: this.#adaptation.network, longSide: this.#longSide };
+    return { network: this.#adaptation.shown, longSide: this.#longSide };
   }
 
   /** Holds the training before its next step, or lets it go on. */
@@ -91,6 +99,8 @@ export class Training implements Disposable {
         const bytes = this.eye.network.gpu.memory.live;
         this.#tell({ kind: "step", stage, step, losses, stepsPerSecond, bytes });
         if (step % every === 0 || step === of) {
+          const isLast = stage === "stage1" && step === of;
+          await this.#adaptation.show(isLast ? Infinity : this.#options.statisticsImages);
           await this.#snapshot(shown, watch);
           pace.skip();
         }
@@ -111,7 +121,6 @@ export class Training implements Disposable {
   }
 
   async #snapshot(shown: readonly DecodedItem[], watch: SamplesInMemory): Promise<void> {
-    const { network } = this.#adaptation;
     const maps: ClassMap[] = [];
     const shownScores: number[] = [];
     for (const item of shown) {
@@ -120,7 +129,7 @@ export class Training implements Disposable {
       maps.push(seen.shown);
       shownScores.push(seen.scores?.mIoU ?? NaN);
     }
-    const { mIoU } = evaluationOf(await measure(network, watch, this.#longSide));
+    const { mIoU } = evaluationOf(await measure(this.eye.network, watch, this.#longSide));
     const snapshot: Snapshot = {
       steps: this.#steps,
       shown: maps,
