@@ -117,14 +117,19 @@ export interface Snapshot {
   /** mIoU over the held-back streets. */
   readonly mIoU: number;
   /** Share of right pixels among labels that stage 1 learns of training streets; null before it. */
-  readonly labels: { readonly pseudo: number; readonly denoised: number } | null;
+  readonly labels:
+    | { readonly pseudo: number; readonly denoised: number }
+    | null;
 }
 
 /** What a training tells as it goes. */
 export type TrainingEvent =
   | {
     readonly kind: "begin";
-    readonly stages: readonly { readonly name: string; readonly steps: number }[];
+    readonly stages: readonly {
+      readonly name: string;
+      readonly steps: number;
+    }[];
     /** Streets that the score is of, and that are shown. */
     readonly heldBack: number;
     readonly shown: readonly Street[];
@@ -146,7 +151,10 @@ export type TrainingEvent =
 
 /** What the worker does when it is asked: argument and answer of every call. */
 export interface Calls {
-  open: { asks: { /** Where the page lies. */ readonly base: string }; answers: AdapterInfo };
+  open: {
+    asks: { /** Where the page lies. */ readonly base: string };
+    answers: AdapterInfo;
+  };
   street: { asks: StreetName; answers: Street };
   look: { asks: LookRequest; answers: Look };
   teach: { asks: Omit<LookRequest, "network">; answers: Teaching };

@@ -33,4 +33,6 @@ export interface Recorded {
 }
 
 /** A snapshot whose predictions lie in a picture. */
-export type RecordedSnapshot = Omit<Snapshot, "shown"> & { readonly file: string };
+export type RecordedSnapshot = Omit<Snapshot, "shown"> & {
+  readonly file: string;
+};

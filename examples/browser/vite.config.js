@@ -15,7 +15,9 @@ const leanShaders = {
     if (!id.endsWith(".wgsl.js")) return null;
     return code.replace(/"(?:[^"\\]|\\.)*"/, (literal) => {
       const lines = JSON.parse(literal).split("\n");
-      return JSON.stringify(lines.map((line) => line.replace(/\/\/.*/, "").trim()).join("\n"));
+      return JSON.stringify(
+        lines.map((line) => line.replace(/\/\/.*/, "").trim()).join("\n"),
+      );
     });
   },
 };
@@ -31,9 +33,15 @@ const files = {
         source: readFileSync(file(path)),
       });
     for (const name of SHIPPED) {
-      emit("networks", `${name}.safetensors`, `../../networks/streets/${name}.safetensors`);
+      emit(
+        "networks",
+        `${name}.safetensors`,
+        `../../networks/streets/${name}.safetensors`,
+      );
     }
-    for (const name of readdirSync(file("recorded"))) emit("recorded", name, `recorded/${name}`);
+    for (const name of readdirSync(file("recorded"))) {
+      emit("recorded", name, `recorded/${name}`);
+    }
   },
 };
 

@@ -28,37 +28,62 @@ export interface Chart {
 const MARGIN = { left: 44, right: 92, top: 26, bottom: 30 } as const;
 
 /** Draws a chart into an element, as wide as that is. */
-export function drawChart(element: Element, chart: Chart, width: number, height: number): void {
+export function drawChart(
+  element: Element,
+  chart: Chart,
+  width: number,
+  height: number,
+): void {
   const plot = {
     width: Math.max(40, width - MARGIN.left - MARGIN.right),
     height: height - MARGIN.top - MARGIN.bottom,
   };
   const [least, most] = chart.range ?? rangeOf(chart);
-  const place = chart.scale === "linear" ? (value: number) => value : (value: number) => {
-    return Math.log10(Math.max(value, 1e-9));
-  };
+  const place = chart.scale === "linear"
+    ? (value: number) => value
+    : (value: number) => {
+      return Math.log10(Math.max(value, 1e-9));
+    };
   const [low, high] = [place(least), place(most)];
-  const x = (step: number) => MARGIN.left + plot.width * step / Math.max(1, chart.steps);
+  const x = (step: number) =>
+    MARGIN.left + plot.width * step / Math.max(1, chart.steps);
   const y = (value: number) =>
-    MARGIN.top + plot.height * (1 - (place(value) - low) / Math.max(1e-9, high - low));
+    MARGIN.top +
+    plot.height * (1 - (place(value) - low) / Math.max(1e-9, high - low));
   const parts = [
     ...ticksOf(chart, least, most).map((value) =>
-      `<line class="grid" x1="${MARGIN.left}" x2="${MARGIN.left + plot.width}" y1="${y(value)}" ` +
-      `y2="${y(value)}"/>` + text(MARGIN.left - 8, y(value) + 4, format(value), "end")
+      `<line class="grid" x1="${MARGIN.left}" x2="${
+        MARGIN.left + plot.width
+      }" y1="${y(value)}" ` +
+      `y2="${y(value)}"/>` +
+      text(MARGIN.left - 8, y(value) + 4, format(value), "end")
     ),
     ...chart.stages.map(({ name, from }) =>
-      `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${MARGIN.top - 6}" ` +
-      `y2="${MARGIN.top + plot.height}"/>` + text(x(from) + 5, MARGIN.top - 10, name, "start")
+      `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${
+        MARGIN.top - 6
+      }" ` +
+      `y2="${MARGIN.top + plot.height}"/>` +
+      text(x(from) + 5, MARGIN.top - 10, name, "start")
     ),
     ...steps(chart.steps, plot.width).map((step) =>
       text(x(step), MARGIN.top + plot.height + 18, String(step), "middle")
     ),
-    text(MARGIN.left + plot.width + 10, MARGIN.top + plot.height + 18, "steps", "start"),
+    text(
+      MARGIN.left + plot.width + 14,
+      MARGIN.top + plot.height + 18,
+      "steps",
+      "start",
+    ),
     ...chart.lines.map((line) => path(line, x, y)),
     ...names(chart.lines, y, MARGIN.left + plot.width + 8, plot.height),
   ];
-  element.innerHTML = `<svg role="img" aria-label="${escaped(summary(chart))}" width="${width}" ` +
-    `height="${height}" viewBox="0 0 ${width} ${height}">${parts.join("")}</svg>`;
+  element.innerHTML =
+    `<svg role="img" aria-label="${
+      escaped(summary(chart))
+    }" width="${width}" ` +
+    `height="${height}" viewBox="0 0 ${width} ${height}">${
+      parts.join("")
+    }</svg>`;
 }
 
 function path(
@@ -67,12 +92,16 @@ function path(
   y: (value: number) => number,
 ): string {
   if (points.length === 0) return "";
-  const places = points.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`);
+  const places = points.map(([step, value]) =>
+    `${x(step).toFixed(1)} ${y(value).toFixed(1)}`
+  );
   const style = `line line-${colour}${isReference ? " reference" : ""}`;
   const last = points[points.length - 1];
   const dot = isReference
     ? ""
-    : `<circle class="dot line-${colour}" r="3.5" cx="${x(last[0])}" cy="${y(last[1])}"/>`;
+    : `<circle class="dot line-${colour}" r="3.5" cx="${x(last[0])}" cy="${
+      y(last[1])
+    }"/>`;
   return `<path class="${style}" d="M${places.join("L")}"/>${dot}`;
 }
 
@@ -85,7 +114,11 @@ function names(
 ): string[] {
   const gap = 15;
   const labels = lines.filter(({ points }) => points.length > 0)
-    .map(({ name, colour, points }) => ({ name, colour, at: y(points[points.length - 1][1]) + 4 }))
+    .map(({ name, colour, points }) => ({
+      name,
+      colour,
+      at: y(points[points.length - 1][1]) + 4,
+    }))
     .sort((a, b) => a.at - b.at);
   for (let i = 1; i < labels.length; i++) {
     labels[i].at = Math.max(labels[i].at, labels[i - 1].at + gap);
@@ -99,17 +132,24 @@ function names(
     }
   }
   return labels.map(({ name, colour, at }) =>
-    `<text class="name line-${colour}" x="${left}" y="${at.toFixed(1)}">${escaped(name)}</text>`
+    `<text class="name line-${colour}" x="${left}" y="${at.toFixed(1)}">${
+      escaped(name)
+    }</text>`
   );
 }
 
 function rangeOf({ lines, scale }: Chart): [number, number] {
   const values = lines.flatMap(({ points }) => points.map(([, value]) => value))
-    .filter((value) => Number.isFinite(value) && (scale === "linear" || value > 0));
+    .filter((value) =>
+      Number.isFinite(value) && (scale === "linear" || value > 0)
+    );
   if (values.length === 0) return scale === "linear" ? [0, 1] : [0.01, 10];
   const [least, most] = [Math.min(...values), Math.max(...values)];
   if (scale === "logarithmic") {
-    return [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most) + 1e-9)];
+    return [
+      10 ** Math.floor(Math.log10(least)),
+      10 ** Math.ceil(Math.log10(most) + 1e-9),
+    ];
   }
   const room = Math.max(1, (most - least) * 0.15);
   return [Math.max(0, least - room), most + room];
@@ -117,19 +157,28 @@ function rangeOf({ lines, scale }: Chart): [number, number] {
 
 function ticksOf({ scale }: Chart, least: number, most: number): number[] {
   if (scale === "logarithmic") {
-    const [first, last] = [Math.round(Math.log10(least)), Math.round(Math.log10(most))];
+    const [first, last] = [
+      Math.round(Math.log10(least)),
+      Math.round(Math.log10(most)),
+    ];
     const every = Math.ceil((last - first + 1) / 6);
     return range(first, last, every).map((power) => 10 ** power);
   }
   const raw = (most - least) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ?? raw;
-  return range(Math.ceil(least / step), Math.floor(most / step), 1).map((count) => count * step);
+  const step =
+    [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ??
+      raw;
+  return range(Math.ceil(least / step), Math.floor(most / step), 1).map((
+    count,
+  ) => count * step);
 }
 
 function steps(count: number, width: number): number[] {
   const wanted = Math.max(2, Math.floor(width / 90));
-  const every = [1, 2, 5, 10, 20, 25, 50, 100].find((size) => count / size <= wanted) ?? count;
+  const every =
+    [1, 2, 5, 10, 20, 25, 50, 100].find((size) => count / size <= wanted) ??
+      count;
   return range(0, Math.floor(count / every), 1).map((index) => index * every);
 }
 
@@ -140,21 +189,35 @@ function range(first: number, last: number, every: number): number[] {
 }
 
 function format(value: number): string {
-  return value >= 1 || value === 0 ? String(Math.round(value * 10) / 10) : String(value);
+  return value >= 1 || value === 0
+    ? String(Math.round(value * 10) / 10)
+    : String(value);
 }
 
 function summary({ title, lines, unit }: Chart): string {
   const last = lines.flatMap(({ name, points }) =>
-    points.length > 0 ? `${name} ${points[points.length - 1][1].toPrecision(3)}${unit}` : []
+    points.length > 0
+      ? `${name} ${points[points.length - 1][1].toPrecision(3)}${unit}`
+      : []
   );
   return `${title}: now ${last.join(", ") || "nothing yet"}`;
 }
 
-function text(x: number, y: number, content: string, anchor: "start" | "middle" | "end"): string {
-  const place = `x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}"`;
+function text(
+  x: number,
+  y: number,
+  content: string,
+  anchor: "start" | "middle" | "end",
+): string {
+  const place = `x="${x.toFixed(1)}" y="${
+    y.toFixed(1)
+  }" text-anchor="${anchor}"`;
   return `<text class="tick" ${place}>${escaped(content)}</text>`;
 }
 
 function escaped(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(
+    '"',
+    "&quot;",
+  );
 }

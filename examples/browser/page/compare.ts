@@ -4,7 +4,14 @@
 import type { ClassMap, Look, Scores, Street } from "../protocol.ts";
 import { css, STREETS } from "./classes.ts";
 import { byId, Choice, make, shown } from "./dom.ts";
-import { classLayer, draw, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
+import {
+  classLayer,
+  draw,
+  drawOver,
+  fitCanvas,
+  imageLayer,
+  type Layer,
+} from "./paint.ts";
 import type { Studio } from "./studio.ts";
 
 type View = "over" | "classes" | "image" | "label";
@@ -58,10 +65,20 @@ export class Comparison {
     this.#next.disabled = true;
     this.#frame.setAttribute("aria-busy", "true");
     try {
-      const street = await this.#studio.ask("street", { domain: "target", split: "val", index });
+      const street = await this.#studio.ask("street", {
+        domain: "target",
+        split: "val",
+        index,
+      });
       const asked = { image: street.image, label: street.label };
-      const before = await this.#studio.ask("look", { network: "source", ...asked });
-      const after = await this.#studio.ask("look", { network: "stage3", ...asked });
+      const before = await this.#studio.ask("look", {
+        network: "source",
+        ...asked,
+      });
+      const after = await this.#studio.ask("look", {
+        network: "stage3",
+        ...asked,
+      });
       this.#show(street, before, after, index);
     } finally {
       this.#next.disabled = false;
@@ -82,19 +99,30 @@ export class Comparison {
     byId("after-score").textContent = shown(after.scores?.mIoU);
     showTable(before.scores, after.scores);
     this.#note.textContent = after.milliseconds > 0
-      ? `Street ${index + 1}, which no training has seen. Computed in your browser just now, ` +
-        `in ${Math.round(before.milliseconds + after.milliseconds)} ms for both networks.`
+      ? `Street ${
+        index + 1
+      }, which no training has seen. Computed in your browser just now, ` +
+        `in ${
+          Math.round(before.milliseconds + after.milliseconds)
+        } ms for both networks.`
       : `Street ${index + 1}, which no training has seen. A recorded picture.`;
   }
 
   #draw(): void {
     if (!this.#compared) return;
     const { image, label, before, after } = this.#compared;
-    for (const [canvas, { layer }] of [[this.#before, before], [this.#after, after]] as const) {
+    for (
+      const [canvas, { layer }] of [[this.#before, before], [
+        this.#after,
+        after,
+      ]] as const
+    ) {
       fitCanvas(canvas, image);
       const view = this.#view.value;
       if (view === "over") drawOver(canvas, image, layer);
-      else draw(canvas, [{ layer: view === "image" ? image : view === "label" ? label : layer }]);
+      else {draw(canvas, [{
+          layer: view === "image" ? image : view === "label" ? label : layer,
+        }]);}
     }
   }
 
@@ -102,7 +130,9 @@ export class Comparison {
     this.#frame.style.setProperty("--divider", `${this.#divider.value}%`);
     this.#divider.setAttribute(
       "aria-valuetext",
-      `${this.#divider.value} % source only, ${100 - Number(this.#divider.value)} % adapted`,
+      `${this.#divider.value} % source only, ${
+        100 - Number(this.#divider.value)
+      } % adapted`,
     );
   }
 }
@@ -120,7 +150,14 @@ function showTable(before: Scores | null, after: Scores | null): void {
     swatch.style.background = css(STREETS.palette[k]);
     const head = make("th", "", swatch, name);
     head.scope = "row";
-    return make("tr", "", head, cell(was), cell(is), make("td", "gain", gain(was, is)));
+    return make(
+      "tr",
+      "",
+      head,
+      cell(was),
+      cell(is),
+      make("td", "gain", gain(was, is)),
+    );
   });
   byId("compare-table").replaceChildren(...rows);
 }

@@ -1,6 +1,13 @@
 // Looking through a network at one image: its prediction, how sure it is, and how stage 1 would label it.
 
-import type { Classes, ClassMap, Look, NetworkName, Picture, Teaching } from "../protocol.ts";
+import type {
+  Classes,
+  ClassMap,
+  Look,
+  NetworkName,
+  Picture,
+  Teaching,
+} from "../protocol.ts";
 import { inPageColours, STREETS } from "./classes.ts";
 import { byId, Choice, messageOf, shown } from "./dom.ts";
 import { showLegend } from "./legend.ts";
@@ -16,7 +23,13 @@ import {
 } from "./paint.ts";
 import type { Studio } from "./studio.ts";
 
-type View = "image" | "label" | "prediction" | "confidence" | "assigned" | "denoised";
+type View =
+  | "image"
+  | "label"
+  | "prediction"
+  | "confidence"
+  | "assigned"
+  | "denoised";
 
 /** The most pixels of a picture's longer side: larger ones are made smaller when they are opened. */
 const LONGEST_SIDE = 2048;
@@ -30,27 +43,36 @@ interface Subject {
 }
 
 const KNOWS: Readonly<Record<Exclude<NetworkName, "own">, string>> = {
-  source: "This network has learnt labelled, clean, rendered streets and nothing else.",
-  warmup: "This network has learnt the clean streets in the colours of the camera's, while a " +
+  source:
+    "This network has learnt labelled, clean, rendered streets and nothing else.",
+  warmup:
+    "This network has learnt the clean streets in the colours of the camera's, while a " +
     "second network kept it from telling the two apart.",
-  stage1: "This network has also learnt from labels that it made itself of the camera's streets, " +
+  stage1:
+    "This network has also learnt from labels that it made itself of the camera's streets, " +
     "denoised by prototypes.",
-  stage3: "This network is the last of five stages: it has learnt twice more from the labels of " +
+  stage3:
+    "This network is the last of five stages: it has learnt twice more from the labels of " +
     "the one before.",
   here: "This is the network that this page is adapting, as it is now.",
 };
-const PHOTOGRAPHS = " It knows eight classes of small drawn streets and has never seen a " +
+const PHOTOGRAPHS =
+  " It knows eight classes of small drawn streets and has never seen a " +
   "photograph, so of yours expect road, sky and little else.";
 
 /** Sentences on what each view shows. */
 const EXPLAINED: Readonly<Record<View, string>> = {
   image: "The image as the network gets it.",
-  label: "What is truly there. Trainings on the target never see it; it serves to measure.",
+  label:
+    "What is truly there. Trainings on the target never see it; it serves to measure.",
   prediction: "The class that the network finds most likely, pixel by pixel.",
-  confidence: "How sure the network is: the brighter, the higher the probability of its class.",
-  assigned: "The class whose prototype, the mean of its features over the target, is nearest to " +
+  confidence:
+    "How sure the network is: the brighter, the higher the probability of its class.",
+  assigned:
+    "The class whose prototype, the mean of its features over the target, is nearest to " +
     "the features of each pixel. No classifier is asked.",
-  denoised: "The label that stage 1 learns: the warm-up network's probabilities, times how near " +
+  denoised:
+    "The label that stage 1 learns: the warm-up network's probabilities, times how near " +
     "each class's prototype is. Where both disagree, the prototype may turn the label round.",
 };
 
@@ -93,7 +115,10 @@ export class Inspector {
     this.#view.value = "prediction";
     this.#network.addEventListener("change", () => void this.#look());
     this.#mask.addEventListener("click", () => void this.#saveMask());
-    byId("inspect-street").addEventListener("click", () => void this.nextStreet());
+    byId("inspect-street").addEventListener(
+      "click",
+      () => void this.nextStreet(),
+    );
     this.#listenForFiles();
     this.#listenToPointer();
     new ResizeObserver(() => this.#draw()).observe(this.#frame);
@@ -104,7 +129,11 @@ export class Inspector {
   async nextStreet(): Promise<void> {
     const index = ++this.#street;
     await this.#try(async () => {
-      const street = await this.#studio.ask("street", { domain: "target", split: "val", index });
+      const street = await this.#studio.ask("street", {
+        domain: "target",
+        split: "val",
+        index,
+      });
       await this.#take(`street-${index + 1}`, street.image, street.label);
     });
   }
@@ -124,10 +153,16 @@ export class Inspector {
     void this.#look();
   }
 
-  async #take(name: string, image: Picture, label: Uint8Array<ArrayBuffer> | null): Promise<void> {
+  async #take(
+    name: string,
+    image: Picture,
+    label: Uint8Array<ArrayBuffer> | null,
+  ): Promise<void> {
     this.#subject = { name, image, label, layer: imageLayer(image) };
     this.#view.enable("label", label !== null);
-    if (label === null && this.#view.value === "label") this.#view.value = "prediction";
+    if (label === null && this.#view.value === "label") {
+      this.#view.value = "prediction";
+    }
     await this.#look();
   }
 
@@ -142,11 +177,17 @@ export class Inspector {
       const isOwn = network === "own";
       this.#classes = isOwn && this.#ownClasses ? this.#ownClasses : STREETS;
       const hasLabels = this.#classes === STREETS;
-      for (const view of ["assigned", "denoised"] as const) this.#view.enable(view, hasLabels);
-      if (!hasLabels && isTaught(this.#view.value)) this.#view.value = "prediction";
+      for (const view of ["assigned", "denoised"] as const) {
+        this.#view.enable(view, hasLabels);
+      }
+      if (!hasLabels && isTaught(this.#view.value)) {
+        this.#view.value = "prediction";
+      }
       const asked = { image, label: hasLabels ? label : null };
       const seen = await this.#studio.ask("look", { network, ...asked });
-      const taught = isTaught(this.#view.value) ? await this.#studio.ask("teach", asked) : null;
+      const taught = isTaught(this.#view.value)
+        ? await this.#studio.ask("teach", asked)
+        : null;
       if (turn !== this.#asked) return;
       [this.#seen, this.#taught] = [seen, taught];
       this.#mask.disabled = false;
@@ -160,14 +201,18 @@ export class Inspector {
     const view = this.#view.value;
     const { scores = null, milliseconds = 0 } = this.#seen ?? {};
     byId("inspect-knows").textContent = network === "own"
-      ? `${this.#ownName}, which you have opened: it knows ${this.#classes.names.join(", ")}.`
+      ? `${this.#ownName}, which you have opened: it knows ${
+        this.#classes.names.join(", ")
+      }.`
       : KNOWS[network] + PHOTOGRAPHS;
     byId("inspect-explained").textContent = EXPLAINED[view];
     const time = milliseconds > 0 ? `, in ${Math.round(milliseconds)} ms` : "";
     byId("inspect-scores").textContent = isTaught(view)
       ? accuracies(this.#taught)
       : scores
-      ? `On this street: mIoU ${shown(scores.mIoU)} %, ${shown(scores.pixelAccuracy)} % of the ` +
+      ? `On this street: mIoU ${shown(scores.mIoU)} %, ${
+        shown(scores.pixelAccuracy)
+      } % of the ` +
         `pixels right${time}.`
       : `No label to measure this by${time}.`;
   }
@@ -177,7 +222,10 @@ export class Inspector {
     const seen = this.#seen;
     if (!subject || !seen) return;
     const { image, label, layer } = subject;
-    this.#frame.style.setProperty("--aspect", `${image.width} / ${image.height}`);
+    this.#frame.style.setProperty(
+      "--aspect",
+      `${image.width} / ${image.height}`,
+    );
     fitCanvas(this.#canvas, image);
     const classes = this.#classes;
     const map = this.#map();
@@ -186,7 +234,11 @@ export class Inspector {
         return draw(this.#canvas, [{ layer }]);
       case "label":
         return label
-          ? drawOver(this.#canvas, layer, classLayer({ ...image, labels: label }, classes))
+          ? drawOver(
+            this.#canvas,
+            layer,
+            classLayer({ ...image, labels: label }, classes),
+          )
           : undefined;
       case "prediction":
         return drawOver(this.#canvas, layer, classLayer(seen.shown, classes));
@@ -205,18 +257,24 @@ export class Inspector {
   /** The classes that the chosen view shows. */
   #map(): ClassMap | null {
     const view = this.#view.value;
-    return isTaught(view) ? this.#taught?.[view] ?? null : this.#seen?.shown ?? null;
+    return isTaught(view)
+      ? this.#taught?.[view] ?? null
+      : this.#seen?.shown ?? null;
   }
 
   #listenToPointer(): void {
     const name = (event: PointerEvent) => {
       const { left, top, width, height } = this.#canvas.getBoundingClientRect();
-      this.#name((event.clientX - left) / width, (event.clientY - top) / height);
+      this.#name(
+        (event.clientX - left) / width,
+        (event.clientY - top) / height,
+      );
     };
     this.#frame.addEventListener("pointermove", name);
     this.#frame.addEventListener("pointerdown", name);
     this.#frame.addEventListener("pointerleave", () => {
-      this.#readout.textContent = "Point at the picture to read a pixel, or use the arrow keys.";
+      this.#readout.textContent =
+        "Point at the picture to read a pixel, or use the arrow keys.";
     });
     let [x, y] = [0.5, 0.6];
     this.#canvas.addEventListener("keydown", (event) => {
@@ -265,14 +323,19 @@ export class Inspector {
       event.preventDefault();
       section.toggleAttribute("data-dropping", true);
     });
-    section.addEventListener("dragleave", () => section.removeAttribute("data-dropping"));
+    section.addEventListener(
+      "dragleave",
+      () => section.removeAttribute("data-dropping"),
+    );
     section.addEventListener("drop", (event) => {
       event.preventDefault();
       section.removeAttribute("data-dropping");
       this.#open(event.dataTransfer?.files ?? null);
     });
     document.addEventListener("paste", (event) => {
-      if (event.clipboardData?.files.length) this.#open(event.clipboardData.files);
+      if (event.clipboardData?.files.length) {
+        this.#open(event.clipboardData.files);
+      }
     });
   }
 
@@ -280,7 +343,9 @@ export class Inspector {
     const [file] = files ?? [];
     if (!file) return;
     void this.#try(() =>
-      file.name.endsWith(".safetensors") ? this.#openNetwork(file) : this.#openImage(file)
+      file.name.endsWith(".safetensors")
+        ? this.#openNetwork(file)
+        : this.#openImage(file)
     );
   }
 
@@ -290,7 +355,10 @@ export class Inspector {
         `Cannot open ${file.name} as this browser reads no such image: use PNG or JPEG.`,
       );
     });
-    const factor = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+    const factor = Math.min(
+      1,
+      LONGEST_SIDE / Math.max(bitmap.width, bitmap.height),
+    );
     const width = Math.max(1, Math.round(bitmap.width * factor));
     const height = Math.max(1, Math.round(bitmap.height * factor));
     const canvas = new OffscreenCanvas(width, height);
@@ -304,12 +372,19 @@ export class Inspector {
       rgb[to++] = data[at + 1];
       rgb[to++] = data[at + 2];
     }
-    await this.#take(file.name.replace(/\.[^.]*$/, ""), { data: rgb, width, height }, null);
+    await this.#take(file.name.replace(/\.[^.]*$/, ""), {
+      data: rgb,
+      width,
+      height,
+    }, null);
   }
 
   async #openNetwork(file: File): Promise<void> {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    const info = await this.#studio.ask("openNetwork", { bytes, name: file.name });
+    const info = await this.#studio.ask("openNetwork", {
+      bytes,
+      name: file.name,
+    });
     this.#ownClasses = inPageColours(info.classes);
     this.#ownName = `${file.name} (${info.stage}, ${info.step} steps)`;
     const option = this.#option("own");
@@ -332,7 +407,9 @@ export class Inspector {
   }
 
   #option(name: NetworkName): HTMLOptionElement {
-    const option = this.#network.querySelector<HTMLOptionElement>(`option[value="${name}"]`);
+    const option = this.#network.querySelector<HTMLOptionElement>(
+      `option[value="${name}"]`,
+    );
     if (!option) throw new Error(`There is no choice of the network "${name}"`);
     return option;
   }
@@ -359,10 +436,13 @@ function isTaught(view: View): view is "assigned" | "denoised" {
 function accuracies(taught: Teaching | null): string {
   if (!taught) return "";
   const { accuracy, prototypeImages } = taught;
-  const made = `Prototypes are of ${prototypeImages} unlabelled target streets, made when you ` +
+  const made =
+    `Prototypes are of ${prototypeImages} unlabelled target streets, made when you ` +
     `first asked.`;
   if (!accuracy) return made;
-  const [pseudo, assigned, denoised] = accuracy.map((share) => `${share.toFixed(1)} %`);
+  const [pseudo, assigned, denoised] = accuracy.map((share) =>
+    `${share.toFixed(1)} %`
+  );
   return `Right pixels: ${pseudo} of the pseudo label, ${assigned} of the nearest prototypes, ` +
     `${denoised} of the denoised label. ${made}`;
 }

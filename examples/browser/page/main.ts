@@ -14,30 +14,42 @@ showLegend(byId("compare-legend"), STREETS);
 const { studio, order, isSoftware } = await openStudio();
 const inspector = new Inspector(studio);
 const comparison = new Comparison(studio, order);
-const panel = new TrainingPanel(studio, (isThere) => inspector.adaptedChanged(isThere));
+const panel = new TrainingPanel(
+  studio,
+  (isThere) => inspector.adaptedChanged(isThere),
+);
 panel.length = isSoftware ? "short" : "full";
 await comparison.next().catch(complain);
 await inspector.nextStreet();
 document.documentElement.dataset.ready = "";
 
 /** The adapter of this browser, or what was recorded. */
-async function openStudio(): Promise<{ studio: Studio; order: number[]; isSoftware: boolean }> {
+async function openStudio(): Promise<
+  { studio: Studio; order: number[]; isSoftware: boolean }
+> {
   const adapter = byId("adapter");
   try {
     const advice = await adviceFor(navigator, globalThis.isSecureContext);
     if (advice !== null) throw new Error(advice);
     const studio = new LiveStudio();
-    const { name, isSoftware } = await studio.ask("open", { base: document.baseURI });
+    const { name, isSoftware } = await studio.ask("open", {
+      base: document.baseURI,
+    });
     adapter.textContent = isSoftware
       ? `Software adapter (${name}): a processor computes in the place of a GPU. Everything works, ` +
         `slowly; a training makes fewer steps.`
       : `GPU: ${name}`;
     adapter.classList.toggle("software", isSoftware);
     // From street 1 on; the others are those that trainings are scored on.
-    return { studio, order: Array.from({ length: 500 }, (_, at) => at + 40), isSoftware };
+    return {
+      studio,
+      order: Array.from({ length: 500 }, (_, at) => at + 40),
+      isSoftware,
+    };
   } catch (error) {
     complain(error);
-    adapter.textContent = "You see a recorded run: pictures that were computed elsewhere.";
+    adapter.textContent =
+      "You see a recorded run: pictures that were computed elsewhere.";
     adapter.classList.add("software");
     document.documentElement.dataset.recorded = "";
     const studio = await RecordedStudio.open(document.baseURI);

@@ -54,8 +54,11 @@ export class RecordedStudio implements Studio {
     name: N,
     argument: Calls[N]["asks"],
   ): Promise<Calls[N]["answers"]> {
-    const answers: { [M in keyof Calls]: (asks: Calls[M]["asks"]) => Promise<unknown> } = {
-      open: () => Promise.resolve({ name: this.#recorded.adapter, isSoftware: false }),
+    const answers: {
+      [M in keyof Calls]: (asks: Calls[M]["asks"]) => Promise<unknown>;
+    } = {
+      open: () =>
+        Promise.resolve({ name: this.#recorded.adapter, isSoftware: false }),
       street: ({ index }) => this.#street(index),
       look: ({ image, network }) => this.#look(image, network),
       teach: ({ image }) => this.#teach(image),
@@ -64,7 +67,9 @@ export class RecordedStudio implements Studio {
       pause: (isPaused) => Promise.resolve(this.#isPaused = isPaused),
       reset: () => Promise.resolve(this.#turn++),
     };
-    const answer = answers[name] as (asks: Calls[N]["asks"]) => Promise<unknown>;
+    const answer = answers[name] as (
+      asks: Calls[N]["asks"],
+    ) => Promise<unknown>;
     return await answer(argument) as Calls[N]["answers"];
   }
 
@@ -75,7 +80,10 @@ export class RecordedStudio implements Studio {
     const { image: name } = streets[place];
     const image = await this.#picture(`${name}.png`);
     this.#streetOf.set(image.data, place);
-    return { image, label: classesOf(await this.#picture(`${name}_label.png`)) };
+    return {
+      image,
+      label: classesOf(await this.#picture(`${name}_label.png`)),
+    };
   }
 
   async #look(image: Picture, network: string): Promise<Look> {
@@ -85,13 +93,20 @@ export class RecordedStudio implements Studio {
     }
     const { [network]: scores } = street.scores;
     const map = await this.#map(`${street.image}_${network}`);
-    return { shown: map, labels: map.labels, scores: scores as Scores, milliseconds: 0 };
+    return {
+      shown: map,
+      labels: map.labels,
+      scores: scores as Scores,
+      milliseconds: 0,
+    };
   }
 
   async #teach(image: Picture): Promise<Teaching> {
     const street = this.#known(image);
     const [pseudo, assigned, denoised] = await Promise.all(
-      ["pseudo", "assigned", "denoised"].map((kind) => this.#map(`${street.image}_${kind}`)),
+      ["pseudo", "assigned", "denoised"].map((kind) =>
+        this.#map(`${street.image}_${kind}`)
+      ),
     );
     const { accuracy, prototypeImages } = street;
     return { pseudo, assigned, denoised, accuracy, prototypeImages };
@@ -123,8 +138,13 @@ export class RecordedStudio implements Studio {
         if (event.kind === "snapshot") {
           const { file, ...snapshot } = event.snapshot;
           const picture = await this.#picture(`${file}.png`);
-          const maps = shown.map((_, at) => mapOf(rowsOf(picture, at * height, height)));
-          this.#tell({ kind: "snapshot", snapshot: { ...snapshot, shown: maps } });
+          const maps = shown.map((_, at) =>
+            mapOf(rowsOf(picture, at * height, height))
+          );
+          this.#tell({
+            kind: "snapshot",
+            snapshot: { ...snapshot, shown: maps },
+          });
         } else this.#tell(event);
         if (event.kind === "step") await wait(PACE);
       }
@@ -143,7 +163,9 @@ export class RecordedStudio implements Studio {
     const small = await this.#picture(`${name}_confidence.png`);
     const confidence = map.confidence.map((_, at) => {
       const x = Math.floor((at % map.width) * small.width / map.width);
-      const y = Math.floor(Math.floor(at / map.width) * small.height / map.height);
+      const y = Math.floor(
+        Math.floor(at / map.width) * small.height / map.height,
+      );
       return small.data[3 * (y * small.width + x)];
     });
     return { ...map, confidence };
@@ -151,7 +173,10 @@ export class RecordedStudio implements Studio {
 
   async #picture(file: string): Promise<Picture> {
     const answer = await fetch(new URL(`recorded/${file}`, this.#base));
-    const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" } as const;
+    const options = {
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "none",
+    } as const;
     const bitmap = await createImageBitmap(await answer.blob(), options);
     const { width, height } = bitmap;
     const context = new OffscreenCanvas(width, height).getContext("2d");
@@ -160,7 +185,9 @@ export class RecordedStudio implements Studio {
     const { data } = context.getImageData(0, 0, width, height);
     const rgb = new Uint8Array(3 * width * height);
     for (let at = 0; at < width * height; at++) {
-      for (let channel = 0; channel < 3; channel++) rgb[3 * at + channel] = data[4 * at + channel];
+      for (let channel = 0; channel < 3; channel++) {
+        rgb[3 * at + channel] = data[4 * at + channel];
+      }
     }
     return { data: rgb, width, height };
   }
@@ -171,7 +198,9 @@ const NEEDS_WEBGPU =
 
 /** The class of every pixel of a picture in class colours. */
 function classesOf({ data, width, height }: Picture): Uint8Array<ArrayBuffer> {
-  const byColour = new Map(STREETS.palette.map((colour, k) => [colour.join(), k]));
+  const byColour = new Map(
+    STREETS.palette.map((colour, k) => [colour.join(), k]),
+  );
   return Uint8Array.from(
     { length: width * height },
     (_, at) => byColour.get(data.subarray(3 * at, 3 * at + 3).join()) ?? 255,
@@ -181,11 +210,24 @@ function classesOf({ data, width, height }: Picture): Uint8Array<ArrayBuffer> {
 function mapOf(picture: Picture): ClassMap {
   const { width, height } = picture;
   const labels = classesOf(picture);
-  return { labels, confidence: new Uint8Array(labels.length).fill(255), width, height };
+  return {
+    labels,
+    confidence: new Uint8Array(labels.length).fill(255),
+    width,
+    height,
+  };
 }
 
-function rowsOf({ data, width }: Picture, first: number, height: number): Picture {
-  return { data: data.slice(3 * width * first, 3 * width * (first + height)), width, height };
+function rowsOf(
+  { data, width }: Picture,
+  first: number,
+  height: number,
+): Picture {
+  return {
+    data: data.slice(3 * width * first, 3 * width * (first + height)),
+    width,
+    height,
+  };
 }
 
 function wait(milliseconds: number): Promise<void> {

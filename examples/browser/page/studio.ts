@@ -5,7 +5,10 @@ import type { Calls, Reply, Request, TrainingEvent } from "../protocol.ts";
 /** Makes what the page shows. */
 export interface Studio {
   /** Asks for something; the memory of pictures stays the caller's. */
-  ask<N extends keyof Calls>(name: N, argument: Calls[N]["asks"]): Promise<Calls[N]["answers"]>;
+  ask<N extends keyof Calls>(
+    name: N,
+    argument: Calls[N]["asks"],
+  ): Promise<Calls[N]["answers"]>;
   /** Hears of the training. */
   listen(listener: (event: TrainingEvent) => void): void;
 }
@@ -19,8 +22,11 @@ export class LiveStudio implements Studio {
 
   /** Starts the worker. */
   constructor() {
-    this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), { type: "module" });
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#receive(data);
+    this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), {
+      type: "module",
+    });
+    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) =>
+      this.#receive(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       const message = event.message || "its code could not be loaded";
@@ -29,7 +35,10 @@ export class LiveStudio implements Studio {
   }
 
   /** See {@link Studio.ask}. */
-  ask<N extends keyof Calls>(name: N, argument: Calls[N]["asks"]): Promise<Calls[N]["answers"]> {
+  ask<N extends keyof Calls>(
+    name: N,
+    argument: Calls[N]["asks"],
+  ): Promise<Calls[N]["answers"]> {
     const id = ++this.#lastId;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);
@@ -56,6 +65,8 @@ export class LiveStudio implements Studio {
   #fail(error: Error): void {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
-    for (const listener of this.#listeners) listener({ kind: "failed", message: error.message });
+    for (const listener of this.#listeners) {
+      listener({ kind: "failed", message: error.message });
+    }
   }
 }

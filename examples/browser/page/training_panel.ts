@@ -1,10 +1,21 @@
 // The part of the page where a network is adapted: its controls, its pictures and its curves.
 
-import type { Snapshot, Street, TrainingEvent, TrainingRequest } from "../protocol.ts";
+import type {
+  Snapshot,
+  Street,
+  TrainingEvent,
+  TrainingRequest,
+} from "../protocol.ts";
 import { type Chart, drawChart, type Line } from "./chart.ts";
 import { STREETS } from "./classes.ts";
 import { byId, Choice, make, messageOf, shown } from "./dom.ts";
-import { classLayer, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
+import {
+  classLayer,
+  drawOver,
+  fitCanvas,
+  imageLayer,
+  type Layer,
+} from "./paint.ts";
 import type { Studio } from "./studio.ts";
 
 type Losses = Readonly<Record<string, number>>;
@@ -12,11 +23,19 @@ type Losses = Readonly<Record<string, number>>;
 /** Names of stages for people, and what happens in them. */
 const STAGES: Readonly<Record<string, { title: string; doing: string }>> = {
   source: { title: "Source", doing: "learnt before, on the clean streets" },
-  warmup: { title: "Warm-up", doing: "clean streets in the camera's colours, against a critic" },
-  stage1: { title: "Stage 1", doing: "its own labels of the camera's streets, denoised" },
+  warmup: {
+    title: "Warm-up",
+    doing: "clean streets in the camera's colours, against a critic",
+  },
+  stage1: {
+    title: "Stage 1",
+    doing: "its own labels of the camera's streets, denoised",
+  },
 };
 /** Losses by name, with the colour of their lines. */
-const LOSSES: Readonly<Record<string, readonly [name: string, colour: number]>> = {
+const LOSSES: Readonly<
+  Record<string, readonly [name: string, colour: number]>
+> = {
   source: ["source", 1],
   adversarial: ["adversarial", 2],
   discriminator: ["critic", 3],
@@ -133,9 +152,11 @@ export class TrainingPanel {
       case "step": {
         const { stage, step, losses, stepsPerSecond, bytes } = event;
         this.#heard?.losses.push({ step: this.#before(stage) + step, losses });
-        this.#status.textContent = `${STAGES[stage]?.title ?? stage}, step ${step}: ${
-          speed(stepsPerSecond)
-        }, arrays of ${(bytes / 2 ** 20).toFixed(0)} MiB on the GPU`;
+        this.#status.textContent = `${
+          STAGES[stage]?.title ?? stage
+        }, step ${step}: ${speed(stepsPerSecond)}, arrays of ${
+          (bytes / 2 ** 20).toFixed(0)
+        } MiB on the GPU`;
         this.#showProgress(stage, step);
         break;
       }
@@ -146,10 +167,16 @@ export class TrainingPanel {
         break;
       case "end": {
         this.#state = "ended";
-        const [first, last] = [this.#heard?.snapshots[0], this.#heard?.snapshots.at(-1)];
-        this.#status.textContent = `Done: mIoU of the held-back streets went from ${
-          shown(first?.mIoU)
-        } to ${shown(last?.mIoU)} %. The network can be looked through below.`;
+        const [first, last] = [
+          this.#heard?.snapshots[0],
+          this.#heard?.snapshots.at(-1),
+        ];
+        this.#status.textContent =
+          `Done: mIoU of the held-back streets went from ${
+            shown(first?.mIoU)
+          } to ${
+            shown(last?.mIoU)
+          } %. The network can be looked through below.`;
         this.#showState();
         break;
       }
@@ -184,7 +211,9 @@ export class TrainingPanel {
     byId<HTMLFieldSetElement>("train-length").disabled = !isIdle;
     byId("train").toggleAttribute("data-running", this.#state === "running");
     if (this.#state === "idle") this.#showProgress("source", 0);
-    if (this.#state === "ended" && this.#message.hidden) this.#showProgress("end", 0);
+    if (this.#state === "ended" && this.#message.hidden) {
+      this.#showProgress("end", 0);
+    }
   }
 
   /** Which stage it is in, and how far. */
@@ -196,35 +225,56 @@ export class TrainingPanel {
         { name: "stage1", steps: 0 },
       ],
     ];
-    const now = stage === "end" ? stages.length : stages.findIndex(({ name }) => name === stage);
-    byId("train-stages").replaceChildren(...stages.map(({ name, steps }, at) => {
-      const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
-      const state = at < now || at === 0 ? "done" : at === now ? "now" : "later";
-      const bar = make("span", "progress");
-      const share = state === "done" ? 100 : state === "now" ? 100 * step / Math.max(1, steps) : 0;
-      bar.style.setProperty("--share", `${share}%`);
-      const count = steps === 0 ? "" : ` · ${steps} steps`;
-      const item = make(
-        "li",
-        state,
-        make("b", "", `${title}${count}`),
-        make("span", "", doing),
-        bar,
-      );
-      if (state === "now") item.setAttribute("aria-current", "step");
-      return item;
-    }));
+    const now = stage === "end"
+      ? stages.length
+      : stages.findIndex(({ name }) => name === stage);
+    byId("train-stages").replaceChildren(
+      ...stages.map(({ name, steps }, at) => {
+        const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
+        const state = at < now || at === 0
+          ? "done"
+          : at === now
+          ? "now"
+          : "later";
+        const bar = make("span", "progress");
+        const share = state === "done"
+          ? 100
+          : state === "now"
+          ? 100 * step / Math.max(1, steps)
+          : 0;
+        bar.style.setProperty("--share", `${share}%`);
+        const count = steps === 0 ? "" : ` · ${steps} steps`;
+        const item = make(
+          "li",
+          state,
+          make("b", "", `${title}${count}`),
+          make("span", "", doing),
+          bar,
+        );
+        if (state === "now") item.setAttribute("aria-current", "step");
+        return item;
+      }),
+    );
   }
 
   #showStreets(streets: readonly Street[]): void {
     this.#streets = streets.map(({ image }) => {
       const canvas = make("canvas", "");
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", "A held-back street under the prediction of this moment");
-      return { image: imageLayer(image), canvas, score: make("figcaption", "") };
+      canvas.setAttribute(
+        "aria-label",
+        "A held-back street under the prediction of this moment",
+      );
+      return {
+        image: imageLayer(image),
+        canvas,
+        score: make("figcaption", ""),
+      };
     });
     byId("train-streets").replaceChildren(
-      ...this.#streets.map(({ canvas, score }) => make("figure", "", canvas, score)),
+      ...this.#streets.map(({ canvas, score }) =>
+        make("figure", "", canvas, score)
+      ),
     );
   }
 
@@ -234,7 +284,9 @@ export class TrainingPanel {
       if (!street) return;
       fitCanvas(street.canvas, street.image);
       drawOver(street.canvas, street.image, classLayer(map, STREETS));
-      street.score.textContent = `mIoU ${shown(shownScores[at])} % after ${steps} steps`;
+      street.score.textContent = `mIoU ${
+        shown(shownScores[at])
+      } % after ${steps} steps`;
     });
   }
 
@@ -260,7 +312,9 @@ function speed(stepsPerSecond: number): string {
     : `${(1 / stepsPerSecond).toFixed(1)} seconds per step`;
 }
 
-function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Chart][] {
+function chartsOf(
+  { stages, losses, snapshots }: Heard,
+): [id: string, chart: Chart][] {
   const steps = stages.reduce((sum, { steps }) => sum + steps, 0);
   const shared = {
     steps,
@@ -271,7 +325,11 @@ function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Cha
   };
   const first = snapshots[0]?.mIoU;
   const score: Line[] = [
-    { name: "now", colour: 1, points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]) },
+    {
+      name: "now",
+      colour: 1,
+      points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]),
+    },
     {
       name: "source only",
       colour: 7,
@@ -280,8 +338,12 @@ function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Cha
     },
   ];
   const labels = (kind: "pseudo" | "denoised"): Line["points"] =>
-    snapshots.flatMap(({ steps, labels }) => labels ? [[steps, labels[kind]] as const] : []);
-  const lossLines = Object.entries(LOSSES).map(([key, [name, colour]]): Line => ({
+    snapshots.flatMap(({ steps, labels }) =>
+      labels ? [[steps, labels[kind]] as const] : []
+    );
+  const lossLines = Object.entries(LOSSES).map((
+    [key, [name, colour]],
+  ): Line => ({
     name,
     colour,
     points: losses.flatMap(({ step, losses }) =>
@@ -301,7 +363,12 @@ function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Cha
       title: "Right pixels among the labels that it learns of the target",
       lines: [
         { name: "denoised", colour: 4, points: labels("denoised") },
-        { name: "before", colour: 7, isReference: true, points: labels("pseudo") },
+        {
+          name: "before",
+          colour: 7,
+          isReference: true,
+          points: labels("pseudo"),
+        },
       ],
       scale: "linear",
       unit: " %",

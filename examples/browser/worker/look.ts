@@ -11,7 +11,14 @@ import {
   scope,
   uploadSamples,
 } from "@proda/webgpu";
-import type { ClassMap, Look, LookRequest, Picture, Scores, Size } from "../protocol.ts";
+import type {
+  ClassMap,
+  Look,
+  LookRequest,
+  Picture,
+  Scores,
+  Size,
+} from "../protocol.ts";
 
 /** The longest side at which predictions are shown. */
 const SHOWN_SIDE = 512;
@@ -47,14 +54,19 @@ export async function look(
       })
     ));
   images.release();
-  const [labels, ownConfidence, shownLabels, confidence] = await readAndRelease(gpu, [
-    own.labels,
-    own.confidence,
-    shown.labels,
-    shown.confidence,
-  ]);
+  const [labels, ownConfidence, shownLabels, confidence] = await readAndRelease(
+    gpu,
+    [
+      own.labels,
+      own.confidence,
+      shown.labels,
+      shown.confidence,
+    ],
+  );
   if (!ownConfidence.every(Number.isFinite)) {
-    throw new Error("Cannot show the prediction as it is not finite: the network has diverged.");
+    throw new Error(
+      "Cannot show the prediction as it is not finite: the network has diverged.",
+    );
   }
   const bytes = Uint8Array.from(labels);
   return {
@@ -67,7 +79,8 @@ export async function look(
 
 /** Scores of predictions, all together. */
 export function scoresOf(
-  pairs: readonly (readonly [label: Uint8Array, prediction: ArrayLike<number>])[],
+  pairs:
+    readonly (readonly [label: Uint8Array, prediction: ArrayLike<number>])[],
   classes: number,
 ): Scores {
   const matrix = new ConfusionMatrix(classes);

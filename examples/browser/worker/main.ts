@@ -28,9 +28,12 @@ interface Studio {
 }
 
 let opened: Promise<Studio> | null = null;
-let training: { readonly run: Training; readonly over: Promise<void> } | null = null;
+let training: { readonly run: Training; readonly over: Promise<void> } | null =
+  null;
 
-const calls: { [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N]["answers"]> } = {
+const calls: {
+  [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N]["answers"]>;
+} = {
   async open({ base }) {
     opened ??= openStudio(base);
     const { adapter } = (await opened).gpu;
@@ -49,7 +52,9 @@ const calls: { [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N][
     const studio = await the(opened);
     const { gpu, networks } = studio;
     const { prototypes } = streetsOn(gpu);
-    studio.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, prototypes));
+    studio.teacher ??= networks.load("warmup").then((eye) =>
+      Teacher.make(eye, QUICK, prototypes)
+    );
     return await (await studio.teacher).teach(asks);
   },
   async openNetwork({ bytes, name }) {
@@ -62,8 +67,17 @@ const calls: { [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N][
     const preset = { ...QUICK, seed };
     const { heldBack, statistics: statisticsImages } = streetsOn(gpu);
     const settings = length === "full" ? preset : shortened(preset);
-    const options = { heldBack, statisticsImages, every: length === "full" ? 10 : 2 };
-    const run = new Training(start, settings, options, (event) => post({ event }));
+    const options = {
+      heldBack,
+      statisticsImages,
+      every: length === "full" ? 10 : 2,
+    };
+    const run = new Training(
+      start,
+      settings,
+      options,
+      (event) => post({ event }),
+    );
     const over = run.run().catch((error) => {
       post({ event: { kind: "failed", message: messageOf(error) } });
     });
@@ -87,7 +101,11 @@ async function openStudio(base: string): Promise<Studio> {
 
 async function eyeOf(name: Calls["look"]["asks"]["network"]): Promise<Eye> {
   if (name !== "here") return await (await the(opened)).networks.get(name);
-  if (!training) throw new Error("Nothing has been adapted here yet: start a training first.");
+  if (!training) {
+    throw new Error(
+      "Nothing has been adapted here yet: start a training first.",
+    );
+  }
   return training.run.eye;
 }
 

@@ -1,7 +1,11 @@
 // What a training in the page is told: the parts of a preset of `./run train` that it follows. The build
 // takes them from the program's own table, so that the page trains as the program does.
 
-import type { DenoiseSettings, StageSettings, WarmUpSettings } from "@proda/webgpu";
+import type {
+  DenoiseSettings,
+  StageSettings,
+  WarmUpSettings,
+} from "@proda/webgpu";
 
 /** Settings of a training on streets; the preset `quick` has them all. */
 export interface TrainingSettings {
@@ -12,7 +16,10 @@ export interface TrainingSettings {
   /** How batches are cut. */
   readonly data: DataSettings;
   /** The two stages that the page has. */
-  readonly stages: { readonly warmup: WarmUpSettings; readonly stage1: DenoiseSettings };
+  readonly stages: {
+    readonly warmup: WarmUpSettings;
+    readonly stage1: DenoiseSettings;
+  };
 }
 
 /** The shape of the networks that come with the project. */
@@ -53,13 +60,25 @@ const SHORT = { images: 40, warmup: 6, stage1: 12, rate: 0.25 } as const;
  * The same training in so few steps that a software adapter makes them in a minute or two. At its full
  * learning rate stage 1 would need more of them to come to rest.
  */
-export function shortened({ data, stages, ...rest }: TrainingSettings): TrainingSettings {
+export function shortened(
+  { data, stages, ...rest }: TrainingSettings,
+): TrainingSettings {
   const short = <S extends StageSettings>(stage: S, steps: number): S => {
-    const rampSteps = Math.max(1, Math.round(stage.rampSteps * steps / stage.steps));
+    const rampSteps = Math.max(
+      1,
+      Math.round(stage.rampSteps * steps / stage.steps),
+    );
     return { ...stage, steps, scheduleSteps: steps, rampSteps };
   };
-  const streets = { ...data.streets, sourceTrain: SHORT.images, targetTrain: SHORT.images };
-  const stage1 = { ...stages.stage1, learningRate: SHORT.rate * stages.stage1.learningRate };
+  const streets = {
+    ...data.streets,
+    sourceTrain: SHORT.images,
+    targetTrain: SHORT.images,
+  };
+  const stage1 = {
+    ...stages.stage1,
+    learningRate: SHORT.rate * stages.stage1.learningRate,
+  };
   return {
     ...rest,
     data: { ...data, streets },

@@ -21,7 +21,13 @@ import {
   uploadSamples,
 } from "@proda/webgpu";
 import type { ClassMap, LookRequest, Size, Teaching } from "../protocol.ts";
-import { classMap, type Eye, inEvaluation, readAndRelease, sampleOf } from "./look.ts";
+import {
+  classMap,
+  type Eye,
+  inEvaluation,
+  readAndRelease,
+  sampleOf,
+} from "./look.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** The warm-up network as stage 1 starts from it, and the prototypes of its features. */
@@ -58,18 +64,31 @@ export class Teacher {
   ): Promise<Teacher> {
     const { seed, width, height } = streets;
     const items = Array.from({ length: count }, (_, index) => ({
-      image: streetItem({ seed, domain: "target", split: "train", index, width, height }).image,
+      image: streetItem({
+        seed,
+        domain: "target",
+        split: "train",
+        index,
+        width,
+        height,
+      }).image,
       label: null,
     }));
     const images = new SamplesInMemory(items, "sequential");
     const { network, longSide } = eye;
-    if (stage1.statistics === "target") await estimateStatistics(network, images, longSide);
-    const bank = await labelTarget(network, images, new SoftLabelsInMemory(), { longSide });
+    if (stage1.statistics === "target") {
+      await estimateStatistics(network, images, longSide);
+    }
+    const bank = await labelTarget(network, images, new SoftLabelsInMemory(), {
+      longSide,
+    });
     return new Teacher(eye, bank, stage1.temperature, count);
   }
 
   /** Labels an image as stage 1 would at its start. */
-  async teach({ image, label }: Omit<LookRequest, "network">): Promise<Teaching> {
+  async teach(
+    { image, label }: Omit<LookRequest, "network">,
+  ): Promise<Teaching> {
     const { gpu } = this.#network;
     const sample: Sample = sampleOf(image);
     const { images } = uploadSamples(gpu, [sample], this.#longSide);
@@ -84,11 +103,22 @@ export class Teacher {
     );
     images.release();
     const read = await readAndRelease(gpu, maps);
-    const map = (at: number): ClassMap => ({ ...quarter, ...classMap(read[at], read[at + 1]) });
+    const map = (at: number): ClassMap => ({
+      ...quarter,
+      ...classMap(read[at], read[at + 1]),
+    });
     const [pseudo, assigned, denoised] = [map(0), map(2), map(4)];
-    const share = (map: ClassMap) => label ? shareRight(map, image, label) : NaN;
-    const accuracy = label && ([share(pseudo), share(assigned), share(denoised)] as const);
-    return { pseudo, assigned, denoised, accuracy, prototypeImages: this.images };
+    const share = (map: ClassMap) =>
+      label ? shareRight(map, image, label) : NaN;
+    const accuracy = label &&
+      ([share(pseudo), share(assigned), share(denoised)] as const);
+    return {
+      pseudo,
+      assigned,
+      denoised,
+      accuracy,
+      prototypeImages: this.images,
+    };
   }
 
   /** Labels and confidence of the three, one after the other. */
@@ -102,8 +132,12 @@ export class Teacher {
     const pseudo = kernels.argmax(logits);
     const assigned = kernels.argmax(nearness);
     const evidence = { softLabels, logits, distances };
-    const denoised = labelTargetPixels(evidence, { temperature: this.#temperature });
-    return [pseudo, assigned, denoised].flatMap(({ labels, confidence }) => [labels, confidence]);
+    const denoised = labelTargetPixels(evidence, {
+      temperature: this.#temperature,
+    });
+    return [pseudo, assigned, denoised].flatMap((
+      { labels, confidence },
+    ) => [labels, confidence]);
   }
 }
 
@@ -120,7 +154,9 @@ function shareRight(
       const truth = label[y * width + x];
       if (truth === 255) continue;
       counted++;
-      if (map.labels[row + Math.floor(x * map.width / width)] === truth) right++;
+      if (map.labels[row + Math.floor(x * map.width / width)] === truth) {
+        right++;
+      }
     }
   }
   return 100 * right / Math.max(1, counted);

@@ -75,32 +75,54 @@ export class Training implements Disposable {
     const shown = SHOWN.map((index) => this.#street(index));
     this.#tell({
       kind: "begin",
-      stages: Object.entries(stages).map(([name, { steps }]) => ({ name, steps })),
+      stages: Object.entries(stages).map(([name, { steps }]) => ({
+        name,
+        steps,
+      })),
       heldBack: heldBack || shown.length,
-      shown: shown.map(streetOf),
+      shown: shown.map(streetOf).map(({ image, label }) => ({
+        image: { ...image, data: image.data.slice() }, // what is told is handed over
+        label: label.slice(),
+      })),
       images: streets.targetTrain,
     });
-    const watch = new SamplesInMemory(heldBack > 0 ? held : shown, "sequential");
+    const watch = new SamplesInMemory(
+      heldBack > 0 ? held : shown,
+      "sequential",
+    );
     await this.#snapshot(shown, watch);
     const pace = new Pace();
     for await (const progress of this.#adaptation.run()) {
       if (progress.kind !== "step") pace.skip();
       if (progress.kind === "drawing") {
-        this.#tell({ kind: "doing", text: `Drawing street ${progress.done} of ${progress.total}` });
+        this.#tell({
+          kind: "doing",
+          text: `Drawing street ${progress.done} of ${progress.total}`,
+        });
       } else if (progress.kind === "labelling") {
         this.#tell({
           kind: "doing",
-          text: `Making pseudo labels and prototypes of ${progress.images} target streets`,
+          text:
+            `Making pseudo labels and prototypes of ${progress.images} target streets`,
         });
       } else {
         const { stage, step, of, losses } = progress;
         this.#steps++;
         const stepsPerSecond = pace.add();
         const bytes = this.eye.network.gpu.memory.live;
-        this.#tell({ kind: "step", stage, step, losses, stepsPerSecond, bytes });
+        this.#tell({
+          kind: "step",
+          stage,
+          step,
+          losses,
+          stepsPerSecond,
+          bytes,
+        });
         if (step % every === 0 || step === of) {
           const isLast = stage === "stage1" && step === of;
-          await this.#adaptation.show(isLast ? Infinity : this.#options.statisticsImages);
+          await this.#adaptation.show(
+            isLast ? Infinity : this.#options.statisticsImages,
+          );
           await this.#snapshot(shown, watch);
           pace.skip();
         }
@@ -117,10 +139,20 @@ export class Training implements Disposable {
   /** A street of the split that no training sees. */
   #street(index: number): DecodedItem {
     const { seed, width, height } = this.#settings.data.streets;
-    return streetItem({ seed, domain: "target", split: "val", index, width, height });
+    return streetItem({
+      seed,
+      domain: "target",
+      split: "val",
+      index,
+      width,
+      height,
+    });
   }
 
-  async #snapshot(shown: readonly DecodedItem[], watch: SamplesInMemory): Promise<void> {
+  async #snapshot(
+    shown: readonly DecodedItem[],
+    watch: SamplesInMemory,
+  ): Promise<void> {
     const maps: ClassMap[] = [];
     const shownScores: number[] = [];
     for (const item of shown) {
@@ -129,7 +161,9 @@ export class Training implements Disposable {
       maps.push(seen.shown);
       shownScores.push(seen.scores?.mIoU ?? NaN);
     }
-    const { mIoU } = evaluationOf(await measure(this.eye.network, watch, this.#longSide));
+    const { mIoU } = evaluationOf(
+      await measure(this.eye.network, watch, this.#longSide),
+    );
     const snapshot: Snapshot = {
       steps: this.#steps,
       shown: maps,
@@ -149,7 +183,9 @@ export class Training implements Disposable {
       await adaptation.denoised(indices),
     ];
     if (!pseudo || !denoised) return null;
-    const truth = indices.map((index) => streetOf(adaptation.target[index]).label);
+    const truth = indices.map((index) =>
+      streetOf(adaptation.target[index]).label
+    );
     const share = (labels: Uint32Array) => {
       const { length } = truth[0];
       const pairs = truth.map((label, at) =>
