@@ -2,16 +2,12 @@
  * Records the run that the page shows in browsers without WebGPU, as small pictures beside `run.json`: the
  * same functions as the worker's, on the adapter of this machine.
  *
- *     deno run --allow-read --allow-write=examples/browser/recorded examples/browser/record.ts
+ *     deno run --config deno.json --allow-read --allow-write=examples/browser/recorded \
+ *       examples/browser/record.ts
  *
  * @module
  */
-import {
-  networkFromBytes,
-  type NetworkInMemory,
-  openGpu,
-  streetItem,
-} from "@proda/webgpu";
+import { networkFromBytes, type NetworkInMemory, openGpu, streetItem } from "@proda/webgpu";
 import { PRESETS } from "../../train/config/presets.ts";
 import { encodeImage, encodeLabel } from "../../train/images/image.ts";
 import { STREETS } from "./page/classes.ts";
@@ -23,7 +19,7 @@ import { Teacher } from "./worker/teacher.ts";
 import { SHOWN, Training } from "./worker/training.ts";
 
 /** Streets of the split `val` to look at. */
-const INDICES = [12, 47, 58, 66] as const;
+const INDICES = [35, 36, 55, 65] as const;
 /** The confidence of so many pixels each way is one of the picture. */
 const CONFIDENCE_CELL = 8;
 
@@ -162,9 +158,7 @@ async function writeClasses(
   { labels, width, height }: Pick<ClassMap, "labels" | "width" | "height">,
 ): Promise<void> {
   const data = new Uint8Array(3 * labels.length);
-  labels.forEach((label, at) =>
-    data.set(STREETS.palette[label] ?? [0, 0, 0], 3 * at)
-  );
+  labels.forEach((label, at) => data.set(STREETS.palette[label] ?? [0, 0, 0], 3 * at));
   await write(`${name}.png`, encodeImage({ data, width, height }));
 }
 

@@ -18,16 +18,13 @@ const TYPES: Readonly<Record<string, string>> = {
 const sizes = await compressedSizes();
 console.log(
   `The page takes, compressed as servers send it: ${
-    Object.entries(sizes).map(([kind, bytes]) =>
-      `${kind} ${Math.round(bytes / 1000)} kB`
-    ).join(
+    Object.entries(sizes).map(([kind, bytes]) => `${kind} ${Math.round(bytes / 1000)} kB`).join(
       ", ",
     )
   }`,
 );
 const port = Number(Deno.args[0] ?? 8000);
-const onListen = () =>
-  console.log(`It is at http://localhost:${port}/ (Ctrl+C ends)`);
+const onListen = () => console.log(`It is at http://localhost:${port}/ (Ctrl+C ends)`);
 Deno.serve({ port, hostname: "localhost", onListen }, answer);
 
 /** The answer to a request: a file, or that there is none. URLs cannot climb out of the folder. */

@@ -39,29 +39,22 @@ export function drawChart(
     height: height - MARGIN.top - MARGIN.bottom,
   };
   const [least, most] = chart.range ?? rangeOf(chart);
-  const place = chart.scale === "linear"
-    ? (value: number) => value
-    : (value: number) => {
-      return Math.log10(Math.max(value, 1e-9));
-    };
+  const place = chart.scale === "linear" ? (value: number) => value : (value: number) => {
+    return Math.log10(Math.max(value, 1e-9));
+  };
   const [low, high] = [place(least), place(most)];
-  const x = (step: number) =>
-    MARGIN.left + plot.width * step / Math.max(1, chart.steps);
+  const x = (step: number) => MARGIN.left + plot.width * step / Math.max(1, chart.steps);
   const y = (value: number) =>
     MARGIN.top +
     plot.height * (1 - (place(value) - low) / Math.max(1e-9, high - low));
   const parts = [
     ...ticksOf(chart, least, most).map((value) =>
-      `<line class="grid" x1="${MARGIN.left}" x2="${
-        MARGIN.left + plot.width
-      }" y1="${y(value)}" ` +
+      `<line class="grid" x1="${MARGIN.left}" x2="${MARGIN.left + plot.width}" y1="${y(value)}" ` +
       `y2="${y(value)}"/>` +
       text(MARGIN.left - 8, y(value) + 4, format(value), "end")
     ),
     ...chart.stages.map(({ name, from }) =>
-      `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${
-        MARGIN.top - 6
-      }" ` +
+      `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${MARGIN.top - 6}" ` +
       `y2="${MARGIN.top + plot.height}"/>` +
       text(x(from) + 5, MARGIN.top - 10, name, "start")
     ),
@@ -77,13 +70,8 @@ export function drawChart(
     ...chart.lines.map((line) => path(line, x, y)),
     ...names(chart.lines, y, MARGIN.left + plot.width + 8, plot.height),
   ];
-  element.innerHTML =
-    `<svg role="img" aria-label="${
-      escaped(summary(chart))
-    }" width="${width}" ` +
-    `height="${height}" viewBox="0 0 ${width} ${height}">${
-      parts.join("")
-    }</svg>`;
+  element.innerHTML = `<svg role="img" aria-label="${escaped(summary(chart))}" width="${width}" ` +
+    `height="${height}" viewBox="0 0 ${width} ${height}">${parts.join("")}</svg>`;
 }
 
 function path(
@@ -92,16 +80,12 @@ function path(
   y: (value: number) => number,
 ): string {
   if (points.length === 0) return "";
-  const places = points.map(([step, value]) =>
-    `${x(step).toFixed(1)} ${y(value).toFixed(1)}`
-  );
+  const places = points.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`);
   const style = `line line-${colour}${isReference ? " reference" : ""}`;
   const last = points[points.length - 1];
   const dot = isReference
     ? ""
-    : `<circle class="dot line-${colour}" r="3.5" cx="${x(last[0])}" cy="${
-      y(last[1])
-    }"/>`;
+    : `<circle class="dot line-${colour}" r="3.5" cx="${x(last[0])}" cy="${y(last[1])}"/>`;
   return `<path class="${style}" d="M${places.join("L")}"/>${dot}`;
 }
 
@@ -132,17 +116,13 @@ function names(
     }
   }
   return labels.map(({ name, colour, at }) =>
-    `<text class="name line-${colour}" x="${left}" y="${at.toFixed(1)}">${
-      escaped(name)
-    }</text>`
+    `<text class="name line-${colour}" x="${left}" y="${at.toFixed(1)}">${escaped(name)}</text>`
   );
 }
 
 function rangeOf({ lines, scale }: Chart): [number, number] {
   const values = lines.flatMap(({ points }) => points.map(([, value]) => value))
-    .filter((value) =>
-      Number.isFinite(value) && (scale === "linear" || value > 0)
-    );
+    .filter((value) => Number.isFinite(value) && (scale === "linear" || value > 0));
   if (values.length === 0) return scale === "linear" ? [0, 1] : [0.01, 10];
   const [least, most] = [Math.min(...values), Math.max(...values)];
   if (scale === "logarithmic") {
@@ -166,9 +146,8 @@ function ticksOf({ scale }: Chart, least: number, most: number): number[] {
   }
   const raw = (most - least) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step =
-    [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ??
-      raw;
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ??
+    raw;
   return range(Math.ceil(least / step), Math.floor(most / step), 1).map((
     count,
   ) => count * step);
@@ -176,9 +155,8 @@ function ticksOf({ scale }: Chart, least: number, most: number): number[] {
 
 function steps(count: number, width: number): number[] {
   const wanted = Math.max(2, Math.floor(width / 90));
-  const every =
-    [1, 2, 5, 10, 20, 25, 50, 100].find((size) => count / size <= wanted) ??
-      count;
+  const every = [1, 2, 5, 10, 20, 25, 50, 100].find((size) => count / size <= wanted) ??
+    count;
   return range(0, Math.floor(count / every), 1).map((index) => index * every);
 }
 
@@ -189,16 +167,12 @@ function range(first: number, last: number, every: number): number[] {
 }
 
 function format(value: number): string {
-  return value >= 1 || value === 0
-    ? String(Math.round(value * 10) / 10)
-    : String(value);
+  return value >= 1 || value === 0 ? String(Math.round(value * 10) / 10) : String(value);
 }
 
 function summary({ title, lines, unit }: Chart): string {
   const last = lines.flatMap(({ name, points }) =>
-    points.length > 0
-      ? `${name} ${points[points.length - 1][1].toPrecision(3)}${unit}`
-      : []
+    points.length > 0 ? `${name} ${points[points.length - 1][1].toPrecision(3)}${unit}` : []
   );
   return `${title}: now ${last.join(", ") || "nothing yet"}`;
 }
@@ -209,9 +183,7 @@ function text(
   content: string,
   anchor: "start" | "middle" | "end",
 ): string {
-  const place = `x="${x.toFixed(1)}" y="${
-    y.toFixed(1)
-  }" text-anchor="${anchor}"`;
+  const place = `x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}"`;
   return `<text class="tick" ${place}>${escaped(content)}</text>`;
 }
 

@@ -4,14 +4,7 @@
 import type { ClassMap, Look, Scores, Street } from "../protocol.ts";
 import { css, STREETS } from "./classes.ts";
 import { byId, Choice, make, shown } from "./dom.ts";
-import {
-  classLayer,
-  draw,
-  drawOver,
-  fitCanvas,
-  imageLayer,
-  type Layer,
-} from "./paint.ts";
+import { classLayer, draw, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
 import type { Studio } from "./studio.ts";
 
 type View = "over" | "classes" | "image" | "label";
@@ -99,12 +92,8 @@ export class Comparison {
     byId("after-score").textContent = shown(after.scores?.mIoU);
     showTable(before.scores, after.scores);
     this.#note.textContent = after.milliseconds > 0
-      ? `Street ${
-        index + 1
-      }, which no training has seen. Computed in your browser just now, ` +
-        `in ${
-          Math.round(before.milliseconds + after.milliseconds)
-        } ms for both networks.`
+      ? `Street ${index + 1}, which no training has seen. Computed in your browser just now, ` +
+        `in ${Math.round(before.milliseconds + after.milliseconds)} ms for both networks.`
       : `Street ${index + 1}, which no training has seen. A recorded picture.`;
   }
 
@@ -130,9 +119,7 @@ export class Comparison {
     this.#frame.style.setProperty("--divider", `${this.#divider.value}%`);
     this.#divider.setAttribute(
       "aria-valuetext",
-      `${this.#divider.value} % source only, ${
-        100 - Number(this.#divider.value)
-      } % adapted`,
+      `${this.#divider.value} % source only, ${100 - Number(this.#divider.value)} % adapted`,
     );
   }
 }

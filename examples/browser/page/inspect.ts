@@ -1,13 +1,6 @@
 // Looking through a network at one image: its prediction, how sure it is, and how stage 1 would label it.
 
-import type {
-  Classes,
-  ClassMap,
-  Look,
-  NetworkName,
-  Picture,
-  Teaching,
-} from "../protocol.ts";
+import type { Classes, ClassMap, Look, NetworkName, Picture, Teaching } from "../protocol.ts";
 import { inPageColours, STREETS } from "./classes.ts";
 import { byId, Choice, messageOf, shown } from "./dom.ts";
 import { showLegend } from "./legend.ts";
@@ -43,37 +36,31 @@ interface Subject {
 }
 
 const KNOWS: Readonly<Record<Exclude<NetworkName, "own">, string>> = {
-  source:
-    "This network has learnt labelled, clean, rendered streets and nothing else.",
-  warmup:
-    "This network has learnt the clean streets in the colours of the camera's, while a " +
+  source: "This network has learnt labelled, clean, rendered streets and nothing else.",
+  warmup: "This network has learnt the clean streets in the colours of the camera's, while a " +
     "second network kept it from telling the two apart.",
-  stage1:
-    "This network has also learnt from labels that it made itself of the camera's streets, " +
+  stage1: "This network has also learnt from labels that it made itself of the camera's streets, " +
     "denoised by prototypes.",
-  stage3:
-    "This network is the last of five stages: it has learnt twice more from the labels of " +
+  stage3: "This network is the last of five stages: it has learnt twice more from the labels of " +
     "the one before.",
   here: "This is the network that this page is adapting, as it is now.",
 };
-const PHOTOGRAPHS =
-  " It knows eight classes of small drawn streets and has never seen a " +
+const PHOTOGRAPHS = " It knows eight classes of small drawn streets and has never seen a " +
   "photograph, so of yours expect road, sky and little else.";
 
 /** Sentences on what each view shows. */
 const EXPLAINED: Readonly<Record<View, string>> = {
   image: "The image as the network gets it.",
-  label:
-    "What is truly there. Trainings on the target never see it; it serves to measure.",
+  label: "What is truly there. Trainings on the target never see it; it serves to measure.",
   prediction: "The class that the network finds most likely, pixel by pixel.",
-  confidence:
-    "How sure the network is: the brighter, the higher the probability of its class.",
-  assigned:
-    "The class whose prototype, the mean of its features over the target, is nearest to " +
-    "the features of each pixel. No classifier is asked.",
+  confidence: "How sure the network is: the brighter, the higher the probability of its class.",
+  assigned: "The class whose prototype, the mean of its features over the target, is nearest to " +
+    "the features of each pixel; no classifier is asked. Made by the warm-up network, whichever is " +
+    "chosen above.",
   denoised:
-    "The label that stage 1 learns: the warm-up network's probabilities, times how near " +
-    "each class's prototype is. Where both disagree, the prototype may turn the label round.",
+    "The label that stage 1 learns, a quarter as large as the image: the warm-up network's " +
+    "probabilities, times how near each class's prototype is. Where both disagree, the prototype may " +
+    "turn the label round. Made by the warm-up network, whichever is chosen above.",
 };
 
 /** The part of the page where one image is looked at. */
@@ -185,9 +172,7 @@ export class Inspector {
       }
       const asked = { image, label: hasLabels ? label : null };
       const seen = await this.#studio.ask("look", { network, ...asked });
-      const taught = isTaught(this.#view.value)
-        ? await this.#studio.ask("teach", asked)
-        : null;
+      const taught = isTaught(this.#view.value) ? await this.#studio.ask("teach", asked) : null;
       if (turn !== this.#asked) return;
       [this.#seen, this.#taught] = [seen, taught];
       this.#mask.disabled = false;
@@ -201,18 +186,15 @@ export class Inspector {
     const view = this.#view.value;
     const { scores = null, milliseconds = 0 } = this.#seen ?? {};
     byId("inspect-knows").textContent = network === "own"
-      ? `${this.#ownName}, which you have opened: it knows ${
-        this.#classes.names.join(", ")
-      }.`
+      ? `${this.#ownName}, which you have opened: it knows ${this.#classes.names.join(", ")}.`
       : KNOWS[network] + PHOTOGRAPHS;
     byId("inspect-explained").textContent = EXPLAINED[view];
     const time = milliseconds > 0 ? `, in ${Math.round(milliseconds)} ms` : "";
     byId("inspect-scores").textContent = isTaught(view)
-      ? accuracies(this.#taught)
+      ? `Prototypes are of ${this.#taught?.prototypeImages} unlabelled target streets, made when ` +
+        `you first asked.`
       : scores
-      ? `On this street: mIoU ${shown(scores.mIoU)} %, ${
-        shown(scores.pixelAccuracy)
-      } % of the ` +
+      ? `On this street: mIoU ${shown(scores.mIoU)} %, ${shown(scores.pixelAccuracy)} % of the ` +
         `pixels right${time}.`
       : `No label to measure this by${time}.`;
   }
@@ -229,6 +211,7 @@ export class Inspector {
     fitCanvas(this.#canvas, image);
     const classes = this.#classes;
     const map = this.#map();
+    this.#drawSteps(subject);
     switch (this.#view.value) {
       case "image":
         return draw(this.#canvas, [{ layer }]);
@@ -254,12 +237,31 @@ export class Inspector {
     }
   }
 
+  /** The three steps to a denoised label, side by side. */
+  #drawSteps({ layer, image }: Subject): void {
+    const taught = isTaught(this.#view.value) ? this.#taught : null;
+    byId("inspect-steps").hidden = taught === null;
+    if (!taught) return;
+    const maps = [taught.pseudo, taught.assigned, taught.denoised];
+    maps.forEach((map, at) => {
+      const canvas = byId<HTMLCanvasElement>(`inspect-step-${at}`);
+      canvas.style.setProperty("--aspect", `${image.width} / ${image.height}`);
+      fitCanvas(canvas, image);
+      draw(canvas, [
+        { layer },
+        { layer: classLayer(map, STREETS), opacity: 0.75, crisp: true },
+      ]);
+      const share = taught.accuracy?.[at];
+      byId(`inspect-share-${at}`).textContent = share === undefined
+        ? ""
+        : `${share.toFixed(1)} % of the pixels right`;
+    });
+  }
+
   /** The classes that the chosen view shows. */
   #map(): ClassMap | null {
     const view = this.#view.value;
-    return isTaught(view)
-      ? this.#taught?.[view] ?? null
-      : this.#seen?.shown ?? null;
+    return isTaught(view) ? this.#taught?.[view] ?? null : this.#seen?.shown ?? null;
   }
 
   #listenToPointer(): void {
@@ -273,8 +275,7 @@ export class Inspector {
     this.#frame.addEventListener("pointermove", name);
     this.#frame.addEventListener("pointerdown", name);
     this.#frame.addEventListener("pointerleave", () => {
-      this.#readout.textContent =
-        "Point at the picture to read a pixel, or use the arrow keys.";
+      this.#readout.textContent = "Point at the picture to read a pixel, or use the arrow keys.";
     });
     let [x, y] = [0.5, 0.6];
     this.#canvas.addEventListener("keydown", (event) => {
@@ -343,9 +344,7 @@ export class Inspector {
     const [file] = files ?? [];
     if (!file) return;
     void this.#try(() =>
-      file.name.endsWith(".safetensors")
-        ? this.#openNetwork(file)
-        : this.#openImage(file)
+      file.name.endsWith(".safetensors") ? this.#openNetwork(file) : this.#openImage(file)
     );
   }
 
@@ -431,18 +430,4 @@ export class Inspector {
 
 function isTaught(view: View): view is "assigned" | "denoised" {
   return view === "assigned" || view === "denoised";
-}
-
-function accuracies(taught: Teaching | null): string {
-  if (!taught) return "";
-  const { accuracy, prototypeImages } = taught;
-  const made =
-    `Prototypes are of ${prototypeImages} unlabelled target streets, made when you ` +
-    `first asked.`;
-  if (!accuracy) return made;
-  const [pseudo, assigned, denoised] = accuracy.map((share) =>
-    `${share.toFixed(1)} %`
-  );
-  return `Right pixels: ${pseudo} of the pseudo label, ${assigned} of the nearest prototypes, ` +
-    `${denoised} of the denoised label. ${made}`;
 }

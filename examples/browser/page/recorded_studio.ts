@@ -57,8 +57,7 @@ export class RecordedStudio implements Studio {
     const answers: {
       [M in keyof Calls]: (asks: Calls[M]["asks"]) => Promise<unknown>;
     } = {
-      open: () =>
-        Promise.resolve({ name: this.#recorded.adapter, isSoftware: false }),
+      open: () => Promise.resolve({ name: this.#recorded.adapter, isSoftware: false }),
       street: ({ index }) => this.#street(index),
       look: ({ image, network }) => this.#look(image, network),
       teach: ({ image }) => this.#teach(image),
@@ -104,9 +103,7 @@ export class RecordedStudio implements Studio {
   async #teach(image: Picture): Promise<Teaching> {
     const street = this.#known(image);
     const [pseudo, assigned, denoised] = await Promise.all(
-      ["pseudo", "assigned", "denoised"].map((kind) =>
-        this.#map(`${street.image}_${kind}`)
-      ),
+      ["pseudo", "assigned", "denoised"].map((kind) => this.#map(`${street.image}_${kind}`)),
     );
     const { accuracy, prototypeImages } = street;
     return { pseudo, assigned, denoised, accuracy, prototypeImages };
@@ -138,9 +135,7 @@ export class RecordedStudio implements Studio {
         if (event.kind === "snapshot") {
           const { file, ...snapshot } = event.snapshot;
           const picture = await this.#picture(`${file}.png`);
-          const maps = shown.map((_, at) =>
-            mapOf(rowsOf(picture, at * height, height))
-          );
+          const maps = shown.map((_, at) => mapOf(rowsOf(picture, at * height, height)));
           this.#tell({
             kind: "snapshot",
             snapshot: { ...snapshot, shown: maps },

@@ -25,8 +25,7 @@ export class LiveStudio implements Studio {
     this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), {
       type: "module",
     });
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) =>
-      this.#receive(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#receive(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       const message = event.message || "its code could not be loaded";

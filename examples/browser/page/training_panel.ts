@@ -1,21 +1,10 @@
 // The part of the page where a network is adapted: its controls, its pictures and its curves.
 
-import type {
-  Snapshot,
-  Street,
-  TrainingEvent,
-  TrainingRequest,
-} from "../protocol.ts";
+import type { Snapshot, Street, TrainingEvent, TrainingRequest } from "../protocol.ts";
 import { type Chart, drawChart, type Line } from "./chart.ts";
 import { STREETS } from "./classes.ts";
 import { byId, Choice, make, messageOf, shown } from "./dom.ts";
-import {
-  classLayer,
-  drawOver,
-  fitCanvas,
-  imageLayer,
-  type Layer,
-} from "./paint.ts";
+import { classLayer, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
 import type { Studio } from "./studio.ts";
 
 type Losses = Readonly<Record<string, number>>;
@@ -152,11 +141,9 @@ export class TrainingPanel {
       case "step": {
         const { stage, step, losses, stepsPerSecond, bytes } = event;
         this.#heard?.losses.push({ step: this.#before(stage) + step, losses });
-        this.#status.textContent = `${
-          STAGES[stage]?.title ?? stage
-        }, step ${step}: ${speed(stepsPerSecond)}, arrays of ${
-          (bytes / 2 ** 20).toFixed(0)
-        } MiB on the GPU`;
+        this.#status.textContent = `${STAGES[stage]?.title ?? stage}, step ${step}: ${
+          speed(stepsPerSecond)
+        }, arrays of ${(bytes / 2 ** 20).toFixed(0)} MiB on the GPU`;
         this.#showProgress(stage, step);
         break;
       }
@@ -171,12 +158,9 @@ export class TrainingPanel {
           this.#heard?.snapshots[0],
           this.#heard?.snapshots.at(-1),
         ];
-        this.#status.textContent =
-          `Done: mIoU of the held-back streets went from ${
-            shown(first?.mIoU)
-          } to ${
-            shown(last?.mIoU)
-          } %. The network can be looked through below.`;
+        this.#status.textContent = `Done: mIoU of the held-back streets went from ${
+          shown(first?.mIoU)
+        } to ${shown(last?.mIoU)} %. The network can be looked through below.`;
         this.#showState();
         break;
       }
@@ -225,17 +209,11 @@ export class TrainingPanel {
         { name: "stage1", steps: 0 },
       ],
     ];
-    const now = stage === "end"
-      ? stages.length
-      : stages.findIndex(({ name }) => name === stage);
+    const now = stage === "end" ? stages.length : stages.findIndex(({ name }) => name === stage);
     byId("train-stages").replaceChildren(
       ...stages.map(({ name, steps }, at) => {
         const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
-        const state = at < now || at === 0
-          ? "done"
-          : at === now
-          ? "now"
-          : "later";
+        const state = at < now || at === 0 ? "done" : at === now ? "now" : "later";
         const bar = make("span", "progress");
         const share = state === "done"
           ? 100
@@ -272,9 +250,7 @@ export class TrainingPanel {
       };
     });
     byId("train-streets").replaceChildren(
-      ...this.#streets.map(({ canvas, score }) =>
-        make("figure", "", canvas, score)
-      ),
+      ...this.#streets.map(({ canvas, score }) => make("figure", "", canvas, score)),
     );
   }
 
@@ -284,9 +260,10 @@ export class TrainingPanel {
       if (!street) return;
       fitCanvas(street.canvas, street.image);
       drawOver(street.canvas, street.image, classLayer(map, STREETS));
-      street.score.textContent = `mIoU ${
-        shown(shownScores[at])
-      } % after ${steps} steps`;
+      const before = this.#heard?.snapshots[0]?.shownScores[at];
+      street.score.textContent = steps === 0
+        ? `mIoU ${shown(before)} %, source only`
+        : `mIoU ${shown(shownScores[at])} % after ${steps} steps, ${shown(before)} % before`;
     });
   }
 
@@ -338,9 +315,7 @@ function chartsOf(
     },
   ];
   const labels = (kind: "pseudo" | "denoised"): Line["points"] =>
-    snapshots.flatMap(({ steps, labels }) =>
-      labels ? [[steps, labels[kind]] as const] : []
-    );
+    snapshots.flatMap(({ steps, labels }) => labels ? [[steps, labels[kind]] as const] : []);
   const lossLines = Object.entries(LOSSES).map((
     [key, [name, colour]],
   ): Line => ({

@@ -123,8 +123,7 @@ export class Adaptation implements Disposable {
 
   /** Draws the images of both domains: no file is read. */
   async *#draw(): AsyncGenerator<Progress> {
-    const { seed, width, height, sourceTrain, targetTrain } =
-      this.#settings.data.streets;
+    const { seed, width, height, sourceTrain, targetTrain } = this.#settings.data.streets;
     const total = sourceTrain + targetTrain;
     for (let done = 0; done < total; done++) {
       const isSource = done < sourceTrain;
@@ -210,9 +209,7 @@ export class Adaptation implements Disposable {
     } = data;
     const crop = { height: data.cropHeight, width: data.cropWidth };
     const { gpu, classes } = this.network;
-    const counts = this.#source.map(({ label }) =>
-      classCounts(label as DecodedLabel, classes)
-    );
+    const counts = this.#source.map(({ label }) => classCounts(label as DecodedLabel, classes));
     const draws = new RareClasses(counts, {
       temperature: rareClassSampling,
       crop,

@@ -11,14 +11,7 @@ import {
   scope,
   uploadSamples,
 } from "@proda/webgpu";
-import type {
-  ClassMap,
-  Look,
-  LookRequest,
-  Picture,
-  Scores,
-  Size,
-} from "../protocol.ts";
+import type { ClassMap, Look, LookRequest, Picture, Scores, Size } from "../protocol.ts";
 
 /** The longest side at which predictions are shown. */
 const SHOWN_SIDE = 512;
@@ -79,8 +72,7 @@ export async function look(
 
 /** Scores of predictions, all together. */
 export function scoresOf(
-  pairs:
-    readonly (readonly [label: Uint8Array, prediction: ArrayLike<number>])[],
+  pairs: readonly (readonly [label: Uint8Array, prediction: ArrayLike<number>])[],
   classes: number,
 ): Scores {
   const matrix = new ConfusionMatrix(classes);

@@ -28,8 +28,7 @@ interface Studio {
 }
 
 let opened: Promise<Studio> | null = null;
-let training: { readonly run: Training; readonly over: Promise<void> } | null =
-  null;
+let training: { readonly run: Training; readonly over: Promise<void> } | null = null;
 
 const calls: {
   [N in keyof Calls]: (asks: Calls[N]["asks"]) => Promise<Calls[N]["answers"]>;
@@ -52,9 +51,7 @@ const calls: {
     const studio = await the(opened);
     const { gpu, networks } = studio;
     const { prototypes } = streetsOn(gpu);
-    studio.teacher ??= networks.load("warmup").then((eye) =>
-      Teacher.make(eye, QUICK, prototypes)
-    );
+    studio.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, prototypes));
     return await (await studio.teacher).teach(asks);
   },
   async openNetwork({ bytes, name }) {

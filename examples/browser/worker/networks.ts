@@ -1,11 +1,7 @@
 // The networks that can be looked through: those that come with the page, fetched when they are first
 // wanted, and one that a visitor opens.
 
-import {
-  type Gpu,
-  networkFromBytes,
-  type NetworkInMemory,
-} from "@proda/webgpu";
+import { type Gpu, networkFromBytes, type NetworkInMemory } from "@proda/webgpu";
 import { type NetworkInfo, type NetworkName, SHIPPED } from "../protocol.ts";
 
 /** Opened networks by name. */

@@ -1,11 +1,7 @@
 // What a training in the page is told: the parts of a preset of `./run train` that it follows. The build
 // takes them from the program's own table, so that the page trains as the program does.
 
-import type {
-  DenoiseSettings,
-  StageSettings,
-  WarmUpSettings,
-} from "@proda/webgpu";
+import type { DenoiseSettings, StageSettings, WarmUpSettings } from "@proda/webgpu";
 
 /** Settings of a training on streets; the preset `quick` has them all. */
 export interface TrainingSettings {

@@ -21,13 +21,7 @@ import {
   uploadSamples,
 } from "@proda/webgpu";
 import type { ClassMap, LookRequest, Size, Teaching } from "../protocol.ts";
-import {
-  classMap,
-  type Eye,
-  inEvaluation,
-  readAndRelease,
-  sampleOf,
-} from "./look.ts";
+import { classMap, type Eye, inEvaluation, readAndRelease, sampleOf } from "./look.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** The warm-up network as stage 1 starts from it, and the prototypes of its features. */
@@ -108,8 +102,7 @@ export class Teacher {
       ...classMap(read[at], read[at + 1]),
     });
     const [pseudo, assigned, denoised] = [map(0), map(2), map(4)];
-    const share = (map: ClassMap) =>
-      label ? shareRight(map, image, label) : NaN;
+    const share = (map: ClassMap) => label ? shareRight(map, image, label) : NaN;
     const accuracy = label &&
       ([share(pseudo), share(assigned), share(denoised)] as const);
     return {

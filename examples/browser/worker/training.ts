@@ -102,8 +102,7 @@ export class Training implements Disposable {
       } else if (progress.kind === "labelling") {
         this.#tell({
           kind: "doing",
-          text:
-            `Making pseudo labels and prototypes of ${progress.images} target streets`,
+          text: `Making pseudo labels and prototypes of ${progress.images} target streets`,
         });
       } else {
         const { stage, step, of, losses } = progress;
@@ -183,9 +182,7 @@ export class Training implements Disposable {
       await adaptation.denoised(indices),
     ];
     if (!pseudo || !denoised) return null;
-    const truth = indices.map((index) =>
-      streetOf(adaptation.target[index]).label
-    );
+    const truth = indices.map((index) => streetOf(adaptation.target[index]).label);
     const share = (labels: Uint32Array) => {
       const { length } = truth[0];
       const pairs = truth.map((label, at) =>
