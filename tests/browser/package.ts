@@ -224,7 +224,7 @@ Deno.test("a bundle holds what is used of the package, and no more", () =>
       !/node:(v8|vm|zlib)["'] *\)? *;?\s*$|from *["']node:/m.test(code),
       "no module of Node is imported",
     );
-    assert.ok(code.length < 60_000, `${code.length} characters`);
+    assert.ok(code.length < 40_000, `${code.length} characters`);
   }));
 
 Deno.test("TypeScript takes the package's types, in both ways of resolving modules", () =>
