@@ -37,6 +37,7 @@ for (const index of INDICES) streets.push(await recordStreet(index));
 const training = await recordTraining();
 const recorded: Recorded = {
   adapter: gpu.adapter.description,
+  drawing: { seed, width, height },
   streets,
   training,
 };
@@ -73,8 +74,6 @@ async function recordStreet(
 ): Promise<Recorded["streets"][number]> {
   const { image, label } = street(index);
   const name = `street${index}`;
-  await write(`${name}.png`, encodeImage(image));
-  await writeClasses(`${name}_label`, { labels: label, width, height });
   const scores: Record<string, NonNullable<Look["scores"]>> = {};
   for (const [network, eye] of opened) {
     const seen = await look(eye, { image, label });
@@ -95,7 +94,7 @@ async function recordStreet(
     await writeMap(`${name}_${kind}`, map);
   }
   if (!accuracy) throw new TypeError("Streets have labels");
-  return { index, image: name, scores, accuracy, prototypeImages };
+  return { index, scores, accuracy, prototypeImages };
 }
 
 /** A training from its first step to its last. */
@@ -130,16 +129,11 @@ async function recordTraining(): Promise<Recorded["training"]> {
   });
   await training.run();
   if (!begin) throw new Error("The training has not begun");
-  const images = SHOWN.map((index) => street(index).image.data);
-  await write(
-    "shown.png",
-    encodeImage({ data: joined(images), width, height: height * SHOWN.length }),
-  );
   for (const { file, maps } of pictures) {
     const labels = joined(maps.map((map) => atSize(map, width, height)));
     await writeClasses(file, { labels, width, height: height * maps.length });
   }
-  return { begin, shownLabels: SHOWN, events };
+  return { begin, shownStreets: SHOWN, events };
 }
 
 /** Classes in their colours, and their confidence in a smaller picture. */

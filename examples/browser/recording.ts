@@ -1,4 +1,5 @@
-// What a recorded run holds, beside its pictures.
+// What a recorded run holds, beside its pictures: predictions in class colours, and their confidence. The
+// streets themselves are drawn again.
 
 import type { Scores, Snapshot, TrainingEvent } from "./protocol.ts";
 
@@ -8,11 +9,15 @@ type Of<K extends TrainingEvent["kind"]> = Extract<TrainingEvent, { kind: K }>;
 export interface Recorded {
   /** The adapter that computed it. */
   readonly adapter: string;
+  /** How streets are drawn. */
+  readonly drawing: {
+    readonly seed: number;
+    readonly width: number;
+    readonly height: number;
+  };
   /** Streets with what each network makes of them. */
   readonly streets: readonly {
     readonly index: number;
-    /** The name of its picture, with which those of predictions begin. */
-    readonly image: string;
     /** By network. */
     readonly scores: Readonly<Record<string, Scores>>;
     readonly accuracy: readonly [number, number, number];
@@ -21,8 +26,8 @@ export interface Recorded {
   /** A training from its first step to its last. */
   readonly training: {
     readonly begin: Omit<Of<"begin">, "shown" | "kind">;
-    /** Numbers of the streets that it shows, one below the other in `shown.png`. */
-    readonly shownLabels: readonly number[];
+    /** Numbers of the streets that it shows, one below the other in its pictures. */
+    readonly shownStreets: readonly number[];
     readonly events: readonly (
       | Of<"doing">
       | Of<"step">

@@ -3,11 +3,15 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import manifest from "../../networks/streets/networks.json" with { type: "json" };
+import manifest from "../../networks/streets/networks.json" with {
+  type: "json",
+};
 import { PRESETS } from "../../train/config/presets.ts";
 import { SHIPPED } from "./protocol.ts";
 
-const measured = Object.fromEntries(manifest.networks.map(({ stage, mIoU }) => [stage, mIoU]));
+const measured = Object.fromEntries(
+  manifest.networks.map(({ stage, mIoU }) => [stage, mIoU]),
+);
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** Shaders without their comments; lines stay where they are, for what errors say of them. */
@@ -52,7 +56,10 @@ export default {
   base: "./",
   resolve: { alias: { "@proda/webgpu": file("../../dist/package/mod.js") } },
   // A training in the page follows the program's preset.
-  define: { QUICK: JSON.stringify(PRESETS.quick), MEASURED: JSON.stringify(measured) },
+  define: {
+    QUICK: JSON.stringify(PRESETS.quick),
+    MEASURED: JSON.stringify(measured),
+  },
   plugins: [files],
   worker: { format: "es", plugins: () => [leanShaders] },
   build: {

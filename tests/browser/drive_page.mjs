@@ -88,8 +88,7 @@ function flaws() {
 /** What is written somewhere, once it is what it is waited for to be. */
 async function textOf(page, selector, pattern = /./) {
   await page.waitForFunction(
-    ([selector, source]) =>
-      new RegExp(source).test(document.querySelector(selector).textContent),
+    ([selector, source]) => new RegExp(source).test(document.querySelector(selector).textContent),
     [selector, pattern.source],
     { timeout: PATIENCE },
   );
@@ -115,9 +114,7 @@ const scenes = {
     const adapter = await textOf(page, "#adapter");
     const note = await textOf(page, "#compare-note");
     const looks = await page.evaluate(() =>
-      heard.flatMap(({ answer }) =>
-        answer?.shown ? [Array.from(answer.labels)] : []
-      )
+      heard.flatMap(({ answer }) => answer?.shown ? [Array.from(answer.labels)] : [])
     );
     const scores = [
       await textOf(page, "#before-score"),
@@ -133,13 +130,10 @@ const scenes = {
     await page.focus("#train-start");
     await page.keyboard.press("Enter");
     const steps = () =>
-      page.evaluate(() =>
-        heard.flatMap(({ event }) => event?.kind === "step" ? [event] : [])
-      );
+      page.evaluate(() => heard.flatMap(({ event }) => event?.kind === "step" ? [event] : []));
     const reach = (count) =>
       page.waitForFunction(
-        (count) =>
-          heard.filter(({ event }) => event?.kind === "step").length >= count,
+        (count) => heard.filter(({ event }) => event?.kind === "step").length >= count,
         count,
         { timeout: 3 * PATIENCE },
       );
@@ -265,6 +259,44 @@ const scenes = {
       knows,
       isMessageGone,
     };
+  },
+
+  /** The GPU is lost: that is said, and the page goes on. */
+  async lost(page) {
+    const [worker] = page.workers();
+    await worker.evaluate(() => {
+      const { createCommandEncoder } = GPUDevice.prototype;
+      GPUDevice.prototype.createCommandEncoder = function (...options) {
+        globalThis.device = this;
+        return createCommandEncoder.apply(this, options);
+      };
+    });
+    const notes = [];
+    const next = async () => {
+      await page.click("#compare-next");
+      await page.waitForFunction(() => !document.querySelector("#compare-next").disabled, null, {
+        timeout: PATIENCE,
+      });
+      const banner = page.locator("#banner");
+      notes.push(
+        await banner.isVisible()
+          ? await banner.textContent()
+          : await page.textContent("#compare-note"),
+      );
+    };
+    await next();
+    await worker.evaluate(() => {
+      // In the middle of the next picture, when the page has looked whether the GPU is there.
+      const { submit } = GPUQueue.prototype;
+      GPUQueue.prototype.submit = function (...options) {
+        GPUQueue.prototype.submit = submit;
+        submit.apply(this, options);
+        device.destroy();
+      };
+    });
+    await next();
+    await next();
+    return { notes };
   },
 
   /** A browser without WebGPU: the recorded run. */

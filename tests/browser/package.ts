@@ -44,9 +44,8 @@ const PAGE_MAIN = MAIN.replace(
 
 /** The README's example as a function that hands over what it prints. */
 function exampleOf(readme: string): string {
-  const [, head, body] =
-    /```ts\n(import [^\n]*"@proda\/webgpu";\n)([^`]*)```/.exec(readme) ??
-      assert.fail("the README has no example");
+  const [, head, body] = /```ts\n(import [^\n]*"@proda\/webgpu";\n)([^`]*)```/.exec(readme) ??
+    assert.fail("the README has no example");
   return `${head}export async function example(print) {\n${
     body.replace("console.log", "print")
   }}\n`;
@@ -61,9 +60,7 @@ async function output(
     args: [...args],
     ...options,
   }).output();
-  const [printed, errors] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes)
-  );
+  const [printed, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assert.equal(code, 0, `${command}: ${errors}${printed}`);
   return printed;
 }
@@ -156,9 +153,8 @@ function assertClose(found: Outcome, expected: Outcome): void {
       `${value} is not ${wanted[at]}`,
     );
   });
-  const other =
-    found.prediction.filter((label, at) => label !== expected.prediction[at])
-      .length;
+  const other = found.prediction.filter((label, at) => label !== expected.prediction[at])
+    .length;
   assert.ok(
     other <= found.prediction.length / 100,
     `${other} pixels are of another class`,
@@ -192,8 +188,7 @@ Deno.test("Deno runs the package without any permission", () =>
 
 Deno.test("Node runs the package on Dawn", () =>
   withProject(async (folder) => {
-    const webgpu =
-      new URL("node_modules/webgpu/index.js", import.meta.url).href;
+    const webgpu = new URL("node_modules/webgpu/index.js", import.meta.url).href;
     await Deno.writeTextFile(
       join(folder, "main.js"),
       `import { create, globals } from ${JSON.stringify(webgpu)};
@@ -215,8 +210,7 @@ function openPage(folder: string): Promise<Outcome> {
 }
 
 function page(head: string): string {
-  const start =
-    '<!doctype html><title>proda</title><link rel="icon" href="data:,">';
+  const start = '<!doctype html><title>proda</title><link rel="icon" href="data:,">';
   return `${start}${head}<script type="module" src="./main.js"></script>`;
 }
 
@@ -225,14 +219,10 @@ Deno.test("a browser runs the package as it is, by an import map", () =>
     const imports = Object.fromEntries(
       Object.entries(project.exports).map(([path, source]) => [
         path.replace(".", project.name),
-        `./node_modules/${project.name}/${
-          source.replace(/^\.\/|\.ts$/g, "")
-        }.js`,
+        `./node_modules/${project.name}/${source.replace(/^\.\/|\.ts$/g, "")}.js`,
       ]),
     );
-    const map = `<script type="importmap">${
-      JSON.stringify({ imports })
-    }</script>`;
+    const map = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
     await Deno.writeTextFile(join(folder, "index.html"), page(map));
     await Deno.writeTextFile(join(folder, "main.js"), PAGE_MAIN);
     const found = await openPage(folder);

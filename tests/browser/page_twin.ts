@@ -1,18 +1,9 @@
 // What the page of examples/browser computes, computed in Deno: the street that it opens with through two
 // networks, and the first ten steps of its training. Prints JSON.
 
-import {
-  networkFromBytes,
-  openGpu,
-  readPrediction,
-  streetItem,
-  uploadSamples,
-} from "../../mod.ts";
+import { networkFromBytes, openGpu, readPrediction, streetItem, uploadSamples } from "../../mod.ts";
 import { Adaptation } from "../../examples/browser/worker/adaptation.ts";
-import {
-  shortened,
-  type TrainingSettings,
-} from "../../examples/browser/worker/settings.ts";
+import { shortened, type TrainingSettings } from "../../examples/browser/worker/settings.ts";
 import { PRESETS } from "../../train/config/presets.ts";
 
 const [street = 35, seed = 3, steps = 10] = Deno.args.map(Number);
@@ -39,8 +30,7 @@ for (const name of ["source", "stage3"]) {
 
 using start = await open("source");
 using adaptation = new Adaptation(start.network, shortened(preset));
-const losses: { stage: string; losses: Readonly<Record<string, number>> }[] =
-  [];
+const losses: { stage: string; losses: Readonly<Record<string, number>> }[] = [];
 for await (const progress of adaptation.run()) {
   if (progress.kind !== "step") continue;
   losses.push({ stage: progress.stage, losses: progress.losses });

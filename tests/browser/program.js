@@ -44,8 +44,7 @@ export async function run() {
   const streets = (domain) =>
     Array.from(
       { length: 4 },
-      (_, index) =>
-        streetItem({ ...SIZE, seed: 0, domain, split: "train", index }),
+      (_, index) => streetItem({ ...SIZE, seed: 0, domain, split: "train", index }),
     );
   const [source, target] = [streets("source"), streets("target")];
   const network = new DeepLab(gpu, SHAPE);

@@ -28,13 +28,20 @@ export class Comparison {
   readonly #next = byId<HTMLButtonElement>("compare-next");
   readonly #view: Choice<View>;
   readonly #order: readonly number[];
+  readonly #onError: (error: unknown) => void;
   #place = 0;
   #compared: Compared | null = null;
 
-  /** `order` numbers the streets of the split `val` that are shown, one after the other. */
-  constructor(studio: Studio, order: readonly number[]) {
+  /**
+   * Listens to its controls; shows nothing yet.
+   *
+   * @param order Numbers of the streets of the split `val` that are shown, one after the other.
+   * @param onError Hears what has failed, and null when all is well again.
+   */
+  constructor(studio: Studio, order: readonly number[], onError: (error: unknown) => void) {
     this.#studio = studio;
     this.#order = order;
+    this.#onError = onError;
     this.#view = new Choice(
       byId("compare-view"),
       "compare-view",
@@ -47,7 +54,7 @@ export class Comparison {
       () => this.#draw(),
     );
     this.#divider.addEventListener("input", () => this.#divide());
-    this.#next.addEventListener("click", () => this.next());
+    this.#next.addEventListener("click", () => void this.next());
     new ResizeObserver(() => this.#draw()).observe(this.#frame);
     this.#divide();
   }
@@ -73,6 +80,9 @@ export class Comparison {
         ...asked,
       });
       this.#show(street, before, after, index);
+      this.#onError(null);
+    } catch (error) {
+      this.#onError(error);
     } finally {
       this.#next.disabled = false;
       this.#frame.removeAttribute("aria-busy");

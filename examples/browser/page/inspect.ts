@@ -125,16 +125,11 @@ export class Inspector {
     });
   }
 
-  /** A network that is adapted here can be looked through from now on. */
-  offerAdapted(): void {
-    const option = this.#option("here");
-    option.disabled = false;
-    option.textContent = "Adapted here, as it is now";
-  }
-
   /** The adapted network has changed, or is gone. */
   adaptedChanged(isThere: boolean): void {
-    this.#option("here").disabled = !isThere;
+    const option = this.#option("here");
+    option.disabled = !isThere;
+    option.textContent = isThere ? "Adapted here, as it is now" : "Adapted here (start it above)";
     if (this.#network.value !== "here") return;
     if (!isThere) this.#network.value = "stage3";
     void this.#look();
@@ -192,7 +187,8 @@ export class Inspector {
     const time = milliseconds > 0 ? `, in ${Math.round(milliseconds)} ms` : "";
     byId("inspect-scores").textContent = isTaught(view)
       ? `Prototypes are of ${this.#taught?.prototypeImages} unlabelled target streets, made when ` +
-        `you first asked.`
+        `you first asked. This warm-up network is a strong one: after a short warm-up, as in the ` +
+        `training above, there is more to put right.`
       : scores
       ? `On this street: mIoU ${shown(scores.mIoU)} %, ${shown(scores.pixelAccuracy)} % of the ` +
         `pixels right${time}.`

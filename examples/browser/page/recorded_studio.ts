@@ -1,5 +1,6 @@
 // What the page shows in a browser without WebGPU: a run that was recorded by `record.ts`, as pictures.
 
+import { streetItem } from "@proda/webgpu";
 import type {
   Calls,
   ClassMap,
@@ -62,7 +63,7 @@ export class RecordedStudio implements Studio {
       look: ({ image, network }) => this.#look(image, network),
       teach: ({ image }) => this.#teach(image),
       openNetwork: () => Promise.reject(new Error(NEEDS_WEBGPU)),
-      train: () => this.#train(),
+      train: () => Promise.resolve(this.#train()),
       pause: (isPaused) => Promise.resolve(this.#isPaused = isPaused),
       reset: () => Promise.resolve(this.#turn++),
     };
@@ -72,17 +73,27 @@ export class RecordedStudio implements Studio {
     return await answer(argument) as Calls[N]["answers"];
   }
 
-  async #street(index: number): Promise<Street> {
+  /** One of the recorded streets, drawn here: that takes no GPU. */
+  #street(index: number): Promise<Street> {
     const { streets } = this.#recorded;
     const at = streets.findIndex((street) => street.index === index);
     const place = at < 0 ? index % streets.length : at;
-    const { image: name } = streets[place];
-    const image = await this.#picture(`${name}.png`);
-    this.#streetOf.set(image.data, place);
-    return {
-      image,
-      label: classesOf(await this.#picture(`${name}_label.png`)),
-    };
+    const street = this.#draw(streets[place].index);
+    this.#streetOf.set(street.image.data, place);
+    return Promise.resolve(street);
+  }
+
+  #draw(index: number): Street {
+    const { seed, width, height } = this.#recorded.drawing;
+    const item = streetItem({
+      seed,
+      domain: "target",
+      split: "val",
+      index,
+      width,
+      height,
+    });
+    return { image: item.image, label: item.label?.data ?? new Uint8Array() };
   }
 
   async #look(image: Picture, network: string): Promise<Look> {
@@ -91,7 +102,7 @@ export class RecordedStudio implements Studio {
       throw new Error("To look through the network adapted here needs WebGPU.");
     }
     const { [network]: scores } = street.scores;
-    const map = await this.#map(`${street.image}_${network}`);
+    const map = await this.#map(`street${street.index}_${network}`);
     return {
       shown: map,
       labels: map.labels,
@@ -103,7 +114,7 @@ export class RecordedStudio implements Studio {
   async #teach(image: Picture): Promise<Teaching> {
     const street = this.#known(image);
     const [pseudo, assigned, denoised] = await Promise.all(
-      ["pseudo", "assigned", "denoised"].map((kind) => this.#map(`${street.image}_${kind}`)),
+      ["pseudo", "assigned", "denoised"].map((kind) => this.#map(`street${street.index}_${kind}`)),
     );
     const { accuracy, prototypeImages } = street;
     return { pseudo, assigned, denoised, accuracy, prototypeImages };
@@ -116,17 +127,12 @@ export class RecordedStudio implements Studio {
   }
 
   /** Plays the recorded training. */
-  async #train(): Promise<null> {
+  #train(): null {
     const turn = ++this.#turn;
     this.#isPaused = false;
     const { training } = this.#recorded;
-    const pictures = await this.#picture("shown.png");
-    const { width } = pictures;
-    const height = width / 2;
-    const shown = training.shownLabels.map((_, at) => ({
-      image: rowsOf(pictures, at * height, height),
-      label: new Uint8Array(),
-    }));
+    const shown = training.shownStreets.map((index) => this.#draw(index));
+    const { height } = this.#recorded.drawing;
     this.#tell({ ...training.begin, kind: "begin", shown });
     const play = async () => {
       for (const event of training.events) {

@@ -22,6 +22,8 @@ const STREETS = {
 
 /** What is there once the device is open. */
 interface Studio {
+  /** The address of the page. */
+  readonly base: string;
   readonly gpu: Gpu;
   readonly networks: Networks;
   teacher: Promise<Teacher> | null;
@@ -48,18 +50,18 @@ const calls: {
     return await look(await eyeOf(network), { image, label });
   },
   async teach(asks) {
-    const studio = await the(opened);
-    const { gpu, networks } = studio;
+    const here = await studio();
+    const { gpu, networks } = here;
     const { prototypes } = streetsOn(gpu);
-    studio.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, prototypes));
-    return await (await studio.teacher).teach(asks);
+    here.teacher ??= networks.load("warmup").then((eye) => Teacher.make(eye, QUICK, prototypes));
+    return await (await here.teacher).teach(asks);
   },
   async openNetwork({ bytes, name }) {
-    return await (await the(opened)).networks.open(bytes, name);
+    return await (await studio()).networks.open(bytes, name);
   },
   async train({ seed, length }) {
+    const { gpu, networks } = await studio();
     await stopTraining();
-    const { gpu, networks } = await the(opened);
     const start = await networks.get("source");
     const preset = { ...QUICK, seed };
     const { heldBack, statistics: statisticsImages } = streetsOn(gpu);
@@ -93,11 +95,11 @@ const calls: {
 
 async function openStudio(base: string): Promise<Studio> {
   const gpu = await openGpu();
-  return { gpu, networks: new Networks(gpu, base), teacher: null };
+  return { base, gpu, networks: new Networks(gpu, base), teacher: null };
 }
 
 async function eyeOf(name: Calls["look"]["asks"]["network"]): Promise<Eye> {
-  if (name !== "here") return await (await the(opened)).networks.get(name);
+  if (name !== "here") return await (await studio()).networks.get(name);
   if (!training) {
     throw new Error(
       "Nothing has been adapted here yet: start a training first.",
@@ -118,9 +120,18 @@ function streetsOn({ adapter }: Gpu): typeof STREETS["gpu" | "software"] {
   return STREETS[adapter.isFallback ? "software" : "gpu"];
 }
 
-/** What has to be there by now. */
-function the<T>(promise: Promise<T> | null): Promise<T> {
-  return promise ?? Promise.reject(new Error("The GPU is not open yet."));
+/** What is open; a GPU that was lost or has failed is opened anew, without what was on it. */
+async function studio(): Promise<Studio> {
+  if (!opened) throw new Error("The GPU is not open yet.");
+  const { gpu, base } = await opened;
+  try {
+    gpu.flush();
+  } catch {
+    gpu.close();
+    training = null;
+    opened = openStudio(base);
+  }
+  return await opened;
 }
 
 function messageOf(error: unknown): string {
