@@ -25,7 +25,9 @@ export interface Chart {
   readonly unit: string;
 }
 
-const MARGIN = { left: 44, right: 92, top: 26, bottom: 30 } as const;
+const MARGIN = { left: 52, right: 92, top: 38, bottom: 30 } as const;
+/** What the name of a stage takes. */
+const NAME_WIDTH = 64;
 
 /** Draws a chart into an element, as wide as that is. */
 export function drawChart(
@@ -53,11 +55,13 @@ export function drawChart(
       `y2="${y(value)}"/>` +
       text(MARGIN.left - 8, y(value) + 4, format(value), "end")
     ),
-    ...chart.stages.map(({ name, from }) =>
-      `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${MARGIN.top - 6}" ` +
-      `y2="${MARGIN.top + plot.height}"/>` +
-      text(x(from) + 5, MARGIN.top - 10, name, "start")
-    ),
+    ...chart.stages.map(({ name, from }, at) => {
+      // Above the one before, where that is too near.
+      const before = chart.stages[at - 1]?.from ?? -Infinity;
+      const top = MARGIN.top - (x(from) - x(before) < NAME_WIDTH ? 24 : 10);
+      return `<line class="stage" x1="${x(from)}" x2="${x(from)}" y1="${top + 4}" ` +
+        `y2="${MARGIN.top + plot.height}"/>` + text(x(from) + 5, top, name, "start");
+    }),
     ...steps(chart.steps, plot.width).map((step) =>
       text(x(step), MARGIN.top + plot.height + 18, String(step), "middle")
     ),

@@ -33,7 +33,9 @@ import {
 import type { TrainingSettings } from "./settings.ts";
 
 /** The stages of the page, in their order. */
-export type StageName = "warmup" | "stage1";
+export const STAGES = ["warmup", "stage1"] as const;
+/** One of them. */
+export type StageName = typeof STAGES[number];
 
 /** What happens in a training. */
 export type Progress =

@@ -8,7 +8,7 @@ import {
   streetItem,
 } from "@proda/webgpu";
 import type { ClassMap, Snapshot, Street, TrainingEvent } from "../protocol.ts";
-import { Adaptation } from "./adaptation.ts";
+import { Adaptation, STAGES } from "./adaptation.ts";
 import { type Eye, look, scoresOf } from "./look.ts";
 import type { TrainingSettings } from "./settings.ts";
 
@@ -75,10 +75,7 @@ export class Training implements Disposable {
     const shown = SHOWN.map((index) => this.#street(index));
     this.#tell({
       kind: "begin",
-      stages: Object.entries(stages).map(([name, { steps }]) => ({
-        name,
-        steps,
-      })),
+      stages: STAGES.map((name) => ({ name, steps: stages[name].steps })),
       heldBack: heldBack || shown.length,
       shown: shown.map(streetOf).map(({ image, label }) => ({
         image: { ...image, data: image.data.slice() }, // what is told is handed over
@@ -118,7 +115,7 @@ export class Training implements Disposable {
           bytes,
         });
         if (step % every === 0 || step === of) {
-          const isLast = stage === "stage1" && step === of;
+          const isLast = stage === STAGES.at(-1) && step === of;
           await this.#adaptation.show(
             isLast ? Infinity : this.#options.statisticsImages,
           );
