@@ -238,6 +238,7 @@ const FOREIGN = new RegExp(
     "BatchNormalization|InstanceNormalization|[Ii]nitializer", // ONNX
     "NO_COLOR|FORCE_COLOR|noColor|OutHasColors|ErrHasColors",
     "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
+    "colorSpaceConversion", // of images in browsers
     "gtFine_color",
     "Lavin and Gray",
     "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|\\bnormalize\\(", // node:path, String
