@@ -41,37 +41,22 @@ const recorded: Recorded = {
   streets,
   training,
 };
-await Deno.writeTextFile(
-  new URL("run.json", folder),
-  JSON.stringify(recorded, rounded) + "\n",
-);
+await Deno.writeTextFile(new URL("run.json", folder), JSON.stringify(recorded, rounded) + "\n");
 gpu.close();
 
 async function open(name: string): Promise<NetworkInMemory> {
-  const file = new URL(
-    `../../networks/streets/${name}.safetensors`,
-    import.meta.url,
-  );
+  const file = new URL(`../../networks/streets/${name}.safetensors`, import.meta.url);
   return await networkFromBytes(gpu, await Deno.readFile(file), name);
 }
 
 function street(index: number): Street {
-  const item = streetItem({
-    seed,
-    domain: "target",
-    split: "val",
-    index,
-    width,
-    height,
-  });
+  const item = streetItem({ seed, domain: "target", split: "val", index, width, height });
   if (!item.label) throw new TypeError("Streets have labels");
   return { image: item.image, label: item.label.data };
 }
 
 /** A street through every network, and as stage 1 would label it. */
-async function recordStreet(
-  index: number,
-): Promise<Recorded["streets"][number]> {
+async function recordStreet(index: number): Promise<Recorded["streets"][number]> {
   const { image, label } = street(index);
   const name = `street${index}`;
   const scores: Record<string, NonNullable<Look["scores"]>> = {};
@@ -86,10 +71,7 @@ async function recordStreet(
     });
     if (seen.scores) scores[network] = seen.scores;
   }
-  const { accuracy, prototypeImages, ...maps } = await teacher.teach({
-    image,
-    label,
-  });
+  const { accuracy, prototypeImages, ...maps } = await teacher.teach({ image, label });
   for (const [kind, map] of Object.entries(maps)) {
     await writeMap(`${name}_${kind}`, map);
   }
@@ -157,11 +139,7 @@ async function writeClasses(
 }
 
 /** The mean confidence of cells. */
-function shrunk(
-  map: ClassMap,
-  width: number,
-  height: number,
-): Uint8Array<ArrayBuffer> {
+function shrunk(map: ClassMap, width: number, height: number): Uint8Array<ArrayBuffer> {
   const sums = new Float64Array(width * height);
   const counts = new Float64Array(width * height);
   map.confidence.forEach((value, at) => {
@@ -174,11 +152,7 @@ function shrunk(
 }
 
 /** Classes at another size, each from the middle of its cell. */
-function atSize(
-  map: ClassMap,
-  width: number,
-  height: number,
-): Uint8Array<ArrayBuffer> {
+function atSize(map: ClassMap, width: number, height: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: width * height }, (_, at) => {
     const x = Math.floor((at % width + 0.5) * map.width / width);
     const y = Math.floor((Math.floor(at / width) + 0.5) * map.height / height);
@@ -187,9 +161,7 @@ function atSize(
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(
-    parts.reduce((sum, { length }) => sum + length, 0),
-  );
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
     bytes.set(part, at);

@@ -30,10 +30,7 @@ Deno.serve({ port, hostname: "localhost", onListen }, answer);
 /** The answer to a request: a file, or that there is none. URLs cannot climb out of the folder. */
 async function answer(request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
-  const path = new URL(
-    `.${pathname.endsWith("/") ? `${pathname}index.html` : pathname}`,
-    ROOT,
-  );
+  const path = new URL(`.${pathname.endsWith("/") ? `${pathname}index.html` : pathname}`, ROOT);
   try {
     const { readable } = await Deno.open(path);
     const type = TYPES[path.pathname.slice(path.pathname.lastIndexOf(".") + 1)];
@@ -48,9 +45,7 @@ async function answer(request: Request): Promise<Response> {
 async function compressedSizes(): Promise<Record<string, number>> {
   const sizes: Record<string, number> = {};
   for (const folder of [".", "assets", "networks", "recorded"]) {
-    for await (
-      const { name, isFile } of Deno.readDir(new URL(`${folder}/`, ROOT))
-    ) {
+    for await (const { name, isFile } of Deno.readDir(new URL(`${folder}/`, ROOT))) {
       if (!isFile) continue;
       const kind = folder === "." || folder === "assets" ? "code" : folder;
       const { readable } = await Deno.open(new URL(`${folder}/${name}`, ROOT));

@@ -30,12 +30,7 @@ const MARGIN = { left: 52, right: 92, top: 38, bottom: 30 } as const;
 const NAME_WIDTH = 64;
 
 /** Draws a chart into an element, as wide as that is. */
-export function drawChart(
-  element: Element,
-  chart: Chart,
-  width: number,
-  height: number,
-): void {
+export function drawChart(element: Element, chart: Chart, width: number, height: number): void {
   const plot = {
     width: Math.max(40, width - MARGIN.left - MARGIN.right),
     height: height - MARGIN.top - MARGIN.bottom,
@@ -65,12 +60,7 @@ export function drawChart(
     ...steps(chart.steps, plot.width).map((step) =>
       text(x(step), MARGIN.top + plot.height + 18, String(step), "middle")
     ),
-    text(
-      MARGIN.left + plot.width + 14,
-      MARGIN.top + plot.height + 18,
-      "steps",
-      "start",
-    ),
+    text(MARGIN.left + plot.width + 14, MARGIN.top + plot.height + 18, "steps", "start"),
     ...chart.lines.map((line) => path(line, x, y)),
     ...names(chart.lines, y, MARGIN.left + plot.width + 8, plot.height),
   ];
@@ -102,11 +92,7 @@ function names(
 ): string[] {
   const gap = 15;
   const labels = lines.filter(({ points }) => points.length > 0)
-    .map(({ name, colour, points }) => ({
-      name,
-      colour,
-      at: y(points[points.length - 1][1]) + 4,
-    }))
+    .map(({ name, colour, points }) => ({ name, colour, at: y(points[points.length - 1][1]) + 4 }))
     .sort((a, b) => a.at - b.at);
   for (let i = 1; i < labels.length; i++) {
     labels[i].at = Math.max(labels[i].at, labels[i - 1].at + gap);
@@ -130,10 +116,7 @@ function rangeOf({ lines, scale }: Chart): [number, number] {
   if (values.length === 0) return scale === "linear" ? [0, 1] : [0.01, 10];
   const [least, most] = [Math.min(...values), Math.max(...values)];
   if (scale === "logarithmic") {
-    return [
-      10 ** Math.floor(Math.log10(least)),
-      10 ** Math.ceil(Math.log10(most) + 1e-9),
-    ];
+    return [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most) + 1e-9)];
   }
   const room = Math.max(1, (most - least) * 0.15);
   return [Math.max(0, least - room), most + room];
@@ -141,10 +124,7 @@ function rangeOf({ lines, scale }: Chart): [number, number] {
 
 function ticksOf({ scale }: Chart, least: number, most: number): number[] {
   if (scale === "logarithmic") {
-    const [first, last] = [
-      Math.round(Math.log10(least)),
-      Math.round(Math.log10(most)),
-    ];
+    const [first, last] = [Math.round(Math.log10(least)), Math.round(Math.log10(most))];
     const every = Math.ceil((last - first + 1) / 6);
     return range(first, last, every).map((power) => 10 ** power);
   }
@@ -152,9 +132,7 @@ function ticksOf({ scale }: Chart, least: number, most: number): number[] {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw) ??
     raw;
-  return range(Math.ceil(least / step), Math.floor(most / step), 1).map((
-    count,
-  ) => count * step);
+  return range(Math.ceil(least / step), Math.floor(most / step), 1).map((count) => count * step);
 }
 
 function steps(count: number, width: number): number[] {
@@ -181,12 +159,7 @@ function summary({ title, lines, unit }: Chart): string {
   return `${title}: now ${last.join(", ") || "nothing yet"}`;
 }
 
-function text(
-  x: number,
-  y: number,
-  content: string,
-  anchor: "start" | "middle" | "end",
-): string {
+function text(x: number, y: number, content: string, anchor: "start" | "middle" | "end"): string {
   const place = `x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}"`;
   return `<text class="tick" ${place}>${escaped(content)}</text>`;
 }

@@ -7,16 +7,7 @@ type Colour = readonly [number, number, number];
 
 /** Names, and the colours of the page. Label ids are those of Cityscapes. */
 export const STREETS: Classes = {
-  names: [
-    "road",
-    "sidewalk",
-    "building",
-    "vegetation",
-    "sky",
-    "person",
-    "car",
-    "bus",
-  ],
+  names: ["road", "sidewalk", "building", "vegetation", "sky", "person", "car", "bus"],
   palette: [
     [128, 84, 150],
     [238, 120, 220],

@@ -65,20 +65,10 @@ export class Comparison {
     this.#next.disabled = true;
     this.#frame.setAttribute("aria-busy", "true");
     try {
-      const street = await this.#studio.ask("street", {
-        domain: "target",
-        split: "val",
-        index,
-      });
+      const street = await this.#studio.ask("street", { domain: "target", split: "val", index });
       const asked = { image: street.image, label: street.label };
-      const before = await this.#studio.ask("look", {
-        network: "source",
-        ...asked,
-      });
-      const after = await this.#studio.ask("look", {
-        network: "stage3",
-        ...asked,
-      });
+      const before = await this.#studio.ask("look", { network: "source", ...asked });
+      const after = await this.#studio.ask("look", { network: "stage3", ...asked });
       this.#show(street, before, after, index);
       this.#onError(null);
     } catch (error) {
@@ -110,12 +100,7 @@ export class Comparison {
   #draw(): void {
     if (!this.#compared) return;
     const { image, label, before, after } = this.#compared;
-    for (
-      const [canvas, { layer }] of [[this.#before, before], [
-        this.#after,
-        after,
-      ]] as const
-    ) {
+    for (const [canvas, { layer }] of [[this.#before, before], [this.#after, after]] as const) {
       fitCanvas(canvas, image);
       const view = this.#view.value;
       if (view === "over") drawOver(canvas, image, layer);
@@ -147,14 +132,7 @@ function showTable(before: Scores | null, after: Scores | null): void {
     swatch.style.background = css(STREETS.palette[k]);
     const head = make("th", "", swatch, name);
     head.scope = "row";
-    return make(
-      "tr",
-      "",
-      head,
-      cell(was),
-      cell(is),
-      make("td", "gain", gain(was, is)),
-    );
+    return make("tr", "", head, cell(was), cell(is), make("td", "gain", gain(was, is)));
   });
   byId("compare-table").replaceChildren(...rows);
 }

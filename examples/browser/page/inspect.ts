@@ -102,10 +102,7 @@ export class Inspector {
     this.#view.value = "prediction";
     this.#network.addEventListener("change", () => void this.#look());
     this.#mask.addEventListener("click", () => void this.#saveMask());
-    byId("inspect-street").addEventListener(
-      "click",
-      () => void this.nextStreet(),
-    );
+    byId("inspect-street").addEventListener("click", () => void this.nextStreet());
     this.#listenForFiles();
     this.#listenToPointer();
     new ResizeObserver(() => this.#draw()).observe(this.#frame);
@@ -116,11 +113,7 @@ export class Inspector {
   async nextStreet(): Promise<void> {
     const index = ++this.#street;
     await this.#try(async () => {
-      const street = await this.#studio.ask("street", {
-        domain: "target",
-        split: "val",
-        index,
-      });
+      const street = await this.#studio.ask("street", { domain: "target", split: "val", index });
       await this.#take(`street-${index + 1}`, street.image, street.label);
     });
   }
@@ -135,11 +128,7 @@ export class Inspector {
     void this.#look();
   }
 
-  async #take(
-    name: string,
-    image: Picture,
-    label: Uint8Array<ArrayBuffer> | null,
-  ): Promise<void> {
+  async #take(name: string, image: Picture, label: Uint8Array<ArrayBuffer> | null): Promise<void> {
     this.#subject = { name, image, label, layer: imageLayer(image) };
     this.#view.enable("label", label !== null);
     if (label === null && this.#view.value === "label") {
@@ -200,10 +189,7 @@ export class Inspector {
     const seen = this.#seen;
     if (!subject || !seen) return;
     const { image, label, layer } = subject;
-    this.#frame.style.setProperty(
-      "--aspect",
-      `${image.width} / ${image.height}`,
-    );
+    this.#frame.style.setProperty("--aspect", `${image.width} / ${image.height}`);
     fitCanvas(this.#canvas, image);
     const classes = this.#classes;
     const map = this.#map();
@@ -213,11 +199,7 @@ export class Inspector {
         return draw(this.#canvas, [{ layer }]);
       case "label":
         return label
-          ? drawOver(
-            this.#canvas,
-            layer,
-            classLayer({ ...image, labels: label }, classes),
-          )
+          ? drawOver(this.#canvas, layer, classLayer({ ...image, labels: label }, classes))
           : undefined;
       case "prediction":
         return drawOver(this.#canvas, layer, classLayer(seen.shown, classes));
@@ -243,10 +225,7 @@ export class Inspector {
       const canvas = byId<HTMLCanvasElement>(`inspect-step-${at}`);
       canvas.style.setProperty("--aspect", `${image.width} / ${image.height}`);
       fitCanvas(canvas, image);
-      draw(canvas, [
-        { layer },
-        { layer: classLayer(map, STREETS), opacity: 0.75, crisp: true },
-      ]);
+      draw(canvas, [{ layer }, { layer: classLayer(map, STREETS), opacity: 0.75, crisp: true }]);
       const share = taught.accuracy?.[at];
       byId(`inspect-share-${at}`).textContent = share === undefined
         ? ""
@@ -263,10 +242,7 @@ export class Inspector {
   #listenToPointer(): void {
     const name = (event: PointerEvent) => {
       const { left, top, width, height } = this.#canvas.getBoundingClientRect();
-      this.#name(
-        (event.clientX - left) / width,
-        (event.clientY - top) / height,
-      );
+      this.#name((event.clientX - left) / width, (event.clientY - top) / height);
     };
     this.#frame.addEventListener("pointermove", name);
     this.#frame.addEventListener("pointerdown", name);
@@ -320,10 +296,7 @@ export class Inspector {
       event.preventDefault();
       section.toggleAttribute("data-dropping", true);
     });
-    section.addEventListener(
-      "dragleave",
-      () => section.removeAttribute("data-dropping"),
-    );
+    section.addEventListener("dragleave", () => section.removeAttribute("data-dropping"));
     section.addEventListener("drop", (event) => {
       event.preventDefault();
       section.removeAttribute("data-dropping");
@@ -350,10 +323,7 @@ export class Inspector {
         `Cannot open ${file.name} as this browser reads no such image: use PNG or JPEG.`,
       );
     });
-    const factor = Math.min(
-      1,
-      LONGEST_SIDE / Math.max(bitmap.width, bitmap.height),
-    );
+    const factor = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
     const width = Math.max(1, Math.round(bitmap.width * factor));
     const height = Math.max(1, Math.round(bitmap.height * factor));
     const canvas = new OffscreenCanvas(width, height);
@@ -367,19 +337,12 @@ export class Inspector {
       rgb[to++] = data[at + 1];
       rgb[to++] = data[at + 2];
     }
-    await this.#take(file.name.replace(/\.[^.]*$/, ""), {
-      data: rgb,
-      width,
-      height,
-    }, null);
+    await this.#take(file.name.replace(/\.[^.]*$/, ""), { data: rgb, width, height }, null);
   }
 
   async #openNetwork(file: File): Promise<void> {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    const info = await this.#studio.ask("openNetwork", {
-      bytes,
-      name: file.name,
-    });
+    const info = await this.#studio.ask("openNetwork", { bytes, name: file.name });
     this.#ownClasses = inPageColours(info.classes);
     this.#ownName = `${file.name} (${info.stage}, ${info.step} steps)`;
     const option = this.#option("own");
@@ -402,9 +365,7 @@ export class Inspector {
   }
 
   #option(name: NetworkName): HTMLOptionElement {
-    const option = this.#network.querySelector<HTMLOptionElement>(
-      `option[value="${name}"]`,
-    );
+    const option = this.#network.querySelector<HTMLOptionElement>(`option[value="${name}"]`);
     if (!option) throw new Error(`There is no choice of the network "${name}"`);
     return option;
   }

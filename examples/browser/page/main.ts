@@ -23,10 +23,7 @@ const inspector = new Inspector(studio);
 const comparison = new Comparison(studio, order, (error) => {
   if (!isRecorded) complain(error);
 });
-const panel = new TrainingPanel(
-  studio,
-  (isThere) => inspector.adaptedChanged(isThere),
-);
+const panel = new TrainingPanel(studio, (isThere) => inspector.adaptedChanged(isThere));
 panel.length = isSoftware ? "short" : "full";
 await comparison.next();
 await inspector.nextStreet();
@@ -44,9 +41,7 @@ async function openStudio(): Promise<{
     const advice = await adviceFor(navigator, globalThis.isSecureContext);
     if (advice !== null) throw new Error(advice);
     const studio = new LiveStudio();
-    const { name, isSoftware } = await studio.ask("open", {
-      base: document.baseURI,
-    });
+    const { name, isSoftware } = await studio.ask("open", { base: document.baseURI });
     adapter.textContent = isSoftware
       ? `Software adapter (${name}): a processor computes in the place of a GPU. Everything works, ` +
         `slowly; a training makes fewer steps.`

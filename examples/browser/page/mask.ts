@@ -6,10 +6,7 @@ import type { Size } from "../protocol.ts";
 const SIGNATURE = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
 
 /** Writes bytes, row by row, as a grey PNG. */
-export async function maskPng(
-  bytes: Uint8Array,
-  { width, height }: Size,
-): Promise<Blob> {
+export async function maskPng(bytes: Uint8Array, { width, height }: Size): Promise<Blob> {
   const rows = new Uint8Array((width + 1) * height); // each row begins with its filter: none
   for (let y = 0; y < height; y++) {
     rows.set(bytes.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
@@ -19,9 +16,7 @@ export async function maskPng(
   view.setUint32(0, width);
   view.setUint32(4, height);
   header.set([8, 0, 0, 0, 0], 8); // 8 bits, grey, as the standard has it, not interlaced
-  const stream = new Blob([rows]).stream().pipeThrough(
-    new CompressionStream("deflate"),
-  );
+  const stream = new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"));
   const data = new Uint8Array(await new Response(stream).arrayBuffer());
   const parts = [
     SIGNATURE,

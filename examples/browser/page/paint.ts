@@ -35,9 +35,7 @@ export function classLayer(
 }
 
 /** How sure a map is: dark where a pixel might be of any class, light where there is no doubt. */
-export function confidenceLayer(
-  { confidence, width, height }: ClassMap,
-): Layer {
+export function confidenceLayer({ confidence, width, height }: ClassMap): Layer {
   return layer({ width, height }, (pixels) => {
     for (let at = 0; at < confidence.length; at++) {
       const share = confidence[at] / 255;
@@ -67,17 +65,11 @@ function layer(
 const CANVAS_SIDE = 1536;
 
 /** Makes a canvas as large as it is seen, in the shape of a picture. */
-export function fitCanvas(
-  canvas: HTMLCanvasElement,
-  { width, height }: Size,
-): void {
+export function fitCanvas(canvas: HTMLCanvasElement, { width, height }: Size): void {
   const seen = Math.max(canvas.clientWidth * devicePixelRatio, 256);
   const side = Math.min(CANVAS_SIDE, Math.max(seen, seen * height / width));
   const factor = side / Math.max(width, height);
-  const [wide, high] = [
-    Math.round(width * factor),
-    Math.round(height * factor),
-  ];
+  const [wide, high] = [Math.round(width * factor), Math.round(height * factor)];
   if (canvas.width !== wide) canvas.width = wide;
   if (canvas.height !== high) canvas.height = high;
 }
@@ -103,10 +95,6 @@ export function draw(
 }
 
 /** Draws classes over their image. */
-export function drawOver(
-  canvas: HTMLCanvasElement,
-  image: Layer,
-  classes: Layer,
-): void {
+export function drawOver(canvas: HTMLCanvasElement, image: Layer, classes: Layer): void {
   draw(canvas, [{ layer: image }, { layer: classes, opacity: OPACITY }]);
 }

@@ -67,9 +67,7 @@ export class RecordedStudio implements Studio {
       pause: (isPaused) => Promise.resolve(this.#isPaused = isPaused),
       reset: () => Promise.resolve(this.#turn++),
     };
-    const answer = answers[name] as (
-      asks: Calls[N]["asks"],
-    ) => Promise<unknown>;
+    const answer = answers[name] as (asks: Calls[N]["asks"]) => Promise<unknown>;
     return await answer(argument) as Calls[N]["answers"];
   }
 
@@ -85,14 +83,7 @@ export class RecordedStudio implements Studio {
 
   #draw(index: number): Street {
     const { seed, width, height } = this.#recorded.drawing;
-    const item = streetItem({
-      seed,
-      domain: "target",
-      split: "val",
-      index,
-      width,
-      height,
-    });
+    const item = streetItem({ seed, domain: "target", split: "val", index, width, height });
     return { image: item.image, label: item.label?.data ?? new Uint8Array() };
   }
 
@@ -103,12 +94,7 @@ export class RecordedStudio implements Studio {
     }
     const { [network]: scores } = street.scores;
     const map = await this.#map(`street${street.index}_${network}`);
-    return {
-      shown: map,
-      labels: map.labels,
-      scores: scores as Scores,
-      milliseconds: 0,
-    };
+    return { shown: map, labels: map.labels, scores: scores as Scores, milliseconds: 0 };
   }
 
   async #teach(image: Picture): Promise<Teaching> {
@@ -142,10 +128,7 @@ export class RecordedStudio implements Studio {
           const { file, ...snapshot } = event.snapshot;
           const picture = await this.#picture(`${file}.png`);
           const maps = shown.map((_, at) => mapOf(rowsOf(picture, at * height, height)));
-          this.#tell({
-            kind: "snapshot",
-            snapshot: { ...snapshot, shown: maps },
-          });
+          this.#tell({ kind: "snapshot", snapshot: { ...snapshot, shown: maps } });
         } else this.#tell(event);
         if (event.kind === "step") await wait(PACE);
       }
@@ -164,9 +147,7 @@ export class RecordedStudio implements Studio {
     const small = await this.#picture(`${name}_confidence.png`);
     const confidence = map.confidence.map((_, at) => {
       const x = Math.floor((at % map.width) * small.width / map.width);
-      const y = Math.floor(
-        Math.floor(at / map.width) * small.height / map.height,
-      );
+      const y = Math.floor(Math.floor(at / map.width) * small.height / map.height);
       return small.data[3 * (y * small.width + x)];
     });
     return { ...map, confidence };
@@ -174,10 +155,7 @@ export class RecordedStudio implements Studio {
 
   async #picture(file: string): Promise<Picture> {
     const answer = await fetch(new URL(`recorded/${file}`, this.#base));
-    const options = {
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    } as const;
+    const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" } as const;
     const bitmap = await createImageBitmap(await answer.blob(), options);
     const { width, height } = bitmap;
     const context = new OffscreenCanvas(width, height).getContext("2d");
@@ -199,9 +177,7 @@ const NEEDS_WEBGPU =
 
 /** The class of every pixel of a picture in class colours. */
 function classesOf({ data, width, height }: Picture): Uint8Array<ArrayBuffer> {
-  const byColour = new Map(
-    STREETS.palette.map((colour, k) => [colour.join(), k]),
-  );
+  const byColour = new Map(STREETS.palette.map((colour, k) => [colour.join(), k]));
   return Uint8Array.from(
     { length: width * height },
     (_, at) => byColour.get(data.subarray(3 * at, 3 * at + 3).join()) ?? 255,
@@ -211,24 +187,11 @@ function classesOf({ data, width, height }: Picture): Uint8Array<ArrayBuffer> {
 function mapOf(picture: Picture): ClassMap {
   const { width, height } = picture;
   const labels = classesOf(picture);
-  return {
-    labels,
-    confidence: new Uint8Array(labels.length).fill(255),
-    width,
-    height,
-  };
+  return { labels, confidence: new Uint8Array(labels.length).fill(255), width, height };
 }
 
-function rowsOf(
-  { data, width }: Picture,
-  first: number,
-  height: number,
-): Picture {
-  return {
-    data: data.slice(3 * width * first, 3 * width * (first + height)),
-    width,
-    height,
-  };
+function rowsOf({ data, width }: Picture, first: number, height: number): Picture {
+  return { data: data.slice(3 * width * first, 3 * width * (first + height)), width, height };
 }
 
 function wait(milliseconds: number): Promise<void> {

@@ -5,10 +5,7 @@ import type { Calls, Reply, Request, TrainingEvent } from "../protocol.ts";
 /** Makes what the page shows. */
 export interface Studio {
   /** Asks for something; the memory of pictures stays the caller's. */
-  ask<N extends keyof Calls>(
-    name: N,
-    argument: Calls[N]["asks"],
-  ): Promise<Calls[N]["answers"]>;
+  ask<N extends keyof Calls>(name: N, argument: Calls[N]["asks"]): Promise<Calls[N]["answers"]>;
   /** Hears of the training. */
   listen(listener: (event: TrainingEvent) => void): void;
 }
@@ -22,9 +19,7 @@ export class LiveStudio implements Studio {
 
   /** Starts the worker. */
   constructor() {
-    this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), {
-      type: "module",
-    });
+    this.#worker = new Worker(new URL("../worker/main.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#receive(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
@@ -34,10 +29,7 @@ export class LiveStudio implements Studio {
   }
 
   /** See {@link Studio.ask}. */
-  ask<N extends keyof Calls>(
-    name: N,
-    argument: Calls[N]["asks"],
-  ): Promise<Calls[N]["answers"]> {
+  ask<N extends keyof Calls>(name: N, argument: Calls[N]["asks"]): Promise<Calls[N]["answers"]> {
     const id = ++this.#lastId;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);

@@ -12,14 +12,8 @@ type Losses = Readonly<Record<string, number>>;
 /** Names of stages for people, and what happens in them. */
 const STAGES: Readonly<Record<string, { title: string; doing: string }>> = {
   source: { title: "Source", doing: "learnt before, on the clean streets" },
-  warmup: {
-    title: "Warm-up",
-    doing: "clean streets in the camera's colours, against a critic",
-  },
-  stage1: {
-    title: "Stage 1",
-    doing: "its own labels of the camera's streets, denoised",
-  },
+  warmup: { title: "Warm-up", doing: "clean streets in the camera's colours, against a critic" },
+  stage1: { title: "Stage 1", doing: "its own labels of the camera's streets, denoised" },
 };
 /** Losses by name, with the colour of their lines. */
 const LOSSES: Readonly<
@@ -154,10 +148,7 @@ export class TrainingPanel {
         break;
       case "end": {
         this.#state = "ended";
-        const [first, last] = [
-          this.#heard?.snapshots[0],
-          this.#heard?.snapshots.at(-1),
-        ];
+        const [first, last] = [this.#heard?.snapshots[0], this.#heard?.snapshots.at(-1)];
         this.#status.textContent = `Done: mIoU of the held-back streets went from ${
           shown(first?.mIoU)
         } to ${shown(last?.mIoU)} %. The network can be looked through below.`;
@@ -204,10 +195,7 @@ export class TrainingPanel {
   #showProgress(stage: string, step: number): void {
     const stages = [
       { name: "source", steps: 0 },
-      ...this.#heard?.stages ?? [
-        { name: "warmup", steps: 0 },
-        { name: "stage1", steps: 0 },
-      ],
+      ...this.#heard?.stages ?? [{ name: "warmup", steps: 0 }, { name: "stage1", steps: 0 }],
     ];
     const now = stage === "end" ? stages.length : stages.findIndex(({ name }) => name === stage);
     byId("train-stages").replaceChildren(
@@ -239,15 +227,8 @@ export class TrainingPanel {
     this.#streets = streets.map(({ image }) => {
       const canvas = make("canvas", "");
       canvas.setAttribute("role", "img");
-      canvas.setAttribute(
-        "aria-label",
-        "A held-back street under the prediction of this moment",
-      );
-      return {
-        image: imageLayer(image),
-        canvas,
-        score: make("figcaption", ""),
-      };
+      canvas.setAttribute("aria-label", "A held-back street under the prediction of this moment");
+      return { image: imageLayer(image), canvas, score: make("figcaption", "") };
     });
     byId("train-streets").replaceChildren(
       ...this.#streets.map(({ canvas, score }) => make("figure", "", canvas, score)),
@@ -289,9 +270,7 @@ function speed(stepsPerSecond: number): string {
     : `${(1 / stepsPerSecond).toFixed(1)} seconds per step`;
 }
 
-function chartsOf(
-  { stages, losses, snapshots }: Heard,
-): [id: string, chart: Chart][] {
+function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Chart][] {
   const steps = stages.reduce((sum, { steps }) => sum + steps, 0);
   const shared = {
     steps,
@@ -302,11 +281,7 @@ function chartsOf(
   };
   const first = snapshots[0]?.mIoU;
   const score: Line[] = [
-    {
-      name: "now",
-      colour: 1,
-      points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]),
-    },
+    { name: "now", colour: 1, points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]) },
     {
       name: "source only",
       colour: 7,
@@ -316,9 +291,7 @@ function chartsOf(
   ];
   const labels = (kind: "pseudo" | "denoised"): Line["points"] =>
     snapshots.flatMap(({ steps, labels }) => labels ? [[steps, labels[kind]] as const] : []);
-  const lossLines = Object.entries(LOSSES).map((
-    [key, [name, colour]],
-  ): Line => ({
+  const lossLines = Object.entries(LOSSES).map(([key, [name, colour]]): Line => ({
     name,
     colour,
     points: losses.flatMap(({ step, losses }) =>
@@ -338,12 +311,7 @@ function chartsOf(
       title: "Right pixels among the labels that it learns of the target",
       lines: [
         { name: "denoised", colour: 4, points: labels("denoised") },
-        {
-          name: "before",
-          colour: 7,
-          isReference: true,
-          points: labels("pseudo"),
-        },
+        { name: "before", colour: 7, isReference: true, points: labels("pseudo") },
       ],
       scale: "linear",
       unit: " %",

@@ -95,11 +95,7 @@ export class Adaptation implements Disposable {
     this.shown.loadStateDict(this.network.stateDict());
     if (!this.#teaching || stage1.statistics !== "target") return;
     const some = unlabelled(this.#target.slice(0, images));
-    await estimateStatistics(
-      this.shown,
-      new SamplesInMemory(some, "sequential"),
-      longSide,
-    );
+    await estimateStatistics(this.shown, new SamplesInMemory(some, "sequential"), longSide);
   }
 
   /** The target images that it learns from; their labels are for those who measure, not for it. */
@@ -131,14 +127,7 @@ export class Adaptation implements Disposable {
       const isSource = done < sourceTrain;
       const index = isSource ? done : done - sourceTrain;
       const domain = isSource ? "source" : "target";
-      const item = streetItem({
-        seed,
-        domain,
-        split: "train",
-        index,
-        width,
-        height,
-      });
+      const item = streetItem({ seed, domain, split: "train", index, width, height });
       (isSource ? this.#source : this.#target).push(item);
       if (done % 10 === 9 || done === total - 1) {
         yield { kind: "drawing", done: done + 1, total };
@@ -188,47 +177,22 @@ export class Adaptation implements Disposable {
       const batch = await nextBatch(batches);
       const losses = stage.step(batch, step);
       releaseBatch(batch);
-      yield {
-        kind: "step",
-        stage: name,
-        step: step + 1,
-        of: steps,
-        losses: await numbers(losses),
-      };
+      yield { kind: "step", stage: name, step: step + 1, of: steps, losses: await numbers(losses) };
     }
   }
 
   #batches(stage: StageName): Batches {
     const { seed, data } = this.#settings;
-    const {
-      batch,
-      longSide,
-      scales,
-      flip,
-      middle,
-      sourceColours,
-      rareClassSampling,
-    } = data;
+    const { batch, longSide, scales, flip, middle, sourceColours, rareClassSampling } = data;
     const crop = { height: data.cropHeight, width: data.cropWidth };
     const { gpu, classes } = this.network;
     const counts = this.#source.map(({ label }) => classCounts(label as DecodedLabel, classes));
-    const draws = new RareClasses(counts, {
-      temperature: rareClassSampling,
-      crop,
-      longSide,
-    });
+    const draws = new RareClasses(counts, { temperature: rareClassSampling, crop, longSide });
     const view = { crop, longSide, scales, flip };
     return new Batches(
       { seed, stage, view, gpu, batch, classes, middle, sourceColours },
-      new SamplesInMemory(this.#source, {
-        seed,
-        stream: `${stage}/source`,
-        draws,
-      }),
-      new SamplesInMemory(unlabelled(this.#target), {
-        seed,
-        stream: `${stage}/target`,
-      }),
+      new SamplesInMemory(this.#source, { seed, stream: `${stage}/source`, draws }),
+      new SamplesInMemory(unlabelled(this.#target), { seed, stream: `${stage}/target` }),
     );
   }
 
@@ -242,11 +206,7 @@ export class Adaptation implements Disposable {
     const { stage, softLabels } = this.#teaching;
     const { gpu } = this.network;
     const samples = indices.map((index) => this.#sample(index));
-    const { images } = uploadSamples(
-      gpu,
-      samples,
-      this.#settings.data.longSide,
-    );
+    const { images } = uploadSamples(gpu, samples, this.#settings.data.longSide);
     using probabilities = uploadSoftLabels(gpu, softLabels, samples);
     return this.#read(images, stage.denoise(images, probabilities));
   }
@@ -256,20 +216,13 @@ export class Adaptation implements Disposable {
     if (!this.#teaching) return null;
     const { gpu } = this.network;
     const samples = indices.map((index) => this.#sample(index));
-    using probabilities = uploadSoftLabels(
-      gpu,
-      this.#teaching.softLabels,
-      samples,
-    );
+    using probabilities = uploadSoftLabels(gpu, this.#teaching.softLabels, samples);
     const { labels, confidence } = kernels.argmax(probabilities);
     confidence.release();
     return this.#read(null, labels);
   }
 
-  async #read(
-    images: GpuArray | null,
-    labels: GpuArray<"u32">,
-  ): Promise<Uint32Array> {
+  async #read(images: GpuArray | null, labels: GpuArray<"u32">): Promise<Uint32Array> {
     images?.release();
     const { width, height } = this.#settings.data.streets;
     const whole = kernels.resizeLabels(labels, { height, width });
@@ -283,22 +236,11 @@ export class Adaptation implements Disposable {
 
   #sample(index: number): Sample {
     const item = this.#target[index] as DecodedItem;
-    return {
-      ...item,
-      label: null,
-      name: String(index),
-      index,
-      epoch: 0,
-      position: index,
-    };
+    return { ...item, label: null, name: String(index), index, epoch: 0, position: index };
   }
 
   #create(gpu: Gpu, classes: number): DeepLab {
-    return new DeepLab(gpu, {
-      ...this.#settings.network,
-      classes,
-      init: "none",
-    });
+    return new DeepLab(gpu, { ...this.#settings.network, classes, init: "none" });
   }
 
   /** Frees all that it holds on the GPU. */
@@ -318,7 +260,5 @@ async function numbers(losses: Losses): Promise<Record<string, number>> {
   const arrays = Object.values(losses);
   const values = await (arrays[0] as GpuArray).gpu.readAll(arrays);
   releaseBatch(losses);
-  return Object.fromEntries(
-    Object.keys(losses).map((name, at) => [name, values[at]?.[0] ?? NaN]),
-  );
+  return Object.fromEntries(Object.keys(losses).map((name, at) => [name, values[at]?.[0] ?? NaN]));
 }

@@ -49,17 +49,10 @@ export async function look(
   images.release();
   const [labels, ownConfidence, shownLabels, confidence] = await readAndRelease(
     gpu,
-    [
-      own.labels,
-      own.confidence,
-      shown.labels,
-      shown.confidence,
-    ],
+    [own.labels, own.confidence, shown.labels, shown.confidence],
   );
   if (!ownConfidence.every(Number.isFinite)) {
-    throw new Error(
-      "Cannot show the prediction as it is not finite: the network has diverged.",
-    );
+    throw new Error("Cannot show the prediction as it is not finite: the network has diverged.");
   }
   const bytes = Uint8Array.from(labels);
   return {

@@ -66,17 +66,8 @@ const calls: {
     const preset = { ...QUICK, seed };
     const { heldBack, statistics: statisticsImages } = streetsOn(gpu);
     const settings = length === "full" ? preset : shortened(preset);
-    const options = {
-      heldBack,
-      statisticsImages,
-      every: length === "full" ? 10 : 2,
-    };
-    const run = new Training(
-      start,
-      settings,
-      options,
-      (event) => post({ event }),
-    );
+    const options = { heldBack, statisticsImages, every: length === "full" ? 10 : 2 };
+    const run = new Training(start, settings, options, (event) => post({ event }));
     const over = run.run().catch((error) => {
       post({ event: { kind: "failed", message: messageOf(error) } });
     });
@@ -101,9 +92,7 @@ async function openStudio(base: string): Promise<Studio> {
 async function eyeOf(name: Calls["look"]["asks"]["network"]): Promise<Eye> {
   if (name !== "here") return await (await studio()).networks.get(name);
   if (!training) {
-    throw new Error(
-      "Nothing has been adapted here yet: start a training first.",
-    );
+    throw new Error("Nothing has been adapted here yet: start a training first.");
   }
   return training.run.eye;
 }

@@ -35,22 +35,13 @@ export class Networks {
     const file = `${name}.safetensors`;
     const answer = await fetch(new URL(`networks/${file}`, this.#base));
     if (!answer.ok) {
-      throw new Error(
-        `Cannot fetch ${file}: the server says ${answer.status}.`,
-      );
+      throw new Error(`Cannot fetch ${file}: the server says ${answer.status}.`);
     }
-    return await networkFromBytes(
-      this.#gpu,
-      new Uint8Array(await answer.arrayBuffer()),
-      file,
-    );
+    return await networkFromBytes(this.#gpu, new Uint8Array(await answer.arrayBuffer()), file);
   }
 
   /** Opens a visitor's network in the place of the one before. */
-  async open(
-    bytes: Uint8Array<ArrayBuffer>,
-    name: string,
-  ): Promise<NetworkInfo> {
+  async open(bytes: Uint8Array<ArrayBuffer>, name: string): Promise<NetworkInfo> {
     const opened = await networkFromBytes(this.#gpu, bytes, name);
     const before = this.#opened.get("own");
     this.#opened.set("own", Promise.resolve(opened));

@@ -56,31 +56,16 @@ const SHORT = { images: 40, warmup: 6, stage1: 12, rate: 0.25 } as const;
  * The same training in so few steps that a software adapter makes them in a minute or two. At its full
  * learning rate stage 1 would need more of them to come to rest.
  */
-export function shortened(
-  { data, stages, ...rest }: TrainingSettings,
-): TrainingSettings {
+export function shortened({ data, stages, ...rest }: TrainingSettings): TrainingSettings {
   const short = <S extends StageSettings>(stage: S, steps: number): S => {
-    const rampSteps = Math.max(
-      1,
-      Math.round(stage.rampSteps * steps / stage.steps),
-    );
+    const rampSteps = Math.max(1, Math.round(stage.rampSteps * steps / stage.steps));
     return { ...stage, steps, scheduleSteps: steps, rampSteps };
   };
-  const streets = {
-    ...data.streets,
-    sourceTrain: SHORT.images,
-    targetTrain: SHORT.images,
-  };
-  const stage1 = {
-    ...stages.stage1,
-    learningRate: SHORT.rate * stages.stage1.learningRate,
-  };
+  const streets = { ...data.streets, sourceTrain: SHORT.images, targetTrain: SHORT.images };
+  const stage1 = { ...stages.stage1, learningRate: SHORT.rate * stages.stage1.learningRate };
   return {
     ...rest,
     data: { ...data, streets },
-    stages: {
-      warmup: short(stages.warmup, SHORT.warmup),
-      stage1: short(stage1, SHORT.stage1),
-    },
+    stages: { warmup: short(stages.warmup, SHORT.warmup), stage1: short(stage1, SHORT.stage1) },
   };
 }

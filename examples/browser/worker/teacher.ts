@@ -58,14 +58,7 @@ export class Teacher {
   ): Promise<Teacher> {
     const { seed, width, height } = streets;
     const items = Array.from({ length: count }, (_, index) => ({
-      image: streetItem({
-        seed,
-        domain: "target",
-        split: "train",
-        index,
-        width,
-        height,
-      }).image,
+      image: streetItem({ seed, domain: "target", split: "train", index, width, height }).image,
       label: null,
     }));
     const images = new SamplesInMemory(items, "sequential");
@@ -73,16 +66,12 @@ export class Teacher {
     if (stage1.statistics === "target") {
       await estimateStatistics(network, images, longSide);
     }
-    const bank = await labelTarget(network, images, new SoftLabelsInMemory(), {
-      longSide,
-    });
+    const bank = await labelTarget(network, images, new SoftLabelsInMemory(), { longSide });
     return new Teacher(eye, bank, stage1.temperature, count);
   }
 
   /** Labels an image as stage 1 would at its start. */
-  async teach(
-    { image, label }: Omit<LookRequest, "network">,
-  ): Promise<Teaching> {
+  async teach({ image, label }: Omit<LookRequest, "network">): Promise<Teaching> {
     const { gpu } = this.#network;
     const sample: Sample = sampleOf(image);
     const { images } = uploadSamples(gpu, [sample], this.#longSide);
@@ -97,21 +86,12 @@ export class Teacher {
     );
     images.release();
     const read = await readAndRelease(gpu, maps);
-    const map = (at: number): ClassMap => ({
-      ...quarter,
-      ...classMap(read[at], read[at + 1]),
-    });
+    const map = (at: number): ClassMap => ({ ...quarter, ...classMap(read[at], read[at + 1]) });
     const [pseudo, assigned, denoised] = [map(0), map(2), map(4)];
     const share = (map: ClassMap) => label ? shareRight(map, image, label) : NaN;
     const accuracy = label &&
       ([share(pseudo), share(assigned), share(denoised)] as const);
-    return {
-      pseudo,
-      assigned,
-      denoised,
-      accuracy,
-      prototypeImages: this.images,
-    };
+    return { pseudo, assigned, denoised, accuracy, prototypeImages: this.images };
   }
 
   /** Labels and confidence of the three, one after the other. */
@@ -125,21 +105,13 @@ export class Teacher {
     const pseudo = kernels.argmax(logits);
     const assigned = kernels.argmax(nearness);
     const evidence = { softLabels, logits, distances };
-    const denoised = labelTargetPixels(evidence, {
-      temperature: this.#temperature,
-    });
-    return [pseudo, assigned, denoised].flatMap((
-      { labels, confidence },
-    ) => [labels, confidence]);
+    const denoised = labelTargetPixels(evidence, { temperature: this.#temperature });
+    return [pseudo, assigned, denoised].flatMap(({ labels, confidence }) => [labels, confidence]);
   }
 }
 
 /** The share of an image's pixels that a small map has right, in percent. */
-function shareRight(
-  map: ClassMap,
-  { width, height }: Size,
-  label: Uint8Array,
-): number {
+function shareRight(map: ClassMap, { width, height }: Size, label: Uint8Array): number {
   let [right, counted] = [0, 0];
   for (let y = 0; y < height; y++) {
     const row = Math.floor(y * map.height / height) * map.width;

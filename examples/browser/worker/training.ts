@@ -83,19 +83,13 @@ export class Training implements Disposable {
       })),
       images: streets.targetTrain,
     });
-    const watch = new SamplesInMemory(
-      heldBack > 0 ? held : shown,
-      "sequential",
-    );
+    const watch = new SamplesInMemory(heldBack > 0 ? held : shown, "sequential");
     await this.#snapshot(shown, watch);
     const pace = new Pace();
     for await (const progress of this.#adaptation.run()) {
       if (progress.kind !== "step") pace.skip();
       if (progress.kind === "drawing") {
-        this.#tell({
-          kind: "doing",
-          text: `Drawing street ${progress.done} of ${progress.total}`,
-        });
+        this.#tell({ kind: "doing", text: `Drawing street ${progress.done} of ${progress.total}` });
       } else if (progress.kind === "labelling") {
         this.#tell({
           kind: "doing",
@@ -106,19 +100,10 @@ export class Training implements Disposable {
         this.#steps++;
         const stepsPerSecond = pace.add();
         const bytes = this.eye.network.gpu.memory.live;
-        this.#tell({
-          kind: "step",
-          stage,
-          step,
-          losses,
-          stepsPerSecond,
-          bytes,
-        });
+        this.#tell({ kind: "step", stage, step, losses, stepsPerSecond, bytes });
         if (step % every === 0 || step === of) {
           const isLast = stage === STAGES.at(-1) && step === of;
-          await this.#adaptation.show(
-            isLast ? Infinity : this.#options.statisticsImages,
-          );
+          await this.#adaptation.show(isLast ? Infinity : this.#options.statisticsImages);
           await this.#snapshot(shown, watch);
           pace.skip();
         }
@@ -135,20 +120,10 @@ export class Training implements Disposable {
   /** A street of the split that no training sees. */
   #street(index: number): DecodedItem {
     const { seed, width, height } = this.#settings.data.streets;
-    return streetItem({
-      seed,
-      domain: "target",
-      split: "val",
-      index,
-      width,
-      height,
-    });
+    return streetItem({ seed, domain: "target", split: "val", index, width, height });
   }
 
-  async #snapshot(
-    shown: readonly DecodedItem[],
-    watch: SamplesInMemory,
-  ): Promise<void> {
+  async #snapshot(shown: readonly DecodedItem[], watch: SamplesInMemory): Promise<void> {
     const maps: ClassMap[] = [];
     const shownScores: number[] = [];
     for (const item of shown) {
@@ -157,9 +132,7 @@ export class Training implements Disposable {
       maps.push(seen.shown);
       shownScores.push(seen.scores?.mIoU ?? NaN);
     }
-    const { mIoU } = evaluationOf(
-      await measure(this.eye.network, watch, this.#longSide),
-    );
+    const { mIoU } = evaluationOf(await measure(this.eye.network, watch, this.#longSide));
     const snapshot: Snapshot = {
       steps: this.#steps,
       shown: maps,
