@@ -116,10 +116,22 @@ export interface Snapshot {
   readonly shownScores: readonly number[];
   /** mIoU over the held-back streets. */
   readonly mIoU: number;
-  /** Share of right pixels among labels that stage 1 learns of training streets; null before it. */
-  readonly labels:
-    | { readonly pseudo: number; readonly denoised: number }
-    | null;
+  /** The labels that stage 1 learns of training streets; null before it. */
+  readonly labels: LearntLabels | null;
+}
+
+/** Labels of target streets that a training makes itself: how right they are, and those of one street. */
+export interface LearntLabels {
+  /** Share of right pixels in percent, over some streets: of the pseudo labels. */
+  readonly pseudo: number;
+  /** Of the denoised ones. */
+  readonly denoised: number;
+  /** One of the streets. */
+  readonly example: Street;
+  /** Its labels, at its size. */
+  readonly examplePseudo: Uint8Array<ArrayBuffer>;
+  /** The same. */
+  readonly exampleDenoised: Uint8Array<ArrayBuffer>;
 }
 
 /** What a training tells as it goes. */

@@ -82,10 +82,7 @@ async function recordStreet(index: number): Promise<Recorded["streets"][number]>
 /** A training from its first step to its last. */
 async function recordTraining(): Promise<Recorded["training"]> {
   const events: Recorded["training"]["events"][number][] = [];
-  const pictures: {
-    readonly file: string;
-    readonly maps: readonly ClassMap[];
-  }[] = [];
+  const pictures: { readonly file: string; readonly parts: readonly Uint8Array[] }[] = [];
   let begin: Recorded["training"]["begin"] | undefined;
   const start = opened.get("source") as NetworkInMemory;
   const options = { heldBack: 24, statisticsImages: 24, every: 10 };
@@ -97,10 +94,13 @@ async function recordTraining(): Promise<Recorded["training"]> {
         break;
       }
       case "snapshot": {
-        const { shown, ...snapshot } = event.snapshot;
+        const { shown, labels, ...snapshot } = event.snapshot;
         const file = `after${snapshot.steps}`;
-        pictures.push({ file, maps: shown });
-        events.push({ kind: "snapshot", snapshot: { ...snapshot, file } });
+        const parts = shown.map((map) => atSize(map, width, height));
+        if (labels) parts.push(labels.examplePseudo, labels.exampleDenoised);
+        pictures.push({ file, parts });
+        const scores = labels && { pseudo: labels.pseudo, denoised: labels.denoised };
+        events.push({ kind: "snapshot", snapshot: { ...snapshot, labels: scores, file } });
         break;
       }
       case "failed":
@@ -111,9 +111,8 @@ async function recordTraining(): Promise<Recorded["training"]> {
   });
   await training.run();
   if (!begin) throw new Error("The training has not begun");
-  for (const { file, maps } of pictures) {
-    const labels = joined(maps.map((map) => atSize(map, width, height)));
-    await writeClasses(file, { labels, width, height: height * maps.length });
+  for (const { file, parts } of pictures) {
+    await writeClasses(file, { labels: joined(parts), width, height: height * parts.length });
   }
   return { begin, shownStreets: SHOWN, events };
 }
@@ -174,7 +173,7 @@ async function write(name: string, bytes: Uint8Array): Promise<void> {
   await Deno.writeFile(new URL(name, folder), bytes);
 }
 
-/** Numbers of a record, to four digits after the point. */
+/** Numbers of a record, to six digits. */
 function rounded(_key: string, value: unknown): unknown {
-  return typeof value === "number" ? Math.round(value * 1e4) / 1e4 : value;
+  return typeof value === "number" ? Number(value.toPrecision(6)) : value;
 }

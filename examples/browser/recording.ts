@@ -1,7 +1,7 @@
 // What a recorded run holds, beside its pictures: predictions in class colours, and their confidence. The
 // streets themselves are drawn again.
 
-import type { Scores, Snapshot, TrainingEvent } from "./protocol.ts";
+import type { LearntLabels, Scores, Snapshot, TrainingEvent } from "./protocol.ts";
 
 type Of<K extends TrainingEvent["kind"]> = Extract<TrainingEvent, { kind: K }>;
 
@@ -37,7 +37,11 @@ export interface Recorded {
   };
 }
 
-/** A snapshot whose predictions lie in a picture. */
-export type RecordedSnapshot = Omit<Snapshot, "shown"> & {
+/**
+ * A snapshot whose predictions lie in a picture, below each other; below them, where there are some, the pseudo
+ * label and the denoised label of the training street that is shown.
+ */
+export type RecordedSnapshot = Omit<Snapshot, "shown" | "labels"> & {
   readonly file: string;
+  readonly labels: Pick<LearntLabels, "pseudo" | "denoised"> | null;
 };

@@ -242,6 +242,20 @@ const scenes = {
     const ownImage = await page.evaluate(() =>
       Array.from(heard.findLast(({ answer }) => answer?.shown).answer.labels)
     );
+    await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(40, 30);
+      canvas.getContext("2d").fillRect(0, 0, 40, 30);
+      const file = new File([await canvas.convertToBlob()], "pasted.png", { type: "image/png" });
+      const clipboardData = new DataTransfer();
+      clipboardData.items.add(file);
+      document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+    });
+    await page.waitForFunction(
+      () => heard.findLast(({ answer }) => answer?.shown).answer.labels.length === 40 * 30,
+      null,
+      { timeout: PATIENCE },
+    );
+    await settled(page);
     await page.setInputFiles("#inspect-checkpoint", damaged);
     const refused = await textOf(page, "#inspect-message");
     await page.setInputFiles("#inspect-checkpoint", network);
@@ -310,6 +324,10 @@ const scenes = {
     const share = await page.textContent("#inspect-share-2");
     await page.click("#train-start");
     const status = await textOf(page, "#train-status", /Done/);
+    const labels = [];
+    for (let at = 0; at < 2; at++) {
+      labels.push(Number.parseFloat(await page.textContent(`#train-share-${at}`)));
+    }
     await page.setInputFiles("#inspect-file", files[0]);
     const refused = await textOf(page, "#inspect-message");
     return {
@@ -317,6 +335,7 @@ const scenes = {
       scores,
       share,
       status,
+      labels,
       refused,
       found: await page.evaluate(flaws),
     };

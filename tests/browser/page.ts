@@ -178,6 +178,8 @@ Deno.test("a browser without WebGPU is told so, and shown the recorded run", () 
       seen.status,
       /^Done: mIoU of the held-back streets went from 3\d\.\d to [45]\d\.\d %/,
     );
+    const [pseudo, denoised] = seen.labels;
+    assert.ok(pseudo > 40 && denoised > pseudo, `labels: ${seen.labels}`);
     assert.match(seen.refused, /need WebGPU/);
     assertFlawless(seen.found);
   }));

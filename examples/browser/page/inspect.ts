@@ -292,12 +292,12 @@ export class Inspector {
     image.addEventListener("change", () => this.#open(image.files));
     network.addEventListener("change", () => this.#open(network.files));
     const section = byId("look");
-    section.addEventListener("dragover", (event) => {
+    document.addEventListener("dragover", (event) => {
       event.preventDefault();
       section.toggleAttribute("data-dropping", true);
     });
-    section.addEventListener("dragleave", () => section.removeAttribute("data-dropping"));
-    section.addEventListener("drop", (event) => {
+    document.addEventListener("dragleave", () => section.removeAttribute("data-dropping"));
+    document.addEventListener("drop", (event) => {
       event.preventDefault();
       section.removeAttribute("data-dropping");
       this.#open(event.dataTransfer?.files ?? null);
@@ -312,6 +312,7 @@ export class Inspector {
   #open(files: FileList | null): void {
     const [file] = files ?? [];
     if (!file) return;
+    byId("look").scrollIntoView();
     void this.#try(() =>
       file.name.endsWith(".safetensors") ? this.#openNetwork(file) : this.#openImage(file)
     );

@@ -81,9 +81,9 @@ export class RecordedStudio implements Studio {
     return Promise.resolve(street);
   }
 
-  #draw(index: number): Street {
+  #draw(index: number, split: "train" | "val" = "val"): Street {
     const { seed, width, height } = this.#recorded.drawing;
-    const item = streetItem({ seed, domain: "target", split: "val", index, width, height });
+    const item = streetItem({ seed, domain: "target", split, index, width, height });
     return { image: item.image, label: item.label?.data ?? new Uint8Array() };
   }
 
@@ -125,10 +125,17 @@ export class RecordedStudio implements Studio {
         while (this.#isPaused && turn === this.#turn) await wait(PACE);
         if (turn !== this.#turn) return;
         if (event.kind === "snapshot") {
-          const { file, ...snapshot } = event.snapshot;
+          const { file, labels: scores, ...snapshot } = event.snapshot;
           const picture = await this.#picture(`${file}.png`);
-          const maps = shown.map((_, at) => mapOf(rowsOf(picture, at * height, height)));
-          this.#tell({ kind: "snapshot", snapshot: { ...snapshot, shown: maps } });
+          const part = (at: number) => mapOf(rowsOf(picture, at * height, height));
+          const labels = scores && {
+            ...scores,
+            example: this.#draw(0, "train"),
+            examplePseudo: part(shown.length).labels,
+            exampleDenoised: part(shown.length + 1).labels,
+          };
+          const maps = shown.map((_, at) => part(at));
+          this.#tell({ kind: "snapshot", snapshot: { ...snapshot, labels, shown: maps } });
         } else this.#tell(event);
         if (event.kind === "step") await wait(PACE);
       }

@@ -16,6 +16,7 @@ export class LiveStudio implements Studio {
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #listeners: ((event: TrainingEvent) => void)[] = [];
   #lastId = 0;
+  #failure: Error | null = null;
 
   /** Starts the worker. */
   constructor() {
@@ -30,6 +31,7 @@ export class LiveStudio implements Studio {
 
   /** See {@link Studio.ask}. */
   ask<N extends keyof Calls>(name: N, argument: Calls[N]["asks"]): Promise<Calls[N]["answers"]> {
+    if (this.#failure) return Promise.reject(this.#failure);
     const id = ++this.#lastId;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);
@@ -54,6 +56,7 @@ export class LiveStudio implements Studio {
   }
 
   #fail(error: Error): void {
+    this.#failure = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
     for (const listener of this.#listeners) {

@@ -1,6 +1,12 @@
 // The part of the page where a network is adapted: its controls, its pictures and its curves.
 
-import type { Snapshot, Street, TrainingEvent, TrainingRequest } from "../protocol.ts";
+import type {
+  LearntLabels,
+  Snapshot,
+  Street,
+  TrainingEvent,
+  TrainingRequest,
+} from "../protocol.ts";
 import { type Chart, drawChart, type Line } from "./chart.ts";
 import { STREETS } from "./classes.ts";
 import { byId, Choice, make, messageOf, shown } from "./dom.ts";
@@ -92,6 +98,7 @@ export class TrainingPanel {
     }
     this.#message.hidden = true;
     this.#state = "running";
+    this.#heard = null;
     this.#status.textContent = "Fetching the source-only network …";
     this.#showState();
     const seed = Math.max(0, Math.floor(this.#seed.valueAsNumber || 0));
@@ -124,6 +131,7 @@ export class TrainingPanel {
       case "begin":
         this.#heard = { ...event, losses: [], snapshots: [] };
         byId("train-live").hidden = false;
+        this.#showState();
         byId("train-what").textContent =
           `Learns from ${event.images} clean streets with labels and ${event.images} streets of ` +
           `the camera without. Scores are of ${event.heldBack} other streets of the camera.`;
@@ -180,6 +188,7 @@ export class TrainingPanel {
       ended: "Adapt again",
     };
     this.#start.textContent = texts[this.#state];
+    this.#start.disabled = this.#state === "running" && !this.#heard; // there is nothing to pause yet
     const isIdle = this.#state === "idle" || this.#state === "ended";
     this.#reset.disabled = this.#state === "idle";
     this.#seed.disabled = !isIdle;
@@ -235,7 +244,8 @@ export class TrainingPanel {
     );
   }
 
-  #showSnapshot({ shown: maps, shownScores, steps }: Snapshot): void {
+  #showSnapshot({ shown: maps, shownScores, steps, labels }: Snapshot): void {
+    this.#showLabels(labels);
     maps.forEach((map, at) => {
       const street = this.#streets[at];
       if (!street) return;
@@ -245,6 +255,23 @@ export class TrainingPanel {
       street.score.textContent = steps === 0
         ? `mIoU ${shown(before)} %, source only`
         : `mIoU ${shown(shownScores[at])} % after ${steps} steps, ${shown(before)} % before`;
+    });
+  }
+
+  /** A street that it learns from, with its own labels of it. */
+  #showLabels(labels: LearntLabels | null): void {
+    byId("train-labels").hidden = labels === null;
+    if (!labels) return;
+    const { image, label } = labels.example;
+    const layer = imageLayer(image);
+    [labels.examplePseudo, labels.exampleDenoised, label].forEach((classes, at) => {
+      const canvas = byId<HTMLCanvasElement>(`train-label-${at}`);
+      fitCanvas(canvas, image);
+      drawOver(canvas, layer, classLayer({ ...image, labels: classes }, STREETS));
+      const right = classes.reduce((sum, k, pixel) => sum + Number(k === label[pixel]), 0);
+      byId(`train-share-${at}`).textContent = classes === label
+        ? ""
+        : `${(100 * right / label.length).toFixed(1)} % of the pixels right`;
     });
   }
 

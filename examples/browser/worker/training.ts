@@ -77,10 +77,7 @@ export class Training implements Disposable {
       kind: "begin",
       stages: STAGES.map((name) => ({ name, steps: stages[name].steps })),
       heldBack: heldBack || shown.length,
-      shown: shown.map(streetOf).map(({ image, label }) => ({
-        image: { ...image, data: image.data.slice() }, // what is told is handed over
-        label: label.slice(),
-      })),
+      shown: shown.map(streetOf).map(copyOf),
       images: streets.targetTrain,
     });
     const watch = new SamplesInMemory(heldBack > 0 ? held : shown, "sequential");
@@ -152,15 +149,21 @@ export class Training implements Disposable {
       await adaptation.denoised(indices),
     ];
     if (!pseudo || !denoised) return null;
-    const truth = indices.map((index) => streetOf(adaptation.target[index]).label);
+    const streets = indices.map((index) => streetOf(adaptation.target[index]));
+    const { length } = streets[0].label;
     const share = (labels: Uint32Array) => {
-      const { length } = truth[0];
-      const pairs = truth.map((label, at) =>
+      const pairs = streets.map(({ label }, at) =>
         [label, labels.subarray(at * length, (at + 1) * length)] as const
       );
       return scoresOf(pairs, adaptation.network.classes).pixelAccuracy;
     };
-    return { pseudo: share(pseudo), denoised: share(denoised) };
+    return {
+      pseudo: share(pseudo),
+      denoised: share(denoised),
+      example: copyOf(streets[0]),
+      examplePseudo: Uint8Array.from(pseudo.subarray(0, length)),
+      exampleDenoised: Uint8Array.from(denoised.subarray(0, length)),
+    };
   }
 
   /** Stops after the current step. */
@@ -179,6 +182,11 @@ export class Training implements Disposable {
 function streetOf({ image, label }: DecodedItem): Street {
   if (!label) throw new TypeError("Cannot show a street without a label");
   return { image, label: label.data };
+}
+
+/** A copy to tell: what is told is handed over. */
+function copyOf({ image, label }: Street): Street {
+  return { image: { ...image, data: image.data.slice() }, label: label.slice() };
 }
 
 /** Measures the speed of steps, without what comes between them. */
