@@ -13,6 +13,7 @@ import type {
 } from "../protocol.ts";
 import type { Recorded } from "../recording.ts";
 import { STREETS } from "./classes.ts";
+import { pixelsOf } from "./files.ts";
 import type { Studio } from "./studio.ts";
 
 /** Milliseconds between two recorded steps. */
@@ -165,17 +166,7 @@ export class RecordedStudio implements Studio {
     const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" } as const;
     const bitmap = await createImageBitmap(await answer.blob(), options);
     const { width, height } = bitmap;
-    const context = new OffscreenCanvas(width, height).getContext("2d");
-    if (!context) throw new Error("This browser cannot draw on a canvas");
-    context.drawImage(bitmap, 0, 0);
-    const { data } = context.getImageData(0, 0, width, height);
-    const rgb = new Uint8Array(3 * width * height);
-    for (let at = 0; at < width * height; at++) {
-      for (let channel = 0; channel < 3; channel++) {
-        rgb[3 * at + channel] = data[4 * at + channel];
-      }
-    }
-    return { data: rgb, width, height };
+    return { data: pixelsOf(bitmap, width, height), width, height };
   }
 }
 

@@ -7,31 +7,13 @@ import type {
   TrainingEvent,
   TrainingRequest,
 } from "../protocol.ts";
-import { type Chart, drawChart, type Line } from "./chart.ts";
+import { drawChart } from "./chart.ts";
 import { STREETS } from "./classes.ts";
 import { byId, Choice, make, messageOf, shown } from "./dom.ts";
 import { classLayer, drawOver, fitCanvas, imageLayer, type Layer } from "./paint.ts";
 import type { Studio } from "./studio.ts";
+import { chartsOf, type Heard, STAGES } from "./training_charts.ts";
 
-type Losses = Readonly<Record<string, number>>;
-
-/** Names of stages for people, and what happens in them. */
-const STAGES: Readonly<Record<string, { title: string; doing: string }>> = {
-  source: { title: "Source", doing: "learnt before, on the clean streets" },
-  warmup: { title: "Warm-up", doing: "clean streets in the camera's colours, against a critic" },
-  stage1: { title: "Stage 1", doing: "its own labels of the camera's streets, denoised" },
-};
-/** Losses by name, with the colour of their lines. */
-const LOSSES: Readonly<
-  Record<string, readonly [name: string, colour: number]>
-> = {
-  source: ["source", 1],
-  adversarial: ["adversarial", 2],
-  discriminator: ["critic", 3],
-  symmetric: ["own labels", 4],
-  structure: ["structure", 5],
-  regulariser: ["regulariser", 6],
-};
 const CHART_HEIGHT = 220;
 
 /** Something of a training that is shown. */
@@ -39,14 +21,6 @@ interface ShownStreet {
   readonly image: Layer;
   readonly canvas: HTMLCanvasElement;
   readonly score: HTMLElement;
-}
-
-/** The training as the page has heard of it. */
-interface Heard {
-  readonly stages: readonly { readonly name: string; readonly steps: number }[];
-  readonly heldBack: number;
-  readonly losses: { readonly step: number; readonly losses: Losses }[];
-  readonly snapshots: Snapshot[];
 }
 
 /** Controls and pictures of a training. */
@@ -295,60 +269,4 @@ function speed(stepsPerSecond: number): string {
   return stepsPerSecond >= 1
     ? `${stepsPerSecond.toFixed(1)} steps per second`
     : `${(1 / stepsPerSecond).toFixed(1)} seconds per step`;
-}
-
-function chartsOf({ stages, losses, snapshots }: Heard): [id: string, chart: Chart][] {
-  const steps = stages.reduce((sum, { steps }) => sum + steps, 0);
-  const shared = {
-    steps,
-    stages: stages.map(({ name }, at) => ({
-      name: STAGES[name]?.title ?? name,
-      from: stages.slice(0, at).reduce((sum, { steps }) => sum + steps, 0),
-    })),
-  };
-  const first = snapshots[0]?.mIoU;
-  const score: Line[] = [
-    { name: "now", colour: 1, points: snapshots.map(({ steps, mIoU }) => [steps, mIoU]) },
-    {
-      name: "source only",
-      colour: 7,
-      isReference: true,
-      points: first === undefined ? [] : [[0, first], [steps, first]],
-    },
-  ];
-  const labels = (kind: "pseudo" | "denoised"): Line["points"] =>
-    snapshots.flatMap(({ steps, labels }) => labels ? [[steps, labels[kind]] as const] : []);
-  const lossLines = Object.entries(LOSSES).map(([key, [name, colour]]): Line => ({
-    name,
-    colour,
-    points: losses.flatMap(({ step, losses }) =>
-      key in losses ? [[step, losses[key]] as const] : []
-    ),
-  }));
-  return [
-    ["chart-score", {
-      ...shared,
-      title: "mIoU of held-back target streets",
-      lines: score,
-      scale: "linear",
-      unit: " %",
-    }],
-    ["chart-labels", {
-      ...shared,
-      title: "Right pixels among the labels that it learns of the target",
-      lines: [
-        { name: "denoised", colour: 4, points: labels("denoised") },
-        { name: "before", colour: 7, isReference: true, points: labels("pseudo") },
-      ],
-      scale: "linear",
-      unit: " %",
-    }],
-    ["chart-losses", {
-      ...shared,
-      title: "Losses",
-      lines: lossLines,
-      scale: "logarithmic",
-      unit: "",
-    }],
-  ];
 }
