@@ -119,7 +119,7 @@ Deno.test("a folder of JPEG and PNG images with classes of its own trains, and p
     const look = ["inspect", "--layout", "folder", "--sheet", sheet, "--data"];
     assert.match(
       await succeed(...look, source),
-      /^3 images, 3 with labels\n[^]*^weed +19\.\d+ % +3 +\d+ px$/m,
+      /^3 images of \d+×\d+, all with labels\n[^]*^weed +19\.\d+ % +3 +\d+ px$/m,
     );
     assert.match(await succeed(...look, target), /Note: the data set has no labels/);
 
