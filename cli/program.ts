@@ -62,7 +62,20 @@ Each command explains itself: ./run COMMAND --help
 Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a
 mistake of the program, and of inspect where it found problems; 128 + n after signal n.`,
     )
-    .helpCommand(false);
+    .helpCommand(false)
+    // Commands that are added below take all this over.
+    .addHelpOption(new Option("-h, --help").hideHelp()) // who reads it has found it
+    .configureHelp({ commandUsage, subcommandTerm })
+    .exitOverride()
+    .configureOutput({
+      writeErr: () => {}, // errors are printed below, once
+      writeOut: (text) => writeTo("stdout", text),
+      // The defaults look at environment variables, for which there is no permission.
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+      getOutHelpWidth: () => HELP_WIDTH,
+      getErrHelpWidth: () => HELP_WIDTH,
+    });
   program.commandsGroup("Training:");
   addTrain(program, finish);
   addAblate(program, finish);
@@ -79,24 +92,6 @@ mistake of the program, and of inspect where it found problems; 128 + n after si
   program.commandsGroup("This machine:");
   addDoctor(program, finish);
   for (const command of program.commands) showDefaults(command);
-  return configured(program);
-}
-
-/** Has a program and its commands print through here, throw, and show their help alike. */
-function configured(program: Command): Command {
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureHelp({ commandUsage, subcommandTerm }).configureOutput({
-      writeErr: () => {}, // errors are printed below, once
-      writeOut: (text) => writeTo("stdout", text),
-      // The defaults look at environment variables, for which there is no permission.
-      getOutHasColors: () => false,
-      getErrHasColors: () => false,
-      getOutHelpWidth: () => HELP_WIDTH,
-      getErrHelpWidth: () => HELP_WIDTH,
-    });
-    // Who reads this has found it; alone in a group it would only be in the way.
-    command.addHelpOption(new Option("-h, --help").hideHelp());
-  }
   return program;
 }
 
@@ -121,6 +116,7 @@ function subcommandTerm(command: CommandUnknownOpts): string {
 /** Shows defaults as they would be typed. */
 function showDefaults({ options }: CommandUnknownOpts): void {
   for (const option of options) {
+    if (Array.isArray(option.defaultValue)) option.defaultValueDescription = "none";
     if (typeof option.defaultValue === "string") {
       option.defaultValueDescription = option.defaultValue;
     }
@@ -147,7 +143,6 @@ async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = createProgram((code) => exitCode = code);
   addTasks(program);
-  configured(program);
   let command: CommandUnknownOpts | undefined;
   program.hook("preSubcommand", (_, found) => void (command = found));
   try {

@@ -9,47 +9,31 @@ import type { TrainFlags } from "./train_config.ts";
 
 /** What a run will do: a line for each stage; of the quick preset first what it is for. */
 export function describeRun(
-  { pipeline, stages, init, data }: RunConfig,
+  { pipeline, stages, data }: RunConfig,
   { preset }: Pick<TrainFlags, "preset">,
 ): string {
-  const rows = pipeline.map((name) => [name, String(stages[name].steps), kindOf(name).summary]);
-  return [...preset === "quick" ? [describeQuick(init, data)] : [], ...stageLines(rows)].join("\n");
+  const rows = pipeline.map((name) => [name, String(stages[name].steps)]);
+  const [head, rule, ...lines] = tableLines([["stage", "steps"], ...rows]);
+  const described = lines.map((line, index) => `${line}  ${kindOf(pipeline[index]).summary}`);
+  const quick = data.sourceDirectory === null ? QUICK_ON_STREETS : QUICK_ON_OWN_IMAGES;
+  return [...preset === "quick" ? [quick] : [], head, rule, ...described].join("\n");
 }
 
-/** Names to the left, steps to the right, what a stage is behind them. */
-function stageLines(rows: readonly string[][]): string[] {
-  const [head, rule, ...lines] = tableLines([
-    ["stage", "steps"],
-    ...rows.map((row) => row.slice(0, 2)),
-  ]);
-  const width = Math.max(...rows.map(([, , summary]) => summary.length));
-  return [
-    head,
-    `${rule}  ${"─".repeat(width)}`,
-    ...lines.map((line, k) => `${line}  ${rows[k][2]}`),
-  ];
-}
-
-function describeQuick(init: string | null, { sourceDirectory }: RunConfig["data"]): string {
-  if (sourceDirectory !== null) {
-    return "preset quick: a trial of a few steps, sized for the built-in benchmark; leave --preset out to " +
-      "have sizes\nchosen for your images";
-  }
-  const start = init === null ? "" : " from a network that has learnt the source alone,";
-  return `preset quick: the method in short,${start} on a quarter of the images of the built-in\n` +
-    "benchmark; ./run train without --preset goes all the way and reaches more";
-}
+const QUICK_ON_STREETS =
+  `preset quick: the method in brief, on a quarter of the images of streets, the built-in benchmark;
+./run train without --preset goes through all stages at length and reaches more`;
+const QUICK_ON_OWN_IMAGES =
+  `preset quick: a trial of a few steps, sized for the built-in benchmark; without --preset, network,
+sizes and steps are chosen for your images`;
 
 /** The commands that a finished run is for. */
 export function nextCommands({ stages }: RunResult, folder: string): string {
   const last = stages.findLast(({ handedOn }) => handedOn) ?? stages.at(-1);
-  const commands = [[`./run report ${folder}`, "one page: scores, curves, pictures"]];
-  const lines = commands.map(([command, what]) => `Next: ${command}   ${what}`);
-  if (!last) return lines.join("\n");
-  const checkpoint = checkpointPathIn(folder, last.name);
+  const report = `Next: ./run report ${folder}   one page: scores, curves, pictures`;
+  if (!last) return report;
   return [
-    ...lines,
-    `      ./run predict --checkpoint ${checkpoint} \\`,
-    `        --input IMAGES --output PICTURES`,
+    report,
+    `      ./run predict --checkpoint ${checkpointPathIn(folder, last.name)} \\`,
+    "        --input IMAGES --output PICTURES",
   ].join("\n");
 }

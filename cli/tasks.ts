@@ -6,7 +6,7 @@ import configuration from "../deno.json" with { type: "json" };
 import { DataError } from "../train/base/data_error.ts";
 
 /** Those that a user wants to see beside the commands, in this order; the others are for development. */
-const FOR_USERS = ["earth", "gpu:verify", "test"];
+const FOR_USERS = ["demo", "earth", "gpu:verify", "test"];
 /** Those that take `--help` themselves. */
 const EXPLAIN_THEMSELVES: readonly string[] = ["gpu:verify"];
 const HELP = ["--help", "-h"];

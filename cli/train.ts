@@ -45,16 +45,13 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
   program.command("train")
     .summary("adapt a network from a source to a target domain")
     .description(
-      "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
-        "source-only training, adversarial warm-up, ProDA's stage 1 (denoised pseudo labels and " +
-        "target structure), and stages 2 and 3 (distillation into students, which start from their " +
-        "teachers or, as with --preset full, from self-supervised pre-training). Without flags it " +
-        "runs on the built-in benchmark, streets.",
+      "Adapt a segmentation network from a labelled source domain to an unlabelled target domain, in the " +
+        "stages named below. Without flags it runs on the built-in benchmark, streets.",
     )
     .optionsGroup("For the first day:")
     .option(
       "--preset <name>",
-      "for streets: default, on two cores without a GPU, or quick, from a network that comes with the project to stage 1, in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
+      "for streets: default, on two cores without a GPU, or quick, in two minutes, from a network that comes with the project to stage 1;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
       parsePreset,
     )
     .option("--source <dir>", "labelled source images (default: streets)")

@@ -11,7 +11,7 @@ import { byName, type Evaluation } from "../evaluation/metrics.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
 import { writeTargetSamples } from "../evaluation/target_samples.ts";
 import { Checkpoint, writeCheckpoint } from "../networks/checkpoint.ts";
-import { savedClasses } from "../networks/trained_network.ts";
+import { savedClasses } from "../networks/saved_classes.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
 import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
