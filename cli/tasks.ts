@@ -1,7 +1,7 @@
 // The tasks of deno.json that are no commands of the program: who starts both by `./run` finds both in its
 // help, which says what a task is without running it.
 
-import { Command } from "@commander-js/extra-typings";
+import type { Command } from "@commander-js/extra-typings";
 import configuration from "../deno.json" with { type: "json" };
 import { DataError } from "../train/base/data_error.ts";
 

@@ -7,7 +7,7 @@ Deno.test("doctor finds an adapter that computes, and says so", async () => {
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^adapter +\S/m);
   assert.match(stdout, /^arithmetic +right$/m);
-  assert.match(stdout, /\nReady.*\nNext: \.\/run train --preset quick   .*\n$/);
+  assert.match(stdout, /\nReady.*\nNext: \.\/run train --preset quick {3}.*\n$/);
 });
 
 Deno.test("doctor --json is one object with the verdict", async () => {

@@ -97,6 +97,7 @@ export async function loopStage<B>(
     restoreNetwork(network, folder.bestPath(name));
     await evaluate();
   }
+  observer.message(`${name}: steps made and measured; looking at images again, in other views`);
   let left = await withSights(run, network, scores);
   // Only an end that was interrupted has saved any before, and to open a checkpoint reads all of it.
   let statistics = point ? saves.statistics : undefined;
