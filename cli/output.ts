@@ -1,7 +1,7 @@
 // All that the commands print goes through here: nothing that a file, a class or a driver is called
 // commands the terminal, and a reader that goes away ends no command with a stack trace.
 
-import { describeFailure, isRefusal } from "../train/base/data_error.ts";
+import { describeFailure, isRefusal } from "../train/base/refusal.ts";
 
 const encoder = new TextEncoder();
 const ended = new AbortController();

@@ -9,7 +9,8 @@ import {
   Option,
 } from "@commander-js/extra-typings";
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
-import { DataError, describeFailure as reasonOf } from "../train/base/data_error.ts";
+import { DataError } from "../train/base/data_error.ts";
+import { describeFailure as reasonOf } from "../train/base/refusal.ts";
 import { DivergenceError } from "../train/run/divergence_error.ts";
 import { TrainingError } from "../train/run/training_error.ts";
 import { addAblate } from "./ablate.ts";
@@ -21,7 +22,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { flagsFor } from "./options.ts";
 import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
-import { addPack } from "./pack.ts";
+import { addShrink } from "./shrink.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
 import { addTasks } from "./tasks.ts";
@@ -85,7 +86,7 @@ mistake of the program, and of inspect where it found problems; 128 + n after si
   addPredict(program, finish);
   addExport(program);
   addConvert(program);
-  addPack(program, finish);
+  addShrink(program, finish);
   program.commandsGroup("Images:");
   addInspect(program, finish);
   addGenerate(program, finish);

@@ -9,7 +9,8 @@
 import { openGpu } from "../../mod.ts";
 import { openDataset } from "../../train/data/dataset.ts";
 import { layoutOf } from "../../train/data/layouts.ts";
-import { Loader, type Sample } from "../../train/data/loader.ts";
+import { Loader } from "../../train/data/loader.ts";
+import type { Sample } from "../../train/data/samples.ts";
 import { readPrediction } from "../../train/evaluation/evaluate.ts";
 import { uploadSamples } from "../../train/evaluation/image_batches.ts";
 import { type LabelMap, writeSamples } from "../../train/images/pictures.ts";

@@ -11,7 +11,8 @@
  *     deno run --allow-read=data,examples/earth/pictures --allow-write=data/earth,data/earth.partial examples/earth/tiles.ts
  */
 import { dirname, join } from "node:path";
-import { DataError, onDisk } from "../../train/base/data_error.ts";
+import { DataError } from "../../train/base/data_error.ts";
+import { onDisk } from "../../train/base/refusal.ts";
 import { entriesOf, exists, makeFolder, removeAll, renameFile } from "../../train/base/folders.ts";
 import { encodeImage, encodeLabel, readImage } from "../../train/images/image.ts";
 import { loadJpegCodec } from "../../train/images/jpeg.ts";

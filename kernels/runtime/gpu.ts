@@ -35,7 +35,7 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   }
   if (isOpenGl(adapter)) {
     throw new GpuError(
-      `Cannot open "${adapter.info.description}" as it is an OpenGL adapter, on which kernels are ` +
+      `Cannot open "${nameOf(adapter)}" as it is an OpenGL adapter, on which kernels are ` +
         `neither fast nor checked: ${openGlAdvice(globalThis)}`,
     );
   }
@@ -47,7 +47,7 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   if (timestamps && !hasTimestamps) {
     const option = options.profile ? "profile" : "autotune";
     throw new GpuError(
-      `Cannot ${option} on "${adapter.info.description}" as it has no timestamp queries: open it ` +
+      `Cannot ${option} on "${nameOf(adapter)}" as it has no timestamp queries: open it ` +
         `without \`${option}\``,
       { options: [option] },
     );
@@ -59,20 +59,26 @@ export async function openGpu(options: GpuOptions = {}): Promise<Gpu> {
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch(
     (cause: Error) => {
       throw new GpuError(
-        `Cannot open "${adapter.info.description}" as it gives no device (${cause.message}): close ` +
+        `Cannot open "${nameOf(adapter)}" as it gives no device (${cause.message}): close ` +
           "other programs that use it, or update its driver",
         { cause },
       );
     },
   );
   return new Device(device, {
-    description: adapter.info.description,
+    description: nameOf(adapter),
     vendor: adapter.info.vendor,
     architecture: adapter.info.architecture,
     device: adapter.info.device,
     isFallback: adapter.info.isFallbackAdapter,
     features: [...adapter.features],
   }, { ...options, autotune });
+}
+
+/** What an adapter is called: browsers tell its vendor and family alone, and some not even these. */
+function nameOf({ info: { description, vendor, architecture, device } }: GPUAdapter): string {
+  return description || [vendor, architecture, device].filter(Boolean).join(" ") ||
+    "an adapter without a name";
 }
 
 // Deno falls back to OpenGL without a word where Vulkan finds no driver. An OpenGL adapter reports

@@ -1,6 +1,6 @@
 // Deflated bytes of files that may lie about them.
 
-import { inflateRawSync, inflateSync } from "node:zlib";
+import { builtinModule } from "../../kernels/runtime/builtin.ts";
 
 /** Deflate makes of one byte 1032 at most; what claims more lies. */
 export const MAX_EXPANSION = 1032;
@@ -16,11 +16,15 @@ export function inflate(data: Uint8Array, size: number, wrapper: "zlib" | "none"
   if (size > MAX_EXPANSION * data.length) {
     throw new RangeError(`cannot inflate from ${data.length} bytes to ${size}`);
   }
+  const zlib = builtinModule("node:zlib");
+  if (!zlib) throw new RangeError("cannot be inflated here: browsers cannot while one waits");
   // One piece of memory from the start: pieces would be joined, in twice the memory.
   const options = { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size) };
   let bytes: Uint8Array;
   try {
-    bytes = wrapper === "zlib" ? inflateSync(data, options) : inflateRawSync(data, options);
+    bytes = wrapper === "zlib"
+      ? zlib.inflateSync(data, options)
+      : zlib.inflateRawSync(data, options);
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
     throw new RangeError(

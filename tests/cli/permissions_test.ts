@@ -113,7 +113,7 @@ const CASES: readonly Case[] = [
     unused: [at("data")],
   },
   {
-    args: ["pack", RUN, "--out", at("packed"), "--stages", "source"],
+    args: ["shrink", RUN, "--out", at("packed"), "--stages", "source"],
     read: [CODE, RUN, at("data"), at("packed")],
     write: [at("packed")],
     late: [at("packed")],

@@ -5,7 +5,8 @@
  * @module
  */
 import { dirname } from "node:path";
-import { DataError, onDisk } from "./data_error.ts";
+import { DataError } from "./data_error.ts";
+import { onDisk } from "./refusal.ts";
 
 /**
  * A file that appears at its path when it is committed; disposed before that, it leaves nothing.

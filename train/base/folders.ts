@@ -1,7 +1,7 @@
 // What lies in a folder, and folders where there are none.
 
 import { removeIfPossible } from "./atomic_file.ts";
-import { onDisk } from "./data_error.ts";
+import { onDisk } from "./refusal.ts";
 
 /**
  * What a folder holds, in the order of the names. What the operating system throws is passed on.

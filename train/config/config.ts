@@ -8,7 +8,8 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import * as v from "valibot";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { nearest } from "../base/nearest.ts";
 import { kindOf } from "../stages/kinds.ts";
 import { type PresetName, PRESETS } from "./presets.ts";

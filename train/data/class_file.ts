@@ -7,7 +7,8 @@ import { join } from "node:path";
 import * as v from "valibot";
 import type { ClassSet } from "./class_set.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { readText } from "../base/file_source.ts";
 import { type LabelCode, PLAIN_CODE } from "./label_code.ts";
 

@@ -8,7 +8,6 @@
 import { join } from "node:path";
 import { DataError } from "../base/data_error.ts";
 import { readImage, readImageSize, readPngHeader } from "../images/image.ts";
-import type { RgbImage } from "../images/rgb.ts";
 import {
   describeKnown,
   describeValue,
@@ -18,6 +17,7 @@ import {
 } from "./label_code.ts";
 import { type RawLabel, readRawLabel } from "./label_file.ts";
 import { findFiles, folderOf, labelCodeOf, type Place } from "./place.ts";
+import type { DecodedItem, DecodedLabel } from "./samples.ts";
 
 /** The files of one image. */
 export interface DatasetItem {
@@ -49,24 +49,6 @@ export interface DatasetOptions extends Place, Pick<Dataset, "trainIds"> {}
 
 /** A data set of a folder: at least one item, in the order of their names. */
 export interface OpenedDataset extends Dataset, Place {}
-
-/** A decoded image, and its label as train ids where the data set reads labels. */
-export interface DecodedItem {
-  /** 8-bit RGB. */
-  image: RgbImage;
-  /** One train id, or `IGNORE`, per pixel, of the image's size. */
-  label: DecodedLabel | null;
-}
-
-/** A decoded label. */
-export interface DecodedLabel {
-  /** One train id, or `IGNORE`, per pixel, row by row. */
-  data: Uint8Array<ArrayBuffer>;
-  /** Pixels per row. */
-  width: number;
-  /** Rows. */
-  height: number;
-}
 
 /** Images in the order of their names, with their labels where there are any. */
 export interface Listing {

@@ -5,7 +5,8 @@
 /// <reference lib="deno.worker" />
 
 import { type PostedError, postedError } from "../base/thread.ts";
-import { type DatasetItem, type DecodedItem, decodeItem } from "./dataset.ts";
+import { type DatasetItem, decodeItem } from "./dataset.ts";
+import type { DecodedItem } from "./samples.ts";
 import { isJpegPath, loadJpegCodec } from "../images/jpeg.ts";
 import type { LabelCode } from "./label_code.ts";
 import type { RgbImage } from "../images/rgb.ts";

@@ -9,7 +9,8 @@
  * @module
  */
 import { join, relative } from "node:path";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { digestOfFile } from "../base/digest.ts";
 import { exists } from "../base/folders.ts";
 import { CLASS_FILE } from "./class_file.ts";

@@ -4,31 +4,12 @@
  *
  * @module
  */
-import { Random } from "../../nn/random.ts";
 import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread.ts";
-import type { Dataset, DecodedItem } from "./dataset.ts";
+import type { Dataset } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
-import type { RareClasses, Wanted } from "./rare_classes.ts";
-import type { TargetPixels, ViewOptions } from "../views/target_views.ts";
-
-/**
- * A decoded image at its place in the stream. The pixels may be shared with later samples: read
- * only.
- */
-export interface Sample extends DecodedItem {
-  /** The item's name in the data set. */
-  name: string;
-  /** The item's place in the data set. */
-  index: number;
-  /** How often the data set has been gone through before. */
-  epoch: number;
-  /** The sample's place in the stream, from 0; random views are drawn from (seed, position). */
-  position: number;
-  /** Views of the image, where the loader renders them. */
-  pixels?: TargetPixels;
-  /** What a view of it should show, where it was drawn for that. */
-  wanted?: Wanted;
-}
+import type { RareClasses } from "./rare_classes.ts";
+import { type DecodedItem, type Sample, type SampleStream, shuffledIndices } from "./samples.ts";
+import type { ViewOptions } from "../views/target_views.ts";
 
 /** How to load a data set. */
 export interface LoaderOptions {
@@ -56,27 +37,8 @@ export interface LoaderOptions {
   views?: ViewOptions | null;
 }
 
-/**
- * The order of one epoch: a permutation of 0…count−1 that depends on nothing but the arguments
- * (Fisher–Yates with a stream of its own), so that any position can be resumed.
- */
-export function shuffledOrder(
-  count: number,
-  seed: number,
-  stream: string,
-  epoch: number,
-): Uint32Array<ArrayBuffer> {
-  const random = new Random(seed, `order/${stream}/${epoch}`);
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
-}
-
 /** A stream of samples. Close it, or its workers keep the process alive. */
-export class Loader implements Disposable {
+export class Loader implements SampleStream, Disposable {
   readonly #options: Required<LoaderOptions>;
   readonly #workers = new Map<number, DecodeThread>();
   readonly #cache = new Map<number, DecodedItem>();
@@ -84,7 +46,7 @@ export class Loader implements Disposable {
   /** The samples from `#position` on, as promised by the workers. */
   readonly #queue: Promise<Sample>[] = [];
   #position = 0;
-  #order = { epoch: -1, indices: new Uint32Array(0) };
+  readonly #shuffled: (position: number) => number;
   #waited = 0;
 
   /** Starts nothing yet: workers start with the first sample that is wanted. */
@@ -98,6 +60,8 @@ export class Loader implements Disposable {
       views: null,
       ...options,
     };
+    const { dataset, seed, stream } = this.#options;
+    this.#shuffled = shuffledIndices(dataset.items.length, seed, stream);
   }
 
   /** The position of the next sample. Save it, and {@link Loader.seek} to it to resume. */
@@ -162,7 +126,7 @@ export class Loader implements Disposable {
   async #load(position: number): Promise<Sample> {
     const { dataset: { items, trainIds, code }, views } = this.#options;
     const epoch = Math.floor(position / items.length);
-    const drawn = this.#drawnAt(epoch, position);
+    const drawn = this.#drawnAt(position);
     const { index } = drawn;
     const place = { name: items[index].name, epoch, position, ...drawn };
     const cached = this.#cache.get(index);
@@ -180,15 +144,11 @@ export class Loader implements Disposable {
     return { ...decoded, ...place, ...(reply.pixels && { pixels: reply.pixels }) };
   }
 
-  #drawnAt(epoch: number, position: number): Pick<Sample, "index" | "wanted"> {
-    const { dataset, order, seed, stream } = this.#options;
+  #drawnAt(position: number): Pick<Sample, "index" | "wanted"> {
+    const { order, seed, stream } = this.#options;
     if (order === "sequential") return { index: position };
     if (order !== "shuffled") return order.draw(seed, stream, position);
-    if (this.#order.epoch !== epoch) {
-      const indices = shuffledOrder(dataset.items.length, seed, stream, epoch);
-      this.#order = { epoch, indices };
-    }
-    return { index: this.#order.indices[position % dataset.items.length] };
+    return { index: this.#shuffled(position) };
   }
 
   #worker(position: number): DecodeThread {

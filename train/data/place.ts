@@ -4,7 +4,8 @@
  * @module
  */
 import { dirname, join } from "node:path";
-import { DataError, describeFailure, shortList } from "../base/data_error.ts";
+import { DataError, shortList } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { entriesOf } from "../base/folders.ts";
 import { CLASS_FILE, missingClassFile, readClassFile } from "./class_file.ts";
 import type { ClassSet } from "./class_set.ts";

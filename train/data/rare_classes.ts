@@ -10,24 +10,13 @@
  */
 import type { Size } from "../../kernels/planes.ts";
 import { Random } from "../../nn/random.ts";
-import type { Rectangle, ViewTransform } from "../views/views.ts";
 import type { ClassCounts } from "./class_counts.ts";
-import type { DecodedLabel } from "./dataset.ts";
+import type { Wanted } from "./samples.ts";
 
 /** Share of a crop that a class should have in an image that is drawn for it: 3000 of 512². */
 const LEAST_SHARE = 3000 / 512 ** 2;
 /** Share of that which should be in the crop itself. */
 const SHARE_IN_CROP = 0.5;
-/** Crops that are tried. */
-const TRIALS = 10;
-
-/** What the crop of an image should show. */
-export interface Wanted {
-  /** The class, by its train id, that the image was drawn for. */
-  readonly trainId: number;
-  /** Pixels of the image that should be of it. */
-  readonly pixels: number;
-}
 
 /** How images are drawn. */
 export interface RareClassOptions {
@@ -129,47 +118,4 @@ function probabilitiesOf(totals: readonly number[], temperature: number): number
 
 function upperMedian(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-}
-
-/**
- * Chooses a view that shows what is wanted: the first of ten draws that does, or else the one that
- * shows most of it.
- *
- * @param label Of the whole image.
- * @param draw Draws a view of the image; the number tells the draws apart.
- */
-export function viewThatShows(
-  { trainId, pixels }: Wanted,
-  label: DecodedLabel,
-  draw: (trial: number) => ViewTransform,
-): ViewTransform {
-  let [best, most] = [draw(0), -1];
-  for (let trial = 0; trial < TRIALS; trial++) {
-    const view = trial === 0 ? best : draw(trial);
-    const shown = count(label, trainId, seenBy(view));
-    if (shown > most) [best, most] = [view, shown];
-    if (most >= pixels) break;
-  }
-  return best;
-}
-
-/** The pixels of the image that an upright view shows. */
-function seenBy({ matrix, inputSize, outputSize }: ViewTransform): Rectangle {
-  const [a, , c, , e, f] = matrix;
-  const side = (from: number, to: number, length: number) => {
-    const first = Math.max(0, Math.round(Math.min(from, to)));
-    return [first, Math.min(length - 1, Math.round(Math.max(from, to))) - first + 1];
-  };
-  const [left, width] = side(c, c + a * (outputSize.width - 1), inputSize.width);
-  const [top, height] = side(f, f + e * (outputSize.height - 1), inputSize.height);
-  return { left, top, width, height };
-}
-
-function count(label: DecodedLabel, trainId: number, area: Rectangle): number {
-  let found = 0;
-  for (let row = area.top; row < area.top + area.height; row++) {
-    const start = row * label.width + area.left;
-    for (let i = start; i < start + area.width; i++) if (label.data[i] === trainId) found++;
-  }
-  return found;
 }

@@ -2,8 +2,7 @@
 
 import type { DeepLab } from "../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
-import type { Dataset } from "../data/dataset.ts";
-import { Loader } from "../data/loader.ts";
+import type { SampleStream } from "../data/samples.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 
 /**
@@ -15,16 +14,15 @@ import { forEachImageBatch } from "./image_batches.ts";
  */
 export async function estimateStatistics(
   network: DeepLab,
-  dataset: Dataset,
+  images: SampleStream,
   longSide: number,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<void> {
   const norms = network.batchNorms();
   const momenta = norms.map(({ momentum }) => momentum);
-  using loader = new Loader({ dataset, order: "sequential" });
   let seen = 0;
   try {
-    await forEachImageBatch(network, loader, { longSide, signal }, ({ samples, images }) => {
+    await forEachImageBatch(network, images, { longSide, signal }, ({ samples, images }) => {
       seen += samples.length;
       for (const norm of norms) {
         // Batch norms alone train: dropout would disturb those that come after it.

@@ -10,7 +10,7 @@ import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import { DataError, shortList } from "../base/data_error.ts";
-import type { Loader, Sample } from "../data/loader.ts";
+import type { Sample, SampleStream } from "../data/samples.ts";
 import { ClassCorrelation } from "./class_correlation.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
@@ -138,7 +138,7 @@ const MAX_COUNT = 2 ** 31;
  */
 export async function measure(
   network: DeepLab,
-  loader: Loader,
+  loader: SampleStream,
   longSide: number,
   signal?: AbortSignal,
 ): Promise<Measurement> {

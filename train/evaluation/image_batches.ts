@@ -5,7 +5,7 @@ import type { LabelRange } from "../../kernels/labels.ts";
 import type { Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { packImages, packLabels, warpImages, warpLabels } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { Loader, Sample } from "../data/loader.ts";
+import type { Sample, SampleStream } from "../data/samples.ts";
 import { fullView } from "../views/views.ts";
 
 /**
@@ -63,7 +63,7 @@ export function evaluationBatch({ height, width }: Size): number {
 }
 
 /** Every sample of a sequential loader, from its first, in batches of one size. */
-async function* sameSizeBatches(loader: Loader): AsyncGenerator<Sample[]> {
+async function* sameSizeBatches(loader: SampleStream): AsyncGenerator<Sample[]> {
   loader.seek(0);
   const next = () => loader.next(BATCH_IMAGES);
   for (let samples = await next(); samples.length > 0; samples = await next()) {
@@ -114,7 +114,7 @@ export interface ImageBatch extends FullImages {
  */
 export function forEachImageBatch(
   network: DeepLab,
-  loader: Loader,
+  loader: SampleStream,
   { longSide, signal }: { longSide: number; signal?: AbortSignal | undefined },
   use: (batch: ImageBatch) => void | Promise<void>,
 ): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { argmax } from "../../kernels/argmax.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import type { Loader } from "../data/loader.ts";
+import type { SampleStream } from "../data/samples.ts";
 import { infer } from "./evaluate.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { ConfusionMatrix } from "./metrics.ts";
@@ -21,7 +21,7 @@ import { ConfusionMatrix } from "./metrics.ts";
  */
 export async function predictedClasses(
   network: DeepLab,
-  loader: Loader,
+  loader: SampleStream,
   longSide: number,
   signal?: AbortSignal,
 ): Promise<Uint32Array[]> {

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { openFile, readUpTo } from "../base/file_source.ts";
 import { decodeJpeg, isJpegPath, parseJpegHeader } from "./jpeg.ts";
 import {

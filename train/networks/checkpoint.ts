@@ -17,7 +17,8 @@ import {
 import { checkFinite, saveState } from "../../nn/formats/weights.ts";
 import { WeightsFileError, WeightsValueError } from "../../nn/formats/weights_error.ts";
 import { AtomicFile } from "../base/atomic_file.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { indexOfDigest, NO_DIGEST, seal } from "../base/digest.ts";
 import { FileSource } from "../base/file_source.ts";
 

@@ -1,11 +1,13 @@
 // Prediction: a folder of images of any size to label, colour and overlay PNG files.
 
 import { basename, extname, join, relative, resolve, sep } from "node:path";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { entriesOf, makeFolder } from "../base/folders.ts";
 import type { DatasetItem } from "../data/dataset.ts";
 import { writeLabelPictures } from "../data/label_pictures.ts";
-import { Loader, type Sample } from "../data/loader.ts";
+import { Loader } from "../data/loader.ts";
+import type { Sample } from "../data/samples.ts";
 import { readPrediction } from "../evaluation/evaluate.ts";
 import { uploadSamples } from "../evaluation/image_batches.ts";
 import { encodeImage, readImageSize } from "../images/image.ts";

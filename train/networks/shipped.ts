@@ -2,7 +2,8 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { MANIFEST, type NetworkManifest, type PackedNetwork } from "./manifest.ts";
 
 /** Beside the code, from whatever folder that is run. */

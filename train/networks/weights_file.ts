@@ -15,7 +15,8 @@ import {
   WeightsValueError,
 } from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
-import { DataError, describeFailure, shortList } from "../base/data_error.ts";
+import { DataError, shortList } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { FileSource } from "../base/file_source.ts";
 import { Checkpoint } from "./checkpoint.ts";
 

@@ -3,7 +3,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { RunConfig } from "../config/settings.ts";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { parseMetricLine } from "../run/metrics_file.ts";
 import { readRunConfig } from "../run/run_config.ts";
 import { readRunResult, type RunResult } from "../run/run_folder.ts";

@@ -2,6 +2,7 @@
 
 import type { GpuArray } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
+import { Loader } from "../data/loader.ts";
 import { exchangedPairs } from "../evaluation/causes.ts";
 import { estimateStatistics } from "../evaluation/estimate_statistics.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
@@ -30,11 +31,12 @@ export async function takeBetterStatistics(
   const { config, data, signal } = run;
   const { longSide } = config.data;
   using kept = new Statistics(network);
-  using images = comparedImages(run);
+  using compared = comparedImages(run);
+  using target = new Loader({ dataset: data.target, order: "sequential" });
   try {
-    const before = await predictedClasses(network, images, longSide, signal);
-    await estimateStatistics(network, data.target, longSide, signal);
-    const now = await predictedClasses(network, images, longSide, signal);
+    const before = await predictedClasses(network, compared, longSide, signal);
+    await estimateStatistics(network, target, longSide, signal);
+    const now = await predictedClasses(network, compared, longSide, signal);
     const isExchanged = exchangedPairs(movesBetween(before, now, network.classes)).length > 0;
     const found = await withSights(run, network, await scoreNetwork(run, network));
     if (scoreOf(found) > scoreOf(own) && !isExchanged) return found;

@@ -2,7 +2,8 @@
 
 import { join } from "node:path";
 import * as v from "valibot";
-import { DataError, describeFailure } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure } from "../base/refusal.ts";
 import { exists } from "../base/folders.ts";
 import type { Cause } from "../evaluation/causes.ts";
 import type { PredictionScores, SourceScores } from "../evaluation/findings.ts";

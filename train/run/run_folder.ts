@@ -6,7 +6,8 @@
  */
 import { join } from "node:path";
 import { removeIfPossible, writeFileAtomic, writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure, onDisk, shortList } from "../base/data_error.ts";
+import { DataError, shortList } from "../base/data_error.ts";
+import { describeFailure, onDisk } from "../base/refusal.ts";
 import { copyFile, exists, makeFolder, readFile, removeAll, renameFile } from "../base/folders.ts";
 import { keepLines, type MetricLine } from "./metrics_file.ts";
 import { readRunResult, type RunResult } from "./result_file.ts";

@@ -134,5 +134,6 @@ async function adaptStatistics(run: RunState, name: StageName): Promise<void> {
     const { stage, config: { stages }, statistics } = checkpoint.state as CheckpointState;
     if (statistics === "target" || hasTargetStatistics(stages[stage])) return;
   }
-  await estimateStatistics(network, data.target, config.data.longSide, signal);
+  using images = new Loader({ dataset: data.target, order: "sequential" });
+  await estimateStatistics(network, images, config.data.longSide, signal);
 }

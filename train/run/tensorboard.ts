@@ -13,7 +13,7 @@ import {
   utf8,
 } from "../../nn/formats/protobuf.ts";
 import { writeWhole } from "../base/atomic_file.ts";
-import { onDisk } from "../base/data_error.ts";
+import { onDisk } from "../base/refusal.ts";
 import { exists, readFile } from "../base/folders.ts";
 import { readPngHeader } from "../images/image.ts";
 import type {

@@ -10,7 +10,7 @@ import { StreetRandom } from "./random.ts";
 import { drawScene } from "./draw_scene.ts";
 
 /** The splits: a place in this list is part of the images' random numbers. */
-const SPLITS = ["train", "val", "choose"] as const;
+const SPLITS: readonly StreetOptions["split"][] = ["train", "val", "choose"];
 
 /** Which image to draw. */
 export interface StreetOptions {
@@ -19,7 +19,7 @@ export interface StreetOptions {
   /** `source` is the clean rendered domain, `target` the camera domain. */
   domain: "source" | "target";
   /** Splits differ in their random numbers only. */
-  split: typeof SPLITS[number];
+  split: "train" | "val" | "choose";
   /** Number of the image in its split, from 0. */
   index: number;
   /** Pixels per row, at least 16; 256 is what the benchmark is designed for. */

@@ -5,7 +5,8 @@
  */
 import { basename, dirname, join } from "node:path";
 import { writeWhole } from "../base/atomic_file.ts";
-import { DataError, describeFailure, isRefusal } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
+import { describeFailure, isRefusal } from "../base/refusal.ts";
 import { encodeImage, encodeLabel } from "../images/image.ts";
 import { renderStreet, type StreetOptions } from "./render.ts";
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AtomicFile, checkWritable, writeFileAtomic } from "../../../train/base/atomic_file.ts";
-import { describeFailure, onDisk } from "../../../train/base/data_error.ts";
+import { describeFailure, onDisk } from "../../../train/base/refusal.ts";
 import { copyFile, makeFolder, removeAll } from "../../../train/base/folders.ts";
 import { fileCallsOf } from "../_file_calls.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";

@@ -4,12 +4,8 @@ import { TRAIN_IDS } from "../../../train/data/classes.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
 import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { renderStreet, writeStreets } from "../../../train/streets/mod.ts";
-import {
-  Loader,
-  type LoaderOptions,
-  type Sample,
-  shuffledOrder,
-} from "../../../train/data/loader.ts";
+import { Loader, type LoaderOptions } from "../../../train/data/loader.ts";
+import { type Sample, SamplesInMemory, shuffledOrder } from "../../../train/data/samples.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { imagePng, labelPng, write } from "../_png.ts";
 
@@ -187,4 +183,24 @@ Deno.test("the built-in benchmark takes the way of a user's data, in both layout
         assert.deepEqual({ ...label }, { data: trainIds, ...size });
       }
     }
+  }));
+
+Deno.test("a stream of images in memory gives what a loader of their files gives", () =>
+  withFolder(async (root) => {
+    const dataset = makeDataset(root);
+    using decoding = new Loader({ dataset, order: "sequential" });
+    const items = (await decoding.next(COUNT)).map(({ image, label }) => ({ image, label }));
+    const essence = (samples: Sample[]) => samples.map(({ name: _, ...rest }) => rest);
+    const shuffled = { seed: 3, stream: "target" };
+    for (const order of ["sequential", "shuffled"] as const) {
+      using loader = new Loader({ dataset, order, ...shuffled });
+      const inMemory = new SamplesInMemory(items, order === "sequential" ? order : shuffled);
+      for (const count of [4, 5, 6]) {
+        const expected = await loader.next(count);
+        assert.deepEqual(essence(await inMemory.next(count)), essence(expected));
+      }
+      for (const stream of [loader, inMemory]) stream.seek(2);
+      assert.deepEqual(essence(await inMemory.next(3)), essence(await loader.next(3)));
+    }
+    assert.throws(() => new SamplesInMemory([], "sequential"), RangeError);
   }));

@@ -6,7 +6,6 @@ import { DeepLab } from "../../../nn/deeplab.ts";
 import { input, noGrad, scope } from "../../../nn/tape.ts";
 import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
 import { GTA5 } from "../../../train/data/layouts.ts";
-import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { uploadSamples } from "../../../train/evaluation/image_batches.ts";
 import { encodeImage } from "../../../train/images/image.ts";
 import { Loader } from "../../../train/data/loader.ts";
@@ -14,6 +13,7 @@ import { assertAllClose } from "../../_check.ts";
 import { testGpu } from "../../_device.ts";
 import { withFolder } from "../_folder.ts";
 import { write } from "../_png.ts";
+import { estimateFrom } from "../_estimate.ts";
 
 const NETWORK = {
   blocks: [1, 1, 1, 1],
@@ -56,7 +56,7 @@ Deno.test("statistics of one batch make evaluation what training is on it", () =
     const before = await features(false);
     network.train();
     const live = gpu.memory.live - gpu.memory.derived;
-    await estimateStatistics(network, dataset, LONG_SIDE, signal);
+    await estimateFrom(network, dataset, LONG_SIDE, signal);
     assert.equal(gpu.memory.live - gpu.memory.derived, live, "bytes left behind");
     assert.ok(network.training);
     const [after, trained] = [await features(false), await features(true)];
@@ -76,7 +76,7 @@ Deno.test("every image counts the same, whatever batch it is in, and training go
     const meanOf = async (name: string, sizes: readonly (readonly [number, number])[]) => {
       using network = new DeepLab(gpu, { ...NETWORK, dropout: 0.5 });
       const momenta = network.batchNorms().map(({ momentum }) => momentum);
-      await estimateStatistics(network, makeDataset(join(root, name), sizes), LONG_SIDE, signal);
+      await estimateFrom(network, makeDataset(join(root, name), sizes), LONG_SIDE, signal);
       assert.deepEqual(network.batchNorms().map(({ momentum }) => momentum), momenta);
       return await network.namedBuffers().get("bn1.running_mean")!.read();
     };

@@ -7,7 +7,6 @@ import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { Loader } from "../../../train/data/loader.ts";
 import { exchangedPairs } from "../../../train/evaluation/causes.ts";
-import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { labelFreeScore } from "../../../train/evaluation/label_free.ts";
 import { movesBetween, predictedClasses } from "../../../train/evaluation/moves.ts";
 import { Checkpoint } from "../../../train/networks/checkpoint.ts";
@@ -27,6 +26,7 @@ import { withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
 import { halvesIn } from "./_halves.ts";
+import { estimateFrom } from "../_estimate.ts";
 
 const { signal } = new AbortController();
 const PIPELINE = ["source", "warmup"] as const;
@@ -71,7 +71,7 @@ Deno.test("a network takes the target's statistics if it scores better with them
     const { classes, target } = run.data;
     using network = createNetwork(config, gpu, classes.names.length);
     using estimated = createNetwork(config, gpu, classes.names.length);
-    await estimateStatistics(estimated, target, config.data.longSide, signal);
+    await estimateFrom(estimated, target, config.data.longSide, signal);
     const scored = async (own: DeepLab) => withSights(run, own, await scoreNetwork(run, own));
     const [own, expected] = [await scored(network), await scored(estimated)];
     const before = await valuesOf(network);
@@ -127,7 +127,7 @@ Deno.test("a network keeps its own statistics where classes change places by the
         continue;
       }
       assertSame(await valuesOf(network), before);
-      await estimateStatistics(network, run.data.target, longSide, signal);
+      await estimateFrom(network, run.data.target, longSide, signal);
       const others = await predicted(network);
       assert.ok(exchangedPairs(movesBetween(own, others, count)).length > 0);
       return;
@@ -197,7 +197,7 @@ for (const [what, valuesIn] of RUNS) {
       using of = await measuring(config);
       using loaded = loadTrainedNetwork(gpu, pathIn(own.out));
       const { network } = loaded;
-      await estimateStatistics(network, of.run.data.target, config.data.longSide, signal);
+      await estimateFrom(network, of.run.data.target, config.data.longSide, signal);
       const scores = await withSights(of.run, network, await scoreNetwork(of.run, network));
       const isBetter = (labelFreeScore(scores.evaluation) ?? 0) > (labelFreeScore(before) ?? 0);
       assert.equal(now.statistics, isBetter ? "target" : undefined);

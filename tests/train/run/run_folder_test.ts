@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../../train/base/atomic_file.ts";
-import { describeFailure } from "../../../train/base/data_error.ts";
+import { describeFailure } from "../../../train/base/refusal.ts";
 import { RunFolder, type RunResult } from "../../../train/run/run_folder.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 

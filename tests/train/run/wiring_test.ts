@@ -8,7 +8,6 @@ import { DeepLab } from "../../../nn/deeplab.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { Loader } from "../../../train/data/loader.ts";
-import { estimateStatistics } from "../../../train/evaluation/estimate_statistics.ts";
 import { evaluationOf, measure } from "../../../train/evaluation/evaluate.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { runTraining } from "../../../train/run/run.ts";
@@ -19,13 +18,14 @@ import type { AnySettings, RunContext } from "../../../train/stages/common/kind.
 import type { DenoiseBatch } from "../../../train/stages/denoise/denoise.ts";
 import { releaseBatch } from "../../../train/stages/common/batch.ts";
 import { Batches } from "../../../train/stages/common/batches.ts";
-import { labelTarget } from "../../../train/stages/denoise/soft_labels.ts";
+import { labelTargetInto } from "../stages/denoise/_label_target.ts";
 import { writePseudoLabels } from "../../../train/stages/distil/pseudo_labels.ts";
 import { kindOf } from "../../../train/stages/kinds.ts";
 import { testGpu } from "../../_device.ts";
 import { namesIn, withFolder } from "../_folder.ts";
 import { tinyConfig } from "../_resume.ts";
 import { SILENT } from "../_observer.ts";
+import { estimateFrom } from "../_estimate.ts";
 
 const { signal } = new AbortController();
 
@@ -67,7 +67,7 @@ Deno.test("soft labels, pseudo labels and scores are those of direct calls, at t
       loadTrainedNetwork(gpu, join(config.out, "checkpoints", `${stage}.safetensors`));
     using warmUp = trained("warmup");
     const soft = join(folder, "soft");
-    const { bank } = await labelTarget(warmUp.network, data.target, soft, longSide, signal);
+    const { bank } = await labelTargetInto(soft, warmUp.network, data.target, { longSide });
     bank.dispose();
     assertSameFiles(join(config.out, "soft_labels"), soft);
 
@@ -80,7 +80,7 @@ Deno.test("soft labels, pseudo labels and scores are those of direct calls, at t
     assert.equal(pixelAccuracy, await scoreAt(longSide));
     assert.notEqual(pixelAccuracy, await scoreAt(64), "another size is seen in the score");
 
-    await estimateStatistics(stage1.network, data.target, longSide, signal);
+    await estimateFrom(stage1.network, data.target, longSide, signal);
     const pseudo = join(folder, "pseudo");
     const { threshold, keep } = config.stages.stage2;
     const options = { folder: pseudo, classes: data.classes, threshold, keep, longSide, signal };

@@ -12,8 +12,8 @@ import {
 } from "../../../kernels/warp.ts";
 import type { Size } from "../../../kernels/planes.ts";
 import type { Random } from "../../../nn/random.ts";
-import type { Loader, Sample } from "../../data/loader.ts";
-import { viewThatShows } from "../../data/rare_classes.ts";
+import type { Sample, SampleStream } from "../../data/samples.ts";
+import { viewThatShows } from "../../data/wanted_view.ts";
 import { colourStatistics, meanOf, type RgbImage } from "../../images/rgb.ts";
 import { transferColours } from "../../views/colour.ts";
 import {
@@ -38,6 +38,7 @@ export interface WeakViews {
 
 /** How batches are cut. */
 export interface BatchOptions extends ViewOptions {
+  /** Where batches are made. */
   readonly gpu: Gpu;
   /** Images of a domain per step. */
   readonly batch: number;
@@ -50,8 +51,10 @@ export interface BatchOptions extends ViewOptions {
 }
 
 /** How source images are cut beside what all views share. */
-interface SourceOptions {
+export interface SourceOptions {
+  /** Target images of the same step, whose colours they may be given. */
   readonly beside?: readonly Sample[];
+  /** How much labels of frequent classes are thinned out, 0 to 1, by the samples' place in the stream. */
   readonly thinning?: ((position: number) => number) | undefined;
 }
 
@@ -62,10 +65,10 @@ export type Domain = "source" | "target";
 export class Batches {
   /** How they are cut. */
   readonly options: BatchOptions;
-  readonly #loaders: Readonly<Record<Domain, Loader>>;
+  readonly #loaders: Readonly<Record<Domain, SampleStream>>;
 
   /** The loaders stay the caller's; the target's does not start before a batch needs it. */
-  constructor(options: BatchOptions, source: Loader, target: Loader) {
+  constructor(options: BatchOptions, source: SampleStream, target: SampleStream) {
     this.options = options;
     this.#loaders = { source, target };
   }

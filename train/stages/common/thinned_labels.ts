@@ -2,7 +2,7 @@
 
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import type { Random } from "../../../nn/random.ts";
-import type { Sample } from "../../data/loader.ts";
+import type { Sample } from "../../data/samples.ts";
 
 /** Where the weights of rare classes end: a class of no pixels weighs 1 / ln 1.02 (Paszke et al., 2016). */
 const ENET = 1.02;

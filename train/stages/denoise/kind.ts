@@ -1,24 +1,18 @@
 // Stage 1 in the registry: what it makes before its first step, and its batches.
 
-import type { GpuArray } from "../../../kernels/runtime/mod.ts";
-import { warpMaps } from "../../../kernels/warp.ts";
-import { quarterOf, type WholeImages } from "../common/batch.ts";
-import type { Batches, WeakViews } from "../common/batches.ts";
+import { makeFolder } from "../../base/folders.ts";
+import { Loader } from "../../data/loader.ts";
 import type { PlannedBatches } from "../common/planned_batches.ts";
-import { uploadSamples } from "../../evaluation/image_batches.ts";
-import { maskedView, mixClasses } from "./added_views.ts";
 import type { Pasted } from "./class_mix.ts";
 import type { PlanContext, Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
 import { FeatureAnchor, thingsAmong } from "./anchor.ts";
 import { Denoise, type DenoiseBatch } from "./denoise.ts";
+import { bankFor, labelTarget } from "./label_target.ts";
+import { nextDenoiseBatch } from "./next_batch.ts";
 import type { PrototypeBank } from "./prototypes.ts";
-import {
-  AS_IN_THE_PAPER,
-  DENOISE_SETTINGS,
-  type DenoiseChoices,
-  type DenoiseSettings,
-} from "./settings.ts";
-import { bankFor, labelTarget, SoftLabels } from "./soft_labels.ts";
+import { DENOISE_SETTINGS, type DenoiseSettings } from "./settings.ts";
+import { uploadSoftLabels } from "./soft_label_store.ts";
+import { SoftLabels } from "./soft_labels.ts";
 
 /** Passes over the target images from which prototypes start in the released code. */
 const OFFICIAL_PASSES = 4;
@@ -67,7 +61,7 @@ export const denoise = {
           ...sample,
           index: indices.get(sample.name) as number,
         }));
-        using probabilities = softLabels.upload(gpu, wanted);
+        using probabilities = uploadSoftLabels(gpu, softLabels, wanted);
         return stage.denoise(images, probabilities);
       },
     } satisfies Prepared<DenoiseBatch>;
@@ -152,84 +146,21 @@ async function softLabelsOf(
   } else context.message(`soft labels and prototypes of ${count} target images`);
   await context.adaptStatistics();
   const views = options.prototypeStart === "official" ? context.weakViews(OFFICIAL_PASSES) : null;
-  const start = { ...variants, views, padding: options.padding };
-  return await labelTarget(network, target, folder, longSide, signal, start);
+  makeFolder(folder);
+  const softLabels = new SoftLabels(folder, { classes: network.classes });
+  using images = new Loader({ dataset: target, order: "sequential" });
+  const bank = await labelTarget(network, images, softLabels, {
+    ...variants,
+    views,
+    padding: options.padding,
+    longSide,
+    signal,
+  });
+  return { softLabels, bank };
 }
 
 /** What a plan has in the place of pasted pixels. */
 function plannedPasted(batches: PlannedBatches, { studentView }: DenoiseSettings): Pasted {
   const labels = batches.labels();
   return studentView === "weak" ? { labels, weak: batches.images() } : { labels };
-}
-
-/** What decides which images a batch has. */
-type BatchChoices = Pick<
-  DenoiseChoices,
-  "encoderView" | "studentView" | "mix" | "maskedWeight" | "maskRatio" | "maskBlock"
->;
-
-/**
- * A batch of labelled source images, and of target images in two views with their soft labels.
- *
- * @param choices Whether the whole images come with them, mixed ones, or masked ones.
- */
-export async function nextDenoiseBatch(
-  batches: Batches,
-  softLabels: SoftLabels,
-  choices: BatchChoices = AS_IN_THE_PAPER,
-): Promise<DenoiseBatch> {
-  const weak = await batches.nextTarget();
-  const source = await batches.nextSource({ beside: weak.samples });
-  const views = batches.withStrong(weak);
-  const cut = cutSoftLabels(batches, softLabels, weak);
-  const masked = choices.maskedWeight > 0
-    ? { masked: maskedView(batches, weak, views.strong, choices) }
-    : {};
-  const [, classes = 0] = cut.shape;
-  const mixed = choices.mix === "classes"
-    ? await mixClasses(batches, source, weak, classes, choices.studentView)
-    : null;
-  if (mixed?.strong) views.strong.release();
-  return {
-    source,
-    target: {
-      ...views,
-      ...(mixed ? { pasted: mixed.pasted, strong: mixed.strong ?? views.strong } : {}),
-      softLabels: cut,
-      ...masked,
-      ...(choices.encoderView === "whole" ? { whole: wholeImages(batches, weak) } : {}),
-    },
-  };
-}
-
-/** The whole images of weak views, as evaluation sees them. */
-function wholeImages(
-  { options: { gpu, view: { longSide } } }: Batches,
-  { samples, views }: WeakViews,
-): WholeImages {
-  const images = samples.map((sample) => uploadSamples(gpu, [sample], longSide).images);
-  return { images, views };
-}
-
-/** Soft labels of whole images, which may differ in size, cut to the weak views: [N, K, h, w]. */
-function cutSoftLabels(
-  { options: { gpu, view: { crop } } }: Batches,
-  softLabels: SoftLabels,
-  { samples, views }: WeakViews,
-): GpuArray {
-  const size = quarterOf(crop);
-  const cuts = samples.map((sample, at) => {
-    const { shape, data } = softLabels.read(sample.index, sample);
-    const [, , height = 0, width = 0] = shape;
-    using whole = gpu.upload(data, shape, "soft labels");
-    return warpMaps(whole, [views[at].mapView({ height, width }, size)], size);
-  });
-  const [, ...rest] = cuts[0].shape;
-  const batch = gpu.empty([cuts.length, ...rest], "soft labels");
-  cuts.forEach((cut, at) => {
-    using row = batch.slice(at, 1);
-    gpu.copy(cut, row);
-    cut.release();
-  });
-  return batch;
 }

@@ -2,15 +2,11 @@
 
 import { formatShape, sameShape } from "../../../kernels/runtime/mod.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
-import { DataError, describeFailure } from "../../base/data_error.ts";
+import { DataError } from "../../base/data_error.ts";
+import { describeFailure } from "../../base/refusal.ts";
 import { isSealed, NO_DIGEST, seal } from "../../base/digest.ts";
 import { FileSource } from "../../base/file_source.ts";
-
-/** Probabilities of the classes, [1, K, height, width]. */
-export interface Probabilities {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
+import { faultOf, type Probabilities } from "./soft_label_store.ts";
 
 /** What a file should say of itself; what is left out may be anything. */
 export interface ExpectedSoftLabel {
@@ -28,8 +24,6 @@ export interface SoftLabelHeader {
   readonly digest: string | undefined;
 }
 
-/** By how much the probabilities of a pixel may miss a sum of 1: a hundred times what 255 roundings do. */
-const TOLERANCE = 1e-3;
 const ARRAY = "probabilities";
 
 /** The bytes of a file, and the digest in it. */
@@ -107,22 +101,6 @@ function checkHeader(
     throw softLabelFault(path, `its shape is ${formatShape(shape)}: expected ${wanted}`);
   }
   return { name, digest };
-}
-
-/** Why numbers are no probabilities; null where they are. */
-export function faultOf({ shape, data }: Probabilities): string | null {
-  const [, classes = 0, height = 0, width = 0] = shape;
-  const plane = height * width;
-  const sums = new Float32Array(plane);
-  for (let k = 0; k < classes; k++) {
-    for (let i = 0; i < plane; i++) {
-      const p = data[k * plane + i];
-      if (!(p >= 0 && p <= 1)) return `${p} is the probability of class ${k} at pixel ${i}`;
-      sums[i] += p;
-    }
-  }
-  const at = sums.findIndex((sum) => Math.abs(sum - 1) > TOLERANCE);
-  return at < 0 ? null : `the probabilities of pixel ${at} add up to ${sums[at]}: expected 1`;
 }
 
 /** The sentence about a file, with the way out. */

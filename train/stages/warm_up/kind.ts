@@ -1,8 +1,8 @@
 // The warm-up in the registry.
 
 import { Discriminator } from "../../../nn/discriminator.ts";
-import type { Batches } from "../common/batches.ts";
 import type { StageContext, StageKind } from "../common/kind.ts";
+import { nextWarmUpBatch } from "./next_batch.ts";
 import { WARM_UP_SETTINGS, type WarmUpSettings } from "./settings.ts";
 import { WarmUp, type WarmUpBatch } from "./warm_up.ts";
 
@@ -30,11 +30,4 @@ function makeWarmUp({ gpu, name, network, options }: StageContext<WarmUpSettings
   const { classes } = network;
   const { discriminatorPlanes: planes, seed } = options;
   return new WarmUp(network, new Discriminator(gpu, { classes, planes, seed }), options, name);
-}
-
-/** A batch of labelled source and unlabelled target images. */
-export async function nextWarmUpBatch(batches: Batches): Promise<WarmUpBatch> {
-  const { images, samples } = await batches.nextTarget();
-  const source = await batches.nextSource({ beside: samples });
-  return { source, target: { images } };
 }

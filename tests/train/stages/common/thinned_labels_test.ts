@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { IGNORE } from "../../../../kernels/ignore_label.ts";
 import { Random } from "../../../../nn/random.ts";
-import type { Sample } from "../../../../train/data/loader.ts";
+import type { Sample } from "../../../../train/data/samples.ts";
 import { thinned } from "../../../../train/stages/common/thinned_labels.ts";
 
 const [WIDTH, HEIGHT] = [200, 100];

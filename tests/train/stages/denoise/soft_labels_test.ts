@@ -13,13 +13,13 @@ import { encodeImage, readImage } from "../../../../train/images/image.ts";
 import type { WeakViews } from "../../../../train/stages/common/batches.ts";
 import { ViewTransform } from "../../../../train/views/view_transform.ts";
 import { quarterOf } from "../../../../train/stages/common/batch.ts";
-import { labelTarget } from "../../../../train/stages/denoise/soft_labels.ts";
 import { assertAllClose, type Nd, seededRandom } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
 import { softmax } from "../../../_reference/losses.ts";
 import { argmax, resizeBilinear } from "../../../_reference/spatial.ts";
 import { withFolder } from "../../_folder.ts";
 import { write } from "../../_png.ts";
+import { labelTargetInto } from "./_label_target.ts";
 
 const CLASSES = 3;
 const CHANNELS = 8;
@@ -78,8 +78,8 @@ Deno.test("soft labels are the network's probabilities, prototypes the means of 
     const dataset = makeDataset(root);
     using network = await makeNetwork();
     const before = network.gpu.memory.live - network.gpu.memory.derived; // less packed weights
-    const signal = new AbortController().signal;
-    const made = await labelTarget(network, dataset, join(root, "soft"), LONG_SIDE, signal);
+    const soft = join(root, "soft");
+    const made = await labelTargetInto(soft, network, dataset, { longSide: LONG_SIDE });
     assert.ok(network.training, "the mode is as it was");
     const prototypes = await made.bank.prototypes.read();
     made.bank.dispose();
@@ -135,9 +135,9 @@ for (const padding of ["masked", "counted"] as const) {
       const gpu = await testGpu();
       const dataset = makeDataset(root);
       using network = await makeNetwork();
-      const { signal } = new AbortController();
       const views = someViews(dataset);
-      const made = await labelTarget(network, dataset, join(root, "soft"), LONG_SIDE, signal, {
+      const made = await labelTargetInto(join(root, "soft"), network, dataset, {
+        longSide: LONG_SIDE,
         startVariant: "official",
         views,
         padding,
@@ -193,13 +193,10 @@ Deno.test("a stop leaves nothing on the GPU", () =>
     const dataset = makeDataset(root);
     using network = await makeNetwork();
     const before = network.gpu.memory.live - network.gpu.memory.derived; // less packed weights
-    const stopped = labelTarget(
-      network,
-      dataset,
-      join(root, "soft"),
-      LONG_SIDE,
-      AbortSignal.abort(),
-    );
+    const stopped = labelTargetInto(join(root, "soft"), network, dataset, {
+      longSide: LONG_SIDE,
+      signal: AbortSignal.abort(),
+    });
     await assert.rejects(stopped, { name: "AbortError" });
     assert.ok(network.training, "the mode is as it was");
     assert.equal(network.gpu.memory.live - network.gpu.memory.derived, before, "bytes left behind");

@@ -1,9 +1,9 @@
-// `pack`: the networks of a run in small files, with what they reach.
+// `shrink`: the networks of a run in small files, with what they reach.
 
 import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
 import { formatBytes } from "../kernels/runtime/mod.ts";
-import { packRun } from "../train/run/pack_run.ts";
+import { shrinkRun } from "../train/run/shrink_run.ts";
 import { STAGES } from "../train/stages/kinds.ts";
 import { type DeviceOptions, withGpu } from "./device.ts";
 import { kernelsOption, memoryBudgetOption } from "./options.ts";
@@ -12,8 +12,8 @@ import { StopSignals } from "./signals.ts";
 import { parseNames } from "./values.ts";
 
 /** Adds the command to the program. */
-export function addPack(program: Command, finish: (exitCode: number) => void): void {
-  program.command("pack")
+export function addShrink(program: Command, finish: (exitCode: number) => void): void {
+  program.command("shrink")
     .summary("write the networks of a finished run in small files, to hand on")
     .description(
       "Write the networks of a finished run in small files, to hand on: a quarter of a checkpoint's " +
@@ -23,7 +23,7 @@ export function addPack(program: Command, finish: (exitCode: number) => void): v
     )
     .argument("<run>", "run folder")
     .requiredOption("--out <dir>", "folder for the files; those of the same names are replaced")
-    .option("--stages <names>", "stages to pack (default: all of the run)", parseNames(STAGES))
+    .option("--stages <names>", "stages to write (default: all of the run)", parseNames(STAGES))
     .optionsGroup("Device:")
     .addOption(memoryBudgetOption)
     .addOption(kernelsOption)
@@ -32,19 +32,19 @@ export function addPack(program: Command, finish: (exitCode: number) => void): v
       `
 Example, which makes what comes with the project:
   ./run train --out runs/streets
-  ./run pack runs/streets --out networks/streets --stages source,warmup,stage1,stage3`,
+  ./run shrink runs/streets --out networks/streets --stages source,warmup,stage1,stage3`,
     )
-    .action(async (run, { out, stages, ...device }: PackFlags) => {
+    .action(async (run, { out, stages, ...device }: ShrinkFlags) => {
       using stop = new StopSignals(printError, "image");
       const chosen = stages ? ` --stages ${stages.join()}` : "";
       const manifest = await stop.guard(() =>
         withGpu(device, printError, (gpu) =>
-          packRun(gpu, {
+          shrinkRun(gpu, {
             run,
             output: out,
             stages,
             command: `./run train --config ${join(out, "config.json")} --out RUN && ` +
-              `./run pack RUN --out ${out}${chosen}`,
+              `./run shrink RUN --out ${out}${chosen}`,
             message: printError,
             signal: stop.signal,
           }))
@@ -57,7 +57,7 @@ Example, which makes what comes with the project:
     });
 }
 
-interface PackFlags extends DeviceOptions {
+interface ShrinkFlags extends DeviceOptions {
   out: string;
   stages?: string[] | undefined;
 }

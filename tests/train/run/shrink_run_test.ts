@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
-import { packRun } from "../../../train/run/pack_run.ts";
+import { shrinkRun } from "../../../train/run/shrink_run.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import type { RunResult } from "../../../train/run/run_folder.ts";
 import { testGpu } from "../../_device.ts";
@@ -26,14 +26,14 @@ function configOf(folder: string, values: Record<string, unknown>): RunConfig {
   );
 }
 
-Deno.test("the networks of a run are packed with scores, hashes, configuration and log, and a run starts from one", () =>
+Deno.test("the networks of a run are shrunk with scores, hashes, configuration and log, and a run starts from one", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
     const run = join(folder, "run");
     const result = await runTraining(configOf(folder, { out: run }), gpu, SILENT, signal);
     const output = join(folder, "packed");
     const options = { run, output, command: "the test", message: () => {} };
-    const manifest = await packRun(gpu, options);
+    const manifest = await shrinkRun(gpu, options);
     assert.deepEqual(namesIn(output), [
       ...["README.md", "config.json", "metrics.jsonl", "networks.json"],
       ...["source.safetensors", "warmup.safetensors"],
@@ -85,7 +85,7 @@ Deno.test("the networks of a run are packed with scores, hashes, configuration a
     assert.deepEqual(read().start, from.start);
 
     await assert.rejects(
-      packRun(gpu, { ...options, stages: ["source", "stage1"] }),
+      shrinkRun(gpu, { ...options, stages: ["source", "stage1"] }),
       dataError(run, "says nothing of stage1", "finish the run"),
     );
   }));

@@ -20,7 +20,7 @@ import { checkpointPathIn, readRunResult } from "./run_folder.ts";
 import { handedOn } from "./starts.ts";
 
 /** What to pack. */
-export interface PackOptions {
+export interface ShrinkOptions {
   /** The run folder; the run is finished. */
   readonly run: string;
   /** The folder for the files; those of the same names are replaced. */
@@ -43,7 +43,7 @@ export interface PackOptions {
  * @throws {DataError} If the run is not finished or has no labels to measure on, or a file cannot be read or
  * written.
  */
-export async function packRun(gpu: Gpu, options: PackOptions): Promise<NetworkManifest> {
+export async function shrinkRun(gpu: Gpu, options: ShrinkOptions): Promise<NetworkManifest> {
   const { run, output, command, message, signal } = options;
   const config = readRunConfig(run);
   const result = readRunResult(run);
