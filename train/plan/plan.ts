@@ -138,11 +138,22 @@ export async function planStage(
   // Nothing is given back but what a step gives back: there is nothing behind it.
   const { stage, makeBatch } = plannedStage(config, classes, name, gpu);
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
-  for (const index of [0, 1, 2]) {
-    const batch = makeBatch();
-    releaseBatch(stage.step(batch, index));
-    releaseBatch(batch);
-    step = await workOf(gpu);
+  try {
+    for (const index of [0, 1, 2]) {
+      const batch = makeBatch();
+      releaseBatch(stage.step(batch, index));
+      releaseBatch(batch);
+      step = await workOf(gpu);
+    }
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    const { cropHeight, cropWidth, batch } = config.data;
+    throw new MemoryError(
+      `Cannot train ${name} on this adapter as an array of its steps is larger than it takes: found ` +
+        `${batch} crops of ${cropWidth}×${cropHeight}, expected fewer or smaller ones; set ` +
+        "data.cropHeight and data.cropWidth, data.batch or memory.accumulate",
+      { options: ["memory.accumulate", "configPath"], cause: error },
+    );
   }
   const { peak, peakTaken } = gpu.memory;
   return { name, steps: config.stages[name].steps, peak, peakTaken, step };

@@ -172,3 +172,16 @@ Deno.test("of whole images that do not fit an adapter the largest size is found 
   assert.deepEqual([fits.problem, fits.longSide], [null, longSide]);
   assert.notEqual((await planned(longSide + 32)).problem, null, "it is the largest");
 });
+
+Deno.test("a step that an adapter cannot hold is refused with the settings that it depends on", async () => {
+  const config = mergeConfig(presetConfig("default"), {
+    values: { pipeline: ["source"], data: { cropHeight: 512, cropWidth: 1024 } },
+    from: "the test",
+  });
+  const limits = { maxBufferSize: 2 ** 22, maxStorageBufferBindingSize: 2 ** 22 };
+  await assert.rejects(planTraining(config, 8, { limits }), {
+    name: "MemoryError",
+    message:
+      /^Cannot train source on this adapter .* 4 crops of 1024×512, .* set data\.cropHeight /,
+  });
+});
