@@ -34,7 +34,7 @@ const WRITES: Readonly<
     ...file(out ?? join(run, "report.html")),
     ...streetsOf(resumedConfig({}, run).config),
   ],
-  pack: ({ out = "" }, [run]) => [out, ...streetsOf(resumedConfig({}, run).config)],
+  shrink: ({ out = "" }, [run]) => [out, ...streetsOf(resumedConfig({}, run).config)],
   convert: ({ list }, [, out]) => list || out === undefined ? [] : file(out),
   export: ({ onnx }) => file(onnx),
   inspect: ({ sheet }) => file(sheet),
