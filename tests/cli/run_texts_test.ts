@@ -71,8 +71,9 @@ Deno.test("a quick run says at its start what it is, and at its end what comes n
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^[^\n]*; run folder [^\n]*\npreset quick: /);
     assert.match(stdout, /^source +2 {2}supervised training on source$/m);
+    assert.match(stdout, /^source: steps made and measured; /m);
     assert.ok(stdout.includes(`\nNext: ./run report ${out} `), stdout);
     assert.ok(stdout.includes(join(out, "checkpoints", "source.safetensors")));
     const resumed = await runProgram("train", "--resume", out);
-    assert.doesNotMatch(resumed.stdout, /^preset quick/m, "of a run that goes on it is known");
+    assert.doesNotMatch(resumed.stdout, /^stage +steps$/m, "of a run that goes on it is known");
   }));

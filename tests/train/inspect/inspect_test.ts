@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatInspection } from "../../../cli/inspect.ts";
+import { describeKnown, PLAIN_CODE } from "../../../train/data/label_code.ts";
 import { CITYSCAPES, FOLDER, GTA5 } from "../../../train/data/layouts.ts";
 import { drawText, LETTER_HEIGHT } from "../../../train/inspect/bitmap_font.ts";
 import { decodeImage, encodeLabel } from "../../../train/images/image.ts";
@@ -76,6 +77,20 @@ Deno.test("classes that splits lack are named once, and those of no split apart"
       "no pixel of split test is car",
       "no pixel of split val is sky",
     ]);
+  }));
+
+Deno.test("ids that are known are listed, runs of three or more by their ends", () => {
+  const trainIds: number[] = [];
+  for (const id of [0, 1, 4, 7, 8, 9]) trainIds[id] = 0;
+  assert.equal(describeKnown("id", PLAIN_CODE, trainIds), "0, 1, 4, 7 to 9");
+});
+
+Deno.test("where a class file is missing it is to be written", () =>
+  withFolder(async (root) => {
+    write(join(root, "images", "a.png"), imagePng(9));
+    write(join(root, "labels", "a.png"), labelPng(7));
+    const { problems } = await inspectDataset({ root, layout: FOLDER });
+    assert.match(problems.join(), /classes\.json as it does not exist: [^;]*; write it$/);
   }));
 
 Deno.test("of a folder that is not there nothing is said but that", () =>
