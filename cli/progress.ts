@@ -156,12 +156,13 @@ export class LiveProgress implements Progress {
   }
 
   evaluation({ step, mIoU }: EvaluationReport): void {
-    this.#mIoU = Number.isNaN(mIoU) ? "unknown" : `${mIoU.toFixed(1)} %`;
+    this.#mIoU = shownScore(mIoU);
     this.#bar?.update(step, { mIoU: this.#mIoU });
   }
 
   stageEnd(result: StageResult | PretrainingResult): void {
     this.close();
+    if ("mIoU" in result) this.#mIoU = shownScore(result.mIoU); // which may be of other statistics
     this.#screen.write(`${visible(endLine(result))}\n`);
   }
 
@@ -215,6 +216,10 @@ function formatLoss(value: number): string {
 /** Says that the training waits for its data, where it does so for more than a tenth of the time. */
 function waitingFor(share: number): string {
   return share > 0.1 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
+}
+
+function shownScore(mIoU: number): string {
+  return Number.isNaN(mIoU) ? "unknown" : `${mIoU.toFixed(1)} %`;
 }
 
 function formatSpeed(stepsPerSecond: number): string {

@@ -119,6 +119,10 @@ Deno.test("a terminal gets one bar a stage with loss, mIoU, speed and time left"
   ]);
   assert.deepEqual(calls.slice(-2), [["update", 20, { mIoU: "51.3 %" }], ["stop"]]);
   assert.equal(screen.text, "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %\n");
+  progress.stageEnd({ ...RESULT, mIoU: 60 });
+  progress.stageStart({ name: "stage1", steps: 1, firstStep: 0 });
+  const [, , , shown] = calls.at(-1) as [string, number, number, { mIoU: string }];
+  assert.equal(shown.mIoU, "60.0 %", "the next stage begins with what the last one has ended with");
 });
 
 Deno.test("the real bar draws on the screen that it is given a terminal for, and stops", async () => {
