@@ -31,9 +31,11 @@ export function nextCommands({ stages }: RunResult, folder: string): string {
   const last = stages.findLast(({ handedOn }) => handedOn) ?? stages.at(-1);
   const report = `Next: ./run report ${folder}   one page: scores, curves, pictures`;
   if (!last) return report;
+  const { name, steps, selected } = last;
+  const file = selected && selected.step < steps ? `${name}.best` : name;
   return [
     report,
-    `      ./run predict --checkpoint ${checkpointPathIn(folder, last.name)} \\`,
+    `      ./run predict --checkpoint ${checkpointPathIn(folder, file)} \\`,
     "        --input IMAGES --output PICTURES",
   ].join("\n");
 }

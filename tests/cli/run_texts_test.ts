@@ -49,6 +49,9 @@ Deno.test("what comes next is about the network that is handed on", () => {
   const text = nextCommands({ ...RESULT, stages: marked }, "runs/a");
   assert.ok(text.includes(`--checkpoint ${path("warmup")} `));
   assert.match(text, /^Next: \.\/run report runs\/a {2,}\S/);
+  const best = { ...stage1, steps: 9, selected: { step: 3, value: 1 } };
+  const chosen = nextCommands({ ...RESULT, stages: [best] }, "runs/a");
+  assert.ok(chosen.includes(`--checkpoint ${path("stage1.best")} `), "which is not the last");
   assert.match(nextCommands({ ...RESULT, stages: [] }, "runs/a"), /^[^\n]*report[^\n]*$/);
 });
 
