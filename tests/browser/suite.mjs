@@ -109,7 +109,6 @@ function time(milliseconds) {
 }
 
 function conclude() {
-
   const { passed, failed, skipped } = counts;
   if (passed + failed === 0) fail("no test has run", "");
   console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);

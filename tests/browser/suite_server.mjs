@@ -22,7 +22,8 @@ export async function serving(code, use) {
       ? "text/html"
       : "application/octet-stream";
     try {
-      const body = code.get(pathname) ?? (pathname === "/" ? "<!doctype html>" : await golden(pathname));
+      const body = code.get(pathname) ??
+        (pathname === "/" ? "<!doctype html>" : await golden(pathname));
       response.writeHead(200, { "content-type": type, "cache-control": "max-age=3600" }).end(body);
     } catch {
       response.writeHead(404).end();
