@@ -15,8 +15,14 @@ export default {
   target: "es2022",
   fixedExtension: false,
   loader: { ".wgsl": "text" },
-  // What helpers in the place of `using` take where an engine has no such symbol.
-  define: { "Symbol.dispose": "(Symbol.dispose ?? Symbol.for('Symbol.dispose'))" },
+  plugins: [{
+    // As helpers in the place of `using` do where an engine has no such symbol.
+    name: "dispose everywhere",
+    renderChunk: (code, { fileName }) =>
+      fileName.endsWith(".js")
+        ? code.replaceAll("[Symbol.dispose]", '[Symbol.dispose ?? Symbol.for("Symbol.dispose")]')
+        : null,
+  }],
   dts: true,
   inputOptions: { checks: { pluginTimings: false } },
   tsconfig: "package/tsconfig.json",
