@@ -1,12 +1,13 @@
 // Runs the project's own tests in headless Chromium, all that need no files, threads or processes:
-// `deno task test:browser`. Arguments name files or folders, and --filter takes tests by their names.
+// `deno task test:browser`. Arguments name files or folders; --filter takes tests by their names.
 
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { withChromium } from "./chromium.mjs";
+import { serve } from "./serve.mjs";
 import { bundle, ROOT } from "./suite_bundle.mjs";
-import { serving } from "./suite_server.mjs";
 
 /** What runs unless something is named. */
 const ROOMS = ["tests/kernels", "tests/nn", "tests/train"];
@@ -22,84 +23,103 @@ const { values: { filter }, positionals } = parseArgs({
   options: { filter: { type: "string", default: "" } },
 });
 const counts = { passed: 0, failed: 0, skipped: 0 };
-const failures = [];
+const failed = [];
+const leftOut = [];
+let inSources = (text) => text;
 
-const named = positionals.flatMap(testFiles);
-const files = named.length > 0 ? named : ROOMS.flatMap(testFiles).filter((file) => !LONG[file]);
-const { code, leftOut, inSources } = await bundle(files);
 try {
-  await serving(code, async (origin) => {
-    let rest = files.filter((file) => !leftOut.has(file));
-    while (rest.length > 0) rest = await withChromium((context) => run(context, origin, rest));
-  });
+  await main();
 } catch (error) {
-  fail("(Chromium)", error.message);
+  fail("the run itself", error.stack);
 }
 conclude();
 
+async function main() {
+  const files = (positionals.length > 0 ? positionals : ROOMS).flatMap(testFiles);
+  const chosen = files.filter((file) => positionals.length > 0 || !LONG[file]);
+  for (const file of files) if (!chosen.includes(file)) leftOut.push(`${file}: ${LONG[file]}`);
+  const folder = mkdtempSync(join(tmpdir(), "suite-"));
+  let server;
+  try {
+    const bundled = await bundle(chosen, folder);
+    inSources = bundled.inSources;
+    for (const [file, module] of bundled.lacking) leftOut.push(`${file} reaches ${module}`);
+    server = await serve(folder);
+    let rest = chosen.filter((file) => !bundled.lacking.has(file));
+    while (rest.length > 0) {
+      rest = await withChromium((context) => runFiles(context, server.url, rest));
+    }
+  } finally {
+    server?.close();
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** The files of tests in a folder, or the file itself, from the project's folder. */
 function testFiles(path) {
-  if (path.endsWith(".ts") && existsSync(join(ROOT, path))) return [path];
+  if (!existsSync(join(ROOT, path))) throw new Error(`Cannot find tests as ${path} does not exist`);
+  if (path.endsWith(".ts")) return [path];
   return readdirSync(join(ROOT, path), { recursive: true })
     .filter((name) => name.endsWith("_test.ts"))
     .map((name) => join(path, name))
     .sort();
 }
 
-/** Runs files until one has broken the browser; what is left is for a new one. */
-async function run(context, origin, files) {
+/** Runs files until one has broken the browser. Returns what is left for a new one. */
+async function runFiles(context, url, files) {
   for (const [index, file] of files.entries()) {
-    if (!await runFile(context, origin, file)) return files.slice(index + 1);
+    if (!await runFile(context, url, file)) return files.slice(index + 1);
   }
   return [];
 }
 
-/** Runs a file's tests in a page of its own. Returns whether the browser is fit for another. */
-async function runFile(context, origin, file) {
+/** Runs a file in a page of its own. Returns whether the browser is fit for another. */
+async function runFile(context, url, file) {
   const page = await context.newPage();
-  let name = file;
+  let test = "outside of its tests";
   let timer;
   const broken = new Promise((resolve) => {
-    page.on("crash", () => resolve("the page has crashed"));
-    page.on("close", () => resolve("the browser has ended"));
-    timer = setTimeout(() => resolve(`no end after ${LIMIT} seconds`), LIMIT * 1000);
+    page.on("crash", () => resolve("The page has crashed"));
+    page.on("close", () => resolve("The browser has ended"));
+    timer = setTimeout(() => resolve(`There is no end after ${LIMIT} seconds`), LIMIT * 1000);
   });
-  page.on("pageerror", (error) => fail(`${file}: outside of its tests`, error.stack));
-  await page.exposeFunction("report", (event) => {
-    if (event.count !== undefined) {
-      console.log(`running ${event.count} test${event.count === 1 ? "" : "s"} from ./${file}`);
-    } else if (event.name !== undefined) {
-      name = event.name;
+  page.on("pageerror", ({ stack }) => fail(`${test} (./${file})`, stack));
+  await page.exposeFunction("report", ({ count, name, milliseconds, skipped, error }) => {
+    if (count !== undefined) {
+      console.log(`running ${count} test${count === 1 ? "" : "s"} from ./${file}`);
+    } else if (name !== undefined) {
+      test = name;
       process.stdout.write(`${name} ... `);
-    } else if (event.skipped !== undefined) {
+    } else if (skipped !== undefined) {
       counts.skipped++;
-      console.log(`skipped: ${event.skipped}`);
-    } else if (event.error === undefined) {
+      console.log(`skipped: ${skipped}`);
+    } else if (error === undefined) {
       counts.passed++;
-      console.log(`ok (${time(event.milliseconds)})`);
+      console.log(`ok (${time(milliseconds)})`);
     } else {
-      console.log(`FAILED (${time(event.milliseconds)})`);
-      fail(`${name} (./${file})`, event.error);
+      console.log(`FAILED (${time(milliseconds)})`);
+      fail(`${test} (./${file})`, error);
     }
   });
-  await page.goto(origin);
+  await page.goto(url);
+  const module = new URL(file.replace(/ts$/, "js"), url).href;
   const reason = await Promise.race([
     broken,
-    page.evaluate(async ([module, filter, skipped]) => {
-      const { run } = await import("/tests/browser/suite_page.js");
-      await run(module, filter, skipped, globalThis.report);
-    }, [`/${file.replace(/ts$/, "js")}`, filter, SKIPPED]).catch((error) => error.message),
+    page.evaluate(async ({ module, filter, skip }) => {
+      const { run } = await import("./tests/browser/suite_page.js");
+      await run(module, filter, skip, globalThis.report);
+    }, { module, filter, skip: SKIPPED }).catch((error) => error.message),
   ]);
   clearTimeout(timer);
   if (reason === undefined) await page.close();
-  else fail(`${name} (./${file})`, reason);
+  else fail(`${test} (./${file})`, reason);
   return reason === undefined;
 }
 
-function fail(name, error) {
+function fail(name, reason) {
   counts.failed++;
-  failures.push(name);
-  console.log(inSources(error));
+  failed.push(name);
+  console.log(inSources(reason).replace(/\n.*suite_page\.js[^]*/, ""));
 }
 
 function time(milliseconds) {
@@ -108,9 +128,14 @@ function time(milliseconds) {
     : `${Math.round(milliseconds / 1000)}s`;
 }
 
+/** Prints what was left out, what failed and, last, the counts. */
 function conclude() {
-  const { passed, failed, skipped } = counts;
-  if (passed + failed === 0) fail("no test has run", "");
-  console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
-  process.exit(failed > 0 ? 1 : 0);
+  if (counts.passed + counts.failed + counts.skipped === 0) {
+    fail("the run itself", "There is no test");
+  }
+  if (leftOut.length > 0) console.log(`\nLeft out:\n  ${leftOut.join("\n  ")}`);
+  if (failed.length > 0) console.log(`\nFailed:\n  ${failed.join("\n  ")}`);
+  const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
+  console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);
+  process.exitCode = counts.failed > 0 ? 1 : 0;
 }

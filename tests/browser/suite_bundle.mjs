@@ -1,14 +1,14 @@
 // The project's test files as modules for a browser.
 
+import { cpSync, writeFileSync } from "node:fs";
 import { SourceMap } from "node:module";
-import { join, relative } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const HERE = fileURLToPath(new URL(".", import.meta.url));
-const PAGE = join(HERE, "suite_page.js");
+const PAGE = fileURLToPath(new URL("suite_page.js", import.meta.url));
 /** Modules that stand in for built-in ones. */
 const SHIMS = {
   "node:assert": 'export { default, strict } from "assert";',
@@ -16,22 +16,27 @@ const SHIMS = {
 };
 
 /**
- * Bundles test files, a module for each source, at the address of that source but for its ending.
+ * Writes test files as modules to a folder, each source at its own place in it, and what they read.
  *
  * @param {readonly string[]} files As paths from the project's folder.
- * @returns By file, why it cannot run, as a browser lacks what it imports; by address, the code; and
- * `inSources`, which puts places in sources for those in the code.
+ * @param {string} folder
+ * @returns By file, what it reaches that a browser lacks, so that it cannot run; and `inSources`, which
+ * puts places in sources for those in modules.
  */
-export async function bundle(files) {
+export async function bundle(files, folder) {
   const imports = new Map();
   const build = await rolldown({
-    cwd: HERE, // where npm packages are
+    cwd: dirname(PAGE), // where npm packages are
     input: [PAGE, ...files.map((file) => join(ROOT, file))],
     platform: "browser",
     logLevel: "warn",
     moduleTypes: { ".wgsl": "text" },
     transform: {
-      define: { global: "globalThis", "process.env.NODE_DEBUG": "undefined" },
+      define: {
+        global: "globalThis",
+        "process.env.NODE_DEBUG": "undefined",
+        "process.stderr": "undefined",
+      },
       inject: { Deno: [PAGE, "Deno"] },
     },
     plugins: [{
@@ -47,20 +52,21 @@ export async function bundle(files) {
       },
     }],
   });
-  const { output } = await build.generate({
+  const { output } = await build.write({
+    dir: folder,
     preserveModules: true,
     preserveModulesRoot: ROOT,
     sourcemap: true,
+    sourcemapPathTransform: (source, map) => relative(ROOT, resolve(dirname(map), source)),
   });
   await build.close();
-  const reasons = files.map((file) => [file, lacking(join(ROOT, file), imports)]);
-  const chunks = new Map(
-    output.filter(({ type }) => type === "chunk").map((chunk) => [`/${chunk.fileName}`, chunk]),
-  );
+  cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), { recursive: true });
+  writeFileSync(join(folder, "index.html"), "<!doctype html>");
+  const lacked = files.map((file) => [file, lacking(join(ROOT, file), imports)]);
+  const maps = new Map(output.map(({ fileName, map }) => [`/${fileName}`, map]));
   return {
-    leftOut: new Map(reasons.filter(([, reason]) => reason !== "")),
-    code: new Map([...chunks].map(([address, { code }]) => [address, code])),
-    inSources: (text) => inSources(text, chunks),
+    lacking: new Map(lacked.filter(([, module]) => module !== "")),
+    inSources: (text) => inSources(text, maps),
   };
 }
 
@@ -76,13 +82,12 @@ function lacking(file, imports) {
   return "";
 }
 
-function inSources(text, chunks) {
+function inSources(text, maps) {
   return text.replace(/http:\/\/[^/\s]+(\/\S+?):(\d+):(\d+)/g, (place, address, line, column) => {
-    const chunk = chunks.get(address);
-    if (!chunk?.map) return place;
-    const { originalSource, originalLine, originalColumn } = new SourceMap(chunk.map)
-      .findEntry(line - 1, column - 1);
-    if (originalSource === undefined) return place;
-    return `${join("tests/browser", originalSource)}:${originalLine + 1}:${originalColumn + 1}`;
+    const map = maps.get(address);
+    const { originalSource: source, originalLine, originalColumn } = map
+      ? new SourceMap(map).findEntry(line - 1, column - 1)
+      : {};
+    return source ? `${source}:${originalLine + 1}:${originalColumn + 1}` : place;
   });
 }
