@@ -11,43 +11,45 @@ import { bundle, ROOT } from "./suite_bundle.mjs";
 
 /** What runs unless something is named. */
 const ROOMS = ["tests/kernels", "tests/nn", "tests/train"];
-/** Files that run only where they are named, and why. */
-const LONG = {};
-/** Tests that cannot pass in a browser, and why. */
-const SKIPPED = {};
 /** How many seconds a file may take. */
-const LIMIT = 300;
+const LIMIT = 600;
 
 const { values: { filter }, positionals } = parseArgs({
   allowPositionals: true,
   options: { filter: { type: "string", default: "" } },
 });
 const counts = { passed: 0, failed: 0, skipped: 0 };
-const failed = [];
-const leftOut = [];
+const [errors, leftOut] = [[], []];
 let inSources = (text) => text;
 
 try {
   await main();
 } catch (error) {
-  fail("the run itself", error.stack);
+  fail(
+    "The run itself",
+    error.message.startsWith("Cannot ") ? error.message : error.stack,
+  );
 }
 conclude();
 
 async function main() {
-  const files = (positionals.length > 0 ? positionals : ROOMS).flatMap(testFiles);
-  const chosen = files.filter((file) => positionals.length > 0 || !LONG[file]);
-  for (const file of files) if (!chosen.includes(file)) leftOut.push(`${file}: ${LONG[file]}`);
+  const files = (positionals.length > 0 ? positionals : ROOMS).flatMap(
+    testFiles,
+  );
   const folder = mkdtempSync(join(tmpdir(), "suite-"));
   let server;
   try {
-    const bundled = await bundle(chosen, folder);
+    const bundled = await bundle(files, folder);
     inSources = bundled.inSources;
-    for (const [file, module] of bundled.lacking) leftOut.push(`${file} reaches ${module}`);
+    for (const [file, module] of bundled.lacking) {
+      leftOut.push(`${file} needs ${module}`);
+    }
     server = await serve(folder);
-    let rest = chosen.filter((file) => !bundled.lacking.has(file));
+    let rest = files.filter((file) => !bundled.lacking.has(file));
     while (rest.length > 0) {
-      rest = await withChromium((context) => runFiles(context, server.url, rest));
+      rest = await withChromium((context) =>
+        runFiles(context, server.url, rest)
+      );
     }
   } finally {
     server?.close();
@@ -57,7 +59,9 @@ async function main() {
 
 /** The files of tests in a folder, or the file itself, from the project's folder. */
 function testFiles(path) {
-  if (!existsSync(join(ROOT, path))) throw new Error(`Cannot find tests as ${path} does not exist`);
+  if (!existsSync(join(ROOT, path))) {
+    throw new Error(`Cannot find tests as ${path} does not exist`);
+  }
   if (path.endsWith(".ts")) return [path];
   return readdirSync(join(ROOT, path), { recursive: true })
     .filter((name) => name.endsWith("_test.ts"))
@@ -81,45 +85,58 @@ async function runFile(context, url, file) {
   const broken = new Promise((resolve) => {
     page.on("crash", () => resolve("The page has crashed"));
     page.on("close", () => resolve("The browser has ended"));
-    timer = setTimeout(() => resolve(`There is no end after ${LIMIT} seconds`), LIMIT * 1000);
+    timer = setTimeout(
+      () => resolve(`There is no end after ${LIMIT} seconds`),
+      LIMIT * 1000,
+    );
   });
-  page.on("pageerror", ({ stack }) => fail(`${test} (./${file})`, stack));
-  await page.exposeFunction("report", ({ count, name, milliseconds, skipped, error }) => {
-    if (count !== undefined) {
-      console.log(`running ${count} test${count === 1 ? "" : "s"} from ./${file}`);
-    } else if (name !== undefined) {
-      test = name;
-      process.stdout.write(`${name} ... `);
-    } else if (skipped !== undefined) {
-      counts.skipped++;
-      console.log(`skipped: ${skipped}`);
-    } else if (error === undefined) {
-      counts.passed++;
-      console.log(`ok (${time(milliseconds)})`);
-    } else {
-      console.log(`FAILED (${time(milliseconds)})`);
-      fail(`${test} (./${file})`, error);
-    }
-  });
+  page.on("pageerror", ({ stack }) => fail(`${test} => ./${file}`, stack));
+  await page.exposeFunction(
+    "report",
+    ({ count, name, milliseconds, skipped, error }) => {
+      if (count !== undefined) {
+        console.log(
+          `running ${count} test${count === 1 ? "" : "s"} from ./${file}`,
+        );
+      } else if (name !== undefined) {
+        test = name;
+        process.stdout.write(`${name} ... `);
+      } else if (skipped !== undefined) {
+        counts.skipped++;
+        console.log(skipped);
+      } else if (error === undefined) {
+        counts.passed++;
+        console.log(`ok (${time(milliseconds)})`);
+      } else {
+        console.log(`FAILED (${time(milliseconds)})`);
+        fail(`${test} => ./${file}`, error);
+      }
+    },
+  );
   await page.goto(url);
   const module = new URL(file.replace(/ts$/, "js"), url).href;
   const reason = await Promise.race([
     broken,
-    page.evaluate(async ({ module, filter, skip }) => {
+    page.evaluate(async ({ module, filter }) => {
       const { run } = await import("./tests/browser/suite_page.js");
-      await run(module, filter, skip, globalThis.report);
-    }, { module, filter, skip: SKIPPED }).catch((error) => error.message),
+      await run(module, filter, globalThis.report);
+    }, { module, filter }).catch((error) => error.message),
   ]);
   clearTimeout(timer);
-  if (reason === undefined) await page.close();
-  else fail(`${test} (./${file})`, reason);
-  return reason === undefined;
+  if (reason === undefined) {
+    await page.close();
+    return true;
+  }
+  console.log("FAILED");
+  fail(`${test} => ./${file}`, reason);
+  return false;
 }
 
 function fail(name, reason) {
   counts.failed++;
-  failed.push(name);
-  console.log(inSources(reason).replace(/\n.*suite_page\.js[^]*/, ""));
+  errors.push(
+    `${name}\n${inSources(reason).replace(/\n.*suite_page\.js[^]*/, "")}\n`,
+  );
 }
 
 function time(milliseconds) {
@@ -131,10 +148,10 @@ function time(milliseconds) {
 /** Prints what was left out, what failed and, last, the counts. */
 function conclude() {
   if (counts.passed + counts.failed + counts.skipped === 0) {
-    fail("the run itself", "There is no test");
+    fail("The run itself", "has no test");
   }
   if (leftOut.length > 0) console.log(`\nLeft out:\n  ${leftOut.join("\n  ")}`);
-  if (failed.length > 0) console.log(`\nFailed:\n  ${failed.join("\n  ")}`);
+  if (errors.length > 0) console.log(`\n ERRORS \n\n${errors.join("\n")}`);
   const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
   console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);
   process.exitCode = counts.failed > 0 ? 1 : 0;

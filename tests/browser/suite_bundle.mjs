@@ -43,7 +43,8 @@ export async function bundle(files, folder) {
       name: "browser",
       resolveId(id, importer) {
         if (id in SHIMS) return `\0${id}`;
-        const isOurs = importer?.startsWith(ROOT) && !importer.includes("node_modules");
+        const isOurs = importer?.startsWith(ROOT) &&
+          !importer.includes("node_modules");
         return isOurs && !/^[./]/.test(id) ? { id, external: true } : null;
       },
       load: (id) => SHIMS[id.slice(1)],
@@ -57,13 +58,20 @@ export async function bundle(files, folder) {
     preserveModules: true,
     preserveModulesRoot: ROOT,
     sourcemap: true,
-    sourcemapPathTransform: (source, map) => relative(ROOT, resolve(dirname(map), source)),
+    sourcemapPathTransform: (source, map) =>
+      relative(ROOT, resolve(dirname(map), source)),
   });
   await build.close();
-  cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), { recursive: true });
+  cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), {
+    recursive: true,
+  });
   writeFileSync(join(folder, "index.html"), "<!doctype html>");
-  const lacked = files.map((file) => [file, lacking(join(ROOT, file), imports)]);
-  const maps = new Map(output.map(({ fileName, map }) => [`/${fileName}`, map]));
+  const lacked = files.map((
+    file,
+  ) => [file, lacking(join(ROOT, file), imports)]);
+  const maps = new Map(
+    output.map(({ fileName, map }) => [`/${fileName}`, map]),
+  );
   return {
     lacking: new Map(lacked.filter(([, module]) => module !== "")),
     inSources: (text) => inSources(text, maps),
@@ -76,18 +84,25 @@ function lacking(file, imports) {
   for (const path of reached) {
     for (const next of imports.get(path) ?? []) {
       if (imports.has(next)) reached.add(next);
-      else return `${next}${path === file ? "" : `, by way of ${relative(ROOT, path)}`}`;
+      else {return `${next}${
+          path === file ? "" : `, by way of ${relative(ROOT, path)}`
+        }`;}
     }
   }
   return "";
 }
 
 function inSources(text, maps) {
-  return text.replace(/http:\/\/[^/\s]+(\/\S+?):(\d+):(\d+)/g, (place, address, line, column) => {
-    const map = maps.get(address);
-    const { originalSource: source, originalLine, originalColumn } = map
-      ? new SourceMap(map).findEntry(line - 1, column - 1)
-      : {};
-    return source ? `${source}:${originalLine + 1}:${originalColumn + 1}` : place;
-  });
+  return text.replace(
+    /http:\/\/[^/\s]+(\/\S+?):(\d+):(\d+)/g,
+    (place, address, line, column) => {
+      const map = maps.get(address);
+      const { originalSource: source, originalLine, originalColumn } = map
+        ? new SourceMap(map).findEntry(line - 1, column - 1)
+        : {};
+      return source
+        ? `${source}:${originalLine + 1}:${originalColumn + 1}`
+        : place;
+    },
+  );
 }

@@ -5,11 +5,16 @@ const tests = [];
 /** What tests get in the place of Deno's global, which a page does not have, so that libraries see none. */
 export const Deno = {
   test(first, second) {
-    const test = typeof first === "object" ? first : { name: first, fn: second };
+    const test = typeof first === "object"
+      ? first
+      : { name: first, fn: second };
     tests.push({ ...test, name: test.name ?? test.fn.name });
   },
   readFileSync(url) {
-    return Uint8Array.from(fetched(url), (character) => character.charCodeAt(0) & 255);
+    return Uint8Array.from(
+      fetched(url),
+      (character) => character.charCodeAt(0) & 255,
+    );
   },
   readTextFileSync(url) {
     return new TextDecoder().decode(Deno.readFileSync(url));
@@ -22,7 +27,9 @@ function fetched(url) {
   request.open("GET", url, false);
   request.overrideMimeType("text/plain; charset=x-user-defined");
   request.send();
-  if (request.status !== 200) throw new Error(`Cannot read ${url} as it is not served`);
+  if (request.status !== 200) {
+    throw new Error(`Cannot read ${url} as it is not served`);
+  }
   return request.responseText;
 }
 
@@ -31,18 +38,18 @@ function fetched(url) {
  *
  * @param {string} module Its address.
  * @param {string} filter Part of the names of tests to run.
- * @param {Record<string, string>} skipped Names of tests and why they are left out.
  * @param {(event: object) => Promise<void>} report
  */
-export async function run(module, filter, skipped, report) {
+export async function run(module, filter, report) {
   await import(module);
   const chosen = tests.filter(({ name }) => name.includes(filter));
   await report({ count: chosen.length });
   for (const { name, fn, ignore } of chosen) {
     await report({ name });
-    const reason = ignore ? "ignored" : skipped[name];
-    if (reason !== undefined) {
-      await report({ skipped: reason });
+    if (ignore || name in skipped) {
+      await report({
+        skipped: ignore ? "ignored" : `skipped: ${skipped[name]}`,
+      });
       continue;
     }
     const start = performance.now();
