@@ -37,9 +37,7 @@ export async function serve(folder) {
     });
     createReadStream(path).pipe(response);
   });
-  await new Promise((resolve) =>
-    server.listen(0, "127.0.0.1", () => resolve(undefined))
-  );
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   return {
     url: `http://127.0.0.1:${server.address().port}/`,
     close: () => server.close(),

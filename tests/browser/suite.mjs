@@ -47,9 +47,7 @@ async function main() {
     server = await serve(folder);
     let rest = files.filter((file) => !bundled.lacking.has(file));
     while (rest.length > 0) {
-      rest = await withChromium((context) =>
-        runFiles(context, server.url, rest)
-      );
+      rest = await withChromium((context) => runFiles(context, server.url, rest));
     }
   } finally {
     server?.close();

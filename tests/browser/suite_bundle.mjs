@@ -58,8 +58,7 @@ export async function bundle(files, folder) {
     preserveModules: true,
     preserveModulesRoot: ROOT,
     sourcemap: true,
-    sourcemapPathTransform: (source, map) =>
-      relative(ROOT, resolve(dirname(map), source)),
+    sourcemapPathTransform: (source, map) => relative(ROOT, resolve(dirname(map), source)),
   });
   await build.close();
   cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), {
@@ -84,9 +83,7 @@ function lacking(file, imports) {
   for (const path of reached) {
     for (const next of imports.get(path) ?? []) {
       if (imports.has(next)) reached.add(next);
-      else {return `${next}${
-          path === file ? "" : `, by way of ${relative(ROOT, path)}`
-        }`;}
+      else return `${next}${path === file ? "" : `, by way of ${relative(ROOT, path)}`}`;
     }
   }
   return "";
@@ -100,9 +97,7 @@ function inSources(text, maps) {
       const { originalSource: source, originalLine, originalColumn } = map
         ? new SourceMap(map).findEntry(line - 1, column - 1)
         : {};
-      return source
-        ? `${source}:${originalLine + 1}:${originalColumn + 1}`
-        : place;
+      return source ? `${source}:${originalLine + 1}:${originalColumn + 1}` : place;
     },
   );
 }

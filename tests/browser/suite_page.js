@@ -5,9 +5,7 @@ const tests = [];
 /** What tests get in the place of Deno's global, which a page does not have, so that libraries see none. */
 export const Deno = {
   test(first, second) {
-    const test = typeof first === "object"
-      ? first
-      : { name: first, fn: second };
+    const test = typeof first === "object" ? first : { name: first, fn: second };
     tests.push({ ...test, name: test.name ?? test.fn.name });
   },
   readFileSync(url) {
