@@ -39,19 +39,7 @@ export async function bundle(files, folder) {
       },
       inject: { Deno: [PAGE, "Deno"] },
     },
-    plugins: [{
-      name: "browser",
-      resolveId(id, importer) {
-        if (id in SHIMS) return `\0${id}`;
-        const isOurs = importer?.startsWith(ROOT) &&
-          !importer.includes("node_modules");
-        return isOurs && !/^[./]/.test(id) ? { id, external: true } : null;
-      },
-      load: (id) => SHIMS[id.slice(1)],
-      moduleParsed({ id, importedIds, dynamicallyImportedIds }) {
-        imports.set(id, [...importedIds, ...dynamicallyImportedIds]);
-      },
-    }],
+    plugins: [withoutBuiltins(imports)],
   });
   const { output } = await build.write({
     dir: folder,
@@ -74,6 +62,27 @@ export async function bundle(files, folder) {
   return {
     lacking: new Map(lacked.filter(([, module]) => module !== "")),
     inSources: (text) => inSources(text, maps),
+  };
+}
+
+/**
+ * Replaces what {@link SHIMS} can, leaves out what else is no file, and notes what is imported by whom.
+ *
+ * @param {Map<string, string[]>} imports
+ * @returns {import("rolldown").Plugin}
+ */
+function withoutBuiltins(imports) {
+  return {
+    name: "without-builtins",
+    resolveId(id, importer) {
+      if (id in SHIMS) return `\0${id}`;
+      const isOurs = importer?.startsWith(ROOT) && !importer.includes("node_modules");
+      return isOurs && !/^[./]/.test(id) ? { id, external: true } : null;
+    },
+    load: (id) => SHIMS[id.slice(1)],
+    moduleParsed({ id, importedIds, dynamicallyImportedIds }) {
+      imports.set(id, [...importedIds, ...dynamicallyImportedIds]);
+    },
   };
 }
 
