@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import { CLASSES, STREETS_TRAIN_IDS, TRAIN_IDS } from "../../../train/data/classes.ts";
+import { STREETS_CLASSES } from "../../../train/data/class_set.ts";
+import { streetItem } from "../../../train/streets/item.ts";
 import { renderStreet, type StreetOptions } from "../../../train/streets/render.ts";
 import { sha256 } from "../../_digest.ts";
 import { assertSame } from "../../_same.ts";
@@ -132,6 +134,22 @@ Deno.test("colour alone does not tell the classes of the other domain", () => {
   assert.ok(mean(across) < 0.2, `colour reaches ${mean(across)} on the target domain`);
   across.forEach((iou, i) => {
     assert.ok(iou < 0.5, `colour finds ${CLASSES[STREETS_TRAIN_IDS[i]].name} with IoU ${iou}`);
+  });
+});
+
+Deno.test("a street to learn from has its image, and labels as a network counts classes", () => {
+  const { width, height } = base;
+  const { image, label } = renderStreet(base);
+  const item = streetItem(base);
+  assertSame(item.image, { data: image, width, height });
+  assert.deepEqual([item.label?.width, item.label?.height], [width, height]);
+  const found = item.label?.data ?? assert.fail("it has no label");
+  const seen = new Set(found);
+  seen.delete(IGNORE);
+  assert.ok(seen.size > 4 && Math.max(...seen) < STREETS_CLASSES.names.length, `${[...seen]}`);
+  found.forEach((id, at) => {
+    const name = CLASSES.find(({ labelId }) => labelId === label[at])?.name;
+    assert.equal(STREETS_CLASSES.names[id], name);
   });
 });
 
