@@ -20,8 +20,8 @@ const SHIMS = {
  *
  * @param {readonly string[]} files As paths from the project's folder.
  * @param {string} folder
- * @returns By file, what it reaches that a browser lacks, so that it cannot run; and `inSources`, which
- * puts places in sources for those in modules.
+ * @returns By file, what it reaches that a browser lacks, so that it cannot run; and a function
+ * that puts places in sources for those in modules.
  */
 export async function bundle(files, folder) {
   const imports = new Map();
@@ -49,16 +49,10 @@ export async function bundle(files, folder) {
     sourcemapPathTransform: (source, map) => relative(ROOT, resolve(dirname(map), source)),
   });
   await build.close();
-  cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), {
-    recursive: true,
-  });
+  cpSync(join(ROOT, "tests/goldens"), join(folder, "tests/goldens"), { recursive: true });
   writeFileSync(join(folder, "index.html"), "<!doctype html>");
-  const lacked = files.map((
-    file,
-  ) => [file, lacking(join(ROOT, file), imports)]);
-  const maps = new Map(
-    output.map(({ fileName, map }) => [`/${fileName}`, map]),
-  );
+  const lacked = files.map((file) => [file, lacking(join(ROOT, file), imports)]);
+  const maps = new Map(output.map(({ fileName, map }) => [`/${fileName}`, map]));
   return {
     lacking: new Map(lacked.filter(([, module]) => module !== "")),
     inSources: (text) => inSources(text, maps),
@@ -66,7 +60,7 @@ export async function bundle(files, folder) {
 }
 
 /**
- * Replaces what {@link SHIMS} can, leaves out what else is no file, and notes what is imported by whom.
+ * Replaces what {@link SHIMS} has, leaves out what else is no file, and notes who imports what.
  *
  * @param {Map<string, string[]>} imports
  * @returns {import("rolldown").Plugin}
@@ -99,14 +93,12 @@ function lacking(file, imports) {
 }
 
 function inSources(text, maps) {
-  return text.replace(
-    /http:\/\/[^/\s]+(\/\S+?):(\d+):(\d+)/g,
-    (place, address, line, column) => {
-      const map = maps.get(address);
-      const { originalSource: source, originalLine, originalColumn } = map
-        ? new SourceMap(map).findEntry(line - 1, column - 1)
-        : {};
-      return source ? `${source}:${originalLine + 1}:${originalColumn + 1}` : place;
-    },
-  );
+  const places = /http:\/\/[^/\s]+(\/\S+?):(\d+):(\d+)/g;
+  return text.replace(places, (place, address, line, column) => {
+    const map = maps.get(address);
+    if (!map) return place;
+    const { originalSource, originalLine, originalColumn } = new SourceMap(map)
+      .findEntry(line - 1, column - 1);
+    return `${originalSource}:${originalLine + 1}:${originalColumn + 1}`;
+  });
 }

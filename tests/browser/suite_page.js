@@ -2,7 +2,7 @@
 
 const tests = [];
 
-/** What tests get in the place of Deno's global, which a page does not have, so that libraries see none. */
+/** What tests get in the place of Deno's global; the library sees none, as in any page. */
 export const Deno = {
   test(first, second) {
     const test = typeof first === "object" ? first : { name: first, fn: second };
