@@ -15,13 +15,13 @@ import {
   FeatureAnchor,
   thingsAmong,
 } from "../../../../train/stages/denoise/anchor.ts";
+import { Denoise } from "../../../../train/stages/denoise/denoise.ts";
+import { PrototypeBank } from "../../../../train/stages/denoise/prototypes.ts";
 import { assertAllClose } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
 import { Fill } from "../../../goldens/fill.ts";
 import * as reference from "../../../_reference/losses.ts";
 import { assertSame } from "../../../_same.ts";
-import { Denoise } from "../../../../train/stages/denoise/denoise.ts";
-import { PrototypeBank } from "../../../../train/stages/denoise/prototypes.ts";
 import { dataError } from "../../_folder.ts";
 import { golden } from "../../_stages.ts";
 
