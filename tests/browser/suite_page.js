@@ -9,10 +9,7 @@ export const Deno = {
     tests.push({ ...test, name: test.name ?? test.fn.name });
   },
   readFileSync(url) {
-    return Uint8Array.from(
-      fetched(url),
-      (character) => character.charCodeAt(0) & 255,
-    );
+    return Uint8Array.from(fetched(url), (character) => character.charCodeAt(0) & 255);
   },
   readTextFileSync(url) {
     return new TextDecoder().decode(Deno.readFileSync(url));
