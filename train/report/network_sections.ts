@@ -1,15 +1,18 @@
-// What the networks of a run make of its val images: confusions, features, prototypes, failures.
+// What the networks of a run make of images: samples, failures, confusions, features, prototypes.
 
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
+import type { ClassSet } from "../data/class_set.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { encodeImage } from "../images/image.ts";
-import { colourLabel, contactSheet } from "../images/pictures.ts";
+import { Loader, type Sample } from "../data/loader.ts";
+import { colourLabel } from "../images/pictures.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../networks/trained_network.ts";
-import { type ClassSet, openRunData } from "../run/run_data.ts";
-import { checkpointPathIn, type StageResult } from "../run/run_folder.ts";
-import { featureMap, heatMap } from "./charts.ts";
+import { openRunData, targetForPeople } from "../run/run_data.ts";
+import { featureMap } from "./charts.ts";
+import { confusionCard, confusionsOf, worstPairs } from "./confusions.ts";
+import { labelsByStep, madeLabels, readSheet } from "./contact_sheets.ts";
 import { embed } from "./embedding.ts";
 import {
   type DatasetScores,
@@ -17,16 +20,29 @@ import {
   meanFeatures,
   pairwiseDistances,
   sampleFeatures,
+  type ScoredImage,
+  scoreImage,
   scoreImages,
 } from "./features.ts";
-import { figure, legend, row, type Section } from "./page.ts";
+import { heatTable } from "./heat_table.ts";
+import { card, cards, chart, classKey, type Section } from "./page.ts";
+import { hasIgnored, type Panel, type PictureRow, pictureRows } from "./picture_rows.ts";
 import type { RunRecord } from "./run_record.ts";
+import { type SavedNetwork, savedNetworks } from "./saved_networks.ts";
 
-/** Pixels of each class in a map of features, and pictures of images that went wrong. */
-const [PIXELS_A_CLASS, WORST_IMAGES] = [120, 4];
+/** Pixels of each class in a map of features, pictures of images that went wrong, and of samples. */
+const [PIXELS_A_CLASS, WORST_IMAGES, SAMPLES] = [120, 4, 4];
+
+/** The sections, in two groups: what others stand between. */
+export interface NetworkSections {
+  /** Pictures. */
+  readonly pictures: Section[];
+  /** Confusions and features. */
+  readonly classes: Section[];
+}
 
 /**
- * Predicts the val images with the network of the first stage and the one handed on.
+ * Predicts sample images with every network of a run, and the val images with the one handed on and the first.
  *
  * @throws {DataError} If a checkpoint or the data cannot be used.
  */
@@ -34,94 +50,230 @@ export async function networkSections(
   gpu: Gpu,
   run: RunRecord,
   onMessage: (text: string) => void,
-): Promise<Section[]> {
-  const done = run.result.stages.map((stage) => ({
-    name: stage.name,
-    path: checkpointPath(run, stage),
-    handedOn: stage.handedOn,
-  })).filter(({ path }) => existsSync(path));
-  const [before, after] = [done[0], done.find(({ handedOn }) => handedOn) ?? done.at(-1)];
-  if (!before || !after) return [];
+): Promise<NetworkSections> {
+  const saved = savedNetworks(run);
+  const before = saved[0];
+  const after = saved.find(({ isHandedOn }) => isHandedOn) ?? saved.at(-1);
+  if (!before || !after) return { pictures: sheetSections(run), classes: [] };
+  const data = await openRunData(run.config.data, onMessage);
+  onMessage(`predicting sample images with ${saved.length} networks`);
+  const pictures = await sampleSections(gpu, run, saved, targetForPeople(data));
+  const { validation } = data;
+  if (validation.trainIds === null) return { pictures, classes: [] }; // nothing to compare with
   using trained = loadTrainedNetwork(gpu, after.path);
-  const { classes } = trained;
-  const { validation } = await openRunData(run.config.data, onMessage);
-  if (validation.trainIds === null) return []; // nothing to compare predictions with
-  onMessage(`predicting ${validation.items.length} images with the network of ${after.name}`);
-  const scores = await scoreImages(trained, validation, WORST_IMAGES);
-  const sections = [confusionSection(scores, classes, after.name)];
-  onMessage("laying out features");
-  const maps = [await featureFigure(gpu, before, validation, classes, run.config.seed)];
-  if (after !== before) {
-    maps.push(await featureFigure(gpu, after, validation, classes, run.config.seed));
-  }
-  sections.push({
-    title: "Features of the target",
-    lead:
-      "UMAP of the features of val pixels, as many of each class, in the colours of their labels; stars are prototypes (the paper's Figure 5).",
-    body: legend(classes.names, classes.palette) + row(maps.map(({ map }) => map)),
-  });
-  const { prototypes, name } = maps[maps.length - 1] as FeatureFigure;
-  const known = prototypes.flatMap((prototype, k) =>
-    prototype ? [{ prototype, name: classes.names[k] }] : []
-  );
-  const distances = pairwiseDistances(known.map(({ prototype }) => prototype));
-  sections.push({
-    title: "Distances between prototypes",
-    body: figure(
-      heatMap(known.map(({ name }) => name), distances, (value) => value.toFixed(1)),
-      `Euclidean distances after ${name}`,
-    ),
-  });
-  sections.push(worstSection(scores, classes));
-  return sections;
-}
-
-/** The checkpoint with the network that a stage was scored with. */
-function checkpointPath(
-  { path }: RunRecord,
-  { name, steps, selected }: StageResult,
-): string {
-  const isEarlier = selected !== undefined && selected.step < steps;
-  return checkpointPathIn(path, isEarlier ? `${name}.best` : name);
-}
-
-function confusionSection({ matrix }: DatasetScores, classes: ClassSet, stage: string): Section {
-  const { classCount: size, counts } = matrix;
-  const sums = classes.names.map((_, label) =>
-    counts.subarray(label * size, (label + 1) * size).reduce((sum, count) => sum + count, 0)
-  );
-  const shares = Array.from(
-    counts,
-    (count, at) => 100 * count / Math.max(1, sums[Math.floor(at / size)]),
-  );
-  return {
-    title: "Confusions",
-    lead: `Of all val pixels of a class, the share that ${stage} predicts as each class, in %.`,
-    body: figure(
-      heatMap(classes.names, shares, (value) => value.toFixed(0), { x: "prediction", y: "label" }),
-      "rows add up to 100",
-    ),
+  const { classes: { names, palette } } = trained;
+  const score = async (network: TrainedNetwork, name: string) => {
+    onMessage(`predicting ${validation.items.length} images with the network of ${name}`);
+    return await scoreImages(network, validation, WORST_IMAGES);
   };
+  const scores = await score(trained, after.name);
+  const confusions = [confusionsOf(after.name, scores.matrix)];
+  const bounds = { before: before === after ? null : before, after };
+  using first = bounds.before && loadTrainedNetwork(gpu, before.path);
+  if (first) {
+    const { matrix } = await score(first, before.name);
+    confusions.unshift(confusionsOf(before.name, matrix));
+  }
+  pictures.splice(1, 0, await worstSection(scores, first, bounds, trained.classes));
+  onMessage("laying out features");
+  const { seed } = run.config;
+  const last = await featureFigure(trained, after, validation, seed);
+  const maps = [last];
+  if (first) maps.unshift(await featureFigure(first, before, validation, seed));
+  const figures = [
+    ...maps.map(({ map }) => map),
+    distanceFigure(last.prototypes, names, after.name),
+  ];
+  return {
+    pictures,
+    classes: [{
+      title: "Confusions",
+      lead: "Blue is right, orange is wrong; each row adds up to 100.",
+      body: cards(
+        [...confusions.map((one) => confusionCard(one, names)), worstPairs(confusions, names)],
+        widthFor(names.length),
+      ),
+    }, {
+      title: "Features of the target",
+      lead: "Features of val pixels, as many of each class, laid out in the plane by UMAP, where " +
+        "neighbours stay neighbours; the axes have no unit (the paper's Figure 5).",
+      body: classKey(names, palette, false) + cards(figures, widthFor(names.length)),
+    }],
+  };
+}
+
+/** A row for each of the first target images: image, label, what every network makes of it. */
+async function sampleSections(
+  gpu: Gpu,
+  run: RunRecord,
+  saved: readonly SavedNetwork[],
+  dataset: Dataset,
+): Promise<Section[]> {
+  using loader = new Loader({ dataset, order: "sequential", ahead: SAMPLES });
+  const samples = await loader.next(SAMPLES);
+  const panels: Panel[][] = samples.map(() => []);
+  const sections: Section[] = [];
+  let key = "";
+  for (const network of saved) {
+    using trained = loadTrainedNetwork(gpu, network.path);
+    const { classes } = trained;
+    key ||= keyOf(classes, samples);
+    const made = madeLabels(run.path, network.name, classes);
+    for (const [at, sample] of samples.entries()) {
+      if (panels[at].length === 0) panels[at].push(...given(sample, classes));
+      if (made?.[at]) panels[at].push({ name: `labels of ${network.name}`, image: made[at] });
+      panels[at].push(predicted(network, await scoreImage(trained, sample), classes));
+    }
+    const byStep = labelsByStep(run.path, network.name, classes);
+    if (byStep.length === 0) continue;
+    sections.push({
+      title: `Labels of ${network.name} as they change`,
+      lead: "The labels that the stage learns of the same images, at several of its steps (the " +
+        "paper's Figure 2).",
+      body: key + pictureRows(byStep),
+    });
+  }
+  const rows = samples.map(({ name }, at) => ({ name, panels: panels[at] }));
+  const learns = dataset.trainIds === null ? "" : " The percentage is the mIoU of this one image.";
+  return [{
+    title: "Samples",
+    lead: `The first target images, and what each network makes of them.${learns}`,
+    body: key + pictureRows(rows),
+  }, ...sections];
+}
+
+function keyOf({ names, palette }: ClassSet, samples: readonly Sample[]): string {
+  const ignored = samples.some(({ label }) => label && hasIgnored(label, names.length));
+  return classKey(names, palette, ignored);
+}
+
+function given({ image, label }: Sample, { palette }: ClassSet): Panel[] {
+  return [
+    { name: "image", image },
+    ...(label ? [{ name: "label", image: colourLabel(label, palette) }] : []),
+  ];
+}
+
+function predicted(
+  { name, isHandedOn }: SavedNetwork,
+  { prediction, mIoU }: ScoredImage,
+  { palette }: ClassSet,
+): Panel {
+  return {
+    name,
+    image: colourLabel(prediction, palette),
+    ...(Number.isNaN(mIoU) ? {} : { note: `${mIoU.toFixed(1)} %` }),
+    isKept: isHandedOn,
+  };
+}
+
+/** The samples as the run has drawn them, where no network is left to draw them again. */
+function sheetSections({ path, result }: RunRecord): Section[] {
+  const sheets = result.stages.map(({ name }) => ({
+    name,
+    file: join(path, "samples", `${name}.png`),
+  })).filter(({ file }) => existsSync(file)).map(({ name, file }) => ({
+    name,
+    rows: readSheet(file),
+  }));
+  const [first] = sheets;
+  if (!first) return [];
+  const given = ["image", "label", "prediction", "labels"];
+  const rows: PictureRow[] = first.rows.map((_, at) => ({
+    name: `Image ${at + 1}`,
+    panels: sheets.flatMap(({ name, rows }, sheet) =>
+      (rows[at] ?? []).map((image, column) => ({ column, image }))
+        .filter(({ column }) => sheet === 0 || column >= 2)
+        .map(({ column, image }) => ({
+          name: column < 2 ? given[column] : `${name}: ${given[column]}`,
+          image,
+        }))
+    ),
+  }));
+  return [{
+    title: "Samples",
+    lead:
+      "Target images, their labels where there are any, and predictions, as the run has drawn them.",
+    body: pictureRows(rows),
+  }];
+}
+
+async function worstSection(
+  { worst }: DatasetScores,
+  first: TrainedNetwork | null,
+  { before, after }: { readonly before: SavedNetwork | null; readonly after: SavedNetwork },
+  classes: ClassSet,
+): Promise<Section> {
+  const rows = worst.map(({ sample }) => ({
+    name: sample.name,
+    panels: given(sample, classes),
+  }));
+  if (first && before) {
+    for (const [at, { sample }] of worst.entries()) {
+      rows[at].panels.push(predicted(before, await scoreImage(first, sample), classes));
+    }
+  }
+  for (const [at, scored] of worst.entries()) {
+    rows[at].panels.push(predicted(after, scored, classes));
+  }
+  return {
+    title: "Images that went worst",
+    lead: `The val images on which ${after.name} has the lowest mIoU, the lowest first.`,
+    body: keyOf(classes, worst.map(({ sample }) => sample)) + pictureRows(rows),
+  };
+}
+
+/** Matrices of more than ten classes find no room in a narrow card. */
+function widthFor(classCount: number): string {
+  return classCount > 10 ? "wide" : "";
+}
+
+function distanceFigure(
+  prototypes: readonly (Float32Array | null)[],
+  names: readonly string[],
+  stage: string,
+): string {
+  const known = prototypes.flatMap((prototype, k) =>
+    prototype ? [{ prototype, name: names[k] }] : []
+  );
+  return card(heatTable({
+    caption: {
+      title: `How far apart the prototypes of ${stage} lie`,
+      text:
+        "Euclidean distance between features, without a unit. Those that lie close are easily " +
+        "taken for one another.",
+    },
+    names: known.map(({ name }) => name),
+    values: pairwiseDistances(known.map(({ prototype }) => prototype)),
+    format: (value) => value.toFixed(1),
+    corner: "from ↓ to →",
+    of: "distances",
+  }));
 }
 
 interface FeatureFigure {
   readonly map: string;
   readonly prototypes: readonly (Float32Array | null)[];
-  readonly name: string;
 }
 
 async function featureFigure(
-  gpu: Gpu,
-  { name, path }: { name: string; path: string },
+  trained: TrainedNetwork,
+  { name, path }: SavedNetwork,
   dataset: Dataset,
-  classes: ClassSet,
   seed: number,
 ): Promise<FeatureFigure> {
-  using trained = loadTrainedNetwork(gpu, path);
+  const { names, palette } = trained.classes;
   const sample = await sampleFeatures(trained, dataset, { perClass: PIXELS_A_CLASS, seed });
   const prototypes = prototypesOf(trained, path, sample);
-  const map = featureMap(embed(sample, prototypes, seed), classes.palette);
-  return { map: figure(map, `after ${name}`), prototypes, name };
+  const svg = featureMap(
+    embed(sample, prototypes, seed),
+    names,
+    palette,
+    `Features after ${name}: ${sample.rows.length} dots in the colours of ${names.length} classes, ` +
+      "and a star for each class",
+  );
+  const text = "Dots are pixels in the colours of their labels, stars are prototypes.";
+  return { map: chart({ title: `After ${name}`, text }, svg, "plot map"), prototypes };
 }
 
 /** The stage's own prototypes where the checkpoint has some, else means of what was sampled (eq. 4). */
@@ -139,17 +291,4 @@ function prototypesOf(
     const own = values.slice(k * channels, (k + 1) * channels);
     return own.some((value) => value !== 0) ? own : null; // a class that was never predicted
   });
-}
-
-function worstSection({ worst }: DatasetScores, { names, palette }: ClassSet): Section {
-  const figures = worst.map(({ sample, prediction, mIoU }) => {
-    const maps = [...(sample.label ? [sample.label] : []), prediction];
-    const sheet = contactSheet([[sample.image, ...maps.map((map) => colourLabel(map, palette))]]);
-    return figure(encodeImage(sheet), `${sample.name}: mIoU ${mIoU.toFixed(1)} %`);
-  });
-  return {
-    title: "Images that went worst",
-    lead: "Image, label, prediction.",
-    body: legend(names, palette) + row(figures),
-  };
 }

@@ -26,6 +26,8 @@ export interface RunRecord {
   readonly config: RunConfig;
   /** Its `result.json`; without stages where the run has finished none. */
   readonly result: RunResult;
+  /** The day on which it began, as `2026-11-29`; by its files, where it has not recorded that. */
+  readonly date: string;
   /** Its `metrics.jsonl`, a torn last line left out. */
   readonly metrics: readonly MetricRecord[];
 }
@@ -44,12 +46,20 @@ export function readRunRecord(path: string): RunRecord {
     );
   }
   const config = readRunConfig(path);
+  const result = readRunResult(path) ?? { adapter: "unknown", seed: config.seed, stages: [] };
   return {
     path,
     config,
-    result: readRunResult(path) ?? { adapter: "unknown", seed: 0, stages: [] },
+    result,
+    date: dateOf(result, configPath),
     metrics: readMetrics(join(path, "metrics.jsonl"), config.pipeline),
   };
+}
+
+function dateOf({ started }: RunResult, configPath: string): string {
+  if (started !== undefined) return started.slice(0, 10);
+  const { mtime } = Deno.statSync(configPath);
+  return mtime ? `${mtime.toISOString().slice(0, 10)}, by its files` : "unknown";
 }
 
 function readMetrics(path: string, pipeline: readonly string[]): MetricRecord[] {

@@ -37,6 +37,7 @@ import {
 } from "./starts.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 import { TrainingError } from "./training_error.ts";
+import { VERSION } from "../base/version.ts";
 
 /** What a run is told beside its configuration: nothing that changes what it computes, but for last bits. */
 export interface RunOptions {
@@ -315,6 +316,7 @@ function resultSoFar(
   const result: RunResult = {
     adapter,
     seed,
+    ...(found ? begunAs(found) : { started: new Date().toISOString(), version: VERSION }),
     stages: [],
     ...(found?.start ? { start: found.start } : {}),
     ...(found?.causes ? { causes: found.causes } : {}),
@@ -331,6 +333,14 @@ function resultSoFar(
   }
   markHandedOn(result);
   return { done, result };
+}
+
+/** What a result says of its run's begin. */
+function begunAs({ started, version }: RunResult): Pick<RunResult, "started" | "version"> {
+  return {
+    ...(started === undefined ? {} : { started }),
+    ...(version === undefined ? {} : { version }),
+  };
 }
 
 function addResult(result: RunResult, stage: StageResult | PretrainingResult | undefined): void {
