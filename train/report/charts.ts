@@ -52,9 +52,9 @@ export function curves(points: readonly CurvePoint[], options: CurveOptions): st
   const { spans = [], rings = [] } = options;
   const all = [...points, ...rings];
   const [left, right, top, bottom] = [44, 12, 28, 40];
-  const [first, last] = extent([...all.map(({ x }) => x), ...spans.flatMap((s) => [s.from, s.to])]);
+  const last = Math.max(...all.map(({ x }) => x), ...spans.map(({ to }) => to));
   const inner = WIDTH - left - right;
-  const room = (span: Span) => (span.to - span.from) / Math.max(1, last - first) * inner;
+  const room = (span: Span) => (span.to - span.from) / Math.max(1, last) * inner;
   const common = { x: "x", y: "y", z: "series" };
   const isFew = points.length <= 15 * names.length;
   return draw(options.name, {
@@ -63,7 +63,7 @@ export function curves(points: readonly CurvePoint[], options: CurveOptions): st
     marginRight: right,
     marginTop: top,
     marginBottom: bottom,
-    x: { domain: [first, last], label: null, ticks: 4, tickSize: 0, tickPadding: 8 },
+    x: { domain: [0, last], label: null, ticks: 4, tickSize: 0, tickPadding: 8 },
     y: { domain: domainOf(all, options), label: null, ticks: 5, tickSize: 0, nice: true },
     color: { domain: names, range: seriesColours(names.length) },
     marks: [

@@ -79,10 +79,10 @@ export function madeLabels(folder: string, stage: string, classes: ClassSet): Rg
 export function labelsByStep(folder: string, stage: string, classes: ClassSet): PictureRow[] {
   const path = join(folder, "samples", stage);
   const files = existsSync(path) ? [...Deno.readDirSync(path)].map(({ name }) => name).sort() : [];
-  const last = Math.min(files.length, MOST_STEPS) - 1;
-  const shown = files.filter((_, at) =>
-    last < 1 ||
-    Math.floor(at * last / (files.length - 1)) !== Math.floor((at - 1) * last / (files.length - 1))
+  const count = Math.min(files.length, MOST_STEPS);
+  const shown = Array.from(
+    { length: count },
+    (_, at) => files[Math.round(at * (files.length - 1) / Math.max(1, count - 1))],
   );
   const sheets = shown.map((file) => ({
     step: Number(basename(file, ".png").replace(/^step_/, "")),

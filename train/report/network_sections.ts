@@ -53,7 +53,8 @@ export async function networkSections(
 ): Promise<NetworkSections> {
   const saved = savedNetworks(run);
   const before = saved[0];
-  const after = saved.find(({ isHandedOn }) => isHandedOn) ?? saved.at(-1);
+  const handedOn = saved.find(({ isHandedOn }) => isHandedOn);
+  const after = handedOn && handedOn !== before ? handedOn : saved.at(-1);
   if (!before || !after) return { pictures: sheetSections(run), classes: [] };
   const data = await openRunData(run.config.data, onMessage);
   onMessage(`predicting sample images with ${saved.length} networks`);

@@ -7,7 +7,6 @@ import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
 import { formatDuration } from "../base/text.ts";
-import { sentenceOf } from "../evaluation/causes.ts";
 import type { Colour } from "../images/rgb.ts";
 import { classesOfRun } from "../run/run_data.ts";
 import { curveSections } from "./curve_sections.ts";
@@ -16,7 +15,7 @@ import { card, escape, page, type Section, table } from "./page.ts";
 import { presetOf, type PresetOfRun } from "./preset_of.ts";
 import { readRunRecord, type RunRecord } from "./run_record.ts";
 import { scoreSections } from "./score_sections.ts";
-import { verdict } from "./verdict.ts";
+import { foundCauses, verdict } from "./verdict.ts";
 
 /** What to report on. */
 export interface ReportOptions {
@@ -65,17 +64,15 @@ function paletteOf({ config }: RunRecord): ReadonlyMap<string, Colour> {
 }
 
 /** What the run has found wrong, in the words in which it said so. */
-function causeSections({ result: { stages, causes: ofData } }: RunRecord): Section[] {
-  const found = [{ name: "looking at the data", causes: ofData }, ...stages].flatMap((
-    { name, causes = [] },
-  ) =>
-    causes.map((cause) => `<li><b>after ${escape(name)}</b>${escape(`${sentenceOf(cause)}.`)}</li>`)
+function causeSections({ result }: RunRecord): Section[] {
+  const items = foundCauses(result).map(({ sentence, after }) =>
+    `<li><b>after ${escape(after.join(", "))}</b>${escape(`${sentence}.`)}</li>`
   );
-  if (found.length === 0) return [];
+  if (items.length === 0) return [];
   return [{
     title: "What went wrong",
     lead: "What the run has found of itself, without a label of the target, and what helps.",
-    body: `<ul class="causes">\n${found.join("\n")}\n</ul>`,
+    body: `<ul class="causes">\n${items.join("\n")}\n</ul>`,
   }];
 }
 
@@ -89,7 +86,7 @@ function costSection({ result: { stages, pretraining }, config }: RunRecord): Se
         "Time by the clock, evaluations included; images are of each domain; GPU memory is the most at once.",
     },
     [
-      ["stage", "steps", "time", "steps/s", "images/s", "waiting for pixels", "GPU memory"],
+      ["stage", "steps", "time", "steps per s", "images per s", "waiting for pixels", "GPU memory"],
       ...all.map(({ name, steps, seconds, waitShare, peakBytes }) => [
         name,
         String(steps),

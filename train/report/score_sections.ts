@@ -49,21 +49,24 @@ export function scoreSections(
 }
 
 function classFigures(
-  { networks, before, after }: Outcome,
+  { networks, before, compared }: Outcome,
   palette: ReadonlyMap<string, Colour>,
 ): string[] {
-  const names = Object.keys(after.classIoU);
-  if (!Object.values(after.classIoU).some((value) => value !== null)) return [];
-  const isChange = before !== after;
+  const names = Object.keys(compared.classIoU);
+  if (!Object.values(compared.classIoU).some((value) => value !== null)) return [];
+  const isChange = before !== compared;
   const rows: Change[] = names.map((name) => ({
     name,
     before: isChange ? before.classIoU[name] ?? null : null,
-    after: after.classIoU[name],
+    after: compared.classIoU[name],
   }));
-  const rings = isChange ? `Rings: ${before.name}. Dots: ${after.name}. ` : "";
+  const rings = isChange ? `Rings: ${before.name}. Dots: ${compared.name}. ` : "";
   const gains = isChange ? "To the right, the difference in points." : "One dot a class.";
   const dumbbells = chart(
-    { title: "IoU of each class, before and after", text: `${rings}${gains}` },
+    {
+      title: isChange ? "IoU of each class, before and after" : "IoU of each class",
+      text: `${rings}${gains}`,
+    },
     changes(
       rows,
       `IoU of each class in percent. ` +
@@ -75,7 +78,10 @@ function classFigures(
     ),
   );
   const iou = table(
-    { title: "IoU of each class, after each stage", text: "In percent, and the gain in points." },
+    {
+      title: "IoU of each class, after each stage",
+      text: isChange ? "In percent; the gain is in points." : "In percent.",
+    },
     [
       ["class", ...networks.map(({ name }) => name), ...(isChange ? ["gain"] : [])],
       ...rows.map(({ name, before, after }) => [

@@ -57,9 +57,10 @@ nav a:hover { text-decoration: underline; }
 .scroll caption > span { display: block; position: sticky; left: 0; max-width: 100cqi; }
 .scroll tr > :first-child { position: sticky; left: 0; background: var(--card); z-index: 1; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-caption { text-align: left; padding-bottom: .5rem; font-size: .9rem; color: var(--soft); }
+caption { text-align: left; padding-bottom: .5rem; font-size: .9rem; line-height: 1.45; color: var(--soft); }
 caption b, figcaption b { color: var(--ink); font-weight: 600; }
 th, td { padding: .34rem .75rem; text-align: right; border-bottom: 1px solid var(--line); }
+td { white-space: nowrap; } table.text td { white-space: normal; overflow-wrap: anywhere; }
 thead th { vertical-align: bottom; font-weight: 500; color: var(--soft); line-height: 1.25; }
 tbody th { font-weight: 500; white-space: nowrap; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody tr:last-child > * { border-bottom: 0; }
@@ -118,7 +119,8 @@ code { font: .9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-
   .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tiles > div { padding: .65rem .8rem .7rem; } .tiles .value { font-size: 1.45rem; }
   .facts > div { grid-template-columns: 5.5rem minmax(0, 1fr); }
-  th, td { padding: .34rem .3rem; } table { font-size: .84rem; } .heat td { width: auto; }
+  th, td { padding: .34rem .16rem; } table { font-size: .78rem; }
+  .heat td { width: auto; min-width: 1.75rem; } .heat tbody th { padding-right: .35rem; } th i { width: .45em; margin-right: .35em; }
   .card { padding: 12px; }
 }
 @media print { body { background: none; } .card, .strip { break-inside: avoid; } nav { display: none; } }

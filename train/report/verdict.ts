@@ -2,6 +2,7 @@
 
 import { basename, dirname, resolve } from "node:path";
 import { formatDuration } from "../base/text.ts";
+import { sentenceOf } from "../evaluation/causes.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
 import { scoredNetworks, type StageResult } from "../run/run_folder.ts";
 import { signed } from "./charts.ts";
@@ -17,6 +18,8 @@ export interface Outcome {
   readonly before: StageResult;
   /** The one that the run hands on. */
   readonly after: StageResult;
+  /** The one that the first is compared with: the one handed on, or the last where that is the first. */
+  readonly compared: StageResult;
   /** The one with the highest mIoU; undefined where the target has no labels to measure on. */
   readonly best: StageResult | undefined;
   /** Points of mIoU from the first to the one handed on; NaN where they are not known. */
@@ -32,7 +35,8 @@ export function outcomeOf({ result }: RunRecord): Outcome | null {
   const measured = networks.filter(({ mIoU }) => !Number.isNaN(mIoU));
   const most = Math.max(...measured.map(({ mIoU }) => mIoU));
   const best = measured.findLast(({ mIoU }) => mIoU === most);
-  return { networks, before, after, best, gain: after.mIoU - before.mIoU };
+  const compared = after === before ? last : after;
+  return { networks, before, after, compared, best, gain: after.mIoU - before.mIoU };
 }
 
 /** The head of the page. */
@@ -73,7 +77,7 @@ function said(run: RunRecord, outcome: Outcome | null): string {
   const open = pipeline.length - result.stages.length - Number(result.pretraining !== undefined);
   const end = open > 0 ? ` ${open} of ${pipeline.length} stages are not over.` : "";
   if (!outcome) return `No stage is over yet.${end}`;
-  const { before, after, gain } = outcome;
+  const { before, after, best, gain } = outcome;
   const where = `of the target's ${data.evaluateOn} split`;
   const score = labelFreeScore(after);
   if (Number.isNaN(after.mIoU)) {
@@ -84,7 +88,12 @@ function said(run: RunRecord, outcome: Outcome | null): string {
   const reached =
     `The network of ${after.name} reaches ${percent(after.mIoU)} mIoU on the images ` +
     where;
-  if (after === before) return `${reached}.${end}`;
+  if (after === before) {
+    const other = best && best !== after
+      ? ` It is handed on, though that of ${best.name} reaches ${percent(best.mIoU)}.`
+      : "";
+    return `${reached}.${other}${end}`;
+  }
   const by = `${Math.abs(gain).toFixed(1)} points ${gain < 0 ? "less" : "more"}`;
   return `${reached}, ${by} than that of ${before.name}.${end}`;
 }
@@ -101,11 +110,12 @@ function tiles({ result }: RunRecord, { before, after, best, gain, networks }: O
         tone,
       )
       : "",
+    isKnown && after === before ? tile("Target mIoU", percent(after.mIoU), `of ${after.name}`) : "",
     isKnown
       ? tile(
         "Best stage",
         best.name,
-        `${percent(best.mIoU)} target mIoU; there are ${count(networks.length, "network")}`,
+        `${percent(best.mIoU)} target mIoU, the most of ${count(networks.length, "network")}`,
       )
       : "",
     tile("Handed on", after.name, handedOnNote(after, best)),
@@ -123,11 +133,27 @@ function handedOnNote(after: StageResult, best: StageResult | undefined): string
   return `chosen without target labels${score}; ${lack} points below ${best.name}`;
 }
 
-function causesNote({ stages, causes = [] }: RunRecord["result"]): [string, string, string] {
-  const count = [...causes, ...stages.flatMap(({ causes = [] }) => causes)].length;
-  if (count > 0) return [String(count), "found by the run itself, see below", "bad"];
-  const isJudged = stages.some(({ causes }) => causes !== undefined);
+function causesNote(result: RunRecord["result"]): [string, string, string] {
+  const { length } = foundCauses(result);
+  if (length > 0) return [String(length), "found by the run itself, see below", "bad"];
+  const isJudged = result.stages.some(({ causes }) => causes !== undefined);
   return isJudged ? ["nothing", "that the run itself has found", "good"] : ["–", "not judged", ""];
+}
+
+/** Every cause that a run has found, in its own words, and the stages after which it has. */
+export function foundCauses(
+  { stages, causes: ofData = [] }: RunRecord["result"],
+): { readonly sentence: string; readonly after: readonly string[] }[] {
+  const found = new Map<string, string[]>();
+  for (
+    const { name, causes = [] } of [{ name: "looking at the data", causes: ofData }, ...stages]
+  ) {
+    for (const cause of causes) {
+      const sentence = sentenceOf(cause);
+      found.set(sentence, [...found.get(sentence) ?? [], name]);
+    }
+  }
+  return [...found].map(([sentence, after]) => ({ sentence, after }));
 }
 
 function tile(name: string, value: string, note: string, tone = ""): string {
