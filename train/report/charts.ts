@@ -223,7 +223,7 @@ export function featureMap(
         text: ({ label }: MapPoint) => names[label],
         dy: -15,
         fontWeight: 600,
-        fill: "currentColor",
+        fill: "var(--plot-ink)",
         stroke: "var(--plot)",
         strokeWidth: 3,
       }),

@@ -41,7 +41,7 @@ export function confusionCard({ name, shares }: Confusions, names: readonly stri
     names,
     values: shares,
     format: (value) => value.toFixed(0),
-    corner: "label ↓ prediction →",
+    corner: "label\u00a0↓ prediction\u00a0→",
     of: "shares",
   }));
 }

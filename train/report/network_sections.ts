@@ -247,7 +247,7 @@ function distanceFigure(
     names: known.map(({ name }) => name),
     values: pairwiseDistances(known.map(({ prototype }) => prototype)),
     format: (value) => value.toFixed(1),
-    corner: "from ↓ to →",
+    corner: "from\u00a0↓ to\u00a0→",
     of: "distances",
   }));
 }

@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 import { encodeImage } from "../images/image.ts";
 import type { Colour, RgbImage } from "../images/rgb.ts";
-import { STYLE } from "./style.ts";
+import style from "./style.css" with { type: "text" };
 
 /** A part of the page. */
 export interface Section {
@@ -36,9 +36,8 @@ export function page({ title, body }: Head, sections: readonly Section[], foot: 
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
 <title>${escape(title)}</title>
-<style>${STYLE}</style>
+<style>${style}</style>
 </head>
 <body>
 <header>

@@ -2,7 +2,7 @@
 
 import type { Colour } from "../images/rgb.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
-import { type Change, changes, signed } from "./charts.ts";
+import { type Change, changes } from "./charts.ts";
 import { card, cards, chart, type Section, table } from "./page.ts";
 import type { RunRecord } from "./run_record.ts";
 import { type Outcome, outcomeOf } from "./verdict.ts";
@@ -80,14 +80,13 @@ function classFigures(
   const iou = table(
     {
       title: "IoU of each class, after each stage",
-      text: isChange ? "In percent; the gain is in points." : "In percent.",
+      text: "In percent.",
     },
     [
-      ["class", ...networks.map(({ name }) => name), ...(isChange ? ["gain"] : [])],
-      ...rows.map(({ name, before, after }) => [
+      ["class", ...networks.map(({ name }) => name)],
+      ...names.map((name) => [
         name,
         ...networks.map(({ classIoU }) => figure(classIoU[name] ?? NaN)),
-        ...(isChange ? [before === null || after === null ? "–" : signed(after - before)] : []),
       ]),
     ],
     { palette: names.map((name) => palette.get(name)) },

@@ -54,7 +54,7 @@ export interface RunResult {
   adapter: string;
   /** The seed of everything drawn at random. */
   seed: number;
-  /** When the run began, as `2026-11-29T07:55:52Z`, and in which version; earlier versions say neither. */
+  /** When the run began, as `2026-11-29T07:55:52.000Z`, and in which version; earlier versions say neither. */
   started?: string;
   version?: string;
   /**

@@ -313,10 +313,13 @@ function resultSoFar(
   const isDone = point !== null && point.step === stages[point.stage].steps &&
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
+  const isNew = found === null && point === null;
+  const begun = isNew ? { started: new Date().toISOString(), version: VERSION } : found;
   const result: RunResult = {
     adapter,
     seed,
-    ...(found ? begunAs(found) : { started: new Date().toISOString(), version: VERSION }),
+    ...(begun?.started ? { started: begun.started } : {}),
+    ...(begun?.version ? { version: begun.version } : {}),
     stages: [],
     ...(found?.start ? { start: found.start } : {}),
     ...(found?.causes ? { causes: found.causes } : {}),
@@ -333,14 +336,6 @@ function resultSoFar(
   }
   markHandedOn(result);
   return { done, result };
-}
-
-/** What a result says of its run's begin. */
-function begunAs({ started, version }: RunResult): Pick<RunResult, "started" | "version"> {
-  return {
-    ...(started === undefined ? {} : { started }),
-    ...(version === undefined ? {} : { version }),
-  };
 }
 
 function addResult(result: RunResult, stage: StageResult | PretrainingResult | undefined): void {
