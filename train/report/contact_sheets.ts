@@ -16,7 +16,7 @@ const GAP = 2;
 const MOST_STEPS = 6;
 
 /** Rows of a sheet of `samples/`, and pictures of a row: image, label, prediction, the stage's label. */
-const [MOST_ROWS, MOST_COLUMNS] = [16, 4];
+const [MOST_ROWS, MOST_COLUMNS] = [64, 4];
 
 /**
  * Cuts a sheet into its pictures, row by row; as many as there are white gaps between.
@@ -65,18 +65,62 @@ function isWhite({ data, width, height }: RgbImage, side: "x" | "y", at: number)
   return true;
 }
 
-/** The labels that a stage has made of the sample images; null where its sheet shows none. */
-export function madeLabels(folder: string, stage: string, classes: ClassSet): RgbImage[] | null {
+/**
+ * The labels that a stage has made of the sample images; none where its sheet shows none.
+ *
+ * @param isLabelled Whether the sheet shows the images' own labels.
+ */
+export function madeLabels(
+  folder: string,
+  stage: string,
+  classes: ClassSet,
+  isLabelled: boolean,
+): RgbImage[] {
   const path = join(folder, "samples", `${stage}.png`);
-  if (!existsSync(path)) return null;
-  const rows = readSheet(path);
-  return rows[0].length === MOST_COLUMNS
-    ? rows.map((row) => inColoursOf(classes, row[MOST_COLUMNS - 1]))
-    : null;
+  if (!existsSync(path)) return [];
+  const given = isLabelled ? 3 : 2;
+  return readSheet(path).flatMap((row) =>
+    row.length > given ? [inColoursOf(classes, row[given])] : []
+  );
+}
+
+/** Image, label where there is one, and prediction of every stage, with the label that it has made. */
+export function sampleRows(
+  folder: string,
+  stages: readonly string[],
+  classes: ClassSet | null,
+): PictureRow[] {
+  const sheets = stages.map((name) => ({ name, path: join(folder, "samples", `${name}.png`) }))
+    .filter(({ path }) => existsSync(path))
+    .map(({ name, path }) => ({ name, rows: readSheet(path) }));
+  if (sheets.length === 0) return [];
+  const [{ rows }] = sheets;
+  const isLabelled = sheets.every(({ rows: [row] }) => row.length > 2);
+  const given = isLabelled ? ["image", "label"] : ["image"];
+  return rows.map((_, at) => ({
+    name: `Image ${at + 1}`,
+    panels: [
+      ...given.map((name, column) => ({ name, image: rows[at][column] })),
+      ...sheets.flatMap(({ name, rows }) => {
+        const [prediction, made] = rows[at].slice(given.length);
+        return [
+          ...(made ? [{ name: `labels of ${name}`, image: made }] : []),
+          { name, image: prediction },
+        ];
+      }),
+    ].map(({ name, image }, column) => ({
+      name,
+      image: column > 0 ? inColoursOf(classes, image) : image,
+    })),
+  }));
 }
 
 /** Image, label and the label that a stage has made at some of the steps, as the paper's Figure 2. */
-export function labelsByStep(folder: string, stage: string, classes: ClassSet): PictureRow[] {
+export function labelsByStep(
+  folder: string,
+  stage: string,
+  classes: ClassSet | null,
+): PictureRow[] {
   const path = join(folder, "samples", stage);
   const files = existsSync(path) ? [...Deno.readDirSync(path)].map(({ name }) => name).sort() : [];
   const count = Math.min(files.length, MOST_STEPS);
@@ -104,8 +148,9 @@ export function labelsByStep(folder: string, stage: string, classes: ClassSet): 
 }
 
 /** A painted label in today's colours, where an earlier version has painted it in the official ones. */
-function inColoursOf({ names, palette, isCityscapes }: ClassSet, map: RgbImage): RgbImage {
-  if (!isCityscapes) return map;
+function inColoursOf(classes: ClassSet | null, map: RgbImage): RgbImage {
+  if (!classes?.isCityscapes) return map;
+  const { names, palette } = classes;
   const known = new Map(names.flatMap((name, k): [number, Colour][] => {
     const official = CLASSES.find((candidate) => candidate.name === name)?.colour;
     return official && String(official) !== String(palette[k])

@@ -158,7 +158,7 @@ function stageSpans(run: RunRecord): Span[] {
 
 /** A score at each evaluation of a run, and before the first step where that is known. */
 function evaluations(run: RunRecord, key: string, series: string): CurvePoint[] {
-  const { start } = run.result;
+  const start = run.result.start ?? run.earlier.at(-1);
   const first = key === "mIoU" && start && !Number.isNaN(start.mIoU)
     ? [{ x: 0, y: start.mIoU, series }]
     : [];

@@ -1,7 +1,5 @@
 // What the networks of a run make of images: samples, failures, confusions, features, prototypes.
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { ClassSet } from "../data/class_set.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -12,7 +10,7 @@ import { loadTrainedNetwork, type TrainedNetwork } from "../networks/trained_net
 import { openRunData, targetForPeople } from "../run/run_data.ts";
 import { featureMap } from "./charts.ts";
 import { confusionCard, confusionsOf, worstPairs } from "./confusions.ts";
-import { labelsByStep, madeLabels, readSheet } from "./contact_sheets.ts";
+import { labelsByStep, madeLabels, sampleRows } from "./contact_sheets.ts";
 import { embed } from "./embedding.ts";
 import {
   type DatasetScores,
@@ -26,8 +24,8 @@ import {
 } from "./features.ts";
 import { heatTable } from "./heat_table.ts";
 import { card, cards, chart, classKey, type Section } from "./page.ts";
-import { hasIgnored, type Panel, type PictureRow, pictureRows } from "./picture_rows.ts";
-import type { RunRecord } from "./run_record.ts";
+import { hasIgnored, type Panel, pictureRows } from "./picture_rows.ts";
+import { classesOf, type RunRecord } from "./run_record.ts";
 import { type SavedNetwork, savedNetworks } from "./saved_networks.ts";
 
 /** Pixels of each class in a map of features, pictures of images that went wrong, and of samples. */
@@ -83,7 +81,7 @@ export async function networkSections(
   if (first) maps.unshift(await featureFigure(first, before, validation, seed));
   const figures = [
     ...maps.map(({ map }) => map),
-    distanceFigure(last.prototypes, names, after.name),
+    ...distanceFigures(last.prototypes, names, after.name),
   ];
   return {
     pictures,
@@ -113,26 +111,17 @@ async function sampleSections(
   using loader = new Loader({ dataset, order: "sequential", ahead: SAMPLES });
   const samples = await loader.next(SAMPLES);
   const panels: Panel[][] = samples.map(() => []);
-  const sections: Section[] = [];
   let key = "";
   for (const network of saved) {
     using trained = loadTrainedNetwork(gpu, network.path);
     const { classes } = trained;
     key ||= keyOf(classes, samples);
-    const made = madeLabels(run.path, network.name, classes);
+    const made = madeLabels(run.path, network.name, classes, dataset.trainIds !== null);
     for (const [at, sample] of samples.entries()) {
       if (panels[at].length === 0) panels[at].push(...given(sample, classes));
-      if (made?.[at]) panels[at].push({ name: `labels of ${network.name}`, image: made[at] });
+      if (made[at]) panels[at].push({ name: `labels of ${network.name}`, image: made[at] });
       panels[at].push(predicted(network, await scoreImage(trained, sample), classes));
     }
-    const byStep = labelsByStep(run.path, network.name, classes);
-    if (byStep.length === 0) continue;
-    sections.push({
-      title: `Labels of ${network.name} as they change`,
-      lead: "The labels that the stage learns of the same images, at several of its steps (the " +
-        "paper's Figure 2).",
-      body: key + pictureRows(byStep),
-    });
   }
   const rows = samples.map(({ name }, at) => ({ name, panels: panels[at] }));
   const learns = dataset.trainIds === null ? "" : " The percentage is the mIoU of this one image.";
@@ -140,7 +129,21 @@ async function sampleSections(
     title: "Samples",
     lead: `The first target images, and what each network makes of them.${learns}`,
     body: key + pictureRows(rows),
-  }, ...sections];
+  }, ...byStepSections(run, key)];
+}
+
+/** The labels of every stage that was watched. */
+function byStepSections(run: RunRecord, key: string): Section[] {
+  const classes = classesOf(run);
+  return run.config.pipeline.flatMap((name) => {
+    const rows = labelsByStep(run.path, name, classes);
+    return rows.length === 0 ? [] : [{
+      title: `Labels of ${name} as they change`,
+      lead: "The labels that the stage learns of the same images, at several of its steps (the " +
+        "paper's Figure 2).",
+      body: key + pictureRows(rows),
+    }];
+  });
 }
 
 function keyOf({ names, palette }: ClassSet, samples: readonly Sample[]): string {
@@ -169,34 +172,16 @@ function predicted(
 }
 
 /** The samples as the run has drawn them, where no network is left to draw them again. */
-function sheetSections({ path, result }: RunRecord): Section[] {
-  const sheets = result.stages.map(({ name }) => ({
-    name,
-    file: join(path, "samples", `${name}.png`),
-  })).filter(({ file }) => existsSync(file)).map(({ name, file }) => ({
-    name,
-    rows: readSheet(file),
-  }));
-  const [first] = sheets;
-  if (!first) return [];
-  const given = ["image", "label", "prediction", "labels"];
-  const rows: PictureRow[] = first.rows.map((_, at) => ({
-    name: `Image ${at + 1}`,
-    panels: sheets.flatMap(({ name, rows }, sheet) =>
-      (rows[at] ?? []).map((image, column) => ({ column, image }))
-        .filter(({ column }) => sheet === 0 || column >= 2)
-        .map(({ column, image }) => ({
-          name: column < 2 ? given[column] : `${name}: ${given[column]}`,
-          image,
-        }))
-    ),
-  }));
-  return [{
+function sheetSections(run: RunRecord): Section[] {
+  const classes = classesOf(run);
+  const key = classes ? classKey(classes.names, classes.palette) : "";
+  const rows = sampleRows(run.path, run.result.stages.map(({ name }) => name), classes);
+  const samples = {
     title: "Samples",
-    lead:
-      "Target images, their labels where there are any, and predictions, as the run has drawn them.",
-    body: pictureRows(rows),
-  }];
+    lead: "Target images and what each network has made of them, as the run has drawn them.",
+    body: key + pictureRows(rows),
+  };
+  return [...(rows.length > 0 ? [samples] : []), ...byStepSections(run, key)];
 }
 
 async function worstSection(
@@ -229,15 +214,16 @@ function widthFor(classCount: number): string {
   return classCount > 10 ? "wide" : "";
 }
 
-function distanceFigure(
+function distanceFigures(
   prototypes: readonly (Float32Array | null)[],
   names: readonly string[],
   stage: string,
-): string {
+): string[] {
   const known = prototypes.flatMap((prototype, k) =>
     prototype ? [{ prototype, name: names[k] }] : []
   );
-  return card(heatTable({
+  if (known.length < 2) return [];
+  const table = heatTable({
     caption: {
       title: `How far apart the prototypes of ${stage} lie`,
       text:
@@ -249,7 +235,8 @@ function distanceFigure(
     format: (value) => value.toFixed(1),
     corner: "from\u00a0↓ to\u00a0→",
     of: "distances",
-  }));
+  });
+  return [card(table)];
 }
 
 interface FeatureFigure {

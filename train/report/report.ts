@@ -5,15 +5,12 @@
  */
 import { formatBytes, type Gpu } from "../../kernels/runtime/mod.ts";
 import { writeFileAtomic } from "../base/atomic_file.ts";
-import { DataError } from "../base/data_error.ts";
 import { formatDuration } from "../base/text.ts";
-import type { Colour } from "../images/rgb.ts";
-import { classesOfRun } from "../run/run_data.ts";
 import { curveSections } from "./curve_sections.ts";
 import { networkSections } from "./network_sections.ts";
 import { card, escape, page, type Section, table } from "./page.ts";
 import { presetOf, type PresetOfRun } from "./preset_of.ts";
-import { readRunRecord, type RunRecord } from "./run_record.ts";
+import { classesOf, readRunRecord, type RunRecord } from "./run_record.ts";
 import { scoreSections } from "./score_sections.ts";
 import { foundCauses, verdict } from "./verdict.ts";
 
@@ -40,7 +37,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   const others = options.compare.map(readRunRecord);
   const { pictures, classes } = await networkSections(gpu, run, options.onMessage);
   const sections = [
-    ...scoreSections(run, paletteOf(run)),
+    ...scoreSections(run, classesOf(run)),
     ...causeSections(run),
     ...pictures,
     ...curveSections(run, others),
@@ -50,17 +47,6 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
   ];
   const html = page(verdict(run), sections, "This page needs no other file and no network.");
   writeFileAtomic(options.output, [new TextEncoder().encode(html)]);
-}
-
-/** The colours of a run's classes by their names; none where its data are gone. */
-function paletteOf({ config }: RunRecord): ReadonlyMap<string, Colour> {
-  try {
-    const [, { names, palette }] = classesOfRun(config.data);
-    return new Map(names.map((name, k) => [name, palette[k]]));
-  } catch (error) {
-    if (error instanceof DataError) return new Map();
-    throw error;
-  }
 }
 
 /** What the run has found wrong, in the words in which it said so. */

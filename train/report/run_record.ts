@@ -5,8 +5,14 @@ import { join } from "node:path";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError, describeFailure } from "../base/data_error.ts";
 import { parseMetricLine } from "../run/metrics_file.ts";
+import { classesOfRun, type ClassSet } from "../run/run_data.ts";
 import { readRunConfig } from "../run/run_config.ts";
-import { readRunResult, type RunResult } from "../run/run_folder.ts";
+import {
+  readRunResult,
+  type RunResult,
+  scoredNetworks,
+  type StageResult,
+} from "../run/run_folder.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricRecord {
@@ -26,6 +32,8 @@ export interface RunRecord {
   readonly config: RunConfig;
   /** Its `result.json`; without stages where the run has finished none. */
   readonly result: RunResult;
+  /** What `result.json` of the run that it builds on says of the stages before its own. */
+  readonly earlier: readonly StageResult[];
   /** The day on which it began, as `2026-11-29`; by its files, where it has not recorded that. */
   readonly date: string;
   /** Its `metrics.jsonl`, a torn last line left out. */
@@ -51,9 +59,37 @@ export function readRunRecord(path: string): RunRecord {
     path,
     config,
     result,
+    earlier: earlierStages(config),
     date: dateOf(result, configPath),
     metrics: readMetrics(join(path, "metrics.jsonl"), config.pipeline),
   };
+}
+
+/** The classes of a run; null where its data are gone. */
+export function classesOf({ config }: RunRecord): ClassSet | null {
+  try {
+    return classesOfRun(config.data)[1];
+  } catch (error) {
+    if (error instanceof DataError) return null;
+    throw error;
+  }
+}
+
+/** The networks with scores: of the run that it builds on, what it started from, and its stages. */
+export function networksOf({ earlier, result }: RunRecord): readonly StageResult[] {
+  return [...earlier, ...scoredNetworks(result)];
+}
+
+/** Scores of the run that a run builds on; none where its folder is gone. */
+function earlierStages({ base, pipeline }: RunConfig): StageResult[] {
+  try {
+    const { stages = [] } = (base !== null && readRunResult(base)) || {};
+    return stages.filter(({ name }) => !pipeline.some((own) => own === name))
+      .map(({ handedOn: _, ...stage }) => stage);
+  } catch (error) {
+    if (error instanceof DataError) return [];
+    throw error;
+  }
 }
 
 function dateOf({ started }: RunResult, configPath: string): string {

@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { DataError } from "../base/data_error.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import type { CheckpointState } from "../run/resume.ts";
-import { checkpointPathIn, scoredNetworks, type StageResult } from "../run/run_folder.ts";
-import type { RunRecord } from "./run_record.ts";
+import { checkpointPathIn, type StageResult } from "../run/run_folder.ts";
+import { networksOf, type RunRecord } from "./run_record.ts";
 
 /** A network in a file. */
 export interface SavedNetwork {
@@ -20,8 +20,9 @@ export interface SavedNetwork {
 /** Finds them: what the run started from, as far as that can be told, and what its stages have left. */
 export function savedNetworks(run: RunRecord): SavedNetwork[] {
   const { start } = run.result;
-  return scoredNetworks(run.result).flatMap((result, at) => {
-    const path = start && at === 0 ? startPath(run, start) : checkpointPath(run, result);
+  return networksOf(run).flatMap((result) => {
+    const isStart = start !== undefined && result.seconds === start.seconds;
+    const path = isStart ? startPath(run, start) : checkpointPath(run, result);
     if (path === null || !existsSync(path)) return [];
     return [{ name: result.name, path, isHandedOn: result.handedOn === true }];
   });

@@ -1,6 +1,6 @@
 // The scores of every network of a run, and of every class before and after.
 
-import type { Colour } from "../images/rgb.ts";
+import type { ClassSet } from "../data/class_set.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
 import { type Change, changes } from "./charts.ts";
 import { card, cards, chart, type Section, table } from "./page.ts";
@@ -10,11 +10,11 @@ import { type Outcome, outcomeOf } from "./verdict.ts";
 /**
  * The section of scores, where there are any.
  *
- * @param palette The colours of the classes, by name; those of unknown data are left out.
+ * @param classes With their colours; null where nobody knows.
  */
 export function scoreSections(
   run: RunRecord,
-  palette: ReadonlyMap<string, Colour> = new Map(),
+  classes: ClassSet | null,
 ): Section[] {
   const outcome = outcomeOf(run);
   if (!outcome) return [];
@@ -39,7 +39,7 @@ export function scoreSections(
     [heads, ...rows],
     { kept },
   );
-  const body = [card(stages), ...classFigures(outcome, palette)];
+  const body = [card(stages), ...classFigures(outcome, classes)];
   return [{
     title: "Scores",
     lead:
@@ -50,7 +50,7 @@ export function scoreSections(
 
 function classFigures(
   { networks, before, compared }: Outcome,
-  palette: ReadonlyMap<string, Colour>,
+  classes: ClassSet | null,
 ): string[] {
   const names = Object.keys(compared.classIoU);
   if (!Object.values(compared.classIoU).some((value) => value !== null)) return [];
@@ -89,7 +89,7 @@ function classFigures(
         ...networks.map(({ classIoU }) => figure(classIoU[name] ?? NaN)),
       ]),
     ],
-    { palette: names.map((name) => palette.get(name)) },
+    { palette: names.map((name) => classes?.palette[classes.names.indexOf(name)]) },
   );
   return [dumbbells, card(iou)];
 }

@@ -4,15 +4,15 @@ import { basename, dirname, resolve } from "node:path";
 import { formatDuration } from "../base/text.ts";
 import { sentenceOf } from "../evaluation/causes.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
-import { scoredNetworks, type StageResult } from "../run/run_folder.ts";
+import type { StageResult } from "../run/run_folder.ts";
 import { signed } from "./charts.ts";
 import { escape, type Head } from "./page.ts";
 import { presetOf, type PresetOfRun } from "./preset_of.ts";
-import type { RunRecord } from "./run_record.ts";
+import { networksOf, type RunRecord } from "./run_record.ts";
 
 /** What the networks of a run have come to. */
 export interface Outcome {
-  /** Of the start, where it is a trained network, and of every stage that is over. */
+  /** Of the run that it builds on, of the start, where that is a trained network, and of every stage that is over. */
   readonly networks: readonly StageResult[];
   /** The first of them; the source alone has trained it, as a rule. */
   readonly before: StageResult;
@@ -27,8 +27,8 @@ export interface Outcome {
 }
 
 /** Compares the networks of a run; null where none is there yet. */
-export function outcomeOf({ result }: RunRecord): Outcome | null {
-  const networks = scoredNetworks(result);
+export function outcomeOf(run: RunRecord): Outcome | null {
+  const networks = networksOf(run);
   const [before, last] = [networks[0], networks.at(-1)];
   if (!before || !last) return null;
   const after = networks.find(({ handedOn }) => handedOn) ?? last;
@@ -111,7 +111,7 @@ function tiles({ result }: RunRecord, { before, after, best, gain, networks }: O
       )
       : "",
     isKnown && after === before ? tile("Target mIoU", percent(after.mIoU), `of ${after.name}`) : "",
-    isKnown
+    isKnown && networks.length > 1
       ? tile(
         "Best stage",
         best.name,
@@ -163,7 +163,8 @@ function tile(name: string, value: string, note: string, tone = ""): string {
 
 function facts(run: RunRecord, preset: PresetOfRun): string {
   const { result, config } = run;
-  const { seed, pipeline, init } = config;
+  const { seed, pipeline } = config;
+  const from = config.base ?? config.init;
   const steps = result.stages.reduce((sum, { steps }) => sum + steps, 0);
   const seconds = result.stages.reduce((sum, { seconds }) => sum + seconds, 0);
   const changed = preset.changed.length;
@@ -173,7 +174,7 @@ function facts(run: RunRecord, preset: PresetOfRun): string {
       "Preset",
       changed === 0 ? preset.name : `${preset.name}, with ${count(changed, "setting")} changed`,
     ],
-    ["Stages", pipeline.join(" → ") + (init === null ? "" : `, from ${init}`)],
+    ["Stages", pipeline.join(" → ") + (from === null ? "" : `, from ${from}`)],
     ["Training", `${steps} steps in ${formatDuration(seconds)}, seed ${seed}`],
     ["Date", run.date],
     ["Version", run.result.version ?? "not recorded"],

@@ -2,11 +2,20 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { cityscapesClasses, STREETS_CLASSES } from "../../../train/data/class_set.ts";
+import {
+  cityscapesClasses,
+  type ClassSet,
+  STREETS_CLASSES,
+} from "../../../train/data/class_set.ts";
 import { CLASSES } from "../../../train/data/classes.ts";
 import { writeSamples } from "../../../train/images/pictures.ts";
 import type { Colour, RgbImage } from "../../../train/images/rgb.ts";
-import { labelsByStep, madeLabels, readSheet } from "../../../train/report/contact_sheets.ts";
+import {
+  labelsByStep,
+  madeLabels,
+  readSheet,
+  sampleRows,
+} from "../../../train/report/contact_sheets.ts";
 import { withFolder } from "../_folder.ts";
 
 const [WIDTH, HEIGHT] = [12, 6];
@@ -67,14 +76,19 @@ Deno.test("labels of a sheet that is older than the colours of streets are shown
     );
     const own = STREETS_CLASSES.palette[bus];
     assert.notDeepEqual(own, OFFICIAL[bus]);
-    const colours = (made: RgbImage[] | null) => made?.map(colourOf);
-    assert.deepEqual(colours(madeLabels(folder, "stage1", STREETS_CLASSES)), [[...own]]);
+    const madeBy = (stage: string, classes: ClassSet, isLabelled = true) =>
+      madeLabels(folder, stage, classes, isLabelled).map(colourOf);
+    assert.deepEqual(madeBy("stage1", STREETS_CLASSES), [[...own]]);
     const others = cityscapesClasses(["road", "bus"]);
-    assert.deepEqual(colours(madeLabels(folder, "stage1", others)), [[...OFFICIAL[bus]]]);
+    assert.deepEqual(madeBy("stage1", others), [[...OFFICIAL[bus]]]);
     const strange = { ...STREETS_CLASSES, isCityscapes: false };
-    assert.deepEqual(colours(madeLabels(folder, "stage1", strange)), [[...OFFICIAL[bus]]]);
-    assert.equal(madeLabels(folder, "warmup", STREETS_CLASSES), null, "it makes none");
-    assert.equal(madeLabels(folder, "source", STREETS_CLASSES), null, "there is no sheet");
+    assert.deepEqual(madeBy("stage1", strange), [[...OFFICIAL[bus]]]);
+    assert.deepEqual(madeBy("warmup", STREETS_CLASSES), [], "it makes none");
+    assert.deepEqual(madeBy("source", STREETS_CLASSES), [], "there is no sheet");
+    const unlabelled = [{ image: image(5), maps: [map(0), map(1)] }];
+    writeSamples(join(folder, "samples", "stage2.png"), unlabelled, OFFICIAL);
+    assert.deepEqual(madeBy("stage2", STREETS_CLASSES, false), [[...OFFICIAL[1]]]);
+    assert.deepEqual(madeBy("stage2", STREETS_CLASSES), []);
   }));
 
 Deno.test("of many steps six are shown, the first and the last among them", () =>
@@ -91,4 +105,38 @@ Deno.test("of many steps six are shown, the first and the last among them", () =
       ...[0, 40, 80, 110, 150, 190].map((step) => `step ${step}`),
     ]);
     assert.deepEqual(labelsByStep(folder, "stage2", STREETS_CLASSES), []);
+  }));
+
+Deno.test("without its networks a run's samples are those that it has drawn, labels before predictions", () =>
+  withFolder((folder) => {
+    const put = (stage: string, maps: number[]) =>
+      writeSamples(
+        join(folder, "samples", `${stage}.png`),
+        [{ image: image(50), maps: maps.map(map) }],
+        OFFICIAL,
+      );
+    const rows = () =>
+      sampleRows(folder, ["source", "stage1"], STREETS_CLASSES).map(({ panels }) =>
+        panels.map((
+          { name, image },
+        ) => [name, OFFICIAL.findIndex((c) => `${c}` === `${colourOf(image)}`)])
+      );
+    assert.deepEqual(rows(), []);
+    put("source", [0, 1]);
+    put("stage1", [0, 2, 3]);
+    assert.deepEqual(rows(), [[
+      ["image", -1],
+      ["label", 0],
+      ["source", 1],
+      ["labels of stage1", 3],
+      ["stage1", 2],
+    ]]);
+    put("source", [1]);
+    put("stage1", [2, 3]);
+    assert.deepEqual(rows(), [[
+      ["image", -1],
+      ["source", 1],
+      ["labels of stage1", 3],
+      ["stage1", 2],
+    ]]);
   }));

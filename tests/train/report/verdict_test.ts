@@ -1,13 +1,15 @@
 // What the top of the page says of runs that went well, went wrong, or are not over.
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { PRESETS } from "../../../train/config/presets.ts";
 import type { RunResult, StageResult } from "../../../train/run/run_folder.ts";
 import { presetOf } from "../../../train/report/preset_of.ts";
-import type { RunRecord } from "../../../train/report/run_record.ts";
-import { dataOf, outcomeOf, verdict } from "../../../train/report/verdict.ts";
+import { readRunRecord, type RunRecord } from "../../../train/report/run_record.ts";
+import { dataOf, type Outcome, outcomeOf, verdict } from "../../../train/report/verdict.ts";
+import { withFolder } from "../_folder.ts";
 
 function config(values: unknown = {}): RunConfig {
   return mergeConfig(presetConfig("default"), { values, from: "the test" });
@@ -23,6 +25,7 @@ function record(result: Partial<RunResult>, values: unknown = {}): RunRecord {
     config: config(values),
     result: { adapter: "a GPU", seed: 3, stages: [], ...result },
     metrics: [],
+    earlier: [],
     date: "2026-11-29",
   };
 }
@@ -65,6 +68,36 @@ Deno.test("a network that became worse has lost points, and one of the start is 
   assert.deepEqual(tile(run, "Gain over source")?.[0], "−4.5");
   assert.ok(verdict(run).body.includes('"value bad">−4.5'));
 });
+
+Deno.test("a run that builds on another is compared with the first network of that one", () =>
+  withFolder((folder) => {
+    const base = join(folder, "base");
+    const write = (path: string, result: unknown) => {
+      Deno.mkdirSync(path, { recursive: true });
+      Deno.writeTextFileSync(join(path, "result.json"), JSON.stringify(result));
+    };
+    const stages = [
+      stage("source", 30),
+      stage("warmup", 40, { handedOn: true }),
+      stage("stage1", 9),
+    ];
+    write(base, { adapter: "a", seed: 1, stages });
+    const path = join(folder, "run");
+    const own = [stage("stage1", 45, { handedOn: true })];
+    write(path, { adapter: "a", seed: 1, stages: own });
+    const values = { base, pipeline: ["stage1"] };
+    Deno.writeTextFileSync(join(path, "config.json"), JSON.stringify(config(values)));
+    Deno.writeTextFileSync(join(path, "metrics.jsonl"), "");
+    const run = readRunRecord(path);
+    const { networks, before, after } = outcomeOf(run) as Outcome;
+    assert.deepEqual(networks.map(({ name }) => name), ["source", "warmup", "stage1"]);
+    assert.deepEqual([before.name, after.mIoU], ["source", 45]);
+    assert.equal(tile(run, "Gain over source")?.[0], "+15.0");
+    assert.match(run.date, /^\d{4}-\d\d-\d\d, by its files$/);
+
+    Deno.removeSync(base, { recursive: true });
+    assert.equal(outcomeOf(readRunRecord(path))?.networks.length, 1);
+  }));
 
 Deno.test("the first network may be handed on, and is compared with the last", () => {
   const run = record({
