@@ -132,9 +132,12 @@ function lossFigures(stage: string, records: readonly MetricRecord[]): string[] 
   });
 }
 
-/** What a run's curves are called where there are several. */
-function runName({ length }: readonly RunRecord[], { path }: RunRecord): string {
-  return length === 1 ? "" : basename(resolve(path));
+/** What a run's curves are called where there are several: its folder, with those above it where two are alike. */
+function runName(runs: readonly RunRecord[], { path }: RunRecord): string {
+  if (runs.length === 1) return "";
+  const name = (of: string) => basename(resolve(of));
+  const isAlone = runs.filter((other) => name(other.path) === name(path)).length === 1;
+  return isAlone ? name(path) : path;
 }
 
 function seriesName(runs: readonly RunRecord[], run: RunRecord, stage: string): string {

@@ -34,8 +34,11 @@ export function pictureRows(rows: readonly PictureRow[]): string {
       return `<figure${panel.isKept ? ' class="last"' : ""}>${picture(shrunk(panel.image), alt)}` +
         `<figcaption><b>${escape(panel.name)}</b>${note}</figcaption></figure>`;
     });
+    const isTall = panels[0].image.height > 1.2 * panels[0].image.width;
     return `<figure class="strip"><figcaption>${escape(name)}</figcaption>` +
-      `<div class="panels" style="--n:${panels.length}">\n${figures.join("\n")}\n</div></figure>`;
+      `<div class="panels${isTall ? " tall" : ""}" style="--n:${panels.length}">\n${
+        figures.join("\n")
+      }\n</div></figure>`;
   });
   return `<div class="strips">\n${strips.join("\n")}\n</div>`;
 }

@@ -52,7 +52,7 @@ export async function writeReport(gpu: Gpu, options: ReportOptions): Promise<voi
 /** What the run has found wrong, in the words in which it said so. */
 function causeSections({ result }: RunRecord): Section[] {
   const items = foundCauses(result).map(({ sentence, after }) =>
-    `<li><b>after ${escape(after.join(", "))}</b>${escape(`${sentence}.`)}</li>`
+    `<li><b>after ${escape(after.join(", "))}:</b> ${escape(`${sentence}.`)}</li>`
   );
   if (items.length === 0) return [];
   return [{
