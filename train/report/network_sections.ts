@@ -1,35 +1,28 @@
-// What the networks of a run make of images: samples, failures, confusions, features, prototypes.
+// What the networks of a run make of its images: pictures, confusions, features, prototypes.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import type { ClassSet } from "../data/class_set.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { Loader, type Sample } from "../data/loader.ts";
-import { colourLabel } from "../images/pictures.ts";
 import { Checkpoint } from "../networks/checkpoint.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../networks/trained_network.ts";
 import { openRunData, targetForPeople } from "../run/run_data.ts";
 import { featureMap } from "./charts.ts";
 import { confusionCard, confusionsOf, worstPairs } from "./confusions.ts";
-import { labelsByStep, madeLabels, sampleRows } from "./contact_sheets.ts";
 import { embed } from "./embedding.ts";
 import {
-  type DatasetScores,
   type FeatureSample,
   meanFeatures,
   pairwiseDistances,
   sampleFeatures,
-  type ScoredImage,
-  scoreImage,
   scoreImages,
 } from "./features.ts";
 import { heatTable } from "./heat_table.ts";
 import { card, cards, chart, classKey, type Section } from "./page.ts";
-import { hasIgnored, type Panel, pictureRows } from "./picture_rows.ts";
-import { classesOf, type RunRecord } from "./run_record.ts";
+import { sampleSections, sheetSections, worstSection } from "./picture_sections.ts";
+import type { RunRecord } from "./run_record.ts";
 import { type SavedNetwork, savedNetworks } from "./saved_networks.ts";
 
-/** Pixels of each class in a map of features, pictures of images that went wrong, and of samples. */
-const [PIXELS_A_CLASS, WORST_IMAGES, SAMPLES] = [120, 4, 4];
+/** Pixels of each class in a map of features, and pictures of images that went wrong. */
+const [PIXELS_A_CLASS, WORST_IMAGES] = [120, 4];
 
 /** The sections, in two groups: what others stand between. */
 export interface NetworkSections {
@@ -73,7 +66,7 @@ export async function networkSections(
     const { matrix } = await score(first, before.name);
     confusions.unshift(confusionsOf(before.name, matrix));
   }
-  pictures.splice(1, 0, await worstSection(scores, first, bounds, trained.classes));
+  pictures.splice(1, 0, await worstSection(scores.worst, first, bounds, trained.classes));
   onMessage("laying out features");
   const { seed } = run.config;
   const last = await featureFigure(trained, after, validation, seed);
@@ -98,114 +91,6 @@ export async function networkSections(
         "neighbours stay neighbours; the axes have no unit (the paper's Figure 5).",
       body: classKey(names, palette, false) + cards(figures, widthFor(names.length)),
     }],
-  };
-}
-
-/** A row for each of the first target images: image, label, what every network makes of it. */
-async function sampleSections(
-  gpu: Gpu,
-  run: RunRecord,
-  saved: readonly SavedNetwork[],
-  dataset: Dataset,
-): Promise<Section[]> {
-  using loader = new Loader({ dataset, order: "sequential", ahead: SAMPLES });
-  const samples = await loader.next(SAMPLES);
-  const panels: Panel[][] = samples.map(() => []);
-  let key = "";
-  for (const network of saved) {
-    using trained = loadTrainedNetwork(gpu, network.path);
-    const { classes } = trained;
-    key ||= keyOf(classes, samples);
-    const made = madeLabels(run.path, network.name, classes, dataset.trainIds !== null);
-    for (const [at, sample] of samples.entries()) {
-      if (panels[at].length === 0) panels[at].push(...given(sample, classes));
-      if (made[at]) panels[at].push({ name: `labels of ${network.name}`, image: made[at] });
-      panels[at].push(predicted(network, await scoreImage(trained, sample), classes));
-    }
-  }
-  const rows = samples.map(({ name }, at) => ({ name, panels: panels[at] }));
-  const learns = dataset.trainIds === null ? "" : " The percentage is the mIoU of this one image.";
-  return [{
-    title: "Samples",
-    lead: `The first target images, and what each network makes of them.${learns}`,
-    body: key + pictureRows(rows),
-  }, ...byStepSections(run, key)];
-}
-
-/** The labels of every stage that was watched. */
-function byStepSections(run: RunRecord, key: string): Section[] {
-  const classes = classesOf(run);
-  return run.config.pipeline.flatMap((name) => {
-    const rows = labelsByStep(run.path, name, classes);
-    return rows.length === 0 ? [] : [{
-      title: `Labels of ${name} as they change`,
-      lead: "The labels that the stage learns of the same images, at several of its steps (the " +
-        "paper's Figure 2).",
-      body: key + pictureRows(rows),
-    }];
-  });
-}
-
-function keyOf({ names, palette }: ClassSet, samples: readonly Sample[]): string {
-  const ignored = samples.some(({ label }) => label && hasIgnored(label, names.length));
-  return classKey(names, palette, ignored);
-}
-
-function given({ image, label }: Sample, { palette }: ClassSet): Panel[] {
-  return [
-    { name: "image", image },
-    ...(label ? [{ name: "label", image: colourLabel(label, palette) }] : []),
-  ];
-}
-
-function predicted(
-  { name, isHandedOn }: SavedNetwork,
-  { prediction, mIoU }: ScoredImage,
-  { palette }: ClassSet,
-): Panel {
-  return {
-    name,
-    image: colourLabel(prediction, palette),
-    ...(Number.isNaN(mIoU) ? {} : { note: `${mIoU.toFixed(1)} %` }),
-    isKept: isHandedOn,
-  };
-}
-
-/** The samples as the run has drawn them, where no network is left to draw them again. */
-function sheetSections(run: RunRecord): Section[] {
-  const classes = classesOf(run);
-  const key = classes ? classKey(classes.names, classes.palette) : "";
-  const rows = sampleRows(run.path, run.result.stages.map(({ name }) => name), classes);
-  const samples = {
-    title: "Samples",
-    lead: "Target images and what each network has made of them, as the run has drawn them.",
-    body: key + pictureRows(rows),
-  };
-  return [...(rows.length > 0 ? [samples] : []), ...byStepSections(run, key)];
-}
-
-async function worstSection(
-  { worst }: DatasetScores,
-  first: TrainedNetwork | null,
-  { before, after }: { readonly before: SavedNetwork | null; readonly after: SavedNetwork },
-  classes: ClassSet,
-): Promise<Section> {
-  const rows = worst.map(({ sample }) => ({
-    name: sample.name,
-    panels: given(sample, classes),
-  }));
-  if (first && before) {
-    for (const [at, { sample }] of worst.entries()) {
-      rows[at].panels.push(predicted(before, await scoreImage(first, sample), classes));
-    }
-  }
-  for (const [at, scored] of worst.entries()) {
-    rows[at].panels.push(predicted(after, scored, classes));
-  }
-  return {
-    title: "Images that went worst",
-    lead: `The val images on which ${after.name} has the lowest mIoU, the lowest first.`,
-    body: keyOf(classes, worst.map(({ sample }) => sample)) + pictureRows(rows),
   };
 }
 

@@ -83,6 +83,8 @@ function assertAccessible(html: string): void {
   const ids = [...html.matchAll(/\bid="(.*?)"/g)].map(([, id]) => id);
   assert.equal(new Set(ids).size, ids.length, "ids are unique");
   assert.match(html, /<html lang="en">/);
+  assert.match(html, /@media \(prefers-color-scheme: dark\)/);
+  assert.match(html, /<meta name="viewport" content="width=device-width, initial-scale=1">/);
 }
 
 Deno.test("the page of a run has every part, needs no other file, and leaves nothing on the GPU", () =>
@@ -151,6 +153,8 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
     assert.match(html, /<dt>Preset<\/dt><dd>quick, with \d+ settings changed<\/dd>/);
     assert.match(html, new RegExp(`<dt>Date</dt><dd>${new Date().toISOString().slice(0, 8)}`));
     assert.ok(html.includes(`<dt>Version</dt><dd>${VERSION}</dd>`));
+    assert.ok(!html.includes("A term of what the stage minimises"), "losses are explained");
+    assert.ok(html.includes("</i>ignored</li>"), "what is ignored is in the legend");
     assertAccessible(html);
     const loaded = [...html.matchAll(/\b(?:src|href)="([^"#]{1,40})/g)].map(([, url]) => url);
     assert.ok(loaded.length >= 5, `only ${loaded.length} pictures`);
@@ -175,6 +179,30 @@ Deno.test("the page's confusions are those of the evaluation", () =>
     assert.equal(matrix.scores().mIoU, confusion.scores().mIoU);
     assert.equal(worst.length, 2);
     assert.ok(worst[0].mIoU <= worst[1].mIoU);
+  }));
+
+Deno.test("a target without labels has pictures, curves and no score", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    await openRunData(config.data, () => {}); // draws streets
+    const root = config.data.streets.directory;
+    config.data.sourceDirectory = join(root, "source");
+    config.data.targetDirectory = join(root, "target");
+    Deno.removeSync(join(root, "target", "gtFine"), { recursive: true });
+    const { signal } = new AbortController();
+    await runTraining(config, gpu, SILENT, signal, { keepGoing: true });
+
+    const output = join(folder, "page.html");
+    await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
+    const html = Deno.readTextFileSync(output);
+    assert.ok(html.includes("The target has no labels to measure mIoU on."));
+    assert.deepEqual(rowsOf(html, "Samples")[0], ["image", "source"]);
+    assert.ok(!titlesOf(html).includes("Confusions"));
+    assert.doesNotMatch(html, /NaN|undefined/);
+    const sections = html.split("<section ");
+    const samples = sections.find((part) => part.includes("<h2>Samples</h2>")) ?? "";
+    assert.ok(!samples.includes("ignored"), "no label, nothing that is ignored");
   }));
 
 Deno.test("the page shows the network that was selected", () =>
