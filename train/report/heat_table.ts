@@ -1,6 +1,6 @@
 // A square matrix as a table whose cells are tinted by their values.
 
-import { type Caption, captionOf, escape } from "./page.ts";
+import { type Caption, escape, scrollable } from "./page.ts";
 
 /** What to show. */
 export interface HeatTable {
@@ -44,11 +44,6 @@ export function heatTable(
     });
     return `<tr><th scope="row">${escape(name)}</th>${cells.join("")}</tr>`;
   });
-  return `<div class="scroll"><table class="heat">
-<caption>${captionOf(caption)}</caption>
-<thead><tr><th scope="col">${escape(corner)}</th>${heads.join("")}</tr></thead>
-<tbody>
-${rows.join("\n")}
-</tbody>
-</table></div>`;
+  const head = `<tr><th scope="col">${escape(corner)}</th>${heads.join("")}</tr>`;
+  return scrollable(caption, "heat", head, rows);
 }

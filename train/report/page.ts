@@ -79,8 +79,7 @@ export interface Caption {
   readonly text: string;
 }
 
-/** The inside of a caption. */
-export function captionOf({ title, text }: Caption): string {
+function captionOf({ title, text }: Caption): string {
   return `<span><b>${escape(title)}</b> ${escape(text)}</span>`;
 }
 
@@ -107,11 +106,23 @@ export function table(
     return `<tr${at === kept ? ' class="kept"' : ""}>` +
       `<th scope="row">${colour ? swatch(colour) : ""}${escape(first)}</th>${numbers}</tr>`;
   });
-  return `<div class="scroll"><table${isText ? ' class="text"' : ""}>
+  const kind = isText ? "text" : "";
+  return scrollable(caption, kind, `<tr>${heads}</tr>`, lines);
+}
+
+/** A table that scrolls by itself, with the keyboard too, where it is wider than the screen. */
+export function scrollable(
+  caption: Caption,
+  kind: string,
+  head: string,
+  rows: readonly string[],
+): string {
+  return `<div class="scroll" role="group" tabindex="0" aria-label="${escape(caption.title)}">` +
+    `<table${kind && ` class="${kind}"`}>
 <caption>${captionOf(caption)}</caption>
-<thead><tr>${heads}</tr></thead>
+<thead>${head}</thead>
 <tbody>
-${lines.join("\n")}
+${rows.join("\n")}
 </tbody>
 </table></div>`;
 }
