@@ -205,6 +205,33 @@ Deno.test("a target without labels has pictures, curves and no score", () =>
     assert.ok(!samples.includes("ignored"), "no label, nothing that is ignored");
   }));
 
+Deno.test("what a run started from is shown, unless another network lies in its place by now", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const first = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    const { signal } = new AbortController();
+    await runTraining(first, gpu, SILENT, signal);
+    const init = join(folder, "start.safetensors");
+    Deno.copyFileSync(join(first.out, "checkpoints/source.safetensors"), init);
+    const out = join(folder, "second");
+    const second = { ...first, out, init, pipeline: ["stage1" as const] };
+    await runTraining(second, gpu, SILENT, signal);
+    const output = join(folder, "page.html");
+    const rows = async () => {
+      await writeReport(gpu, { run: out, compare: [], output, onMessage() {} });
+      return rowsOf(Deno.readTextFileSync(output), "Samples")[0];
+    };
+    assert.deepEqual(await rows(), ["image", "label", "source", "labels of stage1", "stage1"]);
+
+    const without = ["image", "label", "labels of stage1", "stage1"];
+    Deno.copyFileSync(join(out, "checkpoints/stage1.safetensors"), init);
+    assert.deepEqual(await rows(), without, "another network");
+    Deno.writeTextFileSync(init, "damaged");
+    assert.deepEqual(await rows(), without, "no network");
+    Deno.removeSync(init);
+    assert.deepEqual(await rows(), without, "nothing");
+  }));
+
 Deno.test("the page shows the network that was selected", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
