@@ -7,6 +7,7 @@ import type { Colour } from "../images/rgb.ts";
 
 /** Pixels. */
 const WIDTH = 380;
+const AXIS_TITLE = { fill: "var(--soft)" } as const;
 
 /** Colours of series, as CSS has them; after six they come again. */
 export function seriesColours(count: number): string[] {
@@ -52,9 +53,9 @@ export function curves(points: readonly CurvePoint[], options: CurveOptions): st
   const { spans = [], rings = [] } = options;
   const all = [...points, ...rings];
   const [left, right, top, bottom] = [44, 12, 28, 40];
-  const last = Math.max(...all.map(({ x }) => x), ...spans.map(({ to }) => to));
+  const last = Math.max(1, ...all.map(({ x }) => x), ...spans.map(({ to }) => to));
   const inner = WIDTH - left - right;
-  const room = (span: Span) => (span.to - span.from) / Math.max(1, last) * inner;
+  const room = (span: Span) => (span.to - span.from) / last * inner;
   const common = { x: "x", y: "y", z: "series" };
   const isFew = points.length <= 15 * names.length;
   return draw(options.name, {
@@ -81,8 +82,8 @@ export function curves(points: readonly CurvePoint[], options: CurveOptions): st
         fill: "var(--soft)",
       }),
       Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 5 }),
-      Plot.text([options.y], { frameAnchor: "top-left", dx: -left, dy: -23, ...title }),
-      Plot.text([options.x], { frameAnchor: "bottom-right", dy: bottom - 2, ...title }),
+      Plot.text([options.y], { frameAnchor: "top-left", dx: -left, dy: -23, ...AXIS_TITLE }),
+      Plot.text([options.x], { frameAnchor: "bottom-right", dy: bottom - 2, ...AXIS_TITLE }),
       Plot.areaY(points.filter(({ low }) => low !== undefined), {
         x: "x",
         y1: "low",
@@ -97,8 +98,6 @@ export function curves(points: readonly CurvePoint[], options: CurveOptions): st
     ],
   });
 }
-
-const title = { fill: "var(--soft)" } as const;
 
 function valueOf({ x, y }: CurvePoint): string {
   return `${y.toFixed(1)} at ${x}`;
@@ -146,7 +145,7 @@ export function changes(rows: readonly Change[], name: string): string {
     y: { domain: rows.map(({ name }) => name), label: null, tickSize: 0, tickPadding: 10 },
     marks: [
       Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: 5 }),
-      Plot.text(["IoU, %"], { frameAnchor: "bottom-right", dy: bottom - 2, ...title }),
+      Plot.text(["IoU, %"], { frameAnchor: "bottom-right", dy: bottom - 2, ...AXIS_TITLE }),
       Plot.link(both, {
         x1: "before",
         x2: "after",

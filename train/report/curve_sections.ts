@@ -132,7 +132,7 @@ function lossFigures(stage: string, records: readonly MetricRecord[]): string[] 
   });
 }
 
-/** What a run's curves are called where there are several: its folder, with those above it where two are alike. */
+/** What a run's curves are called where there are several: its folder, or its path where two are alike. */
 function runName(runs: readonly RunRecord[], { path }: RunRecord): string {
   if (runs.length === 1) return "";
   const name = (of: string) => basename(resolve(of));
@@ -172,7 +172,7 @@ function evaluations(run: RunRecord, key: string, series: string): CurvePoint[] 
   return [...first, ...later];
 }
 
-/** What the network scores that each stage has left: its best one, or with other statistics than while it trained. */
+/** The scores of what each stage has left: its best network, or one with other batch-norm statistics. */
 function endScores(run: RunRecord): CurvePoint[] {
   return run.result.stages.filter(({ mIoU }) => !Number.isNaN(mIoU)).map((
     { name, steps, mIoU },

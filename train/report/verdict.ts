@@ -12,7 +12,7 @@ import { networksOf, type RunRecord } from "./run_record.ts";
 
 /** What the networks of a run have come to. */
 export interface Outcome {
-  /** Of the run that it builds on, of the start, where that is a trained network, and of every stage that is over. */
+  /** Of the run that it builds on, of the start, and of every stage that is over. */
   readonly networks: readonly StageResult[];
   /** The first of them; the source alone has trained it, as a rule. */
   readonly before: StageResult;
