@@ -81,7 +81,7 @@ Deno.test("a data set of one's own in the GTA5 layout adapts to one in the Citys
     await succeed("report", out, "--out", join(folder, "page.html"));
     assert.match(
       Deno.readTextFileSync(join(folder, "page.html")),
-      /<td>looking at the data<\/td><td>The parts of 4 of 16 classes are smaller/,
+      /<b>after looking at the data:<\/b> The parts of 4 of 16 classes are smaller/,
     );
     const { classes, counts } = JSON.parse(
       Deno.readTextFileSync(join(out, "confusion", "stage1.json")),
