@@ -3,7 +3,8 @@
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { ClassSet } from "../data/class_set.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { Loader, type Sample } from "../data/loader.ts";
+import { Loader } from "../data/loader.ts";
+import type { Sample } from "../data/samples.ts";
 import { colourLabel } from "../images/pictures.ts";
 import { loadTrainedNetwork, type TrainedNetwork } from "../networks/trained_network.ts";
 import { labelsByStep, madeLabels, sampleRows } from "./contact_sheets.ts";
