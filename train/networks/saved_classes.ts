@@ -1,9 +1,9 @@
-// What a checkpoint says of the classes that its network predicts.
+// The classes of a network as files of networks keep them.
 
 import { IGNORE } from "../../kernels/ignore_label.ts";
 import { DataError } from "../base/data_error.ts";
-import { CLASSES } from "../data/classes.ts";
 import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
+import { CLASSES } from "../data/classes.ts";
 
 /**
  * The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need.
@@ -16,19 +16,18 @@ export function savedClasses({ palette, labelIds, unlabelled }: ClassSet): Saved
 }
 
 /**
- * The classes of a network, from the state in its checkpoint.
+ * The classes that a file names.
  *
- * @throws {DataError} If it names none, or such that are unknown.
+ * @param file What a message calls it.
+ * @param own What it says of classes that are not of Cityscapes; null for those of Cityscapes.
+ * @throws {DataError} If there are none, or one that Cityscapes does not have.
  */
-export function readClasses(path: string, state: unknown): ClassSet {
-  const { classes, ownClasses } = (state ?? {}) as Record<string, unknown>;
-  const names: string[] = Array.isArray(classes) ? classes : [];
-  const own = (ownClasses ?? null) as SavedClasses | null;
+export function classesFrom(file: string, names: string[], own: SavedClasses | null): ClassSet {
   const strange = own ? undefined : names.find((name) => !CLASSES.some((c) => c.name === name));
   if (names.length === 0 || strange !== undefined) {
     const found = strange === undefined ? "no classes" : `the class ${JSON.stringify(strange)}`;
     throw new DataError(
-      `Cannot use checkpoint ${path} as it names ${found}: expected some of the ` +
+      `Cannot use ${file} as it names ${found}: expected some of the ` +
         `${CLASSES.length} classes of Cityscapes; give a checkpoint that a training has written`,
     );
   }
@@ -37,4 +36,19 @@ export function readClasses(path: string, state: unknown): ClassSet {
   trainIds[own.unlabelled] = IGNORE;
   own.labelIds.forEach((id, index) => trainIds[id] = index);
   return { names, ...own, trainIds, isCityscapes: false };
+}
+
+/**
+ * The classes of a checkpoint's network.
+ *
+ * @param state What the checkpoint holds beside its arrays.
+ * @throws {DataError} As {@link classesFrom}.
+ */
+export function readClasses(path: string, state: unknown): ClassSet {
+  const { classes, ownClasses } = (state ?? {}) as Record<string, unknown>;
+  return classesFrom(
+    `checkpoint ${path}`,
+    Array.isArray(classes) ? classes : [],
+    (ownClasses ?? null) as SavedClasses | null,
+  );
 }
