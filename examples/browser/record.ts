@@ -31,6 +31,7 @@ const gpu = await openGpu();
 const opened = new Map<string, NetworkInMemory>();
 for (const name of SHIPPED) opened.set(name, await open(name));
 const teacher = await Teacher.make(await open("warmup"), settings, 24);
+await Deno.remove(folder, { recursive: true }).catch(() => {}); // of another length, say
 await Deno.mkdir(folder, { recursive: true });
 const streets: Recorded["streets"][number][] = [];
 for (const index of INDICES) streets.push(await recordStreet(index));

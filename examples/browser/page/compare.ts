@@ -104,9 +104,7 @@ export class Comparison {
       fitCanvas(canvas, image);
       const view = this.#view.value;
       if (view === "over") drawOver(canvas, image, layer);
-      else {draw(canvas, [{
-          layer: view === "image" ? image : view === "label" ? label : layer,
-        }]);}
+      else draw(canvas, [{ layer: { classes: layer, image, label }[view] }]);
     }
   }
 

@@ -73,6 +73,7 @@ export class TrainingPanel {
     this.#message.hidden = true;
     this.#state = "running";
     this.#heard = null;
+    this.#status.ariaLive = "off";
     this.#status.textContent = "Fetching the source-only network …";
     this.#showState();
     const seed = Math.max(0, Math.floor(this.#seed.valueAsNumber || 0));
@@ -130,6 +131,7 @@ export class TrainingPanel {
         break;
       case "end": {
         this.#state = "ended";
+        this.#status.ariaLive = "polite"; // of the steps before, each would be read out
         const [first, last] = [this.#heard?.snapshots[0], this.#heard?.snapshots.at(-1)];
         this.#status.textContent = `Done: mIoU of the held-back streets went from ${
           shown(first?.mIoU)
@@ -167,11 +169,8 @@ export class TrainingPanel {
     this.#reset.disabled = this.#state === "idle";
     this.#seed.disabled = !isIdle;
     byId<HTMLFieldSetElement>("train-length").disabled = !isIdle;
-    byId("train").toggleAttribute("data-running", this.#state === "running");
     if (this.#state === "idle") this.#showProgress("source", 0);
-    if (this.#state === "ended" && this.#message.hidden) {
-      this.#showProgress("end", 0);
-    }
+    if (this.#state === "ended" && this.#message.hidden) this.#showProgress("end", 0);
   }
 
   /** Which stage it is in, and how far. */
@@ -186,12 +185,8 @@ export class TrainingPanel {
         const { title, doing } = STAGES[name] ?? { title: name, doing: "" };
         const state = at < now || at === 0 ? "done" : at === now ? "now" : "later";
         const bar = make("span", "progress");
-        const share = state === "done"
-          ? 100
-          : state === "now"
-          ? 100 * step / Math.max(1, steps)
-          : 0;
-        bar.style.setProperty("--share", `${share}%`);
+        const shares = { done: 100, now: 100 * step / Math.max(1, steps), later: 0 };
+        bar.style.setProperty("--share", `${shares[state]}%`);
         const count = steps === 0 ? "" : ` · ${steps} steps`;
         const item = make(
           "li",
