@@ -55,10 +55,12 @@ export default {
   root: file("."),
   base: "./",
   resolve: { alias: { "@proda/webgpu": file("../../dist/package/mod.js") } },
-  // A training in the page follows the program's preset.
+  // A training in the page follows the program's preset. The last is for engines without that symbol, as in
+  // the library's package.
   define: {
     QUICK: JSON.stringify(PRESETS.quick),
     MEASURED: JSON.stringify(measured),
+    "Symbol.dispose": "(Symbol.dispose ?? Symbol.for('Symbol.dispose'))",
   },
   plugins: [files],
   worker: { format: "es", plugins: () => [leanShaders] },

@@ -2,6 +2,7 @@
 // it heard and saw as JSON: `node drive_page.mjs SCENE FOLDER [FILE …]`.
 
 import { readFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { withChromium } from "./chromium.mjs";
 import { serve } from "./serve.mjs";
 
@@ -348,7 +349,8 @@ const scenes = {
 };
 
 const [name, width = "1280", colorScheme = "light"] = scene.split(",");
-const server = await serve(folder);
+// Not at the top of a server: all its paths are relative.
+const server = await serve(dirname(folder));
 const errors = [];
 try {
   const seen = await withChromium(async (context) => {
@@ -363,7 +365,7 @@ try {
     });
     await page.addInitScript(listen);
     if (name === "recorded") await page.addInitScript(withoutWebGpu);
-    await page.goto(server.url);
+    await page.goto(`${server.url}${basename(folder)}/`);
     await page.waitForSelector("html[data-ready]", { timeout: PATIENCE });
     return await scenes[name](page);
   }, { viewport: { width: Number(width), height: 900 }, colorScheme });
