@@ -245,6 +245,7 @@ const FOREIGN = new RegExp(
     "BatchNormalization|InstanceNormalization|[Ii]nitializer", // ONNX
     "NO_COLOR|FORCE_COLOR|noColor|OutHasColors|ErrHasColors",
     "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
+    "colorSpaceConversion", // of images in browsers
     "gtFine_color",
     "Lavin and Gray",
     "PyTorch's normalize|import \\{[^}]*normalize[^}]*\\}|\\bnormalize\\(", // node:path, String
@@ -273,7 +274,14 @@ Deno.test("identifiers and prose are in British spelling", () => {
 
 /** Some are installed apart: Deno fetches all that a lock names, for whatever command comes first. */
 for (
-  const folder of ["", "package/", "tests/browser/", "tests/dawn/", "examples/earth/pictures/"]
+  const folder of [
+    "",
+    "package/",
+    "tests/browser/",
+    "tests/dawn/",
+    "examples/browser/",
+    "examples/earth/pictures/",
+  ]
 ) {
   Deno.test(`the lock file ${folder}deno.lock is frozen, has every package's hash, and none whose scripts are unmentioned`, () => {
     const { lock, allowScripts } = JSON.parse(read(`${folder}deno.json`));

@@ -15,6 +15,8 @@ export type { AffineMatrix, ColourMatrix, Packed, WarpView } from "../kernels/wa
 export { DataError, type DataErrorOptions } from "./base/data_error.ts";
 export type { Setting, SettingKinds, SettingsOf, SettingTable } from "./base/settings.ts";
 export { type ClassSet, classSet, STREETS_CLASSES } from "./data/class_set.ts";
+export { type ClassCounts, classCounts } from "./data/class_pixels.ts";
+export { RareClasses, type RareClassOptions } from "./data/rare_classes.ts";
 export * from "./data/samples.ts";
 export type { ClassCorrelation } from "./evaluation/class_correlation.ts";
 export { estimateStatistics } from "./evaluation/estimate_statistics.ts";
@@ -24,11 +26,14 @@ export {
   type Measurement,
   NonfiniteOutputError,
   predictLabels,
+  readPrediction,
 } from "./evaluation/evaluate.ts";
 export { type FullImages, networkSize, uploadSamples } from "./evaluation/image_batches.ts";
 export type { Information } from "./evaluation/information.ts";
 export { ConfusionMatrix, type Evaluation, type Scores } from "./evaluation/metrics.ts";
 export type { Colour, RgbImage } from "./images/rgb.ts";
+export { DamagedCheckpointError } from "./networks/checkpoint_metadata.ts";
+export { networkFromBytes, type NetworkInMemory } from "./networks/network_in_memory.ts";
 export {
   type Arrays,
   type Counted,
@@ -77,7 +82,12 @@ export {
   uploadSoftLabels,
 } from "./stages/denoise/soft_label_store.ts";
 export type { TargetBatch } from "./stages/denoise/teacher.ts";
-export type { TargetLabelOptions } from "./stages/denoise/target_labels.ts";
+export {
+  labelTargetPixels,
+  type TargetEvidence,
+  type TargetLabelOptions,
+  type TargetLabels,
+} from "./stages/denoise/target_labels.ts";
 export * from "./stages/distil/distil.ts";
 export { nextDistilBatch } from "./stages/distil/next_batch.ts";
 export * from "./stages/distil/settings.ts";

@@ -24,12 +24,16 @@ const FLAGS = [
 function installed() {
   for (const name of ["chromium", "google-chrome"]) {
     try {
-      return execFileSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim();
+      return execFileSync("sh", ["-c", `command -v ${name}`], {
+        encoding: "utf8",
+      }).trim();
     } catch {
       // the next one
     }
   }
-  throw new Error("Cannot find Chromium: sh tests/browser/install.sh installs it, or names it");
+  throw new Error(
+    "Cannot find Chromium: sh tests/browser/install.sh installs it, or names it",
+  );
 }
 
 /**
@@ -48,7 +52,11 @@ export async function withChromium(use, { flags = [], ...options } = {}) {
     headless: true,
     args: [...FLAGS, ...flags],
     // Its old headless mode has no WebGPU; the other two would choose another adapter.
-    ignoreDefaultArgs: ["--headless", "--enable-unsafe-swiftshader", "--disable-features"],
+    ignoreDefaultArgs: [
+      "--headless",
+      "--enable-unsafe-swiftshader",
+      "--disable-features",
+    ],
     ...options,
   });
   try {

@@ -11,12 +11,17 @@ try {
     const page = await context.newPage();
     const errors = [];
     page.on("pageerror", (error) => errors.push(error.stack ?? error.message));
-    page.on("requestfailed", (request) => errors.push(`${request.url()} cannot be loaded`));
+    page.on(
+      "requestfailed",
+      (request) => errors.push(`${request.url()} cannot be loaded`),
+    );
     page.on("console", (message) => {
       if (message.type() === "error") errors.push(message.text());
     });
     await page.goto(server.url);
-    await page.waitForFunction(() => "outcome" in globalThis, null, { timeout: 20_000 }).catch(
+    await page.waitForFunction(() => "outcome" in globalThis, null, {
+      timeout: 20_000,
+    }).catch(
       () => {}, // what the page says is the better message
     );
     const outcome = await page.evaluate(() => globalThis.outcome);

@@ -37,7 +37,10 @@ const PAGE_MAIN = MAIN.replace(
   "await example",
   "globalThis.outcome = (async () => {\nawait example",
 )
-  .replace("console.log(JSON.stringify(", "return ").replace("}));", "};\n})();");
+  .replace("console.log(JSON.stringify(", "return ").replace(
+    "}));",
+    "};\n})();",
+  );
 
 /** The README's example as a function that hands over what it prints. */
 function exampleOf(readme: string): string {
@@ -72,13 +75,22 @@ async function withProject<T>(use: (folder: string) => Promise<T>): Promise<T> {
   try {
     const library = join(folder, "node_modules", "@proda", "webgpu");
     await Deno.mkdir(library, { recursive: true });
-    await output("tar", ["-xzf", ARCHIVE, "--strip-components=1", "-C", library], { cwd: folder });
+    await output("tar", [
+      "-xzf",
+      ARCHIVE,
+      "--strip-components=1",
+      "-C",
+      library,
+    ], { cwd: folder });
     await Deno.copyFile(join(HERE, "program.js"), join(folder, "program.js"));
     const readme = await Deno.readTextFile(join(library, "README.md"));
     await Deno.writeTextFile(join(folder, "example.js"), exampleOf(readme));
     const dependencies = { "@proda/webgpu": project.version };
     const description = { type: "module", private: true, dependencies };
-    await Deno.writeTextFile(join(folder, "package.json"), JSON.stringify(description));
+    await Deno.writeTextFile(
+      join(folder, "package.json"),
+      JSON.stringify(description),
+    );
     return await use(folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -92,20 +104,34 @@ function ofSources(env: Record<string, string> = {}): Promise<Outcome> {
       path.replace(".", project.name),
       new URL(source, new URL("../../", import.meta.url)).href,
     ]);
-    const map = { imports: Object.fromEntries(imports), nodeModulesDir: "none" };
+    const map = {
+      imports: Object.fromEntries(imports),
+      nodeModulesDir: "none",
+    };
     await Deno.remove(join(folder, "package.json"));
     await Deno.writeTextFile(join(folder, "deno.json"), JSON.stringify(map));
     await Deno.writeTextFile(join(folder, "main.js"), MAIN);
     return outcomeIn(
-      await output("deno", ["run", "--no-prompt", "main.js"], { cwd: folder, env }),
+      await output("deno", ["run", "--no-prompt", "main.js"], {
+        cwd: folder,
+        env,
+      }),
     );
   });
 }
 
-function assertSound({ example, losses, sourceLosses, bytesLeft }: Outcome): void {
-  assert.ok(example.length === 10 && example[9] < example[0] / 2, `example: ${example}`);
+function assertSound(
+  { example, losses, sourceLosses, bytesLeft }: Outcome,
+): void {
+  assert.ok(
+    example.length === 10 && example[9] < example[0] / 2,
+    `example: ${example}`,
+  );
   const values = Object.values({ ...losses, ...sourceLosses });
-  assert.ok(values.length >= 4 && values.every((value) => value > 0), `losses: ${values}`);
+  assert.ok(
+    values.length >= 4 && values.every((value) => value > 0),
+    `losses: ${values}`,
+  );
   assert.equal(bytesLeft, 0, "bytes are left on the GPU");
 }
 
@@ -122,10 +148,17 @@ function assertClose(found: Outcome, expected: Outcome): void {
   const wanted = numbers(expected);
   numbers(found).forEach((value, at) => {
     const difference = Math.abs(value - wanted[at]);
-    assert.ok(difference <= 1e-3 * Math.abs(wanted[at]), `${value} is not ${wanted[at]}`);
+    assert.ok(
+      difference <= 1e-3 * Math.abs(wanted[at]),
+      `${value} is not ${wanted[at]}`,
+    );
   });
-  const other = found.prediction.filter((label, at) => label !== expected.prediction[at]).length;
-  assert.ok(other <= found.prediction.length / 100, `${other} pixels are of another class`);
+  const other = found.prediction.filter((label, at) => label !== expected.prediction[at])
+    .length;
+  assert.ok(
+    other <= found.prediction.length / 100,
+    `${other} pixels are of another class`,
+  );
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {
@@ -147,7 +180,10 @@ Deno.test("Deno runs the package without any permission", () =>
   withProject(async (folder) => {
     await Deno.writeTextFile(join(folder, "main.js"), MAIN);
     const args = ["run", "--no-prompt", "--node-modules-dir=manual", "main.js"];
-    assertSameBits(outcomeIn(await output("deno", args, { cwd: folder })), await here());
+    assertSameBits(
+      outcomeIn(await output("deno", args, { cwd: folder })),
+      await here(),
+    );
   }));
 
 Deno.test("Node runs the package on Dawn", () =>
@@ -168,7 +204,9 @@ Deno.test("Node runs the package on Dawn", () =>
   }));
 
 function openPage(folder: string): Promise<Outcome> {
-  return output("node", [join(HERE, "open.mjs"), folder], { cwd: folder }).then(outcomeIn);
+  return output("node", [join(HERE, "open.mjs"), folder], { cwd: folder }).then(
+    outcomeIn,
+  );
 }
 
 function page(head: string): string {
@@ -197,7 +235,9 @@ Deno.test("a browser runs what Vite makes of the package", () =>
     await Deno.writeTextFile(join(folder, "index.html"), page(""));
     await Deno.writeTextFile(join(folder, "main.js"), PAGE_MAIN);
     const vite = join(HERE, "node_modules", "vite", "bin", "vite.js");
-    await output("node", [vite, "build", "--logLevel", "error"], { cwd: folder });
+    await output("node", [vite, "build", "--logLevel", "error"], {
+      cwd: folder,
+    });
     assertSameBits(await openPage(join(folder, "dist")), await onSwiftShader());
   }));
 
@@ -212,14 +252,19 @@ Deno.test("a bundle holds what is used of the package, and no more", () =>
          scaleForward(gpu.upload(new Float32Array([1, 2]), [2], "x"), 2).read());`,
     );
     const vite = join(HERE, "node_modules", "vite", "bin", "vite.js");
-    await output("node", [vite, "build", "--logLevel", "error"], { cwd: folder });
+    await output("node", [vite, "build", "--logLevel", "error"], {
+      cwd: folder,
+    });
     const assets = join(folder, "dist", "assets");
     let code = "";
     for await (const { name } of Deno.readDir(assets)) {
       code += await Deno.readTextFile(join(assets, name));
     }
     assert.ok(code.includes("elementwise"), "the kernel is there");
-    assert.ok(!code.includes("winograd"), "kernels that are not used are left out");
+    assert.ok(
+      !code.includes("winograd"),
+      "kernels that are not used are left out",
+    );
     assert.ok(
       !/node:(v8|vm|zlib)["'] *\)? *;?\s*$|from *["']node:/m.test(code),
       "no module of Node is imported",
@@ -242,12 +287,33 @@ Deno.test("TypeScript takes the package's types, in both ways of resolving modul
        export const wrong: number = network;
 `,
     );
-    const tsc = join(ROOT, "package", "node_modules", "typescript", "bin", "tsc");
+    const tsc = join(
+      ROOT,
+      "package",
+      "node_modules",
+      "typescript",
+      "bin",
+      "tsc",
+    );
     for (const kind of ["bundler", "nodenext"]) {
       const module = kind === "bundler" ? "esnext" : kind;
       await output("node", [
-        ...[tsc, "--noEmit", "--strict", "--target", "esnext", "--module", module],
-        ...["--moduleResolution", kind, "--lib", "esnext,dom,dom.iterable", "main.ts"],
+        ...[
+          tsc,
+          "--noEmit",
+          "--strict",
+          "--target",
+          "esnext",
+          "--module",
+          module,
+        ],
+        ...[
+          "--moduleResolution",
+          kind,
+          "--lib",
+          "esnext,dom,dom.iterable",
+          "main.ts",
+        ],
       ], { cwd: folder });
     }
   }));
@@ -268,8 +334,14 @@ Deno.test("the package reaches neither Node nor Deno by an import, and only what
       assert.doesNotMatch(code, /^import .*["'](node|npm|jsr|https?):/m, path);
       assert.doesNotMatch(code, /\bDeno\.(?!build\.os)/, path);
     }
-    await Deno.writeTextFile(join(folder, "main.js"), 'import "@proda/webgpu/nn/tape.js";');
-    const { code } = await new Deno.Command("node", { args: ["main.js"], cwd: folder }).output();
+    await Deno.writeTextFile(
+      join(folder, "main.js"),
+      'import "@proda/webgpu/nn/tape.js";',
+    );
+    const { code } = await new Deno.Command("node", {
+      args: ["main.js"],
+      cwd: folder,
+    }).output();
     assert.notEqual(code, 0, "what is not public can be imported");
   });
 });
@@ -281,9 +353,17 @@ Deno.test("JSR would take the package", async () => {
     cwd,
     env: { NO_COLOR: "1" },
   }).output();
-  const text = new TextDecoder().decode(listed.stderr) + new TextDecoder().decode(listed.stdout);
+  const text = new TextDecoder().decode(listed.stderr) +
+    new TextDecoder().decode(listed.stdout);
   assert.equal(listed.code, 0, text);
-  const files = [...text.matchAll(/file:\S+\/dist\/jsr\/(\S+)/g)].map(([, path]) => path);
-  assert.ok(files.includes("mod.ts") && files.includes("kernels/argmax.wgsl.ts"), text);
-  for (const file of files) assert.doesNotMatch(file, /^(tests|bench|cli|networks|docs)\//);
+  const files = [...text.matchAll(/file:\S+\/dist\/jsr\/(\S+)/g)].map((
+    [, path],
+  ) => path);
+  assert.ok(
+    files.includes("mod.ts") && files.includes("kernels/argmax.wgsl.ts"),
+    text,
+  );
+  for (const file of files) {
+    assert.doesNotMatch(file, /^(tests|bench|cli|networks|docs)\//);
+  }
 });

@@ -76,7 +76,9 @@ export async function run() {
 
   const softLabels = new SoftLabelsInMemory();
   const images = new SamplesInMemory(target, "sequential");
-  const bank = await labelTarget(network, images, softLabels, { longSide: SIZE.width });
+  const bank = await labelTarget(network, images, softLabels, {
+    longSide: SIZE.width,
+  });
   const encoder = new DeepLab(gpu, { ...SHAPE, init: "none" });
   encoder.loadStateDict(network.stateDict());
   const stage = new Denoise(network, encoder, bank, {
@@ -103,7 +105,10 @@ export async function run() {
     { length: 3 * SIZE.width * SIZE.height },
     (_, at) =>
       target[0].image
-        .data[3 * (at % (SIZE.width * SIZE.height)) + Math.floor(at / SIZE.width / SIZE.height)] /
+        .data[
+          3 * (at % (SIZE.width * SIZE.height)) +
+          Math.floor(at / SIZE.width / SIZE.height)
+        ] /
       255,
   );
   const image = gpu.upload(pixels, [1, 3, SIZE.height, SIZE.width], "image");
@@ -115,11 +120,19 @@ export async function run() {
   network.dispose();
   const bytesLeft = gpu.memory.live;
   gpu.close();
-  return { adapter: gpu.adapter.description, sourceLosses, losses, prediction, bytesLeft };
+  return {
+    adapter: gpu.adapter.description,
+    sourceLosses,
+    losses,
+    prediction,
+    bytesLeft,
+  };
 }
 
 async function valuesOf(gpu, losses) {
   const values = await gpu.readAll(Object.values(losses));
   releaseBatch(losses);
-  return Object.fromEntries(Object.keys(losses).map((name, at) => [name, values[at][0]]));
+  return Object.fromEntries(
+    Object.keys(losses).map((name, at) => [name, values[at][0]]),
+  );
 }

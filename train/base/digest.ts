@@ -1,18 +1,8 @@
 // Digests: whether bytes are those that were written.
 
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
+import { indexOfDigest, NO_DIGEST } from "./digest_place.ts";
 import { FileSource } from "./file_source.ts";
-
-/** What stands in the place of a digest while it is computed, as the digest is part of what it is of. */
-export const NO_DIGEST = "0".repeat(64);
-
-/** Where the digest stands in the header of a safetensors file, whose metadata has it as `sha256`; −1 if nowhere. */
-export function indexOfDigest(bytes: Uint8Array, digest: string): number {
-  const key = '"sha256":"';
-  const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(key + digest);
-  return at < 0 ? -1 : at + key.length;
-}
 
 /** The SHA-256 of bytes in hexadecimal digits. */
 export function digestOf(bytes: Uint8Array): string {

@@ -4,10 +4,9 @@
  * @module
  */
 import { askThread, checkThreadsCanStart } from "../base/thread.ts";
-import type { ClassCounts, CountReply, CountRequest } from "./count_worker.ts";
+import type { ClassCounts } from "./class_pixels.ts";
+import type { CountReply, CountRequest } from "./count_worker.ts";
 import type { Dataset } from "./dataset.ts";
-
-export type { ClassCounts };
 
 /** How labels are counted. */
 export interface CountOptions {

@@ -4,6 +4,7 @@
 /// <reference lib="deno.worker" />
 
 import { type PostedError, postedError } from "../base/thread.ts";
+import { type ClassCounts, classCounts } from "./class_pixels.ts";
 import { decodeLabel } from "./dataset.ts";
 import type { LabelCode } from "./label_code.ts";
 
@@ -19,16 +20,6 @@ export interface CountRequest {
   readonly classes: number;
 }
 
-/** What a label holds. */
-export interface ClassCounts {
-  /** Pixels of every class, in the order of the train ids. */
-  readonly pixels: readonly number[];
-  /** Pixels per row of the label, and so of its image. */
-  readonly width: number;
-  /** Rows. */
-  readonly height: number;
-}
-
 /** What became of a request: what the label holds, or why that cannot be said. */
 export type CountReply = { readonly counts: ClassCounts } | { readonly error: PostedError };
 
@@ -36,10 +27,7 @@ self.onmessage = ({ data }: MessageEvent<CountRequest>) => {
   const { label, trainIds, code, classes } = data;
   let reply: CountReply;
   try {
-    const { data, width, height } = decodeLabel(label, trainIds, code);
-    const pixels = new Array<number>(classes).fill(0);
-    for (const trainId of data) if (trainId < classes) pixels[trainId]++;
-    reply = { counts: { pixels, width, height } };
+    reply = { counts: classCounts(decodeLabel(label, trainIds, code), classes) };
   } catch (error) {
     reply = { error: postedError(error, label) };
   }

@@ -10,7 +10,7 @@
  */
 import type { Size } from "../../kernels/planes.ts";
 import { Random } from "../../nn/random.ts";
-import type { ClassCounts } from "./class_counts.ts";
+import type { ClassCounts } from "./class_pixels.ts";
 import type { Wanted } from "./samples.ts";
 
 /** Share of a crop that a class should have in an image that is drawn for it: 3000 of 512². */

@@ -103,13 +103,35 @@ export function shuffledIndices(
   };
 }
 
+/** Which image stands at a position of a stream, and what a view of it should show. */
+export type Draw = Pick<Sample, "index" | "wanted">;
+
+/** A random order: a pure function of seed, stream and position. */
+export interface RandomOrder {
+  /** Seed of the order. */
+  readonly seed: number;
+  /** Tells apart streams of one seed, such as `source` and `target`. */
+  readonly stream: string;
+  /** Draws every image on its own, as `RareClasses` does; shuffled epochs unless given. */
+  readonly draws?: { draw(seed: number, stream: string, position: number): Draw };
+}
+
+function drawsOf(
+  count: number,
+  { seed, stream, draws }: RandomOrder,
+): (position: number) => Draw {
+  if (draws) return (position) => draws.draw(seed, stream, position);
+  const indexAt = shuffledIndices(count, seed, stream);
+  return (position) => ({ index: indexAt(position) });
+}
+
 /** Images that lie in memory, as a stream. */
 export class SamplesInMemory implements SampleStream {
   /** Nothing is waited for. */
   readonly waited = 0;
   readonly #items: readonly DecodedItem[];
   readonly #end: number;
-  readonly #indexAt: (position: number) => number;
+  readonly #drawAt: (position: number) => Draw;
   #position = 0;
 
   /**
@@ -117,19 +139,16 @@ export class SamplesInMemory implements SampleStream {
    *
    * @param items At least one; a label is null where there is none.
    * @param order `sequential` gives every image once; `shuffled` goes on for ever, each epoch in another
-   * order, see {@link shuffledOrder}.
+   * order, see {@link shuffledOrder}; with `draws` they are drawn anew, for ever.
    */
-  constructor(
-    items: readonly DecodedItem[],
-    order: "sequential" | { readonly seed: number; readonly stream: string },
-  ) {
+  constructor(items: readonly DecodedItem[], order: "sequential" | RandomOrder) {
     if (items.length === 0) throw new RangeError("Cannot make a stream of no images");
     this.#items = items;
     const isSequential = order === "sequential";
     this.#end = isSequential ? items.length : Infinity;
-    this.#indexAt = isSequential
-      ? (position) => position
-      : shuffledIndices(items.length, order.seed, order.stream);
+    this.#drawAt = isSequential
+      ? (position) => ({ index: position })
+      : drawsOf(items.length, order);
   }
 
   /** See {@link SampleStream.next}. */
@@ -138,9 +157,10 @@ export class SamplesInMemory implements SampleStream {
     const samples: Sample[] = [];
     for (; this.#position < end; this.#position++) {
       const position = this.#position;
-      const index = this.#indexAt(position);
+      const drawn = this.#drawAt(position);
+      const { index } = drawn;
       const epoch = Math.floor(position / this.#items.length);
-      samples.push({ ...this.#items[index], name: String(index), index, epoch, position });
+      samples.push({ ...this.#items[index], name: String(index), epoch, position, ...drawn });
     }
     return Promise.resolve(samples);
   }

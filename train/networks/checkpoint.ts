@@ -19,11 +19,19 @@ import { WeightsFileError, WeightsValueError } from "../../nn/formats/weights_er
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
 import { describeFailure } from "../base/refusal.ts";
-import { indexOfDigest, NO_DIGEST, seal } from "../base/digest.ts";
+import { seal } from "../base/digest.ts";
+import { indexOfDigest, NO_DIGEST } from "../base/digest_place.ts";
 import { FileSource } from "../base/file_source.ts";
+import {
+  checkVersion,
+  DamagedCheckpointError,
+  otherVersion,
+  sentence,
+  unlikeDigest,
+  VERSION,
+} from "./checkpoint_metadata.ts";
 
-/** The version of the names and of the state; a reader refuses others. */
-const VERSION = "1";
+export { DamagedCheckpointError };
 
 /**
  * Writes a checkpoint. The path shows either the old or the whole new one at any time.
@@ -80,9 +88,6 @@ export function checkpointBytes(
   seal(bytes);
   return bytes;
 }
-
-/** A checkpoint whose bytes are not what was written: it is of no use to anyone. */
-export class DamagedCheckpointError extends DataError {}
 
 /** An opened checkpoint whose digest was right. Arrays are read from the file when they are restored. */
 export class Checkpoint implements Disposable {
@@ -218,34 +223,11 @@ export class Checkpoint implements Disposable {
       hash.update(part);
     }
     const found = hash.digest("hex");
-    if (found !== digest) {
-      const reason = `its content does not match its digest: found ${found}`;
-      throw new DamagedCheckpointError(sentence(this.path, reason));
-    }
+    if (found !== digest) throw unlikeDigest(this.path, found);
   }
 }
 
 /** Whether an element type of a file can be read as one of an array. */
 function becomes(found: SafetensorsType, dtype: AnyArray["dtype"]): boolean {
   return found === dtype.toUpperCase() || found === "F16" && dtype === "f32";
-}
-
-/**
- * Refuses what has no digest, or one that this version may not know: weights of other programs, and
- * checkpoints of later versions.
- */
-function checkVersion(path: string, metadata: ReadonlyMap<string, string>): void {
-  const isOther = !metadata.has("checkpoint") && !metadata.has("sha256");
-  const isLater = Number(metadata.get("checkpoint")) > Number(VERSION);
-  if (isOther || isLater) throw otherVersion(path, metadata);
-}
-
-function otherVersion(path: string, metadata: ReadonlyMap<string, string>): DataError {
-  const version = metadata.get("checkpoint");
-  const found = version === undefined ? "no checkpoint metadata" : `version ${version}`;
-  return new DataError(sentence(path, `it has ${found}: expected version ${VERSION}`));
-}
-
-function sentence(path: string, reason: string): string {
-  return `Cannot open checkpoint ${path} as ${reason}; give a checkpoint that a training has written`;
 }

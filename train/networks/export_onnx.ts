@@ -6,7 +6,7 @@ import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError } from "../base/data_error.ts";
 import { checkOther } from "../base/real_path.ts";
 import { openNetwork } from "./trained_network.ts";
-import { weightsFault } from "./weights_file.ts";
+import { weightsFault } from "./weights_fault.ts";
 
 /** How to write the file. */
 export interface ExportOptions {

@@ -10,7 +10,8 @@ import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkNote, readNote } from "./network_note.ts";
-import { openWeights, weightsFault } from "./weights_file.ts";
+import { weightsFault } from "./weights_fault.ts";
+import { openWeights } from "./weights_file.ts";
 
 /** What a file says of a trained network, and its weights. */
 export interface NetworkFile extends Disposable {

@@ -8,7 +8,8 @@ import { writeFileAtomic } from "../base/atomic_file.ts";
 import { digestOf } from "../base/digest.ts";
 import { checkOther } from "../base/real_path.ts";
 import { Checkpoint, checkpointBytes } from "./checkpoint.ts";
-import { openUnverified, weightsFault } from "./weights_file.ts";
+import { weightsFault } from "./weights_fault.ts";
+import { openUnverified } from "./weights_file.ts";
 
 /** What was written. */
 export interface WrittenNetwork {

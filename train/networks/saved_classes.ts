@@ -37,3 +37,18 @@ export function classesFrom(file: string, names: string[], own: SavedClasses | n
   own.labelIds.forEach((id, index) => trainIds[id] = index);
   return { names, ...own, trainIds, isCityscapes: false };
 }
+
+/**
+ * The classes of a checkpoint's network.
+ *
+ * @param state What the checkpoint holds beside its arrays.
+ * @throws {DataError} As {@link classesFrom}.
+ */
+export function readClasses(path: string, state: unknown): ClassSet {
+  const { classes, ownClasses } = (state ?? {}) as Record<string, unknown>;
+  return classesFrom(
+    `checkpoint ${path}`,
+    Array.isArray(classes) ? classes : [],
+    (ownClasses ?? null) as SavedClasses | null,
+  );
+}

@@ -9,8 +9,9 @@ import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
-import { classesFrom, type SavedClasses } from "./saved_classes.ts";
-import { isCheckpoint, openUnverified, weightsFault } from "./weights_file.ts";
+import { readClasses } from "./saved_classes.ts";
+import { weightsFault } from "./weights_fault.ts";
+import { isCheckpoint, openUnverified } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
 export interface TrainedNetwork extends Disposable {
@@ -83,17 +84,13 @@ export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string):
 function readState(
   { path, state }: Checkpoint,
 ): Omit<TrainedNetwork, "network" | keyof Disposable> {
-  const { config, classes, ownClasses, stage, step } = (state ?? {}) as Record<string, unknown>;
+  const { config, stage, step } = (state ?? {}) as Record<string, unknown>;
   return {
     config: mergeConfig(presetConfig("default"), {
       values: config,
       from: `the configuration in checkpoint ${path}`,
     }),
-    classes: classesFrom(
-      `checkpoint ${path}`,
-      Array.isArray(classes) ? classes : [],
-      (ownClasses ?? null) as SavedClasses | null,
-    ),
+    classes: readClasses(path, state),
     stage: String(stage),
     step: Number(step),
   };

@@ -2,23 +2,16 @@
 
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { LoadReport } from "../../nn/module.ts";
-import {
-  loadPretrained,
-  type PretrainedOptions,
-  SeveralNetworksError,
-} from "../../nn/pretrained.ts";
+import { loadPretrained, type PretrainedOptions } from "../../nn/pretrained.ts";
 import { PyTorchFile } from "../../nn/formats/pytorch.ts";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
-import {
-  WeightsFileError,
-  WeightsMismatchError,
-  WeightsValueError,
-} from "../../nn/formats/weights_error.ts";
+import { WeightsFileError } from "../../nn/formats/weights_error.ts";
 import type { WeightsFile } from "../../nn/formats/weights_file.ts";
-import { DataError, shortList } from "../base/data_error.ts";
+import { DataError } from "../base/data_error.ts";
 import { describeFailure } from "../base/refusal.ts";
 import { FileSource } from "../base/file_source.ts";
 import { Checkpoint } from "./checkpoint.ts";
+import { unreadable, weightsFault } from "./weights_fault.ts";
 
 /** An open {@link WeightsFile}. */
 export interface OpenWeights extends Disposable {
@@ -78,39 +71,6 @@ export function openUnverified(path: string): OpenWeights {
       ? weightsFault(path, error)
       : unreadable(path, describeFailure(error), error);
   }
-}
-
-function unreadable(path: string, reason: string, cause: unknown): DataError {
-  return new DataError(
-    `Cannot read weights ${path} as ${reason}; give a safetensors file or what torch.save makes of a state dict`,
-    { cause },
-  );
-}
-
-/**
- * What is wrong with a user's weights, as a {@link DataError}; any other error as it is.
- *
- * @param wayOut Where weights do not fit, for the end of the sentence.
- */
-export function weightsFault(path: string, error: unknown, wayOut?: string): unknown {
-  if (error instanceof WeightsFileError) return unreadable(path, error.reason, error);
-  if (error instanceof WeightsValueError) {
-    return new DataError(
-      `Cannot use weights ${path} as ${error.reason}: expected finite numbers; ` +
-        `give weights of a training that has not diverged`,
-      { cause: error },
-    );
-  }
-  if (!(error instanceof WeightsMismatchError)) return error;
-  const sentence = error instanceof SeveralNetworksError
-    ? `Cannot use weights ${path} as they hold several networks, under ${
-      shortList(error.prefixes)
-    }; make a file of one of them: convert takes its name as the option "only"`
-    : wayOut === undefined
-    ? error.message
-    : `${error.message}; ${wayOut}`;
-  const [line, ...rows] = sentence.split("\n");
-  return new DataError(line, { rows, cause: error });
 }
 
 /**

@@ -5,7 +5,14 @@ import { type Dataset, openDataset } from "../../../train/data/dataset.ts";
 import { CITYSCAPES, GTA5 } from "../../../train/data/layouts.ts";
 import { renderStreet, writeStreets } from "../../../train/streets/mod.ts";
 import { Loader, type LoaderOptions } from "../../../train/data/loader.ts";
-import { type Sample, SamplesInMemory, shuffledOrder } from "../../../train/data/samples.ts";
+import { classCounts } from "../../../train/data/class_pixels.ts";
+import { RareClasses } from "../../../train/data/rare_classes.ts";
+import {
+  type DecodedLabel,
+  type Sample,
+  SamplesInMemory,
+  shuffledOrder,
+} from "../../../train/data/samples.ts";
 import { dataError, withFolder } from "../_folder.ts";
 import { imagePng, labelPng, write } from "../_png.ts";
 
@@ -192,9 +199,19 @@ Deno.test("a stream of images in memory gives what a loader of their files gives
     const items = (await decoding.next(COUNT)).map(({ image, label }) => ({ image, label }));
     const essence = (samples: Sample[]) => samples.map(({ name: _, ...rest }) => rest);
     const shuffled = { seed: 3, stream: "target" };
-    for (const order of ["sequential", "shuffled"] as const) {
+    const rare = new RareClasses(
+      items.map(({ label }) => classCounts(label as DecodedLabel, 2)),
+      { temperature: 0.1, crop: { height: 1, width: 1 }, longSide: 1 },
+    );
+    for (
+      const [order, inOrder] of [
+        ["sequential", "sequential"],
+        ["shuffled", shuffled],
+        [rare, { ...shuffled, draws: rare }],
+      ] as const
+    ) {
       using loader = new Loader({ dataset, order, ...shuffled });
-      const inMemory = new SamplesInMemory(items, order === "sequential" ? order : shuffled);
+      const inMemory = new SamplesInMemory(items, inOrder);
       for (const count of [4, 5, 6]) {
         const expected = await loader.next(count);
         assert.deepEqual(essence(await inMemory.next(count)), essence(expected));

@@ -4,7 +4,8 @@ import { formatShape, sameShape } from "../../../kernels/runtime/mod.ts";
 import { Safetensors, writeSafetensors } from "../../../nn/formats/safetensors.ts";
 import { DataError } from "../../base/data_error.ts";
 import { describeFailure } from "../../base/refusal.ts";
-import { isSealed, NO_DIGEST, seal } from "../../base/digest.ts";
+import { isSealed, seal } from "../../base/digest.ts";
+import { NO_DIGEST } from "../../base/digest_place.ts";
 import { FileSource } from "../../base/file_source.ts";
 import { faultOf, type Probabilities } from "./soft_label_store.ts";
 
