@@ -94,6 +94,17 @@ export interface Gpu extends Disposable {
    */
   readLater(arrays: readonly AnyArray[]): () => Promise<(Float32Array | Uint32Array)[]>;
   /**
+   * Hands the numbers of arrays to the host in the middle of what is enqueued, and takes back what it has
+   * made of them: what is enqueued before has run, and what is enqueued after sees the changed numbers. The
+   * host goes on at once, and the GPU waits for it there.
+   *
+   * @param change Changes the numbers in place. What it throws is kept, as errors of the GPU are.
+   */
+  onHost(
+    arrays: readonly AnyArray[],
+    change: (data: (Float32Array | Uint32Array)[]) => Promise<void>,
+  ): void;
+  /**
    * Runs a kernel; use `dispatch`, which checks what it is given.
    *
    * @internal

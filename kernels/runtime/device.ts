@@ -58,6 +58,7 @@ export class Device implements Gpu {
       guardBytes: this.#guardBytes,
       maxSubmitSeconds: options.maxSubmitSeconds ??
         (adapter.isFallback ? Infinity : LONGEST_SUBMISSION),
+      onFailure: (error) => this.#fail(error),
     });
     this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
     this.#pipelines = new PipelineCache(
@@ -67,7 +68,10 @@ export class Device implements Gpu {
     );
     this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
       beforeDestroy: () => this.queue.flush(),
-      onDestroy: (storage) => this.queue.bindGroups.forget(storage),
+      destroy: (storage) => {
+        this.queue.bindGroups.forget(storage);
+        this.queue.whenSubmitted(() => storage.buffer.destroy());
+      },
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -181,6 +185,20 @@ export class Device implements Gpu {
     return () => read().finally(() => this.check());
   }
 
+  onHost(arrays: readonly AnyArray[], change: (data: HostData[]) => Promise<void>): void {
+    this.check();
+    this.queue.onHost(arrays.map(({ storage }) => storage), async () => {
+      await this.#pipelines.built();
+      this.check();
+      const data = await this.#readBack.now(arrays);
+      await change(data);
+      arrays.forEach(({ storage, byteOffset }, index) =>
+        this.queue.writeNow(storage, byteOffset, data[index] as HostData)
+      );
+    });
+    for (const { storage } of arrays) this.pool.dropDerived(storage);
+  }
+
   async readAll(arrays: readonly AnyArray[]): Promise<HostData[]> {
     return await this.readLater(arrays)();
   }
@@ -207,6 +225,7 @@ export class Device implements Gpu {
   async finish(): Promise<void> {
     this.flush();
     await this.#pipelines.built();
+    await this.queue.submitted();
     const done = this.queue.work.wait();
     await this.device.queue.onSubmittedWorkDone();
     this.check();
