@@ -4,7 +4,7 @@
 
 import type { Choices } from "./choices.ts";
 import type { Kernel } from "./kernel.ts";
-import type { AdapterDescription, KernelClass } from "./options.ts";
+import type { AdapterDescription, KernelClass, Peers } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -29,6 +29,8 @@ export interface Gpu extends Disposable {
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
   readonly offsetAlignment: number;
+  /** Those who work on the same batches, if anyone does. */
+  readonly peers: Peers | undefined;
   /** Which of several ways launchers take. */
   readonly choices: Choices<GpuArray>;
   /** Times of kernels, when opened with `profile`. */

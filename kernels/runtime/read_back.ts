@@ -77,8 +77,13 @@ export class ReadBack {
     };
   }
 
-  /** The numbers that arrays have after all that was submitted. */
-  now(arrays: readonly AnyArray[]): Promise<HostData[]> {
+  /** The numbers that places of arrays have after all that was submitted. */
+  now(
+    arrays: readonly Pick<
+      AnyArray,
+      "storage" | "byteOffset" | "byteLength" | "label" | "dtype" | "size"
+    >[],
+  ): Promise<HostData[]> {
     const total = Math.max(4, arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
     const staging = this.#take(total);
     const encoder = this.#device.createCommandEncoder();
