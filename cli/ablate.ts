@@ -41,7 +41,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     )
     .option(
       "--grid <name>",
-      "table3: the parts of the method; stages: those of its rows that are stages, and the oracles;\nlabels: how stage 1 makes its labels;\ndecay: of the prototypes; temperature: of the assignments to them;\nviews: on which labels are learnt;\nsuccessors: what the field has added since;\nstudents: what stages 2 and 3 start from",
+      "what is compared:\nstages: the rows of table3 that are stages, and the oracles\nlabels: how stage 1 makes its labels\ndecay: of the prototypes\ntemperature: of the assignments to them\nviews: on which labels are learnt\nsuccessors: what the field has added since\nstudents: what stages 2 and 3 start from\ntable3: the parts of the method",
       parseName(GRIDS.map(({ name }) => name)),
       "table3",
     )
@@ -49,7 +49,7 @@ export function addAblate(program: Command, finish: (exitCode: number) => void):
     .optionsGroup("Every run:")
     .option(
       "--preset <name>",
-      "default: about four minutes per row and seed on two cores; quick: a minute;\nfull: the published recipe",
+      "default: about four minutes per row and seed on two cores\nquick: a minute\nfull: the published recipe",
       parsePreset,
     )
     .option("--recipe <name>", "where paper and released code disagree", parseRecipe)
@@ -77,7 +77,7 @@ pictures. Ctrl+C stops after the current step with everything saved.
 Examples:
   ./run ablate --preset quick --seeds 0
   ./run ablate --grid table3 --out runs/ablation
-  ./run ablate --grid labels --out runs/ablation      shares the start and stage 1 of the grid before`,
+  ./run ablate --grid labels --out runs/ablation    shares the start and stage 1 with it`,
     )
     .action(async (flags) => finish(await ablate(flags)));
 }

@@ -27,6 +27,8 @@ export interface Diagnosis {
   readonly ready: boolean;
   /** The conclusion, a sentence. */
   readonly verdict: string;
+  /** The command to run now, and what it does. */
+  readonly next: readonly [command: string, what: string];
 }
 
 const LIMITS = [
@@ -36,6 +38,12 @@ const LIMITS = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
+
+const FIRST_TRAINING = [
+  "./run train --preset quick",
+  "adapts a network on the built-in benchmark, in minutes",
+] as const;
+const AGAIN = ["./run doctor", "once that is mended"] as const;
 
 /** Adds the command to the program. */
 export function addDoctor(program: Command, finish: (exitCode: number) => void): void {
@@ -76,7 +84,7 @@ export async function diagnose(): Promise<Diagnosis> {
   try {
     gpu = await openGpu();
   } catch (error) {
-    return { ...found, ready: false, verdict: (error as Error).message };
+    return { ...found, ready: false, verdict: (error as Error).message, next: AGAIN };
   }
   const { description, isFallback, features } = gpu.adapter;
   const limits = Object.fromEntries(LIMITS.map((name) => [name, gpu.device.limits[name]]));
@@ -84,14 +92,14 @@ export async function diagnose(): Promise<Diagnosis> {
   try {
     await checkArithmetic(gpu);
   } catch (error) {
-    return { ...seen, ready: false, verdict: (error as Error).message };
+    return { ...seen, ready: false, verdict: (error as Error).message, next: AGAIN };
   } finally {
     gpu.close();
   }
   const verdict = isFallback
-    ? "Ready, on a software adapter: the built-in benchmark fits it, your own data wants a GPU"
+    ? "Ready, on a software adapter: enough for the built-in benchmark and small images of your own"
     : "Ready";
-  return { ...seen, computes: true, ready: true, verdict };
+  return { ...seen, computes: true, ready: true, verdict, next: FIRST_TRAINING };
 }
 
 /** Doubles more numbers than one row of workgroups holds, and compares. */
@@ -112,11 +120,11 @@ async function checkArithmetic(gpu: Gpu): Promise<void> {
 
 /** The findings for people. */
 function formatDiagnosis(diagnosis: Diagnosis): string {
-  const { deno, system, backend, adapter, software, limits, features, verdict } = diagnosis;
+  const { deno, system, backend, adapter, software, limits, features, verdict, next } = diagnosis;
   const lines: [string, string][] = [
     ["Deno", `${deno} on ${system}`],
     ["backend", backend ?? "chosen by Deno (DENO_WEBGPU_BACKEND is not set)"],
-    ["adapter", adapter === null ? "none" : `${adapter}${software ? " (software)" : ""}`],
+    ["adapter", adapter === null ? "none" : `${adapter}${software ? ", a software adapter" : ""}`],
   ];
   if (adapter !== null) {
     lines.push(
@@ -132,5 +140,5 @@ function formatDiagnosis(diagnosis: Diagnosis): string {
   }
   const width = Math.max(...lines.map(([name]) => name.length));
   const rows = lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
-  return `${rows.join("\n")}\n\n${verdict}`;
+  return `${rows.join("\n")}\n\n${verdict}\nNext: ${next.join("   ")}`;
 }

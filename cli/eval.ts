@@ -90,8 +90,10 @@ async function evaluate(flags: EvalFlags): Promise<number> {
     const { information, agreement, correlation, labelFreeScore } = result;
     const percent = (value = 0) => `${value.toFixed(1)} %`;
     print(
-      `without labels: score ${percent(labelFreeScore)}, of agreement ${percent(agreement)} and ` +
-        `class correlation ${percent(correlation)}; information ${percent(information)}`,
+      `\nWithout labels: score ${percent(labelFreeScore)} (agreement ${
+        percent(agreement)
+      }, class ` +
+        `correlation ${percent(correlation)}); information ${percent(information)}`,
     );
   }
   return stop.exitCode;

@@ -128,23 +128,26 @@ function formatSplit(
   const found = Object.entries(sizes);
   const rest = found.length > SHOWN_SIZES ? [`${found.length - SHOWN_SIZES} other sizes`] : [];
   const shown = found.slice(0, SHOWN_SIZES).map(([size, count]) => `${count} of ${size}`);
+  const size = found.length === 1 ? ` of ${found[0][0]}` : "";
   const opened = items.length < images ? `, ${items.length} of them opened` : "";
+  const labels = labelled === 0 ? "none" : labelled === images ? "all" : String(labelled);
   const lines = [
-    `${split === "" ? "" : `${split}: `}${images} images, ${labelled} with labels${opened}`,
-    `sizes: ${[...shown, ...rest].join(", ") || "none"}`,
+    `${split === "" ? "" : `${split}: `}${images} images${size}, ${labels} with labels${opened}`,
+    ...found.length === 1 ? [] : [`sizes: ${[...shown, ...rest].join(", ") || "none"}`],
   ];
   const total = classPixels.reduce((sum, pixels) => sum + pixels, ignoredPixels);
   if (total === 0) return lines.join("\n");
   const share = (pixels: number) => `${(100 * pixels / total).toFixed(2)} %`;
   const partOf = (size: number | null) => size === null ? "–" : `${Math.round(size * longSide)} px`;
-  const rows = [
-    ["class", "pixels", "labels", "a part"],
-    ...names.map((
-      name,
-      k,
-    ) => [name, share(classPixels[k]), String(classLabels[k]), partOf(partSizes[k])]),
-    ["ignored", share(ignoredPixels), "", ""],
-  ];
-  const table = tableLines(rows).map((line) => line.trimEnd());
+  const rows = names.map((name, k) => [
+    name,
+    share(classPixels[k]),
+    String(classLabels[k]),
+    partOf(partSizes[k]),
+  ]).filter((_, k) => classPixels[k] > 0); // the notes name the others
+  if (ignoredPixels > 0) rows.push(["ignored", share(ignoredPixels), "", ""]);
+  const table = tableLines([["class", "pixels", "in labels", "typical part"], ...rows]).map((
+    line,
+  ) => line.trimEnd());
   return [...lines, "", ...table].join("\n");
 }

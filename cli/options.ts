@@ -31,9 +31,9 @@ export function checkpointOf(
   report(
     `No --checkpoint: taking ${stage} of the networks that come with the project (mIoU ${
       mIoU.toFixed(1)
-    } %), which has learnt ${
+    } %),\nwhich knows ${
       Object.keys(classIoU).join(", ")
-    } as the built-in benchmark, streets, draws them; of other images it knows little`,
+    }\nas streets, the built-in benchmark, draws them; of other images it knows little`,
   );
   return path;
 }

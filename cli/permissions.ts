@@ -1,12 +1,14 @@
 // Prints where a command will write, for ./run, which starts it with the command's arguments: a task
 // cannot know the folders that are named behind it; this reads them as the command will. Exits
-// with 1 where it cannot tell, as with a wrong argument, and leaves the error to the command.
+// with 1 where it cannot tell, as with a wrong argument, and leaves the error to the command, and where the
+// arguments are for a task. What is neither writes nothing: the program's help, or its error.
 
 import { dirname, join } from "node:path";
 import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { autotuneOf } from "./autotune.ts";
 import { createProgram } from "./program.ts";
+import { isTask } from "./tasks.ts";
 import { folderFor, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 
 /** The flags that say where a command writes, and those of `train`. */
@@ -32,7 +34,7 @@ const WRITES: Readonly<
     ...file(out ?? join(run, "report.html")),
     ...streetsOf(resumedConfig({}, run).config),
   ],
-  pack: ({ out = "" }, [run]) => [out, ...streetsOf(resumedConfig({}, run).config)],
+  shrink: ({ out = "" }, [run]) => [out, ...streetsOf(resumedConfig({}, run).config)],
   convert: ({ list }, [, out]) => list || out === undefined ? [] : file(out),
   export: ({ onnx }) => file(onnx),
   inspect: ({ sheet }) => file(sheet),
@@ -92,7 +94,7 @@ export async function writtenBy(args: readonly string[]): Promise<string[] | nul
 }
 
 if (import.meta.main) {
-  const written = await writtenBy(Deno.args);
+  const written = isTask(Deno.args, createProgram(() => {})) ? await writtenBy(Deno.args) : [];
   // Deno's flag takes a list, in which it knows no way to write a comma.
   if (written === null || written.some((path) => path.includes(","))) Deno.exit(1);
   console.log(written.join());

@@ -1,7 +1,13 @@
 // The command line: what the commands are, and how anything that goes wrong becomes one sentence and
 // an exit code.
 
-import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import {
+  Command,
+  CommanderError,
+  type CommandUnknownOpts,
+  type Help,
+  Option,
+} from "@commander-js/extra-typings";
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
 import { DataError } from "../train/base/data_error.ts";
 import { describeFailure as reasonOf } from "../train/base/refusal.ts";
@@ -19,6 +25,7 @@ import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
 import { addShrink } from "./shrink.ts";
 import { addPredict } from "./predict.ts";
 import { addReport } from "./report.ts";
+import { addTasks } from "./tasks.ts";
 import { addTrain } from "./train.ts";
 import { usageError } from "./usage_error.ts";
 
@@ -34,34 +41,34 @@ const FAILED_TRAINING = [TrainingError, DivergenceError] as const;
 const EXIT = { bug: 1, usage: 2, training: 3 } as const;
 const HELP_WIDTH = 100;
 
+const FIRST_DAY = `On the first day:
+  ./run doctor                               says whether training can run on this machine
+  ./run train --preset quick                 shows the path to the target in about two minutes
+  ./run train                                adapts a network on the built-in benchmark
+  ./run inspect --data DIR --layout folder   checks images of your own, before a run with them`;
+
 /** The program with all its commands. @param finish Takes the exit code of a command. */
 export function createProgram(finish: (exitCode: number) => void): Command {
-  const program = new Command("proda")
+  const program = new Command("./run")
+    .usage("COMMAND [options]")
     .description(
       "Adapts semantic segmentation from labelled source images to unlabelled target images " +
-        "(ProDA, arXiv 2101.10979) on any GPU that WebGPU reaches, or on a software driver.",
+        "(ProDA, arXiv 2101.10979) on any GPU that WebGPU reaches, or on a software driver.\n\n" +
+        FIRST_DAY,
     )
     .addHelpText(
       "after",
       `
 Each command explains itself: ./run COMMAND --help
-Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a mistake
-of the program; 128 + n after signal n.`,
+Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a
+mistake of the program, and of inspect where it found problems; 128 + n after signal n.`,
     )
-    .helpCommand(false);
-  addTrain(program, finish);
-  addEval(program, finish);
-  addPredict(program, finish);
-  addAblate(program, finish);
-  addReport(program);
-  addShrink(program, finish);
-  addConvert(program);
-  addExport(program);
-  addInspect(program, finish);
-  addGenerate(program, finish);
-  addDoctor(program, finish);
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({
+    .helpCommand(false)
+    // Commands that are added below take all this over.
+    .addHelpOption(new Option("-h, --help").hideHelp()) // who reads it has found it
+    .configureHelp({ commandUsage, subcommandTerm })
+    .exitOverride()
+    .configureOutput({
       writeErr: () => {}, // errors are printed below, once
       writeOut: (text) => writeTo("stdout", text),
       // The defaults look at environment variables, for which there is no permission.
@@ -70,8 +77,51 @@ of the program; 128 + n after signal n.`,
       getOutHelpWidth: () => HELP_WIDTH,
       getErrHelpWidth: () => HELP_WIDTH,
     });
-  }
+  program.commandsGroup("Training:");
+  addTrain(program, finish);
+  addAblate(program, finish);
+  addReport(program);
+  program.commandsGroup("Trained networks:");
+  addEval(program, finish);
+  addPredict(program, finish);
+  addExport(program);
+  addConvert(program);
+  addShrink(program, finish);
+  program.commandsGroup("Images:");
+  addInspect(program, finish);
+  addGenerate(program, finish);
+  program.commandsGroup("This machine:");
+  addDoctor(program, finish);
+  for (const command of program.commands) showDefaults(command);
   return program;
+}
+
+/** `./run report <run> [options]`: after the name all that must be there. */
+function commandUsage(this: Help, command: CommandUnknownOpts): string {
+  if (command.parent === null) return `${command.name()} ${command.usage()}`;
+  const required = command.options.filter(({ mandatory }) => mandatory).map(({ flags }) => flags);
+  const paths = command.registeredArguments.map((argument) =>
+    argument.required
+      ? `<${argument.name()}>`
+      : `[${argument.name()}${argument.variadic ? "..." : ""}]`
+  );
+  const others = command.options.length > required.length ? ["[options]"] : [];
+  return [command.parent.name(), command.name(), ...paths, ...required, ...others].join(" ");
+}
+
+/** A command in the list of all: what it takes is said in its own help. */
+function subcommandTerm(command: CommandUnknownOpts): string {
+  return command.name();
+}
+
+/** Shows defaults as they would be typed. */
+function showDefaults({ options }: CommandUnknownOpts): void {
+  for (const option of options) {
+    if (Array.isArray(option.defaultValue)) option.defaultValueDescription = "none";
+    if (typeof option.defaultValue === "string") {
+      option.defaultValueDescription = option.defaultValue;
+    }
+  }
 }
 
 /**
@@ -93,6 +143,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
 async function runCommand(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = createProgram((code) => exitCode = code);
+  addTasks(program);
   let command: CommandUnknownOpts | undefined;
   program.hook("preSubcommand", (_, found) => void (command = found));
   try {
@@ -100,7 +151,9 @@ async function runCommand(args: readonly string[]): Promise<number> {
       program.outputHelp();
       return EXIT.usage;
     }
-    await program.parseAsync(args, { from: "user" });
+    // `help train` is `train --help`.
+    const asked = args[0] === "help" ? [...args.slice(1), "--help"] : args;
+    await program.parseAsync(asked, { from: "user" });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help was asked for

@@ -73,15 +73,14 @@ export class PlainProgress implements Progress {
   }
 
   step(report: StepReport): void {
-    const { stage, steps, losses, learningRate, stepsPerSecond, waitShare = 0 } = report;
+    const { stage, steps, losses, stepsPerSecond, waitShare = 0 } = report;
     const step = report.step + 1;
     if (step !== 1 && step !== steps && step % this.#every !== 0) return;
     this.message(
       [
         stepLabel(stage, step, steps),
         lossTerms(losses),
-        `rate ${learningRate.toExponential(1)}`,
-        `${formatSpeed(stepsPerSecond)} steps/s`,
+        `${formatSpeed(stepsPerSecond)}/s`,
         `${formatDuration((steps - step) / stepsPerSecond)} left`,
       ].join(" | ") + waitingFor(waitShare),
     );
@@ -157,12 +156,13 @@ export class LiveProgress implements Progress {
   }
 
   evaluation({ step, mIoU }: EvaluationReport): void {
-    this.#mIoU = Number.isNaN(mIoU) ? "unknown" : `${mIoU.toFixed(1)} %`;
+    this.#mIoU = shownScore(mIoU);
     this.#bar?.update(step, { mIoU: this.#mIoU });
   }
 
   stageEnd(result: StageResult | PretrainingResult): void {
     this.close();
+    if ("mIoU" in result) this.#mIoU = shownScore(result.mIoU); // which may be of other statistics
     this.#screen.write(`${visible(endLine(result))}\n`);
   }
 
@@ -203,13 +203,23 @@ export function classTable(stages: readonly TableColumn[]): string {
 }
 
 function lossTerms(losses: StepReport["losses"]): string {
-  const terms = Object.entries(losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const terms = Object.entries(losses).map(([name, value]) => `${name} ${formatLoss(value)}`);
   return `loss ${terms.join(" ")}`;
 }
 
-/** Says that the training waits for its data, where it does so for more than a hundredth of the time. */
+/** Three digits or so: the terms of every stage fit a line of a hundred columns. */
+function formatLoss(value: number): string {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 10 ? 0 : size >= 1 ? 2 : 3);
+}
+
+/** Says that the training waits for its data, where it does so for more than a tenth of the time. */
 function waitingFor(share: number): string {
-  return share > 0.01 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
+  return share > 0.1 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
+}
+
+function shownScore(mIoU: number): string {
+  return Number.isNaN(mIoU) ? "unknown" : `${mIoU.toFixed(1)} %`;
 }
 
 function formatSpeed(stepsPerSecond: number): string {

@@ -11,8 +11,9 @@ export function addReport(program: Command): void {
   program.command("report")
     .summary("write the page of a run")
     .description(
-      "Write one HTML file about a run that opens offline: scores, curves, confusions, features of " +
-        "the target with prototypes, the images that went worst, pictures and times.",
+      "Write one HTML file about a run that opens offline: what it has gained and hands on, what went " +
+        "wrong, the same images before and after, scores by class, curves, confusions, features of the " +
+        "target with prototypes, the images that went worst, times and settings.",
     )
     .argument("<run>", "run folder")
     .option(

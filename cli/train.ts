@@ -8,9 +8,10 @@ import { scoredNetworks } from "../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
 import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
-import { STAGES } from "../train/stages/kinds.ts";
+import { kindOf, STAGES } from "../train/stages/kinds.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
+import { describeRun, nextCommands } from "./run_texts.ts";
 import { autotuneOf, tuneRun } from "./autotune.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
@@ -44,23 +45,35 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
   program.command("train")
     .summary("adapt a network from a source to a target domain")
     .description(
-      "Adapt a segmentation network from a labelled source domain to an unlabelled target domain: " +
-        "source-only training, adversarial warm-up, ProDA's stage 1 (denoised pseudo labels and " +
-        "target structure), and stages 2 and 3 (distillation into students, which start from their " +
-        "teachers or, as with --preset full, from self-supervised pre-training). Without flags it " +
-        "runs on the built-in benchmark, streets.",
+      "Adapt a segmentation network from a labelled source domain to an unlabelled target domain, in the " +
+        "stages named below. Without flags it runs on the built-in benchmark, streets.",
     )
-    .optionsGroup("Data:")
-    .option("--source <dir>", "labelled source images (default: streets)")
+    .optionsGroup("For the first day:")
     .option(
-      "--source-layout <layout>",
-      `${KNOWN_LAYOUTS} (default: gta5)`,
-      parseLayout,
+      "--preset <name>",
+      "for streets: default, on two cores without a GPU, or quick, in two minutes, from a network that comes with the project to stage 1;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
+      parsePreset,
     )
+    .option("--source <dir>", "labelled source images (default: streets)")
     .option("--target <dir>", "target images; val labels measure the result (default: streets)")
     .option(
+      "--time <time>",
+      "how long it may take, such as 40m, 2h or 1h30m: the most that fits is chosen for your data, or the steps of --preset are scaled (default: 25m where --preset is left out)",
+      parseTime,
+    )
+    .option(
+      "--out <dir>",
+      "run folder, new or empty (default: runs/PRESET-DATE-TIME; runs/own-DATE-TIME for your data without a preset)",
+    )
+    .optionsGroup("Data:")
+    .option(
+      "--source-layout <layout>",
+      `how the files of --source lie: ${KNOWN_LAYOUTS} (default: gta5)`,
+      parseLayout,
+    )
+    .option(
       "--target-layout <layout>",
-      `${KNOWN_LAYOUTS} (default: cityscapes)`,
+      `how those of --target lie, likewise (default: cityscapes)`,
       parseLayout,
     )
     .option(
@@ -70,11 +83,6 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .addOption(splitOption)
     .optionsGroup("Run:")
-    .option(
-      "--preset <name>",
-      "for streets: default, on two cores without a GPU, or quick, from a network that comes with the project to stage 1, in a minute or two;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
-      parsePreset,
-    )
     .option(
       "--recipe <name>",
       "where paper and released code disagree, follow the paper or the official code (default: the preset's choices)",
@@ -126,17 +134,8 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
       "--student-init <file>",
       "weights of a backbone that students of stages 2 and 3 start from, such as SimCLRv2's, in place of stage selfsup",
     )
-    .option(
-      "--time <time>",
-      "how long it may take, such as 40m, 2h or 1h30m: the most that fits is chosen for your data, or the steps of --preset are scaled (default: 25m where --preset is left out)",
-      parseTime,
-    )
     .option("--steps <n>", "optimiser steps of every stage", parseCount)
     .option("--seed <n>", "seed of weights, data order, views and dropout (default: 0)", parseSeed)
-    .option(
-      "--out <dir>",
-      "run folder, new or empty (default: runs/PRESET-DATE-TIME; runs/own-DATE-TIME for your data without a preset)",
-    )
     .option(
       "--dry-run",
       "train nothing; show parameters, arithmetic, peak GPU memory and time of every stage",
@@ -168,6 +167,9 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .addHelpText(
       "after",
       `
+Stages:
+${describeStages()}
+
 The run folder holds config.json, metrics.jsonl (one line per step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
 SIGUSR2, which schedulers can send before they end a job, does as the first one does.
@@ -175,7 +177,8 @@ SIGUSR2, which schedulers can send before they end a job, does as the first one 
 Examples:
   ./run train
   ./run train --preset quick --seed 1 --out runs/first
-  ./run train --source ~/game --source-layout folder --target ~/camera --target-layout folder --time 40m
+  ./run train --source ~/game --source-layout folder \\
+    --target ~/camera --target-layout folder --time 40m
   ./run train --source ~/gta5 --target ~/cityscapes --preset full --memory-budget 40GiB
   ./run train --preset full --recompute --dry-run
   ./run train --stages oracle        what training on the target's own labels would reach
@@ -186,6 +189,12 @@ Examples:
   ./run train --from selfsup --base runs/one --out runs/two`,
     )
     .action(async (flags) => finish(await train(flags)));
+}
+
+/** A line about each stage. */
+function describeStages(): string {
+  const width = Math.max(...STAGES.map(({ length }) => length));
+  return STAGES.map((name) => `  ${name.padEnd(width)}  ${kindOf(name).summary}`).join("\n");
 }
 
 /** Prints what the training would take. */
@@ -219,6 +228,7 @@ async function train(flags: TrainFlags): Promise<number> {
         message(`${gpu.adapter.description}; run folder ${config.out}`);
         const chosen = await withChosenSizes(gpu, flags, now, resolved, stop.signal);
         for (const reason of chosen.reasons ?? []) message(reason);
+        if (flags.resume === undefined) message(describeRun(chosen.config, flags));
         const tune = autotune && ((config: RunConfig, classes: number) =>
           tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
         const { acceptChangedData, keepGoing } = flags;
@@ -240,6 +250,7 @@ async function train(flags: TrainFlags): Promise<number> {
     if (result !== null) {
       const table = classTable(scoredNetworks(result));
       if (table !== "") progress.message(`\n${table}\n`);
+      if (stop.exitCode === 0) progress.message(nextCommands(result, config.out));
       if (flags.json) print(JSON.stringify(result, null, 2));
     }
     if (stop.exitCode !== 0 && exists(join(config.out, "config.json"))) {

@@ -180,6 +180,13 @@ Deno.test("a WGSL file is plain WGSL: no directives and no template markers", ()
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("no kernel compares a number with itself, which compilers fold to equal", () => {
+  const folded = /([\w.[\]]+) [!=]= \1(?![\w.[(])|\bis(nan|inf)\b/i;
+  const wrong = [...filesIn("kernels", ".wgsl")]
+    .filter((path) => folded.test(withoutComments(read(path))));
+  assert.deepEqual(wrong, []);
+});
+
 Deno.test("kernels never see a tensor", () => {
   const wrong = files.filter((path) => path.startsWith("kernels/"))
     .filter((path) => /\bTensor\b/.test(withoutComments(read(path))));

@@ -54,7 +54,7 @@ export async function withChromium(use, { flags = [], ...options } = {}) {
   try {
     return await use(context);
   } finally {
-    await context.close();
+    await context.close().catch(() => {}); // it may have ended by itself
     rmSync(profile, { recursive: true, force: true });
   }
 }

@@ -10,7 +10,7 @@ import { presetConfig } from "../../train/config/config.ts";
 
 const ROOT = join(import.meta.dirname as string, "../..");
 /** A flag, but neither the operator of `--count` nor a rule of dashes. */
-const FLAG = /(?<![\w.)\]-])--[a-z][a-z-]*[a-z](?!\w|\.\w|[([])/g;
+const FLAG = /(?<![\w.)\]-]|var\()--[a-z][a-z-]*[a-z](?!\w|\.\w|[([])/g;
 /** Flags of other programs: V8's. */
 const FOREIGN = ["--expose-gc"];
 const { commands } = createProgram(() => {});

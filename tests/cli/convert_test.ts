@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Safetensors } from "../../nn/formats/safetensors.ts";
 import { convertWeights } from "../../train/networks/convert.ts";
+import { writeCheckpoint } from "../../train/networks/checkpoint.ts";
+import { openNetwork } from "../../train/networks/trained_network.ts";
 import { openWeights } from "../../train/networks/weights_file.ts";
 import { dictionary, tensor, text, torchFile } from "../nn/formats/_torch_files.ts";
+import { filledNetwork, SMALL } from "../train/_foreign.ts";
 import { dataError, namesIn, withFolder } from "../train/_folder.ts";
 import { runProgram } from "./_program.ts";
 
+const OTHER_NAMES = ["road", "sidewalk", "building", "wall", "fence", "pole", "sky", "car"];
 const GOLDEN = new URL("../goldens/weights.zip.pth", import.meta.url).pathname;
 
 Deno.test("convert writes every array of a PyTorch file, bit for bit and aligned", () =>
@@ -57,6 +61,69 @@ Deno.test("convert takes a part of a safetensors file and renames it", () =>
     using last = openWeights(again);
     assert.ok(last.weights.entries.has("weight"));
     return Promise.resolve();
+  }));
+
+Deno.test("the network of a checkpoint keeps its classes, its shape and its images' size", () =>
+  withFolder(async (folder) => {
+    const shipped = new URL("../../networks/streets/stage1.safetensors", import.meta.url).pathname;
+    const output = join(folder, "network.safetensors");
+    const run = await runProgram("convert", shipped, output, "--only", "network");
+    assert.equal(run.code, 0, run.stderr);
+    const onnx = join(folder, "network.onnx");
+    const exported = await runProgram("export", "--checkpoint", output, "--onnx", onnx);
+    assert.match(exported.stdout, / to 8 classes, /, exported.stderr);
+    using before = openNetwork(shipped);
+    for (const flags of [[], ["--prefix", "a."]]) { // a second time, from what the first has written
+      const again = join(folder, "again.safetensors");
+      assert.equal((await runProgram("convert", output, again, ...flags)).code, 0);
+      using file = openNetwork(again);
+      assert.deepEqual(file.classes, before.classes);
+      assert.deepEqual(file.network, before.network);
+      assert.equal(file.config.data.longSide, before.config.data.longSide);
+      assert.equal(file.config.data.targetDirectory, null);
+    }
+    const { metadata } = new Safetensors(Deno.readFileSync(output));
+    assert.deepEqual([...metadata.keys()].sort(), ["format", "network"], "no folder, no setting");
+    const config = join(folder, "config.json");
+    Deno.writeTextFileSync(config, JSON.stringify({ data: { classes: OTHER_NAMES } }));
+    using file = openNetwork(output, config);
+    assert.deepEqual(file.classes.names, OTHER_NAMES, "what is said wins");
+  }));
+
+Deno.test("classes of one's own stay with the network too; a spoilt note is a sentence", () =>
+  withFolder(async (folder) => {
+    const [path, output] = [join(folder, "a.safetensors"), join(folder, "b.safetensors")];
+    const network = { ...SMALL, classes: 2, groups: 4, dilations: [1, 2] };
+    using saved = await filledNetwork(network);
+    const ownClasses = { palette: [[9, 8, 7], [1, 2, 3]], labelIds: [5, 6], unlabelled: 0 };
+    const { classes: _, ...shape } = network;
+    const config = { network: shape, data: { longSide: 96, sourceDirectory: "/home/me" } };
+    const state = { classes: ["pea", "soil"], ownClasses, config, stage: "stage1", step: 3 };
+    const arrays = new Map(
+      [...saved.stateDict()].map(([name, array]) => [`network.${name}`, array] as const),
+    );
+    await writeCheckpoint(path, arrays, state);
+    {
+      using source = openWeights(path);
+      convertWeights(source, output, { only: "network" });
+    }
+    {
+      using file = openNetwork(output);
+      const { names, palette, labelIds, unlabelled, isCityscapes } = file.classes;
+      assert.deepEqual(names, ["pea", "soil"]);
+      assert.deepEqual({ palette, labelIds, unlabelled }, ownClasses);
+      assert.deepEqual([isCityscapes, file.config.data.longSide], [false, 96]);
+      assert.deepEqual([file.network.groups, file.network.dilations], [4, [1, 2]]);
+    }
+    const bytes = Deno.readFileSync(output);
+    const text = new TextDecoder("latin1").decode(bytes);
+    assert.ok(!text.includes("/home/me"));
+    const at = text.indexOf("longSide");
+    Deno.writeFileSync(output, bytes.with(at, "x".charCodeAt(0)));
+    assert.throws(
+      () => openNetwork(output),
+      dataError(output, "damaged", "convert the checkpoint"),
+    );
   }));
 
 Deno.test("convert --list prints names, types and shapes in the order of the file", async () => {

@@ -7,7 +7,7 @@ Deno.test("doctor finds an adapter that computes, and says so", async () => {
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^adapter +\S/m);
   assert.match(stdout, /^arithmetic +right$/m);
-  assert.match(stdout, /\nReady.*\n$/);
+  assert.match(stdout, /\nReady.*\nNext: \.\/run train --preset quick {3}.*\n$/);
 });
 
 Deno.test("doctor --json is one object with the verdict", async () => {
@@ -16,6 +16,7 @@ Deno.test("doctor --json is one object with the verdict", async () => {
   assert.equal(code, 0);
   assert.equal(diagnosis.ready, true);
   assert.equal(diagnosis.computes, true);
+  assert.equal(diagnosis.next[0], "./run train --preset quick");
   assert.equal(diagnosis.deno, Deno.version.deno);
   assert.ok(diagnosis.limits.maxBufferSize >= 2 ** 28);
 });

@@ -76,7 +76,7 @@ Deno.test("a reader that goes away ends a command quietly, and a training with e
     Deno.writeTextFileSync(config, JSON.stringify(tinyConfig(folder, 10_000)));
     const out = join(folder, "run");
     const args = ["train", "--config", config, "--stages", "source", "--out", out];
-    const { stdout, stderr } = await runInShell(`("$@"; echo $? >&2) | head -n 8`, ...args);
+    const { stdout, stderr } = await runInShell(`("$@"; echo $? >&2) | head -n 12`, ...args);
     assert.match(stdout, /^source +1\/10000 /m, "it is still read when steps are made");
     assert.equal(stderr, `Stopped; ./run train --resume ${out} goes on\n141\n`);
     const scores = await runProgram(

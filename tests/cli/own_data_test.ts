@@ -81,7 +81,7 @@ Deno.test("a data set of one's own in the GTA5 layout adapts to one in the Citys
     await succeed("report", out, "--out", join(folder, "page.html"));
     assert.match(
       Deno.readTextFileSync(join(folder, "page.html")),
-      /<td>looking at the data<\/td><td>The parts of 4 of 16 classes are smaller/,
+      /<b>after looking at the data:<\/b> The parts of 4 of 16 classes are smaller/,
     );
     const { classes, counts } = JSON.parse(
       Deno.readTextFileSync(join(out, "confusion", "stage1.json")),
@@ -119,7 +119,7 @@ Deno.test("a folder of JPEG and PNG images with classes of its own trains, and p
     const look = ["inspect", "--layout", "folder", "--sheet", sheet, "--data"];
     assert.match(
       await succeed(...look, source),
-      /^3 images, 3 with labels\n[^]*^weed +19\.\d+ % +3 +\d+ px$/m,
+      /^3 images of \d+×\d+, all with labels\n[^]*^weed +19\.\d+ % +3 +\d+ px$/m,
     );
     assert.match(await succeed(...look, target), /Note: the data set has no labels/);
 

@@ -55,13 +55,32 @@ Deno.test("a pipe gets plain lines: the first step, every tenth, scores between 
   play(new PlainProgress(screen, 10));
   assert.deepEqual(screen.text.split("\n"), [
     "source: 20 steps",
-    "source  1/20 | loss source 2.000 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:10 left",
-    "source 10/20 | loss source 0.200 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:05 left",
+    "source  1/20 | loss source 2.00 regulariser 0.500 | 2.0/s | 0:10 left",
+    "source 10/20 | loss source 0.200 regulariser 0.500 | 2.0/s | 0:05 left",
     "source step 10: mIoU 51.3 %, pixel accuracy 90.0 %",
-    "source 20/20 | loss source 0.100 regulariser 0.500 | rate 1.0e-3 | 2.0 steps/s | 0:00 left",
+    "source 20/20 | loss source 0.100 regulariser 0.500 | 2.0/s | 0:00 left",
     "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %",
     "",
   ]);
+});
+
+Deno.test("the terms of stage 1 fit a hundred columns; waiting is told where it is long", () => {
+  const screen = fakeScreen(false);
+  const progress = new PlainProgress(screen, 10);
+  progress.stageStart({ name: "stage1", steps: 330, firstStep: 0 });
+  const report = {
+    ...{ stage: "stage1", steps: 330, learningRate: 2e-3, stepsPerSecond: 3.5 },
+    losses: { source: 0.336, symmetric: 2.243, structure: 0.244, regulariser: 50.561 },
+  };
+  progress.step({ ...report, step: 0, waitShare: 0.09 });
+  progress.step({ ...report, step: 9, waitShare: 0.11 });
+  const [, first, tenth] = screen.text.split("\n");
+  assert.equal(
+    first,
+    "stage1   1/330 | loss source 0.336 symmetric 2.24 structure 0.244 regulariser 51 | 3.5/s | 1:34 left",
+  );
+  assert.equal(first.length, 100);
+  assert.match(tenth, / left \| 11 % waiting for data$/);
 });
 
 Deno.test("a pipe never gets a control character", async () => {
@@ -92,7 +111,7 @@ Deno.test("a terminal gets one bar a stage with loss, mIoU, speed and time left"
     ["new", false],
     ["start", 20, 0, waiting],
     ["update", 1, {
-      loss: "loss source 2.000 regulariser 0.500",
+      loss: "loss source 2.00 regulariser 0.500",
       mIoU: "–",
       speed: "2.0",
       left: "0:10",
@@ -100,6 +119,10 @@ Deno.test("a terminal gets one bar a stage with loss, mIoU, speed and time left"
   ]);
   assert.deepEqual(calls.slice(-2), [["update", 20, { mIoU: "51.3 %" }], ["stop"]]);
   assert.equal(screen.text, "source: 20 steps in 1:05, mIoU 51.3 %, pixel accuracy 90.0 %\n");
+  progress.stageEnd({ ...RESULT, mIoU: 60 });
+  progress.stageStart({ name: "stage1", steps: 1, firstStep: 0 });
+  const [, , , shown] = calls.at(-1) as [string, number, number, { mIoU: string }];
+  assert.equal(shown.mIoU, "60.0 %", "the next stage begins with what the last one has ended with");
 });
 
 Deno.test("the real bar draws on the screen that it is given a terminal for, and stops", async () => {

@@ -77,11 +77,11 @@ Deno.test("a dry run shows what is chosen; steps, presets and files win over it"
     };
     assert.match(
       await dry(),
-      /^chosen for your data: preset small.*\nimages of .*\nsteps: .*\ntime: /,
+      /^chosen for your data: preset \w+.*\nimages of .*\nsteps: .*\ntime: /,
     );
     assert.match(
       await dry("--steps", "7"),
-      /^chosen for your data: preset small[\s\S]*^source +7 /m,
+      /^chosen for your data: preset \w+[\s\S]*^source +7 /m,
     );
     const file = join(folder, "more.json");
     const all = {
@@ -90,7 +90,7 @@ Deno.test("a dry run shows what is chosen; steps, presets and files win over it"
     };
     Deno.writeTextFileSync(file, JSON.stringify(all));
     const given = await dry("--config", file);
-    assert.doesNotMatch(given, /^chosen for your data: preset small/m, "nothing is left to choose");
+    assert.doesNotMatch(given, /^chosen for your data/m, "nothing is left to choose");
     assert.match(given, /^The parts of pea are smaller .* long side of 48 pixels/);
     assert.match(given, /^source +3 /m);
     const preset = await dry("--preset", "default", "--time", "30s");
@@ -106,6 +106,6 @@ Deno.test("a time without folders scales the benchmark's steps, and nothing else
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^\S+ times the preset's steps fill 1:00:00/);
   const plain = await runProgram(...flags);
-  assert.match(plain.stdout, /^\d\.\d+ million parameters, 8 classes; 4 images of 192×96 /);
+  assert.match(plain.stdout, /^\d\.\d+ million parameters, 8 classes; .* 4 images of 192×96 /);
   assert.match(plain.stdout, /^source +700 /m);
 });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createProgram } from "../../cli/program.ts";
+import { kindOf, STAGES } from "../../train/stages/kinds.ts";
 import { runProgram } from "./_program.ts";
 
 /** Commands, and the sentence each must end with on standard error, with exit code 2. */
@@ -100,6 +102,39 @@ Deno.test("help names every command, and each command's help its options and exa
 
 Deno.test("without a command the program shows its help and fails", async () => {
   const { code, stdout } = await runProgram();
-  assert.match(stdout, /^Usage: /);
+  assert.match(stdout, /^Usage: \.\/run COMMAND /);
   assert.equal(code, 2);
+});
+
+Deno.test("no line of help is wider than a hundred columns, and usage says what must be there", async () => {
+  const commands = createProgram(() => {}).commands.map((command) => command.name());
+  for (const command of ["", ...commands]) {
+    const { stdout } = await runProgram(...command === "" ? [] : [command], "--help");
+    const wide = stdout.split("\n").filter((line) => line.length > 100);
+    assert.deepEqual(wide, [], `of ${command}`);
+    assert.ok(stdout.startsWith(`Usage: ./run ${command || "COMMAND"}`), command);
+    assert.doesNotMatch(
+      stdout,
+      /default: ["[]|display help/,
+      "defaults are as one would type them",
+    );
+  }
+  const usage = async (name: string) => (await runProgram(name, "--help")).stdout.split("\n")[0];
+  assert.equal(
+    await usage("export"),
+    "Usage: ./run export --checkpoint <file> --onnx <file> [options]",
+  );
+  assert.equal(await usage("report"), "Usage: ./run report <run> [options]");
+  assert.equal(await usage("convert"), "Usage: ./run convert <in> [out] [options]");
+});
+
+Deno.test("the help of train begins with the five flags of a first day and explains every stage", async () => {
+  const { stdout } = await runProgram("train", "--help");
+  const [, first] = /^For the first day:\n([^]*?)\n\n/m.exec(stdout) ?? [];
+  const flags = [...first.matchAll(/^ {2}(--\S+)/gm)].map(([, flag]) => flag);
+  assert.deepEqual(flags, ["--preset", "--source", "--target", "--time", "--out"]);
+  assert.ok(stdout.indexOf("For the first day:") < stdout.indexOf("Data:"));
+  for (const name of STAGES) {
+    assert.ok(stdout.includes(`\n  ${name.padEnd(7)}  ${kindOf(name).summary}\n`), name);
+  }
 });

@@ -153,7 +153,7 @@ const QUICK: RunConfig = {
     ...DEFAULT.stages,
     source: { ...short(80, 0.1), balance: 0 },
     warmup: { ...DEFAULT.stages.warmup, ...short(25, 0.02), rampSteps: 5 },
-    stage1: { ...DEFAULT.stages.stage1, ...short(110, 0.02), rampSteps: 10 },
+    stage1: { ...DEFAULT.stages.stage1, ...short(60, 0.02), rampSteps: 10 },
     selfsup: { ...DEFAULT.stages.selfsup, ...short(10, 0.1) },
     stage2: { ...DEFAULT.stages.stage2, ...short(20, 0.05) },
     stage3: { ...DEFAULT.stages.stage3, ...short(20, 0.05) },

@@ -126,13 +126,13 @@ function repeatedIn(values: readonly string[]): string | undefined {
 }
 
 /** An error that says what the file should hold. */
-function failure(path: string, reason: string): DataError {
+function failure(path: string, reason: string, wayOut = "correct it"): DataError {
   return new DataError(
-    `Cannot use class file ${path} as ${reason}: expected ${EXAMPLE}; correct it`,
+    `Cannot use class file ${path} as ${reason}: expected ${EXAMPLE}; ${wayOut}`,
   );
 }
 
 /** What is wrong where labels are to be read and there is no class file. */
 export function missingClassFile(root: string): DataError {
-  return failure(join(root, CLASS_FILE), "it does not exist");
+  return failure(join(root, CLASS_FILE), "it does not exist", "write it");
 }

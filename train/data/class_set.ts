@@ -7,13 +7,19 @@ import { DataError } from "../base/data_error.ts";
 import { nearest } from "../base/nearest.ts";
 import type { Colour } from "../images/rgb.ts";
 import { IGNORE } from "../../kernels/ignore_label.ts";
-import { CLASSES, PUBLISHED_SUBSETS, STREETS_TRAIN_IDS, TRAIN_IDS } from "./classes.ts";
+import {
+  CLASSES,
+  PUBLISHED_SUBSETS,
+  STREETS_COLOURS,
+  STREETS_TRAIN_IDS,
+  TRAIN_IDS,
+} from "./classes.ts";
 
 /** Classes in an order, such as that of a network's outputs, and their numbers in label files. */
 export interface ClassSet {
   /** Their names. */
   readonly names: readonly string[];
-  /** Their colours. */
+  /** Their colours in pictures. */
   readonly palette: readonly Colour[];
   /**
    * Output index by label id, `IGNORE` for ids that are not predicted; holes where there is no such id.
@@ -27,12 +33,17 @@ export interface ClassSet {
   readonly isCityscapes: boolean;
 }
 
-/** A subset of the 19 classes of Cityscapes by their train ids, numbered afresh from 0. */
+/**
+ * A subset of the 19 classes of Cityscapes by their train ids, numbered afresh from 0. The eight of
+ * streets have colours that can be told apart.
+ */
 export function classSet(trainIds: readonly number[] = CLASSES.map((_, index) => index)): ClassSet {
   const classes = trainIds.map((id) => CLASSES[id]);
+  const isStreets = trainIds.join() === STREETS_TRAIN_IDS.join();
+  const colours = isStreets ? STREETS_COLOURS : {};
   return {
     names: classes.map(({ name }) => name),
-    palette: classes.map(({ colour }) => colour),
+    palette: classes.map(({ name, colour }) => colours[name] ?? colour),
     trainIds: TRAIN_IDS.map((id) => {
       const index = trainIds.indexOf(id);
       return index < 0 ? IGNORE : index;

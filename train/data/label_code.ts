@@ -74,7 +74,8 @@ export function describeKnown(
   for (let first = 0; first < known.length;) {
     let last = first;
     while (known[last + 1] === known[last] + 1) last++;
-    runs.push(last === first ? `${known[first]}` : `${known[first]} to ${known[last]}`);
+    const ends = [...new Set([known[first], known[last]])];
+    runs.push(ends.join(last - first > 1 ? " to " : ", "));
     first = last + 1;
   }
   return runs.join(", ");

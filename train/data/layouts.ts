@@ -8,7 +8,13 @@
  */
 import { join } from "node:path";
 import { cityscapesClasses, type ClassSet } from "./class_set.ts";
-import { CLASSES, PUBLISHED_SUBSETS, SYNTHIA_LABEL_IDS, VOID_COLOURS } from "./classes.ts";
+import {
+  CLASSES,
+  PUBLISHED_SUBSETS,
+  STREETS_COLOURS,
+  SYNTHIA_LABEL_IDS,
+  VOID_COLOURS,
+} from "./classes.ts";
 import { type LabelCode, PLAIN_CODE } from "./label_code.ts";
 
 /** How the files of a data set lie in its folder, and what they mean. */
@@ -47,12 +53,14 @@ export interface LayoutRecord {
   readonly classes: ClassSet | null;
 }
 
-/** GTA5 and Cityscapes: label ids, or the colours that both share. */
+/** GTA5 and Cityscapes: label ids, or the colours that both share; those of pictures of streets too. */
 const CITYSCAPES_CODE: LabelCode = {
   ...PLAIN_CODE,
   colours: [
     ...CLASSES.map(({ colour, labelId }) => [colour, labelId] as const),
     ...VOID_COLOURS.map(([labelId, colour]) => [colour, labelId] as const),
+    ...CLASSES.filter(({ name }) => name in STREETS_COLOURS)
+      .map(({ name, labelId }) => [STREETS_COLOURS[name], labelId] as const),
   ],
 };
 

@@ -94,14 +94,16 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
   for (const split of options.split === undefined ? splitsOf(root, layout) : [options.split]) {
     const place = { root, layout, split };
     const isLabelled = hasLabels(place);
-    if (!isLabelled) {
-      notes.push(
-        `${nameOf(split)} has no labels: its images can be adapted to, but neither trained on as ` +
-          `source nor measured on`,
-      );
-    }
     try {
       const listing = listDataset(place, isLabelled);
+      if (!isLabelled) {
+        notes.push(
+          `${
+            nameOf(split)
+          } has no labels: its images can be adapted to, but neither trained on as ` +
+            `source nor measured on`,
+        );
+      }
       if (isLabelled) problems.push(...pairingProblems(place, listing));
       if (listing.skipped.length > 0) {
         notes.push(
@@ -114,13 +116,12 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
       problems.push(error.message);
     }
   }
-  for (const { split, classPixels, labelled, partSizes, longSide } of splits) {
-    const absent = classes?.names.filter((_, index) => classPixels[index] === 0) ?? [];
-    if (labelled > 0 && absent.length > 0) {
-      notes.push(`no pixel of ${nameOf(split)} is ${absent.join(", ")}`);
-    }
+  for (const { split, partSizes, longSide } of splits) {
     const small = partsTooSmall(classes?.names ?? [], partSizes, longSide);
     if (small) notes.push(`${nameOf(split)}: ${sentenceOf(small)}`);
+  }
+  for (const [where, names] of absentClasses(classes, splits)) {
+    notes.push(`no pixel of ${where} is ${names.join(", ")}`);
   }
   return { classes, splits, problems: problems.map(oneLine), notes: notes.map(oneLine) };
 }
@@ -128,6 +129,27 @@ export async function inspectDataset(options: InspectOptions): Promise<Inspectio
 /** A split for a sentence. */
 export function nameOf(split: string): string {
   return split === "" ? "the data set" : `split ${split}`;
+}
+
+/** The classes that labels lack, by the splits that lack them. */
+function absentClasses(
+  classes: ClassSet | null,
+  splits: readonly SplitReport[],
+): Map<string, string[]> {
+  const labelled = splits.filter(({ labelled }) => labelled > 0);
+  const found = new Map<string, string[]>();
+  classes?.names.forEach((name, index) => {
+    const without = labelled.filter(({ classPixels }) => classPixels[index] === 0);
+    if (without.length === 0) return;
+    const names = without.map(({ split }) => split);
+    const where = without.length === 1
+      ? nameOf(names[0])
+      : without.length === labelled.length
+      ? "any split"
+      : `splits ${names.join(" and ")}`;
+    found.set(where, [...found.get(where) ?? [], name]);
+  });
+  return found;
 }
 
 function pairingProblems(place: Place, { items, labelPath }: Listing): string[] {

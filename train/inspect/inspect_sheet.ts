@@ -44,7 +44,7 @@ export async function inspectionSheet(
   if (pictures.length === 0) return null;
   const { width, height } = pictures[0].picture;
   const cell = { width: WIDTH, height: Math.max(1, Math.round(WIDTH * height / width)) };
-  const legend = legendOf(classes?.names ?? [], splits);
+  const legend = legendOf(classes, splits);
   const legendRows = Math.ceil(legend.length / COLUMNS);
   const top = GAP + legendRows * LINE + GAP;
   const step = { x: cell.width + GAP, y: cell.height + LINE + GAP };
@@ -52,10 +52,9 @@ export async function inspectionSheet(
     GAP + COLUMNS * step.x,
     top + Math.ceil(pictures.length / COLUMNS) * step.y,
   );
-  legend.forEach((text, at) => {
+  legend.forEach(({ text, colour }, at) => {
     const x = GAP + Math.floor(at / legendRows) * step.x;
     const y = GAP + at % legendRows * LINE;
-    const colour = classes?.palette[at] ?? [0, 0, 0];
     sheet.fill(x, y, 2 * LETTER_HEIGHT, LETTER_HEIGHT + 3, colour);
     sheet.text(x + 3 * LETTER_HEIGHT, y + 2, text, cell.width - 3 * LETTER_HEIGHT);
   });
@@ -84,17 +83,25 @@ async function attempt(
   }
 }
 
-/** `road 32.1 %` for every class, then what is ignored. */
-function legendOf(names: readonly string[], splits: readonly SplitReport[]): string[] {
+/** `road 32.1 %` for every class that there is, then what is ignored; without labels every class. */
+function legendOf(
+  classes: InspectionReport["classes"],
+  splits: readonly SplitReport[],
+): { readonly text: string; readonly colour: Colour }[] {
+  const { names, palette } = classes ?? { names: [], palette: [] };
   const ignored = splits.reduce((sum, split) => sum + split.ignoredPixels, 0);
   const pixels = names.map((_, index) =>
     splits.reduce((sum, { classPixels }) => sum + classPixels[index], 0)
   );
   const total = pixels.reduce((sum, own) => sum + own, ignored);
-  if (total === 0) return [...names];
-  return [...names, "ignored (image alone)"].map((name, index) =>
-    `${name} ${(100 * (pixels[index] ?? ignored) / total).toFixed(1)} %`
-  );
+  if (total === 0) return names.map((text, index) => ({ text, colour: palette[index] }));
+  const share = (name: string, own: number) => `${name} ${(100 * own / total).toFixed(1)} %`;
+  const found = names.map((name, index) => ({
+    text: share(name, pixels[index]),
+    colour: palette[index],
+  })).filter((_, index) => pixels[index] > 0);
+  const rest = { text: share("ignored (image alone)", ignored), colour: [0, 0, 0] as const };
+  return ignored > 0 ? [...found, rest] : found;
 }
 
 /** An image in a box, its shape kept, on grey. */

@@ -6,6 +6,7 @@ import type { WeightsEntry, WeightsFile } from "../../nn/formats/weights_file.ts
 import { AtomicFile } from "../base/atomic_file.ts";
 import { DataError, shortList } from "../base/data_error.ts";
 import { checkOther } from "../base/real_path.ts";
+import { noteOf } from "./network_note.ts";
 
 /** Which arrays to take, and what to call them; applied in this order. */
 export interface ConvertOptions {
@@ -63,7 +64,8 @@ export function selectArrays(
 }
 
 /**
- * Writes a safetensors file, one array at a time; the path shows the old or the whole new file.
+ * Writes a safetensors file, one array at a time; the path shows the old or the whole new file. Of a
+ * checkpoint it keeps what tells the network from other weights: its classes, its shape, its images' size.
  *
  * @returns Bytes of the arrays.
  * @throws {DataError} If the output cannot be written, or the weights are damaged.
@@ -80,7 +82,7 @@ export function convertWeights(
   );
   checkOther(path, output);
   using file = new AtomicFile(output);
-  file.write(safetensorsHeader(selected));
+  file.write(safetensorsHeader(selected, noteOf(weights)));
   let bytes = 0;
   for (const { source } of selected.values()) {
     let data: Uint8Array;

@@ -9,6 +9,7 @@ import { CLASSES, PUBLISHED_SUBSETS } from "../data/classes.ts";
 import { mergeConfig, presetConfig, readConfigFile } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
+import { type NetworkNote, readNote } from "./network_note.ts";
 import { openWeights, weightsFault } from "./weights_file.ts";
 
 /** What a file says of a trained network, and its weights. */
@@ -31,9 +32,10 @@ export interface NetworkFile extends Disposable {
 export const WEIGHTS = "weights";
 
 /**
- * Opens a network that was trained elsewhere. What its weights do not tell comes from the full
- * preset, whose network is the published one, and from `configPath`: dilations, groups,
- * `data.longSide`, and the names of the classes where there are not 19, 16 or 13.
+ * Opens a network that was trained elsewhere, or whose checkpoint was converted. What its weights do not
+ * tell, and the file does not either, comes from the full preset, whose network is the published one, and
+ * from `configPath`: dilations, groups, `data.longSide`, and the names of the classes where there are not
+ * 19, 16 or 13.
  *
  * @param configPath A configuration file.
  * @throws {DataError} If the file cannot be read, is damaged, holds no such network, or leaves open
@@ -44,8 +46,10 @@ export function openForeignNetwork(path: string, configPath?: string): NetworkFi
   try {
     const { names } = findNetwork(file.weights, { from: `weights ${path}` });
     const shape = deepLabShape((name) => file.weights.entries.get(names.get(name) ?? "")?.shape);
-    const config = configFor(path, shape, configPath);
-    const classes = classesOf(path, shape, config);
+    const note = readNote(path, file.weights);
+    const config = configFor(path, shape, note, configPath);
+    const isNamed = note?.classes.names.length === shape.classes && config.data.classes === null;
+    const classes = isNamed ? note.classes : classesOf(path, shape, config);
     return {
       network: {
         ...config.network,
@@ -66,9 +70,15 @@ export function openForeignNetwork(path: string, configPath?: string): NetworkFi
 }
 
 /** The full preset with the network that the weights show, and on top of it the user's file. */
-function configFor(path: string, shape: DeepLabShape, configPath: string | undefined): RunConfig {
+function configFor(
+  path: string,
+  shape: DeepLabShape,
+  note: NetworkNote | null,
+  configPath: string | undefined,
+): RunConfig {
   const { blocks, width, head, headChannels = PUBLISHED.headChannels, branches } = shape;
   const { groups, dilations } = PUBLISHED;
+  const noted = note ? [{ network: note.network, data: { longSide: note.longSide } }] : [];
   const own = configPath === undefined
     ? []
     : [{ values: readConfigFile(configPath), from: `config file ${configPath}` }];
@@ -78,6 +88,7 @@ function configFor(path: string, shape: DeepLabShape, configPath: string | undef
   const config = mergeConfig(
     presetConfig("full"),
     { values: derived, from: `weights ${path}` },
+    ...noted.map((values) => ({ values, from: `weights ${path}` })),
     ...own,
   );
   const open = head === "proda" && !fits && config.network.groups === headChannels

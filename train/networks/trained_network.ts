@@ -4,13 +4,12 @@ import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../nn/deeplab.ts";
 import { stateOf } from "../../nn/formats/weights.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { cityscapesClasses, type ClassSet } from "../data/class_set.ts";
-import { IGNORE } from "../../kernels/ignore_label.ts";
-import { CLASSES } from "../data/classes.ts";
+import type { ClassSet } from "../data/class_set.ts";
 import { mergeConfig, presetConfig } from "../config/config.ts";
 import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { type NetworkFile, openForeignNetwork } from "./foreign_network.ts";
+import { classesFrom, type SavedClasses } from "./saved_classes.ts";
 import { isCheckpoint, openUnverified, weightsFault } from "./weights_file.ts";
 
 /** A network in evaluation mode and the run that it comes from. */
@@ -81,16 +80,6 @@ export function loadTrainedNetwork(gpu: Gpu, path: string, configPath?: string):
   return { network, classes, config, stage, step, [Symbol.dispose]: () => network.dispose() };
 }
 
-/**
- * The classes in a checkpoint: names, and what else those that are no classes of Cityscapes need.
- */
-export type SavedClasses = Pick<ClassSet, "palette" | "labelIds" | "unlabelled">;
-
-/** What a checkpoint says of classes beside their names. */
-export function savedClasses({ palette, labelIds, unlabelled }: ClassSet): SavedClasses {
-  return { palette, labelIds, unlabelled };
-}
-
 function readState(
   { path, state }: Checkpoint,
 ): Omit<TrainedNetwork, "network" | keyof Disposable> {
@@ -100,28 +89,12 @@ function readState(
       values: config,
       from: `the configuration in checkpoint ${path}`,
     }),
-    classes: readClasses(
-      path,
+    classes: classesFrom(
+      `checkpoint ${path}`,
       Array.isArray(classes) ? classes : [],
       (ownClasses ?? null) as SavedClasses | null,
     ),
     stage: String(stage),
     step: Number(step),
   };
-}
-
-function readClasses(path: string, names: string[], own: SavedClasses | null): ClassSet {
-  const strange = own ? undefined : names.find((name) => !CLASSES.some((c) => c.name === name));
-  if (names.length === 0 || strange !== undefined) {
-    const found = strange === undefined ? "no classes" : `the class ${JSON.stringify(strange)}`;
-    throw new DataError(
-      `Cannot use checkpoint ${path} as it names ${found}: expected some of the ` +
-        `${CLASSES.length} classes of Cityscapes; give a checkpoint that a training has written`,
-    );
-  }
-  if (!own) return cityscapesClasses(names);
-  const trainIds: number[] = [];
-  trainIds[own.unlabelled] = IGNORE;
-  own.labelIds.forEach((id, index) => trainIds[id] = index);
-  return { names, ...own, trainIds, isCityscapes: false };
 }

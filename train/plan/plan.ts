@@ -18,6 +18,9 @@ import type { StageKind } from "../stages/common/kind.ts";
 import { PlannedBatches } from "../stages/common/planned_batches.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 
+/** Between two sizes of whole images that are tried where they do not fit. */
+const LONG_SIDE_GRAIN = 32;
+
 /** The arithmetic and the memory traffic of kernels. */
 export interface Work {
   /** Floating-point operations, a multiply-add as two, of kernels that are bound by them. */
@@ -56,6 +59,8 @@ export interface TrainingPlan {
     readonly peak: number;
     /** Why this device cannot do it; null where it can. */
     readonly problem: string | null;
+    /** The largest `data.longSide`, up to that of the configuration, with which it can; null for none. */
+    readonly longSide: number | null;
   };
 }
 
@@ -95,7 +100,7 @@ export function checkBudget({ stages }: TrainingPlan, budget: number): void {
   throw new MemoryError(
     `Cannot train ${largest.name} in ${formatBytes(budget)} as a step holds ` +
       `${formatBytes(largest.peak)}: expected at least as much; raise memoryBudget, or set ` +
-      "memory.recompute, memory.accumulate or a smaller crop",
+      "memory.recompute, memory.accumulate or smaller data.cropHeight and data.cropWidth",
     { options: ["memoryBudget", "memory.recompute", "memory.accumulate"] },
   );
 }
@@ -118,8 +123,12 @@ export function plannedStage(
   return kindOf(name).plan({ ...stageContext({ config, gpu, network }, name), batches });
 }
 
-/** Plans one stage: its third step, when what is kept from step to step is there and buffers have settled. */
-async function planStage(
+/**
+ * Plans one stage: its third step, when what is kept from step to step is there and buffers have settled.
+ *
+ * @throws {MemoryError} If a step cannot run on such a device at all.
+ */
+export async function planStage(
   config: RunConfig,
   classes: number,
   name: StageName,
@@ -129,11 +138,22 @@ async function planStage(
   // Nothing is given back but what a step gives back: there is nothing behind it.
   const { stage, makeBatch } = plannedStage(config, classes, name, gpu);
   let step: Work = { flops: 0, bytes: 0, dispatches: 0 };
-  for (const index of [0, 1, 2]) {
-    const batch = makeBatch();
-    releaseBatch(stage.step(batch, index));
-    releaseBatch(batch);
-    step = await workOf(gpu);
+  try {
+    for (const index of [0, 1, 2]) {
+      const batch = makeBatch();
+      releaseBatch(stage.step(batch, index));
+      releaseBatch(batch);
+      step = await workOf(gpu);
+    }
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    const { cropHeight, cropWidth, batch } = config.data;
+    throw new MemoryError(
+      `Cannot train ${name} on this adapter as an array of its steps is larger than it takes: found ` +
+        `${batch} crops of ${cropWidth}×${cropHeight}, expected fewer or smaller ones; set ` +
+        "data.cropHeight and data.cropWidth, data.batch or memory.accumulate",
+      { options: ["memory.accumulate", "configPath"], cause: error },
+    );
   }
   const { peak, peakTaken } = gpu.memory;
   return { name, steps: config.stages[name].steps, peak, peakTaken, step };
@@ -165,23 +185,31 @@ async function planEvaluation(
   const { gpu } = network;
   const { longSide, sourceDirectory, streets, evaluateOn } = config.data;
   const measured = evaluateOn === "val" ? streets.targetVal : streets.targetChoose;
-  const images = sourceDirectory === null ? measured : Infinity;
-  const count = Math.min(evaluationBatch(own), images);
-  const size = networkSize(own, longSide);
+  const available = sourceDirectory === null ? measured : Infinity;
+  const count = Math.min(evaluationBatch(own), available);
   network.eval();
-  let problem: string | null = null;
   let image: Work = { flops: 0, bytes: 0, dispatches: 0 };
-  try {
-    // Pseudo labels and pictures are made of one image at a time.
-    for (const images of [1, count]) {
-      using batch = gpu.empty([images, 3, size.height, size.width], "images");
-      predictLabels(network, batch, own).release();
-      const { flops, bytes, dispatches } = await workOf(gpu);
-      image = { flops: flops / images, bytes: bytes / images, dispatches: dispatches / images };
+  /** Why images cannot be evaluated at a size. */
+  const attempt = async (longSide: number): Promise<string | null> => {
+    const size = networkSize(own, longSide);
+    try {
+      // Pseudo labels and pictures are made of one image at a time.
+      for (const images of [1, count]) {
+        using batch = gpu.empty([images, 3, size.height, size.width], "images");
+        predictLabels(network, batch, own).release();
+        const { flops, bytes, dispatches } = await workOf(gpu);
+        image = { flops: flops / images, bytes: bytes / images, dispatches: dispatches / images };
+      }
+      return null;
+    } catch (error) {
+      if (!(error instanceof MemoryError)) throw error;
+      return error.message;
     }
-  } catch (error) {
-    if (!(error instanceof MemoryError)) throw error;
-    problem = error.message;
-  }
-  return { image, peak: gpu.memory.peak, problem };
+  };
+  const problem = await attempt(longSide);
+  const found = { image, peak: gpu.memory.peak, problem };
+  if (problem === null) return { ...found, longSide };
+  let smaller = LONG_SIDE_GRAIN * Math.ceil(longSide / LONG_SIDE_GRAIN) - LONG_SIDE_GRAIN;
+  while (smaller > 0 && await attempt(smaller) !== null) smaller -= LONG_SIDE_GRAIN;
+  return { ...found, longSide: smaller > 0 ? smaller : null };
 }

@@ -12,11 +12,11 @@ import { ConfusionMatrix } from "../evaluation/metrics.ts";
 import type { LabelMap } from "../images/pictures.ts";
 import type { TrainedNetwork } from "../networks/trained_network.ts";
 
-/** One labelled image and what the network says. */
+/** An image and what a network says. */
 export interface ScoredImage {
   readonly sample: Sample;
   readonly prediction: LabelMap;
-  /** Mean IoU in percent over the classes of this image. */
+  /** Mean IoU in percent over the classes of this image; NaN without a label. */
   readonly mIoU: number;
 }
 
@@ -34,26 +34,36 @@ export interface DatasetScores {
  * @throws {DataError} If a file cannot be read.
  */
 export async function scoreImages(
-  { network, classes, config }: TrainedNetwork,
+  trained: TrainedNetwork,
   dataset: Dataset,
   keep: number,
 ): Promise<DatasetScores> {
-  const matrix = new ConfusionMatrix(classes.names.length);
+  const matrix = new ConfusionMatrix(trained.classes.names.length);
   let worst: ScoredImage[] = [];
   using loader = new Loader({ dataset, order: "sequential", cacheBytes: 0 });
   for await (const sample of samplesOf(loader)) {
-    const { images, labels } = uploadSamples(network.gpu, [sample], config.data.longSide);
-    const predicted = predictLabels(network, images, sample.image);
-    const [data, label] = await Promise.all([predicted.read(), (labels as GpuArray<"u32">).read()]);
-    for (const array of [images, labels, predicted]) array?.release();
-    const own = new ConfusionMatrix(classes.names.length);
-    own.addPixels(label, data);
-    matrix.add(own.counts);
-    const { width, height } = sample.image;
-    const scored = { sample, prediction: { data, width, height }, mIoU: own.scores().mIoU };
+    const { counts, ...scored } = await scoreImage(trained, sample);
+    if (counts) matrix.add(counts);
     worst = [...worst, scored].sort((a, b) => a.mIoU - b.mIoU).slice(0, keep);
   }
   return { matrix, worst };
+}
+
+/** Predicts one image, and compares the prediction with its label, where it has one. */
+export async function scoreImage(
+  { network, classes, config }: TrainedNetwork,
+  sample: Sample,
+): Promise<ScoredImage & { readonly counts: ConfusionMatrix["counts"] | null }> {
+  const { images, labels } = uploadSamples(network.gpu, [sample], config.data.longSide);
+  const predicted = predictLabels(network, images, sample.image);
+  const [data, label] = await Promise.all([predicted.read(), labels?.read() ?? null]);
+  for (const array of [images, labels, predicted]) array?.release();
+  const { width, height } = sample.image;
+  const prediction = { data, width, height };
+  if (!label) return { sample, prediction, mIoU: NaN, counts: null };
+  const matrix = new ConfusionMatrix(classes.names.length);
+  matrix.addPixels(label, data);
+  return { sample, prediction, mIoU: matrix.scores().mIoU, counts: matrix.counts };
 }
 
 /** Features of single pixels with their classes. */

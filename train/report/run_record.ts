@@ -6,8 +6,14 @@ import type { RunConfig } from "../config/settings.ts";
 import { DataError } from "../base/data_error.ts";
 import { describeFailure } from "../base/refusal.ts";
 import { parseMetricLine } from "../run/metrics_file.ts";
+import { classesOfRun, type ClassSet } from "../run/run_data.ts";
 import { readRunConfig } from "../run/run_config.ts";
-import { readRunResult, type RunResult } from "../run/run_folder.ts";
+import {
+  readRunResult,
+  type RunResult,
+  scoredNetworks,
+  type StageResult,
+} from "../run/run_folder.ts";
 
 /** One line of `metrics.jsonl`. */
 export interface MetricRecord {
@@ -27,6 +33,10 @@ export interface RunRecord {
   readonly config: RunConfig;
   /** Its `result.json`; without stages where the run has finished none. */
   readonly result: RunResult;
+  /** What `result.json` of the run that it builds on says of the stages before its own. */
+  readonly earlier: readonly StageResult[];
+  /** The day on which it began, as `2026-11-29`; by its files, where it has not recorded that. */
+  readonly date: string;
   /** Its `metrics.jsonl`, a torn last line left out. */
   readonly metrics: readonly MetricRecord[];
 }
@@ -45,12 +55,48 @@ export function readRunRecord(path: string): RunRecord {
     );
   }
   const config = readRunConfig(path);
+  const result = readRunResult(path) ?? { adapter: "unknown", seed: config.seed, stages: [] };
   return {
     path,
     config,
-    result: readRunResult(path) ?? { adapter: "unknown", seed: 0, stages: [] },
+    result,
+    earlier: earlierStages(config),
+    date: dateOf(result, configPath),
     metrics: readMetrics(join(path, "metrics.jsonl"), config.pipeline),
   };
+}
+
+/** The classes of a run; null where its data are gone. */
+export function classesOf({ config }: RunRecord): ClassSet | null {
+  try {
+    return classesOfRun(config.data)[1];
+  } catch (error) {
+    if (error instanceof DataError) return null;
+    throw error;
+  }
+}
+
+/** The networks with scores: of the run that it builds on, what it started from, and its stages. */
+export function networksOf({ earlier, result }: RunRecord): readonly StageResult[] {
+  return [...earlier, ...scoredNetworks(result)];
+}
+
+/** Scores of the run that a run builds on; none where its folder is gone. */
+function earlierStages({ base, pipeline }: RunConfig): StageResult[] {
+  try {
+    const { stages = [] } = (base !== null && readRunResult(base)) || {};
+    return stages.filter(({ name }) => !pipeline.some((own) => own === name))
+      .map(({ handedOn: _, ...stage }) => stage);
+  } catch (error) {
+    if (error instanceof DataError) return [];
+    throw error;
+  }
+}
+
+function dateOf({ started }: RunResult, configPath: string): string {
+  if (started !== undefined) return started.slice(0, 10);
+  const { mtime } = Deno.statSync(configPath);
+  return mtime ? `${mtime.toISOString().slice(0, 10)}, by its files` : "unknown";
 }
 
 function readMetrics(path: string, pipeline: readonly string[]): MetricRecord[] {

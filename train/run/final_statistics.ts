@@ -54,7 +54,7 @@ function scoreOf({ evaluation }: FullScores): number {
 
 /** Why a network leaves a stage with other statistics than its own. */
 export function reasonForTarget(own: FullScores, taken: FullScores): string {
-  return "batch-norm statistics of the target images are better than those that it has trained with: " +
+  return "takes the target's batch-norm statistics: " +
     `label-free score ${scoreOf(taken).toFixed(1)} % instead of ${scoreOf(own).toFixed(1)} %`;
 }
 

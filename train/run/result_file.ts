@@ -55,6 +55,9 @@ export interface RunResult {
   adapter: string;
   /** The seed of everything drawn at random. */
   seed: number;
+  /** When the run began, as `2026-11-29T07:55:52.000Z`, and in which version; earlier versions say neither. */
+  started?: string;
+  version?: string;
   /**
    * What the run started from, where that is a checkpoint of a training (`init`): the stage that wrote it,
    * its steps and its time, and the scores of its network here.
@@ -128,6 +131,8 @@ const stage = v.looseObject({
 const schema = v.looseObject({
   adapter: text,
   seed: whole,
+  started: v.optional(text),
+  version: v.optional(text),
   start: v.optional(stage),
   stages: v.pipe(
     v.array(stage, "a list of results"),

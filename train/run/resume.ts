@@ -11,7 +11,7 @@ import { unpack } from "../base/packed.ts";
 import { runConfigOf } from "./run_config.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Best } from "../evaluation/selection.ts";
-import type { SavedClasses } from "../networks/trained_network.ts";
+import type { SavedClasses } from "../networks/saved_classes.ts";
 
 /** The files that a stage learns from, as a checkpoint knows them. */
 export interface KnownFiles {

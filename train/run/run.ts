@@ -37,6 +37,7 @@ import {
 } from "./starts.ts";
 import { isCheckpoint, startFromWeights } from "../networks/weights_file.ts";
 import { TrainingError } from "./training_error.ts";
+import { VERSION } from "../base/version.ts";
 
 /** What a run is told beside its configuration: nothing that changes what it computes, but for last bits. */
 export interface RunOptions {
@@ -312,9 +313,13 @@ function resultSoFar(
   const isDone = point !== null && point.step === stages[point.stage].steps &&
     resultOfStage(found, point.stage) !== undefined;
   const done = point ? pipeline.slice(0, pipeline.indexOf(point.stage) + Number(isDone)) : [];
+  const isNew = found === null && point === null;
+  const begun = isNew ? { started: new Date().toISOString(), version: VERSION } : found;
   const result: RunResult = {
     adapter,
     seed,
+    ...(begun?.started ? { started: begun.started } : {}),
+    ...(begun?.version ? { version: begun.version } : {}),
     stages: [],
     ...(found?.start ? { start: found.start } : {}),
     ...(found?.causes ? { causes: found.causes } : {}),

@@ -9,10 +9,16 @@ import {
   STREETS_CLASSES,
 } from "../data/class_set.ts";
 import type { RunConfig } from "../config/settings.ts";
+import { DataError } from "../base/data_error.ts";
 import { spread } from "../base/spread.ts";
 import { checkThreadsCanStart } from "../base/thread.ts";
 import { missingClassFile } from "../data/class_file.ts";
-import { type DatasetOptions, openDataset, type OpenedDataset } from "../data/dataset.ts";
+import {
+  type Dataset,
+  type DatasetOptions,
+  openDataset,
+  type OpenedDataset,
+} from "../data/dataset.ts";
 import { hasLabelledVal, holdOut } from "../data/held_out.ts";
 import { layoutOf } from "../data/layouts.ts";
 import { classesOf, hasLabels } from "../data/place.ts";
@@ -82,6 +88,16 @@ export async function openRunData(
     validation: openDataset({ ...val, trainIds: isLabelled ? trainIds : null }),
     openLabelledTarget: () => openDataset({ ...target, split: "train", trainIds }),
   };
+}
+
+/** The target images with labels where there are any: pictures show them, training never reads them. */
+export function targetForPeople(data: RunData): Dataset {
+  try {
+    return data.openLabelledTarget();
+  } catch (error) {
+    if (error instanceof DataError) return data.target;
+    throw error;
+  }
 }
 
 /** The source's images to train on, and those of its split `val`, or of a share of all, to measure. */

@@ -45,6 +45,7 @@ export function sourceOrder(
 /** The classes that are drawn most often, such as `person 36 %, sidewalk 21 %, …`. */
 function shares({ names }: ClassSet, { probabilities }: RareClasses): string {
   const most = names.map((name, index) => ({ name, share: probabilities[index] }))
+    .filter(({ share }) => share >= 0.005) // the others would be shown as 0 %
     .sort((a, b) => b.share - a.share);
   const shown = most.slice(0, 8).map(({ name, share }) => `${name} ${Math.round(100 * share)} %`);
   return shown.join(", ") + (most.length > shown.length ? ", …" : "");

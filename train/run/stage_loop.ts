@@ -2,16 +2,14 @@
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
-import { DataError } from "../base/data_error.ts";
 import { pack } from "../base/packed.ts";
-import type { Dataset } from "../data/dataset.ts";
 import { labelFreeOf } from "../evaluation/label_free.ts";
 import type { LabelMaker } from "../evaluation/label_scores.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
 import { writeTargetSamples } from "../evaluation/target_samples.ts";
 import { Checkpoint, writeCheckpoint } from "../networks/checkpoint.ts";
-import { savedClasses } from "../networks/trained_network.ts";
+import { savedClasses } from "../networks/saved_classes.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
 import type { Batches } from "../stages/common/batches.ts";
 import type { Prepared } from "../stages/common/kind.ts";
@@ -25,7 +23,7 @@ import { type Inspection, runLoop } from "./loop.ts";
 import { type NetworkScores, scoreNetwork, withSights } from "./network_scores.ts";
 import type { CheckpointState, KnownFiles, ResumePoint } from "./resume.ts";
 import type { PretrainingResult, StageResult } from "./run_folder.ts";
-import type { RunData } from "./run_data.ts";
+import { targetForPeople } from "./run_data.ts";
 import type { RunState } from "./run_state.ts";
 
 /** Milliseconds that a checkpoint waits for digests of the data; what is not read by then, the next one has. */
@@ -97,6 +95,7 @@ export async function loopStage<B>(
     restoreNetwork(network, folder.bestPath(name));
     await evaluate();
   }
+  observer.message(`${name}: steps made and measured; looking at images again, in other views`);
   let left = await withSights(run, network, scores);
   // Only an end that was interrupted has saved any before, and to open a checkpoint reads all of it.
   let statistics = point ? saves.statistics : undefined;
@@ -279,14 +278,4 @@ function inspectionOf(
     picturePath: (picture) => folder.samplePath(`${name}/${picture}`),
     message: (text) => observer.message(`${name}: ${text}`),
   });
-}
-
-/** The target images with labels where there are any: pictures show them, training never reads them. */
-function targetForPeople(data: RunData): Dataset {
-  try {
-    return data.openLabelledTarget();
-  } catch (error) {
-    if (error instanceof DataError) return data.target;
-    throw error;
-  }
 }

@@ -3,7 +3,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readClassFile } from "../../../train/data/class_file.ts";
-import { type ClassSet, runClasses, selectClasses } from "../../../train/data/class_set.ts";
+import {
+  type ClassSet,
+  runClasses,
+  selectClasses,
+  STREETS_CLASSES,
+} from "../../../train/data/class_set.ts";
 import { IGNORE } from "../../../kernels/ignore_label.ts";
 import {
   CLASSES,
@@ -66,8 +71,17 @@ Deno.test("GTA5 labels may be colours, and a palette that was numbered afresh co
     write(path, colourPng([road, car, [1, 2, 3], black]));
     assert.throws(
       () => labelsOf(root, GTA5, TRAIN_IDS),
-      dataError(path, "column 2, row 0 has colour (1, 2, 3)", "one of 36 colours such as (128, 64"),
+      dataError(path, "column 2, row 0 has colour (1, 2, 3)", "one of 37 colours such as (128, 64"),
     );
+  }));
+
+Deno.test("pictures of streets are read as labels, as are the official colours", () =>
+  withFolder((root) => {
+    const official = CLASSES.find(({ name }) => name === "bus")?.colour ?? [];
+    const shown = STREETS_CLASSES.palette[STREETS_CLASSES.names.indexOf("bus")];
+    write(join(root, "images", "0.png"), imagePng(1, 3, 1));
+    write(join(root, "labels", "0.png"), colourPng([official, shown, CLASSES[0].colour]));
+    assert.deepEqual(labelsOf(root, GTA5, TRAIN_IDS), [15, 15, 0]);
   }));
 
 Deno.test("GTA5 images in a folder val beside the others are a split of their own", () =>

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatInspection } from "../../../cli/inspect.ts";
+import { describeKnown, PLAIN_CODE } from "../../../train/data/label_code.ts";
 import { CITYSCAPES, FOLDER, GTA5 } from "../../../train/data/layouts.ts";
 import { drawText, LETTER_HEIGHT } from "../../../train/inspect/bitmap_font.ts";
 import { decodeImage, encodeLabel } from "../../../train/images/image.ts";
@@ -30,9 +31,12 @@ Deno.test("a sound data set has counts of images, sizes and classes, and no prob
       assert.deepEqual([split.classPixels[0], split.classPixels[13]], [2, 4 + 8 + 15]);
       assert.deepEqual([split.classLabels[0], split.classLabels[13]], [1, 3]);
       assert.equal(split.ignoredPixels, 2);
-      assert.match(report.notes.join(), /^no pixel of the data set is sidewalk, building, /);
+      assert.match(report.notes.at(-1) ?? "", /^no pixel of the data set is sidewalk, building, /);
       const text = formatInspection(report);
-      assert.match(text, /^3 images, 3 with labels\nsizes: 2 of 4×2, 1 of 3×5\n/);
+      assert.match(text, /^3 images, all with labels\nsizes: 2 of 4×2, 1 of 3×5\n/);
+      const rows = text.split("\n").filter((line) => line.includes(" %"));
+      const first = rows.map((row) => row.split(" ")[0]);
+      assert.deepEqual(first, ["road", "car", "ignored"], "a row for what there is");
       // Half of a row and a half of four pixels, and two whole labels.
       assert.match(text, /^car +87\.10 % +3 +\d px$/m);
       assert.equal(split.longSide, 4);
@@ -52,7 +56,47 @@ Deno.test("a sound data set has counts of images, sizes and classes, and no prob
     }
     const few = await inspectDataset({ root, layout: GTA5, limit: 2 });
     assert.deepEqual(few.splits[0].items.map(({ name }) => name), ["a", "b"]);
-    assert.match(formatInspection(few), /^3 images, 3 with labels, 2 of them opened\n/);
+    assert.match(formatInspection(few), /^3 images of 4×2, all with labels, 2 of them opened\n/);
+  }));
+
+Deno.test("classes that splits lack are named once, and those of no split apart", () =>
+  withFolder(async (root) => {
+    const ids = { train: [7, 7, 23, 26], val: [7, 7, 26, 26], test: [7, 23, 23, 23] };
+    for (const [split, [a, b, c, d]] of Object.entries(ids)) {
+      const label = { data: Uint8Array.of(a, b, c, d), width: 2, height: 2 };
+      write(join(root, `leftImg8bit/${split}/ulm/x_leftImg8bit.png`), imagePng(9, 2, 2));
+      const path = join(root, `gtFine/${split}/ulm/x_gtFine_labelIds.png`);
+      write(path, encodeLabel(label));
+    }
+    const { notes } = await inspectDataset({ root, layout: CITYSCAPES });
+    const absent = notes.filter((note) => note.startsWith("no pixel"));
+    assert.equal(absent.length, 3, notes.join("\n"));
+    assert.match(absent[0], /^no pixel of any split is sidewalk, building, .* bicycle$/);
+    assert.doesNotMatch(absent[0], /road|sky|car/);
+    assert.deepEqual(absent.slice(1).sort(), [
+      "no pixel of split test is car",
+      "no pixel of split val is sky",
+    ]);
+  }));
+
+Deno.test("ids that are known are listed, runs of three or more by their ends", () => {
+  const trainIds: number[] = [];
+  for (const id of [0, 1, 4, 7, 8, 9]) trainIds[id] = 0;
+  assert.equal(describeKnown("id", PLAIN_CODE, trainIds), "0, 1, 4, 7 to 9");
+});
+
+Deno.test("where a class file is missing it is to be written", () =>
+  withFolder(async (root) => {
+    write(join(root, "images", "a.png"), imagePng(9));
+    write(join(root, "labels", "a.png"), labelPng(7));
+    const { problems } = await inspectDataset({ root, layout: FOLDER });
+    assert.match(problems.join(), /classes\.json as it does not exist: [^;]*; write it$/);
+  }));
+
+Deno.test("of a folder that is not there nothing is said but that", () =>
+  withFolder(async (root) => {
+    const { notes, problems } = await inspectDataset({ root: join(root, "none"), layout: GTA5 });
+    assert.deepEqual([notes, problems.length], [[], 1]);
   }));
 
 Deno.test("every problem of a data set is listed at once, in the order of its files", () =>

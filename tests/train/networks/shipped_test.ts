@@ -65,7 +65,7 @@ Deno.test("predict and eval without a checkpoint take the last network, from any
       ...["predict", "--input", "photographs", "--output", "predicted"],
     );
     assert.equal(predicted.code, 0, predicted.stderr);
-    assert.match(predicted.stderr, /No --checkpoint: .* road, .* it knows little\n/);
+    assert.match(predicted.stderr, /No --checkpoint: .*\n.* road, .*\n.* it knows little\n/);
     assert.ok(existsSync(join(cwd, "predicted", "overlay", "a.png")));
 
     const { code, stdout, stderr } = await runProgramIn({ cwd }, "eval", "--json");

@@ -9,6 +9,7 @@ import { chooseSizes, stepsForTime } from "../../../train/plan/choose.ts";
 import { plannedCost, secondsOf, slownessOf } from "../../../train/plan/cost.ts";
 import { type Facts, factsOf } from "../../../train/plan/facts.ts";
 import { total } from "../../../train/plan/fit.ts";
+import { addInPlace } from "../../../kernels/elementwise.ts";
 import { measureThroughput } from "../../../train/plan/throughput.ts";
 import { encodeLabel } from "../../../train/images/image.ts";
 import { STAGES } from "../../../train/stages/kinds.ts";
@@ -112,6 +113,24 @@ Deno.test("steps of every stage and images can be timed, and nothing of them is 
     assert.ok(image > 0 && Number.isFinite(image), `an image: ${image}`);
     assert.equal(gpu.memory.live, live, `${name} leaves arrays`);
   }
+});
+
+Deno.test("rates are of the work alone: waiting for an adapter takes longer than a small kernel", async () => {
+  const gpu = await testGpu();
+  const { dispatch, flops } = await measureThroughput(gpu, tiny());
+  using x = gpu.zeros([64], "x");
+  using y = gpu.zeros([64], "y");
+  let best = Infinity;
+  for (let trial = 0; trial < 3; trial++) {
+    const before = performance.now();
+    for (let index = 0; index < 4096; index++) addInPlace(x, y);
+    await gpu.finish();
+    best = Math.min(best, (performance.now() - before) / 4096 / 1000);
+  }
+  assert.ok(dispatch < 4 * best, `${dispatch} s a kernel, ${best} s measured`);
+  // Three convolutions of a map of 4×4 take less than the ten milliseconds of a wait.
+  const products = 3 * 2 * 9 * (2 * 8 * 4 * 4) * 8;
+  assert.ok(products / flops < 50 * dispatch, `${products / flops} s for three convolutions`);
 });
 
 /** What a configuration takes by a clock of its own. */

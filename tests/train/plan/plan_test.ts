@@ -153,3 +153,35 @@ Deno.test("a planning device takes no memory, counts and reads zeros", async () 
   assert.throws(() => gpu.empty([2 ** 27], "too much for a buffer"), /Cannot allocate/);
   assert.equal(array.size, 2 ** 26);
 });
+
+Deno.test("of whole images that do not fit an adapter the largest size is found that does", async () => {
+  const config = mergeConfig(presetConfig("default"), {
+    values: { pipeline: ["source"], data: { longSide: 1000 } },
+    from: "the test",
+  });
+  const limits = { maxBufferSize: 2 ** 31 - 4, maxStorageBufferBindingSize: 2 ** 22 };
+  const size = { height: 512, width: 1024 };
+  const planned = async (longSide: number) => {
+    const own = { ...config, data: { ...config.data, longSide } };
+    return (await planTraining(own, 8, { limits }, size)).evaluation;
+  };
+  const { problem, longSide } = await planned(1000);
+  assert.match(problem ?? "", /binds at most 4 MiB/);
+  assert.ok(longSide !== null && longSide < 1000 && longSide % 32 === 0, `${longSide}`);
+  const fits = await planned(longSide);
+  assert.deepEqual([fits.problem, fits.longSide], [null, longSide]);
+  assert.notEqual((await planned(longSide + 32)).problem, null, "it is the largest");
+});
+
+Deno.test("a step that an adapter cannot hold is refused with the settings that it depends on", async () => {
+  const config = mergeConfig(presetConfig("default"), {
+    values: { pipeline: ["source"], data: { cropHeight: 512, cropWidth: 1024 } },
+    from: "the test",
+  });
+  const limits = { maxBufferSize: 2 ** 22, maxStorageBufferBindingSize: 2 ** 22 };
+  await assert.rejects(planTraining(config, 8, { limits }), {
+    name: "MemoryError",
+    message:
+      /^Cannot train source on this adapter .* 4 crops of 1024×512, .* set data\.cropHeight /,
+  });
+});

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import { escape, table } from "../../../train/report/page.ts";
+import { VERSION } from "../../../train/base/version.ts";
 import { embed } from "../../../train/report/embedding.ts";
 import { meanFeatures, pairwiseDistances, scoreImages } from "../../../train/report/features.ts";
 import { writeReport } from "../../../train/report/report.ts";
@@ -50,6 +51,42 @@ function tinyConfig(folder: string): RunConfig {
   });
 }
 
+/** The titles of the sections, which the list of contents names too. */
+function titlesOf(html: string): string[] {
+  const titles = [...html.matchAll(/<section id="(.*?)">\n<h2>(.*?)<\/h2>/g)];
+  const links = [...html.matchAll(/<li><a href="#(.*?)">(.*?)<\/a>/g)];
+  const both = (found: RegExpExecArray[]) => found.map(([, id, title]) => [id, title]);
+  assert.deepEqual(both(links), both(titles), "the list of contents");
+  return titles.map(([, , title]) => title);
+}
+
+/** The names of the pictures of each row of a section. */
+function rowsOf(html: string, title: string): string[][] {
+  const section = html.split("<section ").find((part) => part.includes(`<h2>${title}</h2>`)) ?? "";
+  return section.split('<figure class="strip">').slice(1).map((row) =>
+    [...row.matchAll(/<figcaption><b>(.*?)<\/b>/g)].map(([, name]) => name)
+  );
+}
+
+/** Charts and pictures have names, tables captions and heads that say of what. */
+function assertAccessible(html: string): void {
+  const count = (pattern: RegExp) => [...html.matchAll(pattern)].length;
+  for (const [svg] of html.matchAll(/<svg [^>]*>/g)) {
+    assert.match(svg, /role="img"/);
+    assert.match(svg, /aria-label="[^"]{20,}"/);
+  }
+  assert.ok(count(/<svg /g) >= 8, "charts");
+  for (const [img] of html.matchAll(/<img [^>]{0,300}/g)) assert.match(img, /alt="[^"]{5,}"/);
+  assert.equal(count(/<caption>/g), count(/<table/g));
+  assert.equal(count(/<th /g), count(/<th scope="(row|col)"/g));
+  assert.equal(count(/<h1>/g), 1);
+  const ids = [...html.matchAll(/\bid="(.*?)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length, "ids are unique");
+  assert.match(html, /<html lang="en">/);
+  assert.match(html, /@media \(prefers-color-scheme: dark\)/);
+  assert.match(html, /<meta name="viewport" content="width=device-width, initial-scale=1">/);
+}
+
 Deno.test("the page of a run has every part, needs no other file, and leaves nothing on the GPU", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
@@ -65,19 +102,18 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
     assert.equal(gpu.memory.live, before, "bytes left behind");
 
     const html = Deno.readTextFileSync(output);
-    const titles = [...html.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title);
+    const titles = titlesOf(html);
     assert.deepEqual(titles, [
       "Scores",
       "What went wrong",
-      "Target mIoU while training",
+      "Samples",
+      "Images that went worst",
+      "Labels of stage1 as they change",
+      "Scores while training",
       "Pseudo labels while training",
       "Losses",
       "Confusions",
       "Features of the target",
-      "Distances between prototypes",
-      "Images that went worst",
-      "Samples",
-      "Labels of stage1 as they change",
       "Time and memory",
       "Configuration",
     ]);
@@ -87,16 +123,40 @@ Deno.test("the page of a run has every part, needs no other file, and leaves not
     const [score] = stages.map(({ source }) => source?.mIoU.toFixed(1));
     assert.match(
       html,
-      new RegExp(`<td>${score}</td><td>[\\d.]+</td><td>0:`),
-      "the source's score stands before the label-free one and the time",
+      new RegExp(`<td>${score}</td><td>[\\d.]+</td></tr>`),
+      "the source's score stands before the label-free one",
     );
-    assert.ok(html.includes("<figcaption>mIoU of held-out images of the source</figcaption>"));
-    assert.ok(!html.includes("<figcaption>sourceMIoU"), "scores are no losses");
-    assert.ok(html.includes("<h1>Run a run &amp; more</h1>"));
-    for (const caption of ["source", "symmetric", "structure", "regulariser", "step_00002"]) {
-      assert.ok(html.includes(`<figcaption>${caption}</figcaption>`), caption);
+    assert.ok(html.includes("<b>mIoU on the source</b>"));
+    assert.ok(!html.includes("<b>sourceMIoU"), "scores are no losses");
+    for (const name of ["source", "symmetric", "structure", "regulariser"]) {
+      assert.ok(html.includes(`<b>${name}</b>`), name);
     }
-    const loaded = [...html.matchAll(/\b(?:src|href)="([^"]{0,40})/g)].map(([, url]) => url);
+
+    // Of every image one row, before and after beside each other.
+    const rows = rowsOf(html, "Samples");
+    assert.equal(rows.length, 3);
+    for (const row of rows) {
+      assert.deepEqual(row, ["image", "label", "source", "labels of stage1", "stage1"]);
+    }
+    assert.deepEqual(rowsOf(html, "Labels of stage1 as they change"), [
+      ["image", "label", "step 0", "step 2", "step 3"],
+    ]);
+    const [worst] = rowsOf(html, "Images that went worst");
+    assert.deepEqual(worst, ["image", "label", "source", "stage1"]);
+    for (const { name } of stages) assert.match(html, new RegExp(`<b>${name}</b><span>[\\d.]+ %`));
+
+    assert.ok(html.includes("<h1>a run &amp; more on streets</h1>"));
+    const { mIoU } = stages.find(({ handedOn }) => handedOn) ?? stages[1];
+    assert.ok(
+      html.includes(`<title>a run &amp; more on streets: mIoU ${mIoU.toFixed(1)} %</title>`),
+    );
+    assert.match(html, /<dt>Preset<\/dt><dd>quick, with \d+ settings changed<\/dd>/);
+    assert.match(html, new RegExp(`<dt>Date</dt><dd>${new Date().toISOString().slice(0, 8)}`));
+    assert.ok(html.includes(`<dt>Version</dt><dd>${VERSION}</dd>`));
+    assert.ok(!html.includes("A term of what the stage minimises"), "losses are explained");
+    assert.ok(html.includes("</i>ignored</li>"), "what is ignored is in the legend");
+    assertAccessible(html);
+    const loaded = [...html.matchAll(/\b(?:src|href)="([^"#]{1,40})/g)].map(([, url]) => url);
     assert.ok(loaded.length >= 5, `only ${loaded.length} pictures`);
     for (const url of loaded) assert.match(url, /^data:image\/png;base64,/);
     assert.doesNotMatch(html, /<script|@import|url\(http/);
@@ -121,6 +181,57 @@ Deno.test("the page's confusions are those of the evaluation", () =>
     assert.ok(worst[0].mIoU <= worst[1].mIoU);
   }));
 
+Deno.test("a target without labels has pictures, curves and no score", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    await openRunData(config.data, () => {}); // draws streets
+    const root = config.data.streets.directory;
+    config.data.sourceDirectory = join(root, "source");
+    config.data.targetDirectory = join(root, "target");
+    Deno.removeSync(join(root, "target", "gtFine"), { recursive: true });
+    const { signal } = new AbortController();
+    await runTraining(config, gpu, SILENT, signal, { keepGoing: true });
+
+    const output = join(folder, "page.html");
+    await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
+    const html = Deno.readTextFileSync(output);
+    assert.ok(html.includes("The target has no labels to measure mIoU on."));
+    assert.deepEqual(rowsOf(html, "Samples")[0], ["image", "source"]);
+    assert.ok(!titlesOf(html).includes("Confusions"));
+    assert.doesNotMatch(html, /NaN|undefined/);
+    const sections = html.split("<section ");
+    const samples = sections.find((part) => part.includes("<h2>Samples</h2>")) ?? "";
+    assert.ok(!samples.includes("ignored"), "no label, nothing that is ignored");
+  }));
+
+Deno.test("what a run started from is shown, unless another network lies in its place by now", () =>
+  withFolder(async (folder) => {
+    const gpu = await testGpu();
+    const first = { ...tinyConfig(folder), pipeline: ["source" as const] };
+    const { signal } = new AbortController();
+    await runTraining(first, gpu, SILENT, signal);
+    const init = join(folder, "start.safetensors");
+    Deno.copyFileSync(join(first.out, "checkpoints/source.safetensors"), init);
+    const out = join(folder, "second");
+    const second = { ...first, out, init, pipeline: ["stage1" as const] };
+    await runTraining(second, gpu, SILENT, signal);
+    const output = join(folder, "page.html");
+    const rows = async () => {
+      await writeReport(gpu, { run: out, compare: [], output, onMessage() {} });
+      return rowsOf(Deno.readTextFileSync(output), "Samples")[0];
+    };
+    assert.deepEqual(await rows(), ["image", "label", "source", "labels of stage1", "stage1"]);
+
+    const without = ["image", "label", "labels of stage1", "stage1"];
+    Deno.copyFileSync(join(out, "checkpoints/stage1.safetensors"), init);
+    assert.deepEqual(await rows(), without, "another network");
+    Deno.writeTextFileSync(init, "damaged");
+    assert.deepEqual(await rows(), without, "no network");
+    Deno.removeSync(init);
+    assert.deepEqual(await rows(), without, "nothing");
+  }));
+
 Deno.test("the page shows the network that was selected", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
@@ -137,8 +248,8 @@ Deno.test("the page shows the network that was selected", () =>
     const output = join(folder, "page.html");
     await writeReport(gpu, { run: config.out, compare: [], output, onMessage() {} });
     const html = Deno.readTextFileSync(output);
-    assert.ok(html.includes("<h2>Confusions</h2>"));
-    assert.ok(html.includes("<td>source*</td>"));
+    assert.ok(titlesOf(html).includes("Confusions"));
+    assert.ok(html.includes('<tr class="kept"><th scope="row">source*</th>'));
     assert.ok(html.includes("The star marks the one handed on."));
   }));
 
@@ -204,8 +315,8 @@ Deno.test("a map of features keeps clusters apart, and one seed draws it once", 
 
 Deno.test("text stands in the page as it is", () => {
   assert.equal(escape(`<a href="x">&`), "&lt;a href=&quot;x&quot;&gt;&amp;");
-  assert.equal(
-    table([["a<b", "c"], ["1", "2"]]),
-    "<table>\n<tr><th>a&lt;b</th><th>c</th></tr>\n<tr><td>1</td><td>2</td></tr>\n</table>",
-  );
+  const html = table({ title: "x & y", text: "z" }, [["a<b", "c"], ["1", "2"]]);
+  assert.ok(html.includes("<caption><span><b>x &amp; y</b> z</span></caption>"));
+  assert.ok(html.includes('<tr><th scope="col">a&lt;b</th><th scope="col">c</th></tr>'));
+  assert.ok(html.includes('<tr><th scope="row">1</th><td>2</td></tr>'));
 });

@@ -180,8 +180,16 @@ Deno.test("a run that goes on on another adapter says that its bits may differ",
     assert.deepEqual(await resume(), []);
     const path = join(config.out, "result.json");
     const result = JSON.parse(Deno.readTextFileSync(path));
-    Deno.writeTextFileSync(path, JSON.stringify({ ...result, adapter: "another GPU" }));
+    const begun = { started: "2026-01-02T03:04:05Z", version: "0.0.9" };
+    const earlier = { ...result, ...begun, adapter: "another GPU" };
+    Deno.writeTextFileSync(path, JSON.stringify(earlier));
     const [note, ...others] = await resume();
     assert.match(note, /^NOTE: [^\n]*"another GPU" so far[^\n]*bits may differ[^\n]*$/);
     assert.deepEqual(others, []);
+    const { started, version } = JSON.parse(Deno.readTextFileSync(path));
+    assert.deepEqual({ started, version }, begun, "it began when it began");
+
+    Deno.removeSync(path);
+    await resume();
+    assert.ok(!("started" in JSON.parse(Deno.readTextFileSync(path))), "nobody knows any more");
   }));

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
+import { VERSION } from "../../../train/base/version.ts";
 import { CLASSES, STREETS_TRAIN_IDS } from "../../../train/data/classes.ts";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
@@ -154,7 +155,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
     ]);
     assert.deepEqual(json(config, "config.json"), config);
     assert.deepEqual(json(config, "result.json"), result);
-    assert.deepEqual(Object.keys(result), ["adapter", "seed", "stages"]);
+    assert.deepEqual(Object.keys(result), ["adapter", "seed", "started", "version", "stages"]);
     assert.equal(result.seed, 7);
     assert.ok(result.adapter.length > 0);
     assert.deepEqual(result.stages.map(({ name }) => name), STAGES);
@@ -295,11 +296,14 @@ Deno.test("a stop while soft labels are made is the signal's own error", () =>
   withFolder(async (folder) => {
     const config = tinyConfig(folder, "run", { pipeline: ["stage1"] });
     await assert.rejects(stopAt(config, /^message stage1: soft labels/), { name: "AbortError" });
-    assert.deepEqual(json(config, "result.json"), {
+    const { started, ...rest } = json(config, "result.json") as RunResult;
+    assert.deepEqual(rest, {
       adapter: (await testGpu()).adapter.description,
       seed: 0,
+      version: VERSION,
       stages: [],
     });
+    assert.ok(Math.abs(Date.now() - Date.parse(started ?? "")) < 600_000, `started ${started}`);
     RunFolder.open(config.out).close();
   }));
 

@@ -97,7 +97,13 @@ Deno.test("an order is made of the labels, the temperature and the crop of a run
     }
     assert.equal(await orderOf(data.source), order);
     assert.equal(messages.length, 2, messages.join("\n"));
-    assert.match(messages[1], /drawn for \S+ \d+ %, /);
+    assert.match(messages[1], /drawn for \S+ \d+ %/);
+    const rarest = configOf(folder, "rarest", { data: { rareClassSampling: 0.001 } });
+    const told: string[] = [];
+    const message = (text: string) => void told.push(text);
+    await sourceOrder({ ...options, config: rarest, message })(data.source);
+    assert.match(told[1], /drawn for \S+ \d+ %/);
+    assert.doesNotMatch(told[1], / 0 %/, "classes that are never drawn for are left out");
     const off = { ...options, config: configOf(folder, "off", OFF), message: assert.fail };
     assert.equal(await sourceOrder(off)(data.source), "shuffled");
   }));

@@ -220,7 +220,8 @@ function valueAt(config: unknown, key: string): unknown {
 }
 
 /** A text without what no two runs share, and without the seed, which a result names. */
-const withoutTimes = (text: string) => text.replace(/"(seconds|waitShare|seed)": ?[\d.e-]+/g, "");
+const withoutTimes = (text: string) =>
+  text.replace(/"(seconds|waitShare|seed)": ?[\d.e-]+/g, "").replace(/"started": ?"[^"]*"/g, "");
 
 /** Counts what is read from the GPU while `body` runs: what shows of how often losses are read. */
 async function countReads(gpu: Gpu, body: () => Promise<unknown>): Promise<number> {

@@ -1,15 +1,11 @@
 // Gradient accumulation: a step in parts is a step of the whole batch, but for batch statistics.
 
 import { strict as assert } from "node:assert";
-import { join } from "node:path";
 import type { AnyArray, Gpu, GpuArray } from "../../../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../../../nn/deeplab.ts";
 import { Discriminator } from "../../../../nn/discriminator.ts";
 import { BatchNorm2d } from "../../../../nn/layers.ts";
-import { Safetensors } from "../../../../nn/formats/safetensors.ts";
-import { mergeConfig, presetConfig } from "../../../../train/config/config.ts";
 import { PrototypeBank } from "../../../../train/stages/denoise/prototypes.ts";
-import { resumeTraining, runTraining } from "../../../../train/run/run.ts";
 import { byParts, joined } from "../../../../train/stages/common/accumulate.ts";
 import { releaseBatch } from "../../../../train/stages/common/batch.ts";
 import { Denoise, type DenoiseBatch } from "../../../../train/stages/denoise/denoise.ts";
@@ -22,10 +18,7 @@ import { ViewTransform } from "../../../../train/views/views.ts";
 import { assertAllClose } from "../../../_check.ts";
 import { testGpu } from "../../../_device.ts";
 import { Fill } from "../../../goldens/fill.ts";
-import { dataError, withFolder } from "../../_folder.ts";
-import { assertSameOutcome, tinyConfig } from "../../_resume.ts";
 import { readAll, take } from "../../_stages.ts";
-import { SILENT } from "../../_observer.ts";
 
 const [BATCH, HEIGHT, WIDTH, CLASSES] = [4, 29, 41, 5] as const;
 const QUARTER = [7, 10] as const;
@@ -254,45 +247,3 @@ Deno.test("parts of a batch are its rows in order, aligned or not, and join to t
   batch.array.release();
   assert.equal(gpu.memory.live, before, "bytes were left behind");
 });
-
-Deno.test("a configuration whose parts do not divide the batch is refused", () => {
-  const values = { data: { batch: 4 }, memory: { accumulate: 3 } };
-  assert.throws(
-    () => mergeConfig(presetConfig("default"), { values, from: "the test" }),
-    dataError("memory.accumulate is 3", "divisor of data.batch, 4"),
-  );
-});
-
-Deno.test("a run in parts, with recomputation, is resumed to the same bits", () =>
-  withFolder(async (folder) => {
-    const gpu = await testGpu();
-    const run = async (name: string, stopAt: number): Promise<string> => {
-      const out = join(folder, name);
-      const config = mergeConfig(presetConfig("default"), {
-        values: {
-          ...tinyConfig(folder),
-          pipeline: ["stage1"],
-          memory: { recompute: true, accumulate: 2 },
-          out,
-        },
-        from: "the test",
-      });
-      const stop = new AbortController();
-      const observer = {
-        ...SILENT,
-        step: ({ step }: { step: number }) => step === stopAt && stop.abort(),
-      };
-      await runTraining(config, gpu, observer, stop.signal);
-      if (stopAt >= 0) await resumeTraining(out, gpu, observer, new AbortController().signal);
-      return out;
-    };
-    const outcome = (out: string) => {
-      const file = new Safetensors(
-        Deno.readFileSync(join(out, "checkpoints", "stage1.safetensors")),
-      );
-      const metrics = Deno.readTextFileSync(join(out, "metrics.jsonl"));
-      const arrays = [...file.entries.keys()].map((name) => [name, file.floats(name)]);
-      return { metrics, ...Object.fromEntries(arrays) };
-    };
-    assertSameOutcome(outcome(await run("stopped", 1)), outcome(await run("whole", -1)));
-  }));
