@@ -38,7 +38,11 @@ export interface Collective {
    * @throws {CollectiveError} As {@link Collective.allReduce}.
    */
   barrier(): Promise<void>;
-  /** Ends all ranks at once, this one included, with an exit code. */
+  /**
+   * Ends all ranks at once, this one included, with an exit code.
+   *
+   * @throws {CollectiveError} If that fails.
+   */
   abort(exitCode: number): never;
   /** Leaves the job in good order; no rank may be used afterwards. */
   close(): void;

@@ -171,7 +171,7 @@ export class Mpi implements Collective {
 
   abort(exitCode: number): never {
     this.#library.symbols.MPI_Abort(this.#handle(this.#abi.world), exitCode);
-    Deno.exit(exitCode);
+    throw new CollectiveError(`The job could not be ended with ${exitCode}`);
   }
 
   close(): void {

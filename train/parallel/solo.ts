@@ -1,6 +1,6 @@
 // One process alone, which needs no engine.
 
-import type { Collective } from "./collective.ts";
+import { type Collective, CollectiveError } from "./collective.ts";
 
 /** The only rank. */
 export class Solo implements Collective {
@@ -22,7 +22,7 @@ export class Solo implements Collective {
   }
 
   abort(exitCode: number): never {
-    Deno.exit(exitCode);
+    throw new CollectiveError(`The only rank was ended with ${exitCode}`);
   }
 
   close(): void {}
