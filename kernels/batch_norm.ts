@@ -10,6 +10,7 @@ import {
   type PlaneSizes,
   planeSizes,
 } from "./plane_maps.ts";
+import { gatherRows, peerCount } from "./peers.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
 import { defineKernel, dispatch, formatShape, type Gpu, type GpuArray } from "./runtime/mod.ts";
 import {
@@ -124,7 +125,7 @@ export function batchNormForward(
   checkResidual(x, residual);
   const { relu } = options;
   const sets = channelSets(sizes);
-  if (!fitsWorkgroups(x, sets)) {
+  if (isShared(x, options) || !fitsWorkgroups(x, sets)) {
     const coefficients = batchNormCoefficients(x, arrays, options);
     const output = normalisePlanes(x, { coefficients, relu }, residual);
     return { output, coefficients, relu };
@@ -154,9 +155,10 @@ export function batchNormCoefficients(
   const batch = Number(training);
   const params = { images, channels, plane, batch, accumulate: 0, momentum, eps };
   if (training) {
-    const moments = planeMoments(x);
-    dispatch(fromBatch, { ...arrays, moments, coefficients }, params, channels);
-    moments.release();
+    using own = planeMoments(x);
+    using moments = gatherRows(own);
+    const all = { ...params, images: images * peerCount(x) };
+    dispatch(fromBatch, { ...arrays, moments, coefficients }, all, channels);
   } else {
     dispatch(fromRunning, { ...arrays, coefficients }, params, channels);
   }
@@ -184,24 +186,26 @@ export function batchNormBackward(
   const { gradWeight, gradBias } = parameterGradients(gpu, channels, weight, bias);
   const made = { gradWeight: gradWeight.array, gradBias: gradBias.array };
   const sets = channelSets(sizes);
-  if (needsInput && fitsWorkgroups(x, sets)) {
+  const shares = isShared(x, { training });
+  if (needsInput && !shares && fitsWorkgroups(x, sets)) {
     const gradInput = gpu.empty(x.shape, "batch_norm.backward");
     const arrays = { x, coefficients, gradWeight, gradBias, gradInput };
     batchBackwardBySets({ gradOutput }, arrays, sets, { training, relu });
     return { gradInput, ...made };
   }
-  const slopes = gpu.empty([channels, 2], "batch norm slopes");
-  const sums = planeSums(gradOutput, x, forward);
+  using slopes = gpu.empty([channels, 2], "batch norm slopes");
+  using sums = planeSums(gradOutput, x, forward);
   const accumulate = accumulateBits(gradWeight, gradBias);
+  const params = { channels, plane, batch: Number(training), momentum: 0, eps: 0 };
   dispatch(
     backward,
     { sums, coefficients, slopes, ...made },
-    { images, channels, plane, batch: Number(training), accumulate, momentum: 0, eps: 0 },
+    { ...params, images, accumulate },
     channels,
   );
-  const gradInput = needsInput ? normalisePlanesBackward(gradOutput, x, forward, slopes) : null;
-  sums.release();
-  slopes.release();
+  if (!needsInput) return { gradInput: null, ...made };
+  if (shares) slopesOfAll(sums, coefficients, slopes, { ...params, images: images * peerCount(x) });
+  const gradInput = normalisePlanesBackward(gradOutput, x, forward, slopes);
   return { gradInput, ...made };
 }
 
@@ -227,7 +231,7 @@ export function batchNormResidualBackward(
   const sets = channelSets(sizes);
   const { training, needsInput, weight, bias } = options;
   const gradResidual = overwrite ? gradOutput.retain() : leakyReluBackward(gradOutput, output, 0);
-  if (overwrite && needsInput && fitsWorkgroups(x, sets)) {
+  if (overwrite && needsInput && !isShared(x, options) && fitsWorkgroups(x, sets)) {
     const { gradWeight, gradBias } = parameterGradients(x.gpu, sizes.channels, weight, bias);
     const gradInput = x.gpu.empty(x.shape, "batch_norm.backward");
     const arrays = { x, coefficients, gradWeight, gradBias, gradInput };
@@ -238,6 +242,25 @@ export function batchNormResidualBackward(
   if (overwrite) maskInPlace(gradResidual, output);
   const gradients = batchNormBackward(gradResidual, x, { coefficients, relu: false }, options);
   return { ...gradients, gradResidual };
+}
+
+/** Whether the statistics are of images that other processes see, too. */
+function isShared({ gpu }: GpuArray, { training }: Pick<BatchNormOptions, "training">): boolean {
+  return training && gpu.peers !== undefined;
+}
+
+/** The slopes that follow from the images of all peers; gradients to weight and bias are added up later. */
+function slopesOfAll(
+  own: GpuArray,
+  coefficients: GpuArray,
+  slopes: GpuArray,
+  params: Readonly<Record<"images" | "channels" | "plane" | "batch" | "momentum" | "eps", number>>,
+): void {
+  using sums = gatherRows(own);
+  using gradWeight = own.gpu.empty([params.channels], "gradient of all peers");
+  using gradBias = own.gpu.empty([params.channels], "gradient of all peers");
+  const arrays = { sums, coefficients, slopes, gradWeight, gradBias };
+  dispatch(backward, arrays, { ...params, accumulate: 0 }, params.channels);
 }
 
 /** A channel of all images is a set. */

@@ -8,6 +8,7 @@ import {
   type GpuArray,
   sliceByImage,
 } from "./runtime/mod.ts";
+import { gatherRows } from "./peers.ts";
 import source from "./pixel_share.wgsl" with { type: "text" };
 import { weightedMean } from "./weighted_mean.ts";
 
@@ -41,7 +42,7 @@ export type PixelRule = "not zero" | { readonly classes: number; readonly ignore
 
 /**
  * The share of all pixels that count which lies in images `first` to `first + count`, of shape [];
- * 0 where no pixel counts.
+ * 0 where no pixel counts. All pixels are those of all peers.
  *
  * @param pixels [N, H, W], labels or a mask.
  */
@@ -51,6 +52,39 @@ export function pixelShare(
   count: number,
   rule: PixelRule,
 ): GpuArray {
+  const { gpu, gpu: { peers } } = pixels;
+  if (!peers) return meanOf(termsOf(pixels, first, count, rule));
+  // Counts are whole numbers, so their sums are exact, whichever device they come from.
+  using part = pixels.slice(first, count);
+  using inPart = pixelCount(part, rule);
+  using inAll = pixelCount(pixels, rule);
+  using pair = gpu.zeros([1, 2], "pixels that count");
+  place(inAll, pair, 1);
+  const pairs = gatherRows(pair);
+  place(inPart, pairs, 2 * peers.rank);
+  return meanOf(pairs);
+}
+
+function meanOf(terms: GpuArray): GpuArray {
+  const { mean, weight } = weightedMean(terms);
+  weight.release();
+  return mean;
+}
+
+/** How many pixels count, of shape []. */
+function pixelCount(pixels: AnyArray, rule: PixelRule): GpuArray {
+  const { mean, weight } = weightedMean(termsOf(pixels, 0, 0, rule));
+  mean.release();
+  return weight;
+}
+
+function place(scalar: GpuArray, into: GpuArray, index: number): void {
+  using element = into.stretch(4 * index, 1);
+  scalar.gpu.copy(scalar, element);
+}
+
+/** Pairs (pixels that count in images `first` to `first + count`, pixels that count). */
+function termsOf(pixels: AnyArray, first: number, count: number, rule: PixelRule): GpuArray {
   const [images = 0] = pixels.shape;
   const plane = pixels.size / Math.max(1, images);
   const { terms, runs } = emptyTerms(pixels, images, plane);
@@ -66,7 +100,5 @@ export function pixelShare(
       images * runs,
     );
   });
-  const { mean, weight } = weightedMean(terms);
-  weight.release();
-  return mean;
+  return terms;
 }

@@ -2,6 +2,7 @@
 
 import { adamAdvance, type AdamMoments, adamStep } from "../kernels/adam.ts";
 import { GpuArray } from "../kernels/runtime/mod.ts";
+import { sumOverPeers } from "../kernels/peers.ts";
 import { type SgdOptions, sgdStep } from "../kernels/sgd.ts";
 import type { LossScale } from "./loss_scale.ts";
 import { backward } from "./tape.ts";
@@ -54,12 +55,30 @@ export abstract class Optimiser<Memory> {
     learningRate: number,
   ): void;
 
-  /** Updates every parameter that has a gradient. */
+  /**
+   * Updates every parameter that has a gradient; with peers, by the sum of all their gradients, so that the
+   * same parameters must have one everywhere.
+   */
   step(learningRate: number): void {
+    this.#gather();
+    this.begin();
     for (const { parameters, learningRateFactor = 1 } of this.#groups) {
       this.updateGroup(parameters, learningRate * learningRateFactor);
     }
   }
+
+  /** Adds up the gradients of all peers. */
+  #gather(): void {
+    const [first] = this.#gradients.keys();
+    if (!first?.gpu.peers) return;
+    const gradients: GpuArray[] = [];
+    for (const array of this.gradients()) gradients.push(array.retain());
+    sumOverPeers(gradients);
+    for (const array of gradients) array.release();
+  }
+
+  /** What comes before the parameters of a step. */
+  protected begin(): void {}
 
   /** Updates every parameter of a group that has a gradient. */
   protected updateGroup(parameters: ReadonlyMap<string, Tensor>, learningRate: number): void {
@@ -160,10 +179,9 @@ export class Sgd extends Optimiser<GpuArray> {
     else backward(loss);
   }
 
-  /** Updates every parameter that has a gradient; with a loss scale, if all of them are finite. */
-  override step(learningRate: number): void {
+  /** With a loss scale, a step counts only if all gradients are finite. */
+  protected override begin(): void {
     this.#scaling = this.#lossScale?.judge(this.gradients()) ?? null;
-    super.step(learningRate);
   }
 
   /** Parameters with gradients that lie one after the other are updated in one dispatch. */
@@ -262,10 +280,9 @@ export class Adam extends Optimiser<AdamMoments> {
     this.#weightDecay = weightDecay;
   }
 
-  /** Updates every parameter that has a gradient. */
-  override step(learningRate: number): void {
+  /** Counts the step. */
+  protected override begin(): void {
     adamAdvance(this.#corrections, this.#betas);
-    super.step(learningRate);
   }
 
   /** Updates one parameter from its gradient. */

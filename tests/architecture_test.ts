@@ -17,6 +17,7 @@ const TRAIN_ROOMS = [
   "networks",
   "config",
   "stages",
+  "parallel",
   "streets",
   "evaluation",
   "data",
@@ -243,6 +244,7 @@ const FOREIGN = new RegExp(
     "discriminatorOptimizer",
     "optimizer\\.(velocity|state)",
     "BatchNormalization|InstanceNormalization|[Ii]nitializer", // ONNX
+    "MPI_THREAD_SERIALIZED",
     "NO_COLOR|FORCE_COLOR|noColor|OutHasColors|ErrHasColors",
     "\\bcolor(-scheme)?:|nNeighbors", // style sheets, plots, UMAP
     "colorSpaceConversion", // of images in browsers

@@ -4,7 +4,7 @@
 
 import type { Choices } from "./choices.ts";
 import type { Kernel } from "./kernel.ts";
-import type { AdapterDescription, KernelClass } from "./options.ts";
+import type { AdapterDescription, KernelClass, Peers } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
 import type { CommandQueue } from "./queue.ts";
@@ -29,6 +29,8 @@ export interface Gpu extends Disposable {
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
   readonly offsetAlignment: number;
+  /** Those who work on the same batches, if anyone does. */
+  readonly peers: Peers | undefined;
   /** Which of several ways launchers take. */
   readonly choices: Choices<GpuArray>;
   /** Times of kernels, when opened with `profile`. */
@@ -93,6 +95,17 @@ export interface Gpu extends Disposable {
    * @throws {GpuError} As {@link Gpu.readAll} does.
    */
   readLater(arrays: readonly AnyArray[]): () => Promise<(Float32Array | Uint32Array)[]>;
+  /**
+   * Hands the numbers of arrays to the host in the middle of what is enqueued, and takes back what it has
+   * made of them: what is enqueued before has run, and what is enqueued after sees the changed numbers. The
+   * host goes on at once, and the GPU waits for it there.
+   *
+   * @param change Changes the numbers in place. What it throws is kept, as errors of the GPU are.
+   */
+  onHost(
+    arrays: readonly AnyArray[],
+    change: (data: (Float32Array | Uint32Array)[]) => Promise<void>,
+  ): void;
   /**
    * Runs a kernel; use `dispatch`, which checks what it is given.
    *

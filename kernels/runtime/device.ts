@@ -4,7 +4,7 @@ import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 import { Choices } from "./choices.ts";
 import { GpuError, MemoryError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
-import type { AdapterDescription, GpuOptions, KernelClass } from "./options.ts";
+import type { AdapterDescription, GpuOptions, KernelClass, Peers } from "./options.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
 import { Profiler } from "./profile.ts";
@@ -21,6 +21,7 @@ export class Device implements Gpu {
   readonly hasHalves: boolean;
   readonly maxBindingBytes: number;
   readonly offsetAlignment: number;
+  readonly peers: Peers | undefined;
   readonly choices: Choices<GpuArray>;
   readonly profiler: Profiler | undefined;
   readonly pool: BufferPool;
@@ -40,7 +41,8 @@ export class Device implements Gpu {
   ) {
     this.device = device;
     this.adapter = adapter;
-    const { kernels = "auto" } = options;
+    const { kernels = "auto", peers } = options;
+    this.peers = peers && peers.size > 1 ? peers : undefined;
     this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
     this.hasHalves = this.kernelClass === "shared" && device.features.has("shader-f16");
     this.maxBindingBytes = Math.min(
@@ -58,6 +60,7 @@ export class Device implements Gpu {
       guardBytes: this.#guardBytes,
       maxSubmitSeconds: options.maxSubmitSeconds ??
         (adapter.isFallback ? Infinity : LONGEST_SUBMISSION),
+      onFailure: (error) => this.#fail(error),
     });
     this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
     this.#pipelines = new PipelineCache(
@@ -67,7 +70,10 @@ export class Device implements Gpu {
     );
     this.pool = new BufferPool(device, options.memoryBudget ?? Infinity, {
       beforeDestroy: () => this.queue.flush(),
-      onDestroy: (storage) => this.queue.bindGroups.forget(storage),
+      destroy: (storage) => {
+        this.queue.bindGroups.forget(storage);
+        this.queue.whenSubmitted(() => storage.buffer.destroy());
+      },
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -181,6 +187,24 @@ export class Device implements Gpu {
     return () => read().finally(() => this.check());
   }
 
+  onHost(arrays: readonly AnyArray[], change: (data: HostData[]) => Promise<void>): void {
+    this.check();
+    // Arrays may be released until then: what takes their memory does so in what is enqueued later.
+    const places = arrays.map(({ storage, byteOffset, byteLength, label, dtype, size }) => {
+      return { storage, byteOffset, byteLength, label, dtype, size };
+    });
+    this.queue.onHost(places.map(({ storage }) => storage), async () => {
+      await this.#pipelines.built();
+      this.check();
+      const data = await this.#readBack.now(places);
+      await change(data);
+      places.forEach(({ storage, byteOffset }, index) =>
+        this.queue.writeNow(storage, byteOffset, data[index] as HostData)
+      );
+    });
+    for (const { storage } of arrays) this.pool.dropDerived(storage);
+  }
+
   async readAll(arrays: readonly AnyArray[]): Promise<HostData[]> {
     return await this.readLater(arrays)();
   }
@@ -207,6 +231,7 @@ export class Device implements Gpu {
   async finish(): Promise<void> {
     this.flush();
     await this.#pipelines.built();
+    await this.queue.submitted();
     const done = this.queue.work.wait();
     await this.device.queue.onSubmittedWorkDone();
     this.check();

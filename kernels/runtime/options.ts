@@ -12,6 +12,19 @@ export type KernelClass = "direct" | "shared";
  */
 export type Precision = "f32" | "f16";
 
+/**
+ * The processes that work on one batch together, each on a device of its own: what needs all of the batch,
+ * such as the statistics of a batch norm, asks the others on the way.
+ */
+export interface Peers {
+  /** This process, from 0: its images come after those of the ranks before. */
+  readonly rank: number;
+  /** How many there are. */
+  readonly size: number;
+  /** Adds up arrays of all processes element by element, in place; all of them get the same bits. */
+  sum(data: Float32Array): Promise<void>;
+}
+
 /** How to open a device. */
 export interface GpuOptions {
   /** The class of kernels; unless said, the one made for the adapter. */
@@ -32,6 +45,8 @@ export interface GpuOptions {
    * GPUs, unlimited on software adapters, unless said. No result depends on it.
    */
   readonly maxSubmitSeconds?: number | undefined;
+  /** Those who work on the same batches; nobody unless given. */
+  readonly peers?: Peers | undefined;
   /** Pretend that the adapter binds no more bytes than this; for tests of splitting. */
   readonly maxBindingBytes?: number | undefined;
   /** Bytes of sentinel behind every array, checked when it is read; for tests of bounds. */

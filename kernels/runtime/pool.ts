@@ -49,7 +49,7 @@ export class BufferPool {
   readonly #sizes: number[] = [];
   /** The most bytes of one buffer. */
   readonly #largest: number;
-  readonly #onDestroy: (storage: Storage) => void;
+  readonly #destroy: (storage: Storage) => void;
   readonly #beforeDestroy: () => void;
   #nextId = 0;
   #live = 0;
@@ -61,18 +61,18 @@ export class BufferPool {
   /** The most bytes that live and free buffers may take together. */
   budget: number;
 
-  /** The hooks run before free buffers are destroyed: once for all of them, and for each. */
+  /** `beforeDestroy` runs once before free buffers are destroyed, `destroy` for each. */
   constructor(
     device: GPUDevice,
     budget: number,
-    hooks: { beforeDestroy: () => void; onDestroy: (storage: Storage) => void },
+    hooks: { beforeDestroy: () => void; destroy: (storage: Storage) => void },
   ) {
     this.#device = device;
     this.budget = budget;
     // Rounding must not make too large for a buffer what is just small enough.
     this.#largest = Math.floor(device.limits.maxBufferSize / 4) * 4;
     this.#beforeDestroy = hooks.beforeDestroy;
-    this.#onDestroy = hooks.onDestroy;
+    this.#destroy = hooks.destroy;
   }
 
   /** Byte counters as they are now. */
@@ -200,10 +200,7 @@ export class BufferPool {
     if (this.#free === 0) return;
     this.#beforeDestroy();
     for (const list of this.#freeLists.values()) {
-      for (const storage of list) {
-        this.#onDestroy(storage);
-        storage.buffer.destroy();
-      }
+      for (const storage of list) this.#destroy(storage);
     }
     this.#freeLists.clear();
     this.#sizes.length = 0;

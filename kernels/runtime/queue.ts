@@ -4,6 +4,9 @@
 // one uniform buffer, reached by a dynamic offset; the slots are written once, just before the
 // submit. What follows is done a thousand times a step: nothing is allocated, and what a pass has
 // set stays set.
+//
+// Where the host has something to do in between (`onHost`), what is recorded after that waits for it, in
+// order: the thread that records goes on, and submissions follow when the host is done.
 
 import { BindGroups } from "./bind_groups.ts";
 import type { Pipeline } from "./pipelines.ts";
@@ -18,6 +21,15 @@ const SLOT_BYTES = 256;
  * one before has run.
  */
 const SLOTS = 4096;
+
+/** What is submitted together. */
+interface Submission {
+  readonly serial: number;
+  readonly commands: GPUCommandBuffer;
+  /** Parameters of its dispatches. */
+  readonly slots: Uint32Array<ArrayBuffer>;
+  readonly resolved: (() => void) | undefined;
+}
 
 /** Records dispatches and copies, and submits them in order. */
 export class CommandQueue {
@@ -44,6 +56,11 @@ export class CommandQueue {
   #waits: { readonly serial: number; readonly begin: () => void }[] = [];
   /** Counts submissions: a storage whose `lastSerial` equals it is used by the open encoder. */
   serial = 0;
+  /** The submissions that the GPU has: all below this one. */
+  #submitted = 0;
+  /** The last of what waits for the host, where anything does; see {@link CommandQueue.onHost}. */
+  #waiting: Promise<void> | undefined;
+  #onFailure: (error: Error) => void;
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
   /** Copies and clears recorded since then. */
@@ -55,8 +72,15 @@ export class CommandQueue {
    */
   constructor(
     device: GPUDevice,
-    options: { profiler?: Profiler | undefined; guardBytes: number; maxSubmitSeconds: number },
+    options: {
+      profiler?: Profiler | undefined;
+      guardBytes: number;
+      maxSubmitSeconds: number;
+      /** Keeps an error of what the host has to do in between. */
+      onFailure: (error: Error) => void;
+    },
   ) {
+    this.#onFailure = options.onFailure;
     this.#device = device;
     this.work = new WorkMeter(options.maxSubmitSeconds);
     this.profiler = options.profiler;
@@ -161,10 +185,27 @@ export class CommandQueue {
 
   /**
    * Writes host data. Queue writes run before commands that are recorded but not yet submitted, so
-   * the open encoder goes first where it uses the buffer.
+   * these go first where they use the buffer.
    */
   write(storage: Storage, byteOffset: number, data: Uint8Array | Float32Array | Uint32Array): void {
-    if (storage.lastSerial === this.serial) this.flush();
+    if (storage.lastSerial >= this.#submitted) {
+      this.flush();
+      if (this.#waiting) {
+        const copy = data.slice();
+        storage.lastSerial = this.serial;
+        this.#wait(() => this.writeNow(storage, byteOffset, copy));
+        return;
+      }
+    }
+    this.writeNow(storage, byteOffset, data);
+  }
+
+  /** Writes host data before all commands that are not submitted yet. */
+  writeNow(
+    storage: Storage,
+    byteOffset: number,
+    data: Uint8Array | Float32Array | Uint32Array,
+  ): void {
     if (data.byteLength === 0) return;
     this.#device.queue.writeBuffer(
       storage.buffer,
@@ -183,31 +224,72 @@ export class CommandQueue {
     this.#waits.push({ serial: this.serial, begin });
   }
 
-  /** Submits what is recorded. */
+  /** Submits what is recorded; later, where what was recorded before waits for the host. */
   flush(): void {
     this.#endPass();
     if (!this.#encoder) return;
+    const { serial } = this;
     const resolved = this.profiler?.resolve(this.#encoder);
     const commands = this.#encoder.finish();
     this.#encoder = undefined;
-    if (this.#usedSlots > 0) {
-      this.#device.queue.writeBuffer(
-        this.#slots,
-        0,
-        this.#slotWords,
-        0,
-        this.#usedSlots * SLOT_BYTES / 4,
-      );
-    }
-    this.#waits = this.#waits.filter(({ serial, begin }) => {
-      if (serial < this.serial) begin();
-      return serial === this.serial;
-    });
-    this.#device.queue.submit([commands]);
+    const slots = this.#slotWords.subarray(0, this.#usedSlots * SLOT_BYTES / 4);
     this.work.submit();
-    resolved?.();
     this.#usedSlots = 0;
     this.serial++;
+    if (this.#waiting) {
+      const submission = { serial, commands, slots: slots.slice(), resolved };
+      this.#wait(() => this.#submit(submission));
+    } else this.#submit({ serial, commands, slots, resolved });
+  }
+
+  #submit({ serial, commands, slots, resolved }: Submission): void {
+    if (slots.length > 0) this.#device.queue.writeBuffer(this.#slots, 0, slots);
+    this.#waits = this.#waits.filter((wait) => {
+      if (wait.serial < serial) wait.begin();
+      return wait.serial >= serial;
+    });
+    this.#device.queue.submit([commands]);
+    resolved?.();
+    this.#submitted = serial + 1;
+  }
+
+  /**
+   * Does something on the host once the GPU has all that is recorded so far, before it gets what is
+   * recorded from now on.
+   *
+   * @param storages What is changed by it.
+   */
+  onHost(storages: readonly Storage[], step: () => Promise<void>): void {
+    this.flush();
+    this.#wait(step);
+    for (const storage of storages) storage.lastSerial = this.serial;
+  }
+
+  /** Does something when the GPU has all that was flushed so far: at once, where it has. */
+  whenSubmitted(action: () => void): void {
+    if (this.#waiting) this.#wait(action);
+    else action();
+  }
+
+  /** Waits until the GPU has all that was flushed so far. */
+  async submitted(): Promise<void> {
+    while (this.#waiting) await this.#waiting;
+  }
+
+  #hasFailed = false;
+
+  /** After a failure nothing more is done: it would be of numbers that nobody has made. */
+  #wait(step: () => void | Promise<void>): void {
+    const mine = (this.#waiting ?? Promise.resolve())
+      .then(() => this.#hasFailed ? undefined : step())
+      .catch((error: Error) => {
+        this.#hasFailed = true;
+        this.#onFailure(error);
+      })
+      .then(() => {
+        if (this.#waiting === mine) this.#waiting = undefined;
+      });
+    this.#waiting = mine;
   }
 
   #open(): GPUCommandEncoder {

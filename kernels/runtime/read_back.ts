@@ -72,8 +72,32 @@ export class ReadBack {
     return async () => {
       if (this.#queue.serial === serial) this.#queue.flush();
       await built();
+      await this.#queue.submitted();
       return await begin();
     };
+  }
+
+  /** The numbers that places of arrays have after all that was submitted. */
+  now(
+    arrays: readonly Pick<
+      AnyArray,
+      "storage" | "byteOffset" | "byteLength" | "label" | "dtype" | "size"
+    >[],
+  ): Promise<HostData[]> {
+    const total = Math.max(4, arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    const staging = this.#take(total);
+    const encoder = this.#device.createCommandEncoder();
+    let offset = 0;
+    const parts = arrays.map(({ storage, byteOffset, byteLength, label, dtype, size }): Part => {
+      if (byteLength > 0) {
+        encoder.copyBufferToBuffer(storage.buffer, byteOffset, staging, offset, byteLength);
+      }
+      const part = { label, dtype, size, offset, isGuarded: false };
+      offset += byteLength;
+      return part;
+    });
+    this.#device.queue.submit([encoder.finish()]);
+    return this.#receive(staging, total, parts);
   }
 
   /**

@@ -1,6 +1,7 @@
 // 2-D dropout.
 
 import { dropoutFactors, type DropoutOptions } from "../../kernels/dropout2d.ts";
+import { ownRows, peerCount } from "../../kernels/peers.ts";
 import { multiplyPlanes, planeSizes } from "../../kernels/plane_maps.ts";
 import { record } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -14,7 +15,9 @@ import type { Tensor } from "../tensor.ts";
  */
 export function dropout2d(x: Tensor, options: DropoutOptions): Tensor {
   const { images, channels } = planeSizes("dropout2d", x.array);
-  using factors = dropoutFactors(x.gpu, [images, channels], options);
+  // Those of all peers, of which this one takes its own: whoever sees an image drops the same.
+  using all = dropoutFactors(x.gpu, [peerCount(x.array) * images, channels], options);
+  using factors = ownRows(all);
   const output = multiplyPlanes(x.array, factors);
   return record("dropout2d", output, [x], [factors], (gradOutput) => [
     multiplyPlanes(gradOutput, factors),

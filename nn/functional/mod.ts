@@ -10,6 +10,7 @@ export * from "./elementwise.ts";
 export * from "./group_norm.ts";
 export * from "./linear.ts";
 export * from "./losses.ts";
+export * from "./peers.ts";
 export * from "./prototypes.ts";
 export * from "./softmax.ts";
 export * from "./spatial.ts";

@@ -32,7 +32,7 @@ Deno.test({
     );
     assert.match(bare.stdout, /^ {2}\.\/run train --preset quick {2,}\S/m);
     assert.match(bare.stdout, /^ {2}test {2,}run the tests/m);
-    assert.match(bare.stdout, /^For development, [^]*\bcheck, ok\n$/m);
+    assert.match(bare.stdout, /^For development, [^]*\bok\n$/m);
     assert.doesNotMatch(bare.stdout, /deno (run|task)/, "nothing of what it is made with");
     for (const ask of ["help", "--help", "-h"]) {
       const { code, stdout, stderr } = await run(ask);

@@ -8,7 +8,14 @@ import { checkThreadsCanStart, endedThread, receivedError } from "../base/thread
 import type { Dataset } from "./dataset.ts";
 import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
 import type { RareClasses } from "./rare_classes.ts";
-import { type DecodedItem, type Sample, type SampleStream, shuffledIndices } from "./samples.ts";
+import {
+  type DecodedItem,
+  placeInStream,
+  type Sample,
+  type SampleStream,
+  shuffledIndices,
+  type StreamShare,
+} from "./samples.ts";
 import type { ViewOptions } from "../views/target_views.ts";
 
 /** How to load a data set. */
@@ -33,6 +40,8 @@ export interface LoaderOptions {
   ahead?: number;
   /** Decoded pixels that are kept for later epochs (256 MiB). */
   cacheBytes?: number;
+  /** Which part of every batch is loaded here, of a stream that goes on for ever (all of it). */
+  share?: StreamShare | null;
   /** How to draw the views that the decoding threads render of every image (none). */
   views?: ViewOptions | null;
 }
@@ -57,6 +66,7 @@ export class Loader implements SampleStream, Disposable {
       workers: 1,
       ahead: 8,
       cacheBytes: 256 * 2 ** 20,
+      share: null,
       views: null,
       ...options,
     };
@@ -64,7 +74,7 @@ export class Loader implements SampleStream, Disposable {
     this.#shuffled = shuffledIndices(dataset.items.length, seed, stream);
   }
 
-  /** The position of the next sample. Save it, and {@link Loader.seek} to it to resume. */
+  /** The position of the next sample, of those that are loaded here. Save it, and {@link Loader.seek} to it to resume. */
   get position(): number {
     return this.#position;
   }
@@ -113,9 +123,10 @@ export class Loader implements SampleStream, Disposable {
   }
 
   #fill(length: number): void {
-    const { dataset, order } = this.#options;
+    const { dataset, order, share } = this.#options;
     while (this.#queue.length < length) {
-      const position = this.#position + this.#queue.length;
+      const own = this.#position + this.#queue.length;
+      const position = share ? placeInStream(share, own) : own;
       if (order === "sequential" && position >= dataset.items.length) return;
       const sample = this.#load(position);
       sample.catch(() => {}); // thrown when its turn comes, not while it waits in the queue

@@ -125,6 +125,24 @@ function drawsOf(
   return (position) => ({ index: indexAt(position) });
 }
 
+/** Which samples of a stream a process takes that learns each batch together with others. */
+export interface StreamShare {
+  /** The process, from 0. */
+  readonly rank: number;
+  /** How many there are. */
+  readonly size: number;
+  /** Samples of a batch that each takes: those of rank 0 come first. */
+  readonly batch: number;
+}
+
+/**
+ * The place in the whole stream of a process's own sample `position`: whatever the number of processes, the
+ * same samples are in the same batches.
+ */
+export function placeInStream({ rank, size, batch }: StreamShare, position: number): number {
+  return (Math.floor(position / batch) * size + rank) * batch + position % batch;
+}
+
 /** Images that lie in memory, as a stream. */
 export class SamplesInMemory implements SampleStream {
   /** Nothing is waited for. */

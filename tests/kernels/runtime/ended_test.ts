@@ -22,6 +22,7 @@ const GPU_CALLS: Calls = {
   write: (gpu, x) => gpu.write(x, Float32Array.of(1, 2)),
   clear: (gpu, x) => gpu.clear(x),
   copy: (gpu, x, y) => gpu.copy(x, y),
+  onHost: (gpu, x) => gpu.onHost([x], () => Promise.resolve()),
   readAll: (gpu, x, y) => gpu.readAll([x, y]),
   readLater: (gpu, x, y) => gpu.readLater([x, y])(),
   run: (_, x) => scaleForward(x, 2), // by `dispatch`, which is how to use it

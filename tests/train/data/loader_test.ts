@@ -221,3 +221,25 @@ Deno.test("a stream of images in memory gives what a loader of their files gives
     }
     assert.throws(() => new SamplesInMemory([], "sequential"), RangeError);
   }));
+
+Deno.test("processes that share a stream take each batch apart, and no sample twice", () =>
+  withFolder(async (root) => {
+    const dataset = makeDataset(root);
+    const options = { dataset, order: "shuffled", seed: 3, stream: "source" } as const;
+    using whole = new Loader(options);
+    const batches: Sample[][] = [];
+    for (let step = 0; step < 5; step++) batches.push(await whole.next(6));
+    for (const size of [1, 2, 3]) {
+      const batch = 6 / size;
+      for (let rank = 0; rank < size; rank++) {
+        using part = new Loader({ ...options, share: { rank, size, batch } });
+        for (const all of batches.slice(0, 3)) {
+          const own = all.slice(rank * batch, (rank + 1) * batch);
+          assert.deepEqual(await part.next(batch), own, `rank ${rank} of ${size}`);
+        }
+        part.seek(4 * batch); // as a run that goes on does
+        const own = batches[4].slice(rank * batch, (rank + 1) * batch);
+        assert.deepEqual(await part.next(batch), own, `rank ${rank} of ${size} goes on`);
+      }
+    }
+  }));

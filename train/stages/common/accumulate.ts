@@ -4,6 +4,9 @@
 // parts is the mean over the batch, and so are the gradients. What a network computes across images is
 // of the part it sees: the batch statistics of its norms, above all.
 //
+// The images of peers, other processes that learn the same batch, are further parts of it: shares are of
+// all, and optimisers add up the gradients.
+//
 // A stage says in a `Pass` what is to be done with images; how many parts there are is known here alone.
 
 import { addInPlace } from "../../../kernels/elementwise.ts";
@@ -147,7 +150,9 @@ export interface Pass<B, P extends Arrays, C extends string, R extends Arrays> {
  * Takes a batch through a pass, in parts.
  *
  * @param parts How many; they divide the images of the batch.
- * @returns What learning returned: losses are added up, arrays joined. The caller's to release.
+ * @param peers How many processes learn a batch together, of which this one has equally many images.
+ * @returns What learning returned: losses are added up, arrays joined. The caller's to release. With
+ *   peers, losses of the whole batch are the sums of theirs.
  * @throws {RangeError} If the images do not divide into so many parts.
  */
 export function learnInParts<
@@ -159,13 +164,14 @@ export function learnInParts<
   batch: B,
   parts: number,
   pass: Pass<B, P, C, R>,
+  peers = 1,
 ): R {
   const prepared = pass.prepare
     ? joined(byParts(batch, parts, (part) => pass.prepare?.(part) as P))
     : {} as P;
   const whole = { ...batch, ...prepared };
   const counted: Readonly<Record<string, Counted | null>> = pass.counted?.(whole) ?? {};
-  const shares = sharesOfParts(counted, parts);
+  const shares = sharesOfParts(counted, parts, peers);
   const learnt = byParts(
     whole,
     parts,
@@ -180,14 +186,16 @@ export function learnInParts<
 function sharesOfParts(
   counted: Readonly<Record<string, Counted | null>>,
   parts: number,
+  peers: number,
 ): Record<string, Share>[] {
+  const images = 1 / (parts * peers);
   return Array.from({ length: parts }, (_, index) => {
     const shares = Object.entries(counted).map(([name, pixels]): [string, Share] => {
-      if (parts === 1 || !pixels) return [name, 1 / parts];
+      if (parts * peers === 1 || !pixels) return [name, images];
       const length = partLength(pixels.pixels.shape[0], parts);
       return [name, pixelShare(pixels.pixels, index * length, length, pixels.rule)];
     });
-    return { ...Object.fromEntries(shares), images: 1 / parts };
+    return { ...Object.fromEntries(shares), images };
   });
 }
 

@@ -100,7 +100,8 @@ export class NetworkTrainer {
     batch: B,
     pass: Pass<B, P, C, R>,
   ): R {
-    return learnInParts(batch, this.#options.accumulate ?? 1, pass);
+    const peers = this.network.gpu.peers?.size;
+    return learnInParts(batch, this.#options.accumulate ?? 1, pass, peers);
   }
 
   /** Adds the gradients of a loss, scaled where the network computes in halves. */

@@ -7,6 +7,7 @@ import {
   updateCentroids,
 } from "../../../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../../../kernels/class_sums.ts";
+import { gatherRows } from "../../../kernels/peers.ts";
 import { prototypeDistancesForward } from "../../../kernels/prototype_distances.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
@@ -114,11 +115,13 @@ export class PrototypeBank {
     return classSums(features, predictions, this.#options.classes);
   }
 
-  /** {@link PrototypeBank.update} from the class sums of a batch; they stay the caller's. */
+  /** {@link PrototypeBank.update} from the class sums of a batch, and of its peers'; they stay the caller's. */
   move({ sums, counts }: ClassSums, decay: number): void {
     const { minimumPixels, updateVariant } = this.#options;
     const options = { decay, minimumPixels, perImage: updateVariant === "official" };
-    updateCentroids(this.prototypes, { sums, counts }, options);
+    using sumsOfAll = gatherRows(sums);
+    using countsOfAll = gatherRows(counts);
+    updateCentroids(this.prototypes, { sums: sumsOfAll, counts: countsOfAll }, options);
   }
 
   /**

@@ -1,15 +1,18 @@
 // Self-supervised pre-training: SimCLR (Chen et al., 2020), of whole images or of places in them.
 
+import { peerCount } from "../../../kernels/peers.ts";
 import type { AnyArray, GpuArray } from "../../../kernels/runtime/mod.ts";
 import type { DeepLab } from "../../../nn/deeplab.ts";
 import { dotRows, normaliseRows } from "../../../nn/functional/linear.ts";
 import { ntXent } from "../../../nn/functional/losses.ts";
+import { gather } from "../../../nn/functional/peers.ts";
 import { globalAveragePool, samplePlanes } from "../../../nn/functional/spatial.ts";
 import { ProjectionHead } from "../../../nn/heads.ts";
 import { initialise } from "../../../nn/init.ts";
 import { Sgd } from "../../../nn/optim.ts";
 import { input, scope } from "../../../nn/tape.ts";
 import type { Tensor } from "../../../nn/tensor.ts";
+import { weighed } from "../common/accumulate.ts";
 import {
   learningRateOf,
   type Losses,
@@ -19,6 +22,9 @@ import {
   type Stage,
 } from "../common/stage.ts";
 import type { SelfSupervisedSettings } from "./settings.ts";
+
+/** Views of an image, whose features come one group after the other. */
+const VIEWS = 2;
 
 /** How pre-training is done: its settings, and what every stage takes. */
 export type SelfSupervisedOptions =
@@ -94,9 +100,10 @@ export class SelfSupervised implements Stage<ContrastBatch> {
       const features = this.network.extract(input(views.images));
       const rows = views.places.length > 0 ? sampled(features, views) : globalAveragePool(features);
       const projected = normaliseRows(this.#projection.forward(rows));
-      const loss = ntXent(dotRows(projected, projected), this.#options.temperature);
+      const all = gather(projected, VIEWS); // each place has one partner, and all others as negatives
+      const loss = ntXent(dotRows(all, all), this.#options.temperature);
       this.#optimiser.backward(loss);
-      return loss.array.retain();
+      return weighed(loss, 1 / peerCount(loss.array)).array.retain();
     });
   }
 

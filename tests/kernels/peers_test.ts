@@ -1,0 +1,105 @@
+// Batch norms over the images of several devices, against one device that sees them all.
+
+import assert from "node:assert/strict";
+import {
+  batchNormBackward,
+  batchNormForward,
+  batchNormResidualBackward,
+} from "../../kernels/batch_norm.ts";
+import { gatherRows, sumOverPeers } from "../../kernels/peers.ts";
+import type { Gpu } from "../../kernels/runtime/mod.ts";
+import { assertAllClose, seededRandom } from "../_check.ts";
+import { testGpu } from "../_device.ts";
+import { onPeers } from "../_peers.ts";
+
+const [IMAGES, CHANNELS, HEIGHT, WIDTH] = [4, 5, 6, 7] as const;
+const PLANE = HEIGHT * WIDTH;
+const random = seededRandom(3);
+const numbers = (length: number) => Float32Array.from({ length }, () => 2 * random() - 1);
+const DATA = {
+  x: numbers(IMAGES * CHANNELS * PLANE),
+  residual: numbers(IMAGES * CHANNELS * PLANE),
+  gradOutput: numbers(IMAGES * CHANNELS * PLANE),
+  weight: numbers(CHANNELS),
+  bias: numbers(CHANNELS),
+};
+
+/** A batch norm on the images of one of `ranks`, forward and backward. */
+async function normalise(gpu: Gpu, rank: number, ranks: number, withResidual: boolean) {
+  const images = IMAGES / ranks;
+  const length = images * CHANNELS * PLANE;
+  const rows = (data: Float32Array, label: string) =>
+    gpu.upload(
+      data.slice(rank * length, (rank + 1) * length),
+      [images, CHANNELS, HEIGHT, WIDTH],
+      label,
+    );
+  const x = rows(DATA.x, "x");
+  const residual = withResidual ? rows(DATA.residual, "residual") : null;
+  const gradOutput = rows(DATA.gradOutput, "gradient");
+  const arrays = {
+    weight: gpu.upload(DATA.weight, [CHANNELS], "weight"),
+    bias: gpu.upload(DATA.bias, [CHANNELS], "bias"),
+    runningMean: gpu.zeros([CHANNELS], "mean"),
+    runningVariance: gpu.zeros([CHANNELS], "variance"),
+  };
+  const options = { training: true, momentum: 0.1, eps: 1e-5, relu: true };
+  const forward = batchNormForward(x, arrays, options, residual);
+  const needs = { training: true, needsInput: true };
+  const gradients = residual
+    ? batchNormResidualBackward(gradOutput, x, forward, { ...needs, overwrite: false })
+    : batchNormBackward(gradOutput, x, forward, needs);
+  const { gradInput, gradWeight, gradBias } = gradients;
+  const [output, mean, variance, toInput, toWeight, toBias] = await gpu.readAll([
+    forward.output,
+    arrays.runningMean,
+    arrays.runningVariance,
+    gradInput!,
+    gradWeight,
+    gradBias,
+  ]);
+  return { output, mean, variance, toInput, toWeight, toBias } as Record<string, Float32Array>;
+}
+
+for (const withResidual of [false, true]) {
+  const what = withResidual ? " with a residual" : "";
+  Deno.test(`a batch norm${what} over the images of two devices is one over all of them, to the bit`, async () => {
+    const whole = await normalise(await testGpu("direct"), 0, 1, withResidual);
+    const parts = await onPeers(
+      2,
+      (gpu, rank) => normalise(gpu, rank, 2, withResidual),
+      "direct",
+    );
+    for (const { mean, variance } of parts) {
+      assert.deepEqual([mean, variance], [whole.mean, whole.variance]);
+    }
+    for (const name of ["output", "toInput"]) {
+      assert.deepEqual(parts.flatMap((part) => [...part[name]!]), [...whole[name]!], name);
+    }
+    for (const name of ["toWeight", "toBias"]) { // added up with all other gradients
+      const sum = parts[0]![name]!.map((value, at) => value + parts[1]![name]![at]!);
+      assertAllClose(name, sum, Float64Array.from(whole[name]!));
+    }
+  });
+}
+
+Deno.test("kernels for GPUs see the images of all devices, too", async () => {
+  const whole = await normalise(await testGpu("shared"), 0, 1, true);
+  const parts = await onPeers(2, (gpu, rank) => normalise(gpu, rank, 2, true), "shared");
+  for (const name of ["output", "toInput"]) {
+    const found = Float32Array.from(parts.flatMap((part) => [...part[name]!]));
+    assertAllClose(name, found, Float64Array.from(whole[name]!));
+  }
+});
+
+Deno.test("rows are gathered in the order of ranks, sums are the same on all", async () => {
+  const found = await onPeers(3, async (gpu, rank) => {
+    using own = gpu.upload(Float32Array.of(rank, 10 * rank), [1, 2], "own");
+    using all = gatherRows(own);
+    assert.deepEqual(all.shape, [3, 2]);
+    const gathered = await all.read();
+    sumOverPeers([own]);
+    return [...gathered, ...await own.read()];
+  });
+  assert.deepEqual(found, Array(3).fill([0, 0, 1, 10, 2, 20, 3, 30]));
+});

@@ -1,0 +1,117 @@
+// Jobs of two ranks over Open MPI and over MPICH, whose binary interfaces differ, against one rank. Run by
+// `deno task test:mpi`.
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+
+const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
+const FOLDERS = ["x86_64", "aarch64"].map((machine) => `/usr/lib/${machine}-linux-gnu`);
+
+interface Engine {
+  readonly library: string;
+  readonly launcher: string;
+  readonly flags: readonly string[];
+  readonly version: RegExp;
+}
+
+const ENGINES: readonly Engine[] = [
+  {
+    library: "libmpi.so.40",
+    launcher: "mpirun.openmpi",
+    // Bound to a core each, ranks would see one processor; idle ones would spin on it.
+    flags: [
+      ...["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"],
+      ...["--mca", "mpi_yield_when_idle", "1"],
+    ],
+    version: /^Open MPI v\d/,
+  },
+  {
+    library: "libmpich.so.12",
+    launcher: "mpirun.mpich",
+    flags: [],
+    version: /^MPICH Version: \d/,
+  },
+];
+
+interface Seen {
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly engine: string;
+  readonly reduced: unknown;
+  readonly losses: readonly number[];
+  readonly weights: readonly number[];
+}
+
+function pathOf(library: string): string {
+  for (const folder of FOLDERS) {
+    try {
+      Deno.statSync(`${folder}/${library}`);
+      return `${folder}/${library}`;
+    } catch {
+      // the next one
+    }
+  }
+  return assert.fail(`${library} is in none of ${FOLDERS.join(", ")}`);
+}
+
+/** Runs ranks that may load that library and nothing else. */
+async function run(engine: Engine, ranks: number, ...args: readonly string[]) {
+  const library = pathOf(engine.library);
+  const permissions = [`--allow-ffi=${library}`, `--allow-read=${library}`];
+  const rank = ["deno", "run", "--no-prompt", "--no-check", ...permissions, RANK, library, ...args];
+  const { code, stdout, stderr } = await new Deno.Command(engine.launcher, {
+    args: [...engine.flags, "-n", `${ranks}`, ...rank],
+  }).output();
+  const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { code, text, errors };
+}
+
+async function seenBy(engine: Engine, ranks: number): Promise<Seen[]> {
+  const { code, text, errors } = await run(engine, ranks);
+  assert.equal(code, 0, errors);
+  const seen = text.trim().split("\n").filter((line) => line.startsWith("{"))
+    .map((line): Seen => JSON.parse(line));
+  return seen.sort((a, b) => a.rank - b.rank);
+}
+
+for (const engine of ENGINES) {
+  Deno.test(`two ranks over ${engine.launcher} train as one does`, async () => {
+    const [alone] = await seenBy(engine, 1);
+    const seen = await seenBy(engine, 2);
+    assert.deepEqual(seen.map(({ rank, size, localRank }) => [rank, size, localRank]), [
+      [0, 2, 0],
+      [1, 2, 1],
+    ]);
+    for (const { engine: version, reduced, losses, weights } of seen) {
+      assert.match(version, engine.version);
+      assert.deepEqual(reduced, {
+        long: [1, 1 + 2 * (2_500_000 % 7), 1 + 2 * (4_999_999 % 7)],
+        most: [1, 1 / 3],
+        least: [5, -1],
+        bytes: [1, 7, 1],
+      });
+      assert.deepEqual(losses, seen[0]?.losses);
+      assert.deepEqual(weights, seen[0]?.weights, "the same weights on both");
+      losses.forEach((loss, step) => {
+        const expected = alone?.losses[step] ?? NaN;
+        assert.ok(Math.abs(loss / expected - 1) < 1e-5, `step ${step}: ${loss}, alone ${expected}`);
+      });
+    }
+  });
+
+  Deno.test(`a rank that does not answer ends the job over ${engine.launcher}`, async () => {
+    const { code, text } = await run(engine, 2, "hang");
+    assert.equal(code, 75);
+    assert.match(text, /rank 0 of 2 could not wait for each other within 4 s: another rank or/);
+  });
+}
+
+Deno.test("a library that is none of MPI is refused in a sentence", async () => {
+  const { code, errors } = await run(
+    { ...ENGINES[1]!, library: "libc.so.6" } as Engine,
+    1,
+  );
+  assert.notEqual(code, 0);
+  assert.match(errors, /Cannot use \S+libc\.so\.6 as it exports no MPI_Init_thread: expected/);
+});
