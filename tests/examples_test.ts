@@ -12,6 +12,8 @@ const OF_LIBRARY = ["own_loop.ts", "pixel_classifier.ts"];
 const OF_CLONE = ["own_layout.ts", "predict_folder.ts"];
 /** Those of tests/earth_test.ts. */
 const OF_EARTH = ["earth", "earth.ts"];
+/** That of tests/browser/page.ts. */
+const OF_BROWSER = ["browser"];
 
 interface Outcome {
   readonly code: number;
@@ -66,7 +68,7 @@ function assertFalls(losses: readonly number[], share: number): void {
 
 Deno.test("every example has a test here", () => {
   const found = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name).sort();
-  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH].sort());
+  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH, ...OF_BROWSER].sort());
 });
 
 Deno.test("the pixel classifier learns its labels and leaves nothing on the GPU", () =>
