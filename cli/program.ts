@@ -43,7 +43,7 @@ const HELP_WIDTH = 100;
 
 const FIRST_DAY = `On the first day:
   ./run doctor                               says whether training can run on this machine
-  ./run train --preset quick                 shows the path to the target in about two minutes
+  ./run train --preset quick                 shows the path to the target in a minute and a half
   ./run train                                adapts a network on the built-in benchmark
   ./run inspect --data DIR --layout folder   checks images of your own, before a run with them`;
 
