@@ -55,7 +55,9 @@ export function pixelShare(
   const { gpu, gpu: { peers } } = pixels;
   if (!peers) return meanOf(termsOf(pixels, first, count, rule));
   // Counts are whole numbers, so their sums are exact, whichever device they come from.
-  using part = pixels.slice(first, count);
+  using rows = pixels.slice(first, count);
+  using part = gpu.empty(rows.shape, pixels.label, pixels.dtype); // kernels bind no slice at any byte
+  gpu.copy(rows, part);
   using inPart = pixelCount(part, rule);
   using inAll = pixelCount(pixels, rule);
   using pair = gpu.zeros([1, 2], "pixels that count");

@@ -28,6 +28,8 @@ interface Submission {
   readonly commands: GPUCommandBuffer;
   /** Parameters of its dispatches. */
   readonly slots: Uint32Array<ArrayBuffer>;
+  /** How much work it is, for the meter. */
+  readonly work: number;
   readonly resolved: (() => void) | undefined;
 }
 
@@ -60,7 +62,9 @@ export class CommandQueue {
   #submitted = 0;
   /** The last of what waits for the host, where anything does; see {@link CommandQueue.onHost}. */
   #waiting: Promise<void> | undefined;
-  #onFailure: (error: Error) => void;
+  /** Whether anything on the host has failed. */
+  #hasFailed = false;
+  readonly #onFailure: (error: Error) => void;
   /** Dispatches recorded since the device was opened. */
   dispatches = 0;
   /** Copies and clears recorded since then. */
@@ -233,22 +237,23 @@ export class CommandQueue {
     const commands = this.#encoder.finish();
     this.#encoder = undefined;
     const slots = this.#slotWords.subarray(0, this.#usedSlots * SLOT_BYTES / 4);
-    this.work.submit();
+    const work = this.work.take();
     this.#usedSlots = 0;
     this.serial++;
     if (this.#waiting) {
-      const submission = { serial, commands, slots: slots.slice(), resolved };
+      const submission = { serial, commands, slots: slots.slice(), work, resolved };
       this.#wait(() => this.#submit(submission));
-    } else this.#submit({ serial, commands, slots, resolved });
+    } else this.#submit({ serial, commands, slots, work, resolved });
   }
 
-  #submit({ serial, commands, slots, resolved }: Submission): void {
+  #submit({ serial, commands, slots, work, resolved }: Submission): void {
     if (slots.length > 0) this.#device.queue.writeBuffer(this.#slots, 0, slots);
     this.#waits = this.#waits.filter((wait) => {
       if (wait.serial < serial) wait.begin();
       return wait.serial >= serial;
     });
     this.#device.queue.submit([commands]);
+    this.work.submit(work);
     resolved?.();
     this.#submitted = serial + 1;
   }
@@ -275,8 +280,6 @@ export class CommandQueue {
   async submitted(): Promise<void> {
     while (this.#waiting) await this.#waiting;
   }
-
-  #hasFailed = false;
 
   /** After a failure nothing more is done: it would be of numbers that nobody has made. */
   #wait(step: () => void | Promise<void>): void {

@@ -49,11 +49,17 @@ export class WorkMeter {
     this.#recorded += seconds;
   }
 
-  /** What is recorded goes to the GPU. */
-  submit(): void {
-    if (this.#submitted === 0) this.#since = this.#now();
-    this.#submitted += this.#recorded;
+  /** Begins to count the next submission. Returns what was recorded for this one. */
+  take(): number {
+    const recorded = this.#recorded;
     this.#recorded = 0;
+    return recorded;
+  }
+
+  /** What was taken goes to the GPU; what is recorded now, unless some was taken before. */
+  submit(taken = this.take()): void {
+    if (this.#submitted === 0) this.#since = this.#now();
+    this.#submitted += taken;
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   batchNormResidualBackward,
 } from "../../kernels/batch_norm.ts";
 import { gatherRows, sumOverPeers } from "../../kernels/peers.ts";
+import { pixelShare } from "../../kernels/pixel_share.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { assertAllClose, seededRandom } from "../_check.ts";
 import { testGpu } from "../_device.ts";
@@ -90,6 +91,23 @@ Deno.test("kernels for GPUs see the images of all devices, too", async () => {
     const found = Float32Array.from(parts.flatMap((part) => [...part[name]!]));
     assertAllClose(name, found, Float64Array.from(whole[name]!));
   }
+});
+
+Deno.test("shares are of the pixels of all devices, in whatever part of a batch they lie", async () => {
+  const plane = [3, 5]; // of no multiple of what a binding may begin at
+  const masks = [[1, 0, 1, 1], [0, 0, 1, 0]]; // by device and image: whether all or none of it counts
+  const found = await onPeers(2, async (gpu, rank) => {
+    const data = Uint32Array.from(
+      { length: 4 * 15 },
+      (_, at) => masks[rank]![Math.floor(at / 15)]!,
+    );
+    using mask = gpu.upload(data, [4, ...plane], "mask");
+    const shares = [0, 1, 2].map((part) => pixelShare(mask, part, 2, "not zero"));
+    const values = await gpu.readAll(shares);
+    for (const share of shares) share.release();
+    return values.map(([value]) => value);
+  });
+  assert.deepEqual(found, [[0.25, 0.25, 0.5], [0, 0.25, 0.25]]);
 });
 
 Deno.test("rows are gathered in the order of ranks, sums are the same on all", async () => {
