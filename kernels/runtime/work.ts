@@ -57,7 +57,7 @@ export class WorkMeter {
   }
 
   /** What was taken goes to the GPU; what is recorded now, unless some was taken before. */
-  submit(taken = this.take()): void {
+  submit(taken: number = this.take()): void {
     if (this.#submitted === 0) this.#since = this.#now();
     this.#submitted += taken;
   }

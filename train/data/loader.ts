@@ -10,10 +10,11 @@ import type { Decoded, DecodeReply, DecodeRequest } from "./decode_worker.ts";
 import type { RareClasses } from "./rare_classes.ts";
 import {
   type DecodedItem,
+  type Draw,
+  drawsOf,
   placeInStream,
   type Sample,
   type SampleStream,
-  shuffledIndices,
   type StreamShare,
 } from "./samples.ts";
 import type { ViewOptions } from "../views/target_views.ts";
@@ -55,7 +56,7 @@ export class Loader implements SampleStream, Disposable {
   /** The samples from `#position` on, as promised by the workers. */
   readonly #queue: Promise<Sample>[] = [];
   #position = 0;
-  readonly #shuffled: (position: number) => number;
+  readonly #drawAt: (position: number) => Draw;
   #waited = 0;
 
   /** Starts nothing yet: workers start with the first sample that is wanted. */
@@ -70,11 +71,18 @@ export class Loader implements SampleStream, Disposable {
       views: null,
       ...options,
     };
-    const { dataset, seed, stream } = this.#options;
-    this.#shuffled = shuffledIndices(dataset.items.length, seed, stream);
+    const { dataset, order, seed, stream } = this.#options;
+    const draws = typeof order === "string" ? {} : { draws: order };
+    this.#drawAt = drawsOf(
+      dataset.items.length,
+      order === "sequential" ? order : { seed, stream, ...draws },
+    );
   }
 
-  /** The position of the next sample, of those that are loaded here. Save it, and {@link Loader.seek} to it to resume. */
+  /**
+   * The position of the next sample, of those that are loaded here. Save it, and {@link Loader.seek} to it
+   * to resume.
+   */
   get position(): number {
     return this.#position;
   }
@@ -137,7 +145,7 @@ export class Loader implements SampleStream, Disposable {
   async #load(position: number): Promise<Sample> {
     const { dataset: { items, trainIds, code }, views } = this.#options;
     const epoch = Math.floor(position / items.length);
-    const drawn = this.#drawnAt(position);
+    const drawn = this.#drawAt(position);
     const { index } = drawn;
     const place = { name: items[index].name, epoch, position, ...drawn };
     const cached = this.#cache.get(index);
@@ -153,13 +161,6 @@ export class Loader implements SampleStream, Disposable {
     if (!decoded) throw new Error(`The decoding thread sent nothing for ${place.name}`);
     this.#keep(index, decoded);
     return { ...decoded, ...place, ...(reply.pixels && { pixels: reply.pixels }) };
-  }
-
-  #drawnAt(position: number): Pick<Sample, "index" | "wanted"> {
-    const { order, seed, stream } = this.#options;
-    if (order === "sequential") return { index: position };
-    if (order !== "shuffled") return order.draw(seed, stream, position);
-    return { index: this.#shuffled(position) };
   }
 
   #worker(position: number): DecodeThread {

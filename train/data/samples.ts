@@ -116,10 +116,13 @@ export interface RandomOrder {
   readonly draws?: { draw(seed: number, stream: string, position: number): Draw };
 }
 
-function drawsOf(
+/** What stands at the positions of a stream of `count` images. */
+export function drawsOf(
   count: number,
-  { seed, stream, draws }: RandomOrder,
+  order: "sequential" | RandomOrder,
 ): (position: number) => Draw {
+  if (order === "sequential") return (position) => ({ index: position });
+  const { seed, stream, draws } = order;
   if (draws) return (position) => draws.draw(seed, stream, position);
   const indexAt = shuffledIndices(count, seed, stream);
   return (position) => ({ index: indexAt(position) });
@@ -156,17 +159,14 @@ export class SamplesInMemory implements SampleStream {
    * Takes the images, which stay the caller's.
    *
    * @param items At least one; a label is null where there is none.
-   * @param order `sequential` gives every image once; `shuffled` goes on for ever, each epoch in another
-   * order, see {@link shuffledOrder}; with `draws` they are drawn anew, for ever.
+   * @param order `sequential` gives every image once; a random order goes on for ever, each epoch in
+   * another one, see {@link shuffledOrder}; with `draws` images are drawn anew.
    */
   constructor(items: readonly DecodedItem[], order: "sequential" | RandomOrder) {
     if (items.length === 0) throw new RangeError("Cannot make a stream of no images");
     this.#items = items;
-    const isSequential = order === "sequential";
-    this.#end = isSequential ? items.length : Infinity;
-    this.#drawAt = isSequential
-      ? (position) => ({ index: position })
-      : drawsOf(items.length, order);
+    this.#end = order === "sequential" ? items.length : Infinity;
+    this.#drawAt = drawsOf(items.length, order);
   }
 
   /** See {@link SampleStream.next}. */

@@ -183,10 +183,8 @@ export class Mpi implements Collective {
     const mine = this.#last.then(async () => {
       const timer = setTimeout(() => {
         this.#onTimeout?.(
-          `rank ${this.rank} of ${this.size} could not ${what} within ${
-            this.#timeout / 1000
-          } s: another ` +
-            "rank or the network between them does not answer",
+          `rank ${this.rank} of ${this.size} could not ${what} within ${this.#timeout / 1000} s: ` +
+            "another rank or the network between them does not answer",
         );
         this.abort(EXIT_TIMEOUT);
       }, this.#timeout);
