@@ -30,7 +30,7 @@ export async function bundle(files, folder) {
     input: [PAGE, ...files.map((file) => join(ROOT, file))],
     platform: "browser",
     logLevel: "warn",
-    moduleTypes: { ".wgsl": "text" },
+    moduleTypes: { ".wgsl": "text", ".css": "text" },
     transform: {
       define: {
         global: "globalThis",
