@@ -19,6 +19,8 @@ import { assertSameOutcome, outcomeOf, tinyConfig } from "../_resume.ts";
 const signal = new AbortController().signal;
 const TRAINED = STAGES.filter((name) => kindOf(name).role !== "reference");
 const BATCH = 4;
+/** Learning rates with which twenty steps of a tiny network do not multiply roundings a thousandfold. */
+const [RATE, RATES] = [2e-4, { selfsup: 1e-7 } as Readonly<Record<string, number>>];
 /** Soft labels, pseudo labels, and what comes before them. */
 const SHORT = {
   pipeline: ["source", "stage1", "stage2"],
@@ -26,8 +28,13 @@ const SHORT = {
 } as const;
 
 /** A tiny configuration of some stages, with a batch that two and four ranks can take. */
-function configOf(folder: string, out: string, values: Record<string, unknown> = {}): RunConfig {
-  const tiny = { values: tinyConfig(folder, 3), from: "the test" };
+function configOf(
+  folder: string,
+  out: string,
+  values: Record<string, unknown> = {},
+  steps = 3,
+): RunConfig {
+  const tiny = { values: tinyConfig(folder, steps), from: "the test" };
   const batch = { values: { data: { batch: BATCH } }, from: "the test" };
   const own = { values: { ...values, out: join(folder, out) }, from: "the test" };
   return mergeConfig(presetConfig("default"), tiny, batch, own);
@@ -70,8 +77,11 @@ Deno.test("every stage on two ranks, and stage 1 on four, is that on one", () =>
     await train(base, 1);
     for (const stage of TRAINED) {
       const isFirst = kindOf(stage).role === "pretraining" || stage === TRAINED[0];
-      const own = (out: string) =>
-        configOf(folder, out, { pipeline: [stage], ...(isFirst ? {} : { base: base.out }) });
+      const own = (out: string) => {
+        const values = { pipeline: [stage], ...(isFirst ? {} : { base: base.out }) };
+        const stages = { [stage]: { learningRate: RATES[stage] ?? RATE } };
+        return configOf(folder, out, { ...values, stages }, 20);
+      };
       const alone = own(`${stage} 1`);
       await train(alone, 1);
       const expected = new Map(lossesOf(alone));
@@ -81,15 +91,15 @@ Deno.test("every stage on two ranks, and stage 1 on four, is that on one", () =>
         await train(config, ranks);
         for (const [name, value] of lossesOf(config)) {
           const wanted = expected.get(name) ?? NaN;
-          const tolerance = /mIoU|pixelAccuracy|agreement/.test(name) ? 1 : 1e-4;
           assert.ok(
-            Math.abs(value - wanted) <= tolerance * Math.max(1e-2, Math.abs(wanted)),
+            Math.abs(value - wanted) <= 1e-5 * Math.max(1e-2, Math.abs(wanted)),
             `${ranks} ranks, ${name}: ${value}, alone ${wanted}`,
           );
         }
         const arrays = arraysOf(config, stage);
         for (const [name, values] of arraysOf(alone, stage)) {
-          assertNear(arrays.get(name) ?? new Float32Array(), values, 1e-3, `${stage} ${name}`);
+          if (name.startsWith("optimizer.")) continue;
+          assertNear(arrays.get(name) ?? new Float32Array(), values, 1e-4, `${stage} ${name}`);
         }
         for (const made of ["soft_labels", "pseudo_labels"]) {
           if (!existsSync(join(alone.out, made))) continue;
