@@ -51,9 +51,7 @@ function copyGroups(
 export function sumOverPeers(arrays: readonly GpuArray[]): void {
   const [{ gpu, gpu: { peers } }] = arrays as [GpuArray];
   if (!peers) return;
-  gpu.onHost(arrays, async (all) => {
-    for (const data of all) await peers.sum(data as Float32Array);
-  });
+  gpu.onHost(arrays, (numbers) => peers.sum(numbers));
 }
 
 /** How many times as many images a batch has as this process sees of it. */
