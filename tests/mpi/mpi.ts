@@ -41,6 +41,10 @@ interface Seen {
   readonly reduced: unknown;
   readonly losses: readonly number[];
   readonly weights: readonly number[];
+  /** Milliseconds, all in all and of what. */
+  readonly took: number;
+  readonly hostTimes: { readonly gpu: number; readonly copy: number };
+  readonly times: { readonly reduce: number; readonly wait: number };
 }
 
 function pathOf(library: string): string {
@@ -67,12 +71,16 @@ async function run(engine: Engine, ranks: number, ...args: readonly string[]) {
   return { code, text, errors };
 }
 
-async function seenBy(engine: Engine, ranks: number): Promise<Seen[]> {
-  const { code, text, errors } = await run(engine, ranks);
+async function seenBy(engine: Engine, ranks: number, ...args: string[]): Promise<Seen[]> {
+  const { code, text, errors } = await run(engine, ranks, ...args);
   assert.equal(code, 0, errors);
   const seen = text.trim().split("\n").filter((line) => line.startsWith("{"))
     .map((line): Seen => JSON.parse(line));
   return seen.sort((a, b) => a.rank - b.rank);
+}
+
+function assertNear(found: number, expected = NaN, tolerance: number): void {
+  assert.ok(Math.abs(found / expected - 1) < tolerance, `${found}, not ${expected}`);
 }
 
 for (const engine of ENGINES) {
@@ -90,13 +98,26 @@ for (const engine of ENGINES) {
         most: [1, 1 / 3],
         least: [5, -1],
         bytes: [1, 7, 1],
+        halves: ["1", "13", "NaN", "Infinity", "8.00006091594696e-7"],
       });
       assert.deepEqual(losses, seen[0]?.losses);
       assert.deepEqual(weights, seen[0]?.weights, "the same weights on both");
-      losses.forEach((loss, step) => {
-        const expected = alone?.losses[step] ?? NaN;
-        assert.ok(Math.abs(loss / expected - 1) < 1e-5, `step ${step}: ${loss}, alone ${expected}`);
-      });
+      losses.forEach((loss, step) => assertNear(loss, alone?.losses[step], 1e-5));
+    }
+    for (const { took, hostTimes, times } of seen) {
+      const parts = [hostTimes.gpu, hostTimes.copy, times.reduce, times.wait];
+      assert.ok(parts.every((part) => part > 0), parts.join());
+      assert.ok(parts.reduce((sum, part) => sum + part) < took, parts.join());
+    }
+
+    const halves = await seenBy(engine, 2, "halves");
+    const [first] = seen;
+    for (const { losses, weights } of halves) {
+      assert.deepEqual(losses, halves[0]?.losses);
+      assert.deepEqual(weights, halves[0]?.weights, "the same weights on both");
+      assert.notDeepEqual(weights, first?.weights, "gradients travelled as halves");
+      losses.forEach((loss, step) => assertNear(loss, first?.losses[step], 1e-6));
+      weights.forEach((weight, at) => assertNear(weight, first?.weights[at], 1e-4));
     }
   });
 
