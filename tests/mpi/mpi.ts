@@ -3,36 +3,9 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { type Engine, ENGINES, pathOf } from "./_engines.ts";
 
 const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
-const FOLDERS = ["x86_64", "aarch64"].map((machine) => `/usr/lib/${machine}-linux-gnu`);
-
-interface Engine {
-  readonly library: string;
-  readonly launcher: string;
-  readonly flags: readonly string[];
-  readonly version: RegExp;
-}
-
-const ENGINES: readonly Engine[] = [
-  {
-    library: "libmpi.so.40",
-    launcher: "mpirun.openmpi",
-    // Bound to a core each, ranks would see one processor; idle ones would spin on it.
-    flags: [
-      ...["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"],
-      ...["--mca", "mpi_yield_when_idle", "1"],
-    ],
-    version: /^Open MPI v\d/,
-  },
-  {
-    library: "libmpich.so.12",
-    launcher: "mpirun.mpich",
-    flags: [],
-    version: /^MPICH Version: \d/,
-  },
-];
-
 interface Seen {
   readonly rank: number;
   readonly size: number;
@@ -45,18 +18,6 @@ interface Seen {
   readonly took: number;
   readonly hostTimes: { readonly gpu: number; readonly copy: number };
   readonly times: { readonly reduce: number; readonly wait: number };
-}
-
-function pathOf(library: string): string {
-  for (const folder of FOLDERS) {
-    try {
-      Deno.statSync(`${folder}/${library}`);
-      return `${folder}/${library}`;
-    } catch {
-      // the next one
-    }
-  }
-  return assert.fail(`${library} is in none of ${FOLDERS.join(", ")}`);
 }
 
 /** Runs ranks that may load that library and nothing else. */
