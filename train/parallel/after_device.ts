@@ -1,7 +1,7 @@
 // Calls of a run among those that its device makes: all ranks must make the same calls in the same order.
 
 import type { Gpu } from "../../kernels/runtime/mod.ts";
-import type { Collective, Reducible, Reduction } from "./collective.ts";
+import type { Collective, CollectiveTimes, Reducible, Reduction } from "./collective.ts";
 
 /**
  * The same ranks for whoever records work for a device: each call waits until the device has done what it
@@ -16,6 +16,7 @@ class AfterDevice implements Collective {
   readonly size: number;
   readonly localRank: number;
   readonly engine: string;
+  readonly times: Readonly<CollectiveTimes>;
   readonly #ranks: Collective;
   readonly #gpu: Gpu;
 
@@ -24,6 +25,7 @@ class AfterDevice implements Collective {
     this.size = ranks.size;
     this.localRank = ranks.localRank;
     this.engine = ranks.engine;
+    this.times = ranks.times;
     this.#ranks = ranks;
     this.#gpu = gpu;
   }
@@ -31,6 +33,11 @@ class AfterDevice implements Collective {
   async allReduce(data: Reducible, reduction: Reduction): Promise<void> {
     await this.#gpu.finish();
     await this.#ranks.allReduce(data, reduction);
+  }
+
+  async sumInHalves(data: Float32Array): Promise<void> {
+    await this.#gpu.finish();
+    await this.#ranks.sumInHalves(data);
   }
 
   async broadcast(data: Uint8Array, root: number): Promise<void> {

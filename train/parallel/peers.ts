@@ -3,10 +3,19 @@
 import type { Peers } from "../../kernels/runtime/mod.ts";
 import type { Collective, Reducible } from "./collective.ts";
 
-/** The other ranks as `openGpu` takes them: `openGpu({ peers: peersOf(ranks) })`. */
-export function peersOf(ranks: Collective): Peers {
+/**
+ * The other ranks as `openGpu` takes them: `openGpu({ peers: peersOf(ranks) })`.
+ *
+ * @param wire In which numbers gradients travel.
+ */
+export function peersOf(ranks: Collective, wire: "f32" | "f16" = "f32"): Peers {
   const { rank, size } = ranks;
-  return { rank, size, sum: (data) => ranks.allReduce(data, "sum") };
+  return {
+    rank,
+    size,
+    sum: (data) => ranks.allReduce(data, "sum"),
+    ...(wire === "f16" ? { sumGradients: (data) => ranks.sumInHalves(data) } : {}),
+  };
 }
 
 /**

@@ -1,7 +1,13 @@
 // Several ranks in one process, which share what connects it to others. A fixed number of them, whatever
 // the number of processes, computes the same bits.
 
-import { type Collective, CollectiveError, type Reducible, type Reduction } from "./collective.ts";
+import {
+  type Collective,
+  CollectiveError,
+  type CollectiveTimes,
+  type Reducible,
+  type Reduction,
+} from "./collective.ts";
 
 /** What one shard has handed over, and is waiting for. */
 interface Waiting {
@@ -62,6 +68,7 @@ class Shard implements Collective {
   readonly size: number;
   readonly localRank: number;
   readonly engine: string;
+  readonly times: Readonly<CollectiveTimes>;
   readonly #outer: Collective;
   readonly #count: number;
   readonly #index: number;
@@ -72,6 +79,7 @@ class Shard implements Collective {
     this.size = outer.size * count;
     this.localRank = outer.localRank;
     this.engine = `${count} shards a process, ${outer.engine}`;
+    this.times = outer.times;
     this.#outer = outer;
     this.#count = count;
     this.#index = index;
@@ -80,6 +88,11 @@ class Shard implements Collective {
 
   allReduce(data: Reducible, reduction: Reduction): Promise<void> {
     return this.#meeting.join(this.#index, data, (all) => this.#reduce(all, reduction));
+  }
+
+  /** As exactly as {@link Shard.allReduce}: nothing is summed on the way, where halves would save bytes. */
+  sumInHalves(data: Float32Array): Promise<void> {
+    return this.allReduce(data, "sum");
   }
 
   broadcast(data: Uint8Array, root: number): Promise<void> {
