@@ -2,7 +2,10 @@
 
 import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
+import type { Gpu } from "../kernels/runtime/mod.ts";
+import { DataError } from "../train/base/data_error.ts";
 import { exists } from "../train/base/folders.ts";
+import { takeFailure } from "../train/parallel/failure.ts";
 import { together } from "../train/run/observer.ts";
 import { scoredNetworks } from "../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../train/run/run.ts";
@@ -15,11 +18,21 @@ import { describeRun, nextCommands } from "./run_texts.ts";
 import { autotuneOf, tuneRun } from "./autotune.ts";
 import { withGpu } from "./device.ts";
 import { dryRun, formatDryRun } from "./dry_run.ts";
+import { inJob, type Job } from "./job.ts";
+import {
+  adaptersOption,
+  checkMpiFlags,
+  collectiveTimeoutOption,
+  MPI_GROUP,
+  mpiOption,
+  shareAdapterOption,
+} from "./mpi_options.ts";
 import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
 import { print, printError } from "./output.ts";
-import { classTable, openProgress, screen } from "./progress.ts";
+import { classTable, openProgress, screen, SILENCE } from "./progress.ts";
 import { StopSignals } from "./signals.ts";
 import {
+  isNamedByTime,
   type ResolvedConfig,
   resolveTraining,
   resumedConfig,
@@ -158,6 +171,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option("--no-autotune", "compute in the ways that are expected to be the fastest")
     .addOption(profileOption)
+    .optionsGroup(MPI_GROUP)
+    .addOption(mpiOption)
+    .addOption(adaptersOption)
+    .addOption(shareAdapterOption)
+    .addOption(collectiveTimeoutOption)
     .optionsGroup("Output:")
     .option(
       "--tensorboard",
@@ -172,7 +190,8 @@ ${describeStages()}
 
 The run folder holds config.json, metrics.jsonl (one line per step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
-SIGUSR2, which schedulers can send before they end a job, does as the first one does.
+SIGUSR2, which schedulers can send before they end a job, does as the first one does. Of several
+processes the first one prints; send SIGUSR2 to mpirun to stop them, as after Ctrl+C it kills them.
 
 Examples:
   ./run train
@@ -185,6 +204,8 @@ Examples:
   ./run train --config runs/first/config.json --out runs/again
   ./run train --config experiments/gta5_to_cityscapes.json --config experiments/one_gpu.json
   ./run train --resume runs/first    after Ctrl+C, a crash or a power cut
+  mpirun -n 2 --bind-to none ./run train --mpi --preset quick
+                                     one network on two GPUs; elsewhere with --share-adapter
   ./run train --until stage1 --out runs/one
   ./run train --from selfsup --base runs/one --out runs/two`,
     )
@@ -208,56 +229,118 @@ async function showDryRun(flags: TrainFlags, now: Date, given: ResolvedConfig): 
   return 0;
 }
 
-/** Runs the training and prints its progress and result. */
+/** Trains alone, or as one process of several. */
 async function train(flags: TrainFlags): Promise<number> {
+  checkMpiFlags(flags);
+  if (flags.mpi === undefined) return await trainAs(flags, null);
+  if (flags.dryRun) {
+    throw new DataError(
+      "Cannot plan a training as one of several processes: expected a plan for one, which all of them " +
+        "need together; leave MPI out",
+      { options: ["mpi", "dryRun"] },
+    );
+  }
+  return await inJob(flags, (job) => trainAs(flags, job));
+}
+
+/** Runs the training; the first process alone prints its progress and result. */
+async function trainAs(flags: TrainFlags, job: Job | null): Promise<number> {
   const now = new Date();
-  const resolved = flags.resume === undefined
+  const own = flags.resume === undefined
     ? await resolveTraining(flags, now)
     : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, now, resolved);
+  if (flags.dryRun) return await showDryRun(flags, now, own);
+  const resolved = await job?.agree(own, isNamedByTime(flags, own, now)) ?? own;
   const { config } = resolved; // its folder holds, whatever is chosen
   const autotune = autotuneOf(flags.autotune, config.out);
-  const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
-  using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
-  const observer = log ? together(progress, log) : progress;
+  const isFirst = job?.isFirst ?? true;
+  const progress = isFirst
+    ? await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery)
+    : SILENCE;
+  using log = flags.tensorboard && isFirst ? new TensorBoardLog(config.out) : null;
+  const observer = together(progress, ...log ? [log] : [], ...job ? [job.observer] : []);
   const message = (text: string) => progress.message(text);
+  if (flags.resume !== undefined && isFirst) tellFailure(flags.resume, message);
   using stop = new StopSignals(message, "step");
+  job?.chooseAdapter();
+  const device = { ...flags, autotune: isFirst ? autotune : undefined, peers: job?.peers };
   try {
     const result = await stop.guard(() =>
-      withGpu({ ...flags, autotune }, message, async (gpu) => {
+      withGpu(device, message, async (gpu) => {
+        if (job) message(await job.checkAdapter(gpu));
         message(`${gpu.adapter.description}; run folder ${config.out}`);
-        const chosen = await withChosenSizes(gpu, flags, now, resolved, stop.signal);
+        const chosen = await chooseSizes(gpu, flags, now, resolved, { stop, job });
         for (const reason of chosen.reasons ?? []) message(reason);
         if (flags.resume === undefined) message(describeRun(chosen.config, flags));
-        const tune = autotune && ((config: RunConfig, classes: number) =>
-          tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
+        const tune = autotune && ((config: RunConfig, classes: number) => {
+          const tuneThis = () => tuneRun(gpu, autotune, { config, classes }, message, stop.signal);
+          return job ? tuneAlike(gpu, { job, stop }, tuneThis) : tuneThis();
+        });
         const { acceptChangedData, keepGoing } = flags;
+        const ranks = job?.ranks;
         return flags.resume === undefined
           ? runTraining(chosen.config, gpu, observer, stop.signal, {
             tune,
             keepGoing,
             causes: chosen.causes,
+            ranks,
           })
           : resumeTraining(config.out, gpu, observer, stop.signal, {
             acceptChangedData,
             tuneAfresh: autotune?.isAsked,
             tune,
             keepGoing,
+            ranks,
           });
       })
     );
     progress.close();
+    // A signal may have come to one process only; all of them have stopped.
+    const exitCode = await job?.largest(stop.exitCode) ?? stop.exitCode;
+    if (!isFirst) return exitCode;
     if (result !== null) {
       const table = classTable(scoredNetworks(result));
       if (table !== "") progress.message(`\n${table}\n`);
-      if (stop.exitCode === 0) progress.message(nextCommands(result, config.out));
+      if (exitCode === 0) progress.message(nextCommands(result, config.out));
       if (flags.json) print(JSON.stringify(result, null, 2));
     }
-    if (stop.exitCode !== 0 && exists(join(config.out, "config.json"))) {
+    if (exitCode !== 0 && exists(join(config.out, "config.json"))) {
       stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
     }
-    return stop.exitCode;
+    return exitCode;
   } finally {
     progress.close();
   }
+}
+
+/** Says what has ended the run that goes on, which is then past. */
+function tellFailure(folder: string, message: (text: string) => void): void {
+  const failure = takeFailure(folder);
+  if (failure !== null) message(failure);
+}
+
+/** {@link withChosenSizes}; of several processes the first one chooses. */
+async function chooseSizes(
+  gpu: Gpu,
+  flags: TrainFlags,
+  now: Date,
+  resolved: ResolvedConfig,
+  { stop, job }: { readonly stop: StopSignals; readonly job: Job | null },
+): Promise<ResolvedConfig> {
+  const choose = () => withChosenSizes(gpu, flags, now, resolved, stop.signal);
+  if (!job) return await choose();
+  return await job.ofFirst(stop, choose);
+}
+
+/** Tunes on the first process, whose choices all of them take. */
+async function tuneAlike(
+  gpu: Gpu,
+  { job, stop }: { readonly job: Job; readonly stop: StopSignals },
+  tune: () => Promise<void>,
+): Promise<void> {
+  const table = await job.ofFirst(stop, async () => {
+    await tune();
+    return gpu.choices.table;
+  });
+  gpu.choices.add(table);
 }

@@ -8,6 +8,7 @@ import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { Cause } from "../evaluation/causes.ts";
 import type { RunState } from "./run_state.ts";
+import type { Collective } from "../parallel/collective.ts";
 import { Fingerprint } from "../data/fingerprint.ts";
 import { Loader } from "../data/loader.ts";
 import type { MetricLine } from "./metrics_file.ts";
@@ -50,6 +51,8 @@ export interface RunOptions {
   readonly keepGoing?: boolean | undefined;
   /** What was found wrong with the data of a new run before. */
   readonly causes?: readonly Cause[] | undefined;
+  /** The processes that train together; this one alone unless given. */
+  readonly ranks?: Collective | undefined;
 }
 
 /** What a run that goes on is told beside its own configuration. */
