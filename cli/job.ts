@@ -1,9 +1,8 @@
 // One process of a job over MPI: what all of them agree on, which adapter each takes, and how all end where
 // one fails.
 
-import type { Gpu, Peers } from "../kernels/runtime/mod.ts";
+import type { AdapterDescription, Peers } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
-import { tableLines } from "../train/base/text.ts";
 import { checkThreadsCanStart } from "../train/base/thread.ts";
 import {
   type AdapterChoice,
@@ -17,7 +16,7 @@ import {
 } from "../train/parallel/adapters.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { gatherTexts, largestOf, textOfFirst } from "../train/parallel/gather.ts";
-import { checkLauncher, type Launcher, launcherOf } from "../train/parallel/launcher.ts";
+import { checkLauncher, launcherOf } from "../train/parallel/launcher.ts";
 import { Mpi } from "../train/parallel/mpi.ts";
 import { leave, Watchdog } from "../train/parallel/watchdog.ts";
 import type { TrainingObserver } from "../train/run/observer.ts";
@@ -30,7 +29,7 @@ import type { ResolvedConfig } from "./train_config.ts";
 const FIRST_SAYS_MILLISECONDS = 500;
 
 /** What a rank's log tells of it. */
-interface SeenRank extends RankAdapter {
+export interface SeenRank extends RankAdapter {
   /** Processors that it may use. */
   readonly processors: number;
 }
@@ -78,8 +77,6 @@ export class Job {
   readonly ranks: Mpi;
   /** The path of the library that connects them. */
   readonly library: string;
-  /** What has started them; null where this one is alone. */
-  readonly launcher: Launcher | null = launcherOf((name) => Deno.env.get(name));
   readonly #flags: MpiFlags;
   readonly #watchdog: Watchdog;
   #hosts = [Deno.hostname()];
@@ -132,7 +129,11 @@ export class Job {
    */
   async meet(): Promise<void> {
     const { engine, size } = this.ranks;
-    checkLauncher(this.launcher, { engine, library: this.library, size });
+    checkLauncher(launcherOf((name) => Deno.env.get(name)), {
+      engine,
+      library: this.library,
+      size,
+    });
     this.#hosts = await gatherTexts(this.ranks, this.#host);
   }
 
@@ -194,46 +195,48 @@ export class Job {
   }
 
   /**
-   * Compares the adapters of all ranks.
+   * What is to tell of this rank.
    *
-   * @returns Lines that tell of them.
-   * @throws {DataError} If this rank has not got the one that it was to get, or two have the same.
+   * @throws {DataError} If it has not got the adapter that it was to get.
    */
-  async checkAdapter({ adapter }: Gpu): Promise<string> {
-    const choice = this.#choice;
-    if (choice) checkChosen(choice, adapter);
-    const own: SeenRank = {
+  seen(adapter: AdapterDescription): SeenRank {
+    if (this.#choice) checkChosen(this.#choice, adapter);
+    return {
       host: this.#host,
       description: adapter.description,
-      wanted: choice?.wanted ?? null,
+      wanted: this.#choice?.wanted ?? null,
       processors: navigator.hardwareConcurrency,
     };
-    const texts = await gatherTexts(this.ranks, JSON.stringify(own));
-    const all = texts.map((text): SeenRank => JSON.parse(text));
-    if (!this.#flags.shareAdapter) checkDistinct(all);
-    return this.#describe(all);
   }
 
-  #describe(all: readonly SeenRank[]): string {
+  /** Values of all ranks, by rank. */
+  async gather<T>(own: T): Promise<T[]> {
+    const texts = await gatherTexts(this.ranks, JSON.stringify(own));
+    return texts.map((text) => JSON.parse(text));
+  }
+
+  /**
+   * Refuses two ranks on one adapter, unless they are to share it.
+   *
+   * @throws {DataError} If two have the same.
+   */
+  checkDistinct(all: readonly SeenRank[]): void {
+    if (!this.#flags.shareAdapter) checkDistinct(all);
+  }
+
+  /** Lines about all ranks. */
+  describe(all: readonly SeenRank[]): string[] {
     const { engine, size } = this.ranks;
     const machines = new Set(this.#hosts).size;
-    const rows = all.map(({ host, description, wanted, processors }, rank) => [
-      String(rank),
-      host,
-      String(processors),
-      wanted === null ? description : `${description} (${wanted})`,
-    ]);
     return [
       `${engine}, ${this.library}: ${count(size, "process", "processes")} on ` +
       count(machines, "machine", "machines"),
-      ...tableLines([["rank", "machine", "processors", "adapter"], ...rows]),
-      ...size > 1 && all.some(({ processors }) => processors === 1)
-        ? [
-          "NOTE: a rank may use one processor only, which also prepares its images: if its machine has " +
-          "more, mpirun --bind-to none gives it all",
-        ]
-        : [],
-    ].join("\n");
+      ...all.map(({ host, description, wanted, processors }, rank) =>
+        `rank ${rank} on ${host}, ${count(processors, "processor", "processors")}: ${description}` +
+        (wanted === null ? "" : ` (${wanted})`)
+      ),
+      ...boundNote(all).map((note) => `NOTE: ${note}`),
+    ];
   }
 
   /**
@@ -290,11 +293,20 @@ export class Job {
     this.#watchdog[Symbol.dispose]();
   }
 
-  /** Says in a sentence what has failed on this rank, and ends all of them. */
-  async end(exitCode: number, sentence: string): Promise<never> {
+  /**
+   * Says in a sentence what has failed on this rank, and ends all of them.
+   *
+   * @returns The exit code, of a rank that is alone.
+   */
+  async end(exitCode: number, sentence: string): Promise<number> {
     const { rank, size } = this.ranks;
+    if (size === 1) {
+      printError(sentence);
+      this.ranks.close();
+      return exitCode;
+    }
     if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_SAYS_MILLISECONDS));
-    printError(size === 1 ? sentence : `Rank ${rank} of ${size} on ${this.#host}: ${sentence}`);
+    printError(`Rank ${rank} of ${size} on ${this.#host}: ${sentence}`);
     return this.ranks.abort(exitCode);
   }
 
@@ -305,6 +317,15 @@ export class Job {
     leave({ rank, size, host, stage, step, time, reason }, this.#folder, printError);
     printError(`On ${host}, ${reason}`);
   }
+}
+
+/** What to say of ranks that have been bound to one processor each, as Open MPI does unless told; else nothing. */
+export function boundNote(all: readonly SeenRank[]): string[] {
+  if (all.length === 1 || all.every(({ processors }) => processors > 1)) return [];
+  return [
+    "a rank may use one processor only, which also prepares its images: if its machine has more, " +
+    "mpirun --bind-to none gives it all of them",
+  ];
 }
 
 function count(number: number, one: string, several: string): string {

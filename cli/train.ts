@@ -254,9 +254,11 @@ async function trainAs(flags: TrainFlags, job: Job | null): Promise<number> {
   const { config } = resolved; // its folder holds, whatever is chosen
   const autotune = autotuneOf(flags.autotune, config.out);
   const isFirst = job?.isFirst ?? true;
-  const progress = isFirst
-    ? await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery)
-    : SILENCE;
+  const output = screen(flags.json ? "stderr" : "stdout");
+  const progress = !isFirst
+    ? SILENCE
+    // Open MPI shows its processes a terminal whatever it writes to.
+    : await openProgress(job ? { ...output, isTerminal: false } : output, config.logEvery);
   using log = flags.tensorboard && isFirst ? new TensorBoardLog(config.out) : null;
   const observer = together(progress, ...log ? [log] : [], ...job ? [job.observer] : []);
   const message = (text: string) => progress.message(text);
@@ -267,7 +269,7 @@ async function trainAs(flags: TrainFlags, job: Job | null): Promise<number> {
   try {
     const result = await stop.guard(() =>
       withGpu(device, message, async (gpu) => {
-        if (job) message(await job.checkAdapter(gpu));
+        if (job) await meetAdapters(gpu, job, message);
         message(`${gpu.adapter.description}; run folder ${config.out}`);
         const chosen = await chooseSizes(gpu, flags, now, resolved, { stop, job });
         for (const reason of chosen.reasons ?? []) message(reason);
@@ -317,6 +319,17 @@ async function trainAs(flags: TrainFlags, job: Job | null): Promise<number> {
 function tellFailure(folder: string, message: (text: string) => void): void {
   const failure = takeFailure(folder);
   if (failure !== null) message(failure);
+}
+
+/** Compares the adapters of all processes, and tells of them. */
+async function meetAdapters(
+  { adapter }: Gpu,
+  job: Job,
+  message: (text: string) => void,
+): Promise<void> {
+  const all = await job.gather(job.seen(adapter));
+  job.checkDistinct(all);
+  for (const line of job.describe(all)) message(line);
 }
 
 /** {@link withChosenSizes}; of several processes the first one chooses. */

@@ -2,7 +2,7 @@
 // Mesa's device-select layer, through which all Vulkan drivers are asked, hides all but one of them, by
 // variables that it reads when adapters are asked for.
 
-import { DataError } from "../base/data_error.ts";
+import { DataError, shortList } from "../base/data_error.ts";
 
 /** The environment variables that are read and set. */
 export const ADAPTER_VARIABLES: readonly string[] = [
@@ -71,7 +71,7 @@ export function readGpus(listed: string): ListedGpu[] {
 export function chooseAdapter(facts: AdapterFacts): AdapterChoice {
   const { gpus, asked, localRank, localRanks, shares, read } = facts;
   if (asked) {
-    checkEnough("are named", asked, localRanks, shares);
+    checkEnough("named", asked, localRanks, shares);
     return choiceOf(asked[localRank % asked.length], gpus);
   }
   for (const name of ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"]) {
@@ -81,7 +81,7 @@ export function chooseAdapter(facts: AdapterFacts): AdapterChoice {
   if (gpus.length === 1) return { environment: {}, wanted: gpus[0].address, kind: null };
   if (gpus.length === 0 || localRanks === 1) return { environment: {}, wanted: null, kind: null };
   const addresses = gpus.map(({ address }) => address);
-  checkEnough("can be opened", addresses, localRanks, shares);
+  checkEnough("open to it", addresses, localRanks, shares);
   return choiceOf(addresses[localRank % addresses.length], gpus);
 }
 
@@ -108,13 +108,12 @@ function checkEnough(
   shares: boolean,
 ): void {
   if (shares || adapters.length >= localRanks) return;
-  const noun = adapters.length === 1 ? "adapter" : "adapters";
   throw new DataError(
-    `Cannot give each rank an adapter as this machine has ${localRanks} ranks and ` +
-      `${adapters.length} ${noun} that ${how} (${
-        adapters.join(", ")
-      }): expected one for each; start ` +
-      "fewer ranks on a machine, name more adapters, or let ranks share them",
+    `Cannot give each rank an adapter as this machine has ${localRanks} ranks, and only ` +
+      `${shortList(adapters)} ${
+        adapters.length === 1 ? "is" : "are"
+      } ${how}: expected one for each; ` +
+      "start fewer ranks on a machine, name more adapters, or let ranks share them",
     { options: ["adapters", "shareAdapter"] },
   );
 }

@@ -122,7 +122,7 @@ export function watch(scope: Watching, say: (text: string) => void): void {
         reason: member
           ? `it has not answered for ${seconds} s: its GPU hangs, or a step takes longer than the others ` +
             "may wait"
-          : `a process could not join its job within ${seconds} s: not all of its ranks were started`,
+          : `not all of its processes have come within ${seconds} s`,
       };
       leave(failure, folder, say);
       say(saidOf(failure, member !== undefined));
@@ -146,7 +146,10 @@ export function leave(
 }
 
 function saidOf({ rank, size, host, stage, step, reason }: Failure, isMember: boolean): string {
-  if (!isMember) return `Cannot train as ${reason}`;
+  if (!isMember) {
+    return `Cannot join the job as ${reason}: expected all of them; see that each was started, and that ` +
+      "their machines reach each other";
+  }
   const at = stage === null ? "" : ` at ${stage}, step ${step}`;
   return `Rank ${rank} of ${size} on ${host} ends the job${at}: ${reason}`;
 }
