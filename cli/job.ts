@@ -79,7 +79,7 @@ export class Job {
   readonly library: string;
   readonly #flags: MpiFlags;
   readonly #watchdog: Watchdog;
-  #hosts = [Deno.hostname()];
+  #hosts: readonly string[];
   #choice: AdapterChoice | null = null;
   #folder: string | undefined;
   #stage: string | null = null;
@@ -95,6 +95,7 @@ export class Job {
     const timeout = 1000 * collectiveTimeout;
     this.#flags = flags;
     this.library = libraryOf(mpi);
+    this.#hosts = [Deno.hostname()];
     checkThreadsCanStart();
     const worker = new Worker(new URL("./watchdog_worker.ts", import.meta.url), { type: "module" });
     // Before the job is joined: a rank that was never started would be waited for as well.

@@ -100,10 +100,11 @@ export function mpiPermissions(mpi: string | true, others: readonly string[] = [
   ];
 }
 
-/** None where there is no library, which the command will say. */
+/** None where there is no library, or Deno's list cannot hold its path: the command will say so. */
 function libraryPermission(mpi: string | true): string[] {
   try {
-    return [`--allow-ffi=${libraryOf(mpi)}`];
+    const library = libraryOf(mpi);
+    return library.includes(",") ? [] : [`--allow-ffi=${library}`];
   } catch (error) {
     if (error instanceof CollectiveError) return [];
     throw error;
