@@ -70,8 +70,8 @@ export function createProgram(finish: (exitCode: number) => void): Command {
       `
 Each command explains itself: ./run COMMAND --help
 Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a
-mistake of the program, and of inspect where it found problems; 75 where one of several processes does
-not answer; 128 + n after signal n.`,
+mistake of the program, and of inspect where it found problems; 75 where one of several processes
+does not answer; 128 + n after signal n.`,
     )
     .helpCommand(false)
     // Commands that are added below take all this over.
