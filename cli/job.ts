@@ -17,7 +17,7 @@ import {
 import type { RunConfig } from "../train/config/settings.ts";
 import { gatherTexts, largestOf, textOfFirst } from "../train/parallel/gather.ts";
 import { checkLauncher, launcherOf } from "../train/parallel/launcher.ts";
-import { Mpi } from "../train/parallel/mpi.ts";
+import { EXIT_TIMEOUT, Mpi } from "../train/parallel/mpi.ts";
 import { leave, Watchdog } from "../train/parallel/watchdog.ts";
 import type { TrainingObserver } from "../train/run/observer.ts";
 import { DEFAULT_TIMEOUT, GPUS_VARIABLE, libraryOf, type MpiFlags } from "./mpi_options.ts";
@@ -308,6 +308,7 @@ export class Job {
     }
     if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_SAYS_MILLISECONDS));
     printError(`Rank ${rank} of ${size} on ${this.#host}: ${sentence}`);
+    this.#watchdog.ending(exitCode);
     return this.ranks.abort(exitCode);
   }
 
@@ -317,6 +318,7 @@ export class Job {
     const time = new Date().toISOString();
     leave({ rank, size, host, stage, step, time, reason }, this.#folder, printError);
     printError(`On ${host}, ${reason}`);
+    this.#watchdog.ending(EXIT_TIMEOUT);
   }
 }
 

@@ -1,7 +1,7 @@
 // A process that does not answer any more: a GPU that hangs blocks the thread that waits for it, with all
 // its timers. So that thread counts beats in shared memory, and another one looks whether they go on.
 
-import { endJob } from "./end_job.ts";
+import { endJob, endProcess, endSoon } from "./end_job.ts";
 import { type Failure, writeFailure } from "./failure.ts";
 import { EXIT_TIMEOUT } from "./mpi.ts";
 
@@ -29,6 +29,8 @@ interface WatchUpdate {
   readonly member?: { readonly rank: number; readonly size: number; readonly host: string };
   readonly folder?: string;
   readonly stage?: string;
+  /** The exit code of a process that is about to end its job. */
+  readonly ending?: number;
 }
 
 /** Places of the shared memory. */
@@ -77,6 +79,11 @@ export class Watchdog implements Disposable {
     Atomics.store(this.#shared, STEP, done);
   }
 
+  /** Tells that the process is about to end its job, and sees to it that it ends in any case. */
+  ending(exitCode: number): void {
+    this.#tell({ ending: exitCode });
+  }
+
   #tell(update: WatchUpdate): void {
     this.#worker.postMessage(update);
   }
@@ -102,11 +109,15 @@ export interface Watching {
 export function watch(scope: Watching, say: (text: string) => void): void {
   let known: WatchUpdate = {};
   scope.onmessage = ({ data: start }: MessageEvent<WatchStart>) => {
-    scope.onmessage = ({ data }: MessageEvent<WatchUpdate>) => void (known = { ...known, ...data });
+    scope.onmessage = ({ data }: MessageEvent<WatchUpdate>) => {
+      known = { ...known, ...data };
+      if (data.ending !== undefined) endSoon(start.library, data.ending);
+    };
     const shared = new Int32Array(start.memory);
     let [last, missed] = [-1, 0];
     // It counts looks and no time: a process that was stopped as a whole has missed none.
     const timer = setInterval(async () => {
+      if (known.ending !== undefined) return clearInterval(timer);
       const beats = Atomics.load(shared, BEATS);
       missed = beats === last ? missed + 1 : 0;
       last = beats;
@@ -126,7 +137,8 @@ export function watch(scope: Watching, say: (text: string) => void): void {
       };
       leave(failure, folder, say);
       say(saidOf(failure, member !== undefined));
-      await endJob(start.library, EXIT_TIMEOUT, member !== undefined);
+      if (member) await endJob(start.library, EXIT_TIMEOUT);
+      else endProcess(start.library, EXIT_TIMEOUT);
     }, start.between);
   };
 }
