@@ -1,7 +1,7 @@
 // One process of a job over MPI: what all of them agree on, which adapter each takes, and how all end where
 // one fails.
 
-import type { AdapterDescription, Peers } from "../kernels/runtime/mod.ts";
+import type { AdapterDescription } from "../kernels/runtime/mod.ts";
 import { DataError } from "../train/base/data_error.ts";
 import { checkThreadsCanStart } from "../train/base/thread.ts";
 import {
@@ -186,13 +186,6 @@ export class Job {
       const threads = threadsFor(navigator.hardwareConcurrency, this.#localRanks);
       Deno.env.set("LP_NUM_THREADS", `${threads}`); // which Mesa's software adapter alone heeds
     }
-  }
-
-  /** What a device of this rank is opened with; undefined where it is alone. */
-  get peers(): Peers | undefined {
-    const { rank, size } = this.ranks;
-    if (size === 1) return undefined;
-    return { rank, size, sum: (data) => this.ranks.allReduce(data, "sum") };
   }
 
   /**

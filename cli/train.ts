@@ -1,44 +1,18 @@
-// `train`: flags and config files to a configuration, then the run.
+// `train`: its flags. What they start is in run_training.ts.
 
-import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import type { Gpu } from "../kernels/runtime/mod.ts";
-import { DataError } from "../train/base/data_error.ts";
-import { exists } from "../train/base/folders.ts";
-import { takeFailure } from "../train/parallel/failure.ts";
-import { together } from "../train/run/observer.ts";
-import { scoredNetworks } from "../train/run/run_folder.ts";
-import { resumeTraining, runTraining } from "../train/run/run.ts";
-import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
 import { kindOf, STAGES } from "../train/stages/kinds.ts";
-import type { RunConfig } from "../train/config/settings.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
-import { describeRun, nextCommands } from "./run_texts.ts";
-import { autotuneOf, tuneRun } from "./autotune.ts";
-import { withGpu } from "./device.ts";
-import { dryRun, formatDryRun } from "./dry_run.ts";
-import { inJob, type Job } from "./job.ts";
 import {
   adaptersOption,
-  checkMpiFlags,
   collectiveTimeoutOption,
   MPI_GROUP,
   mpiOption,
   shareAdapterOption,
 } from "./mpi_options.ts";
 import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
-import { print, printError } from "./output.ts";
-import { classTable, openProgress, screen, SILENCE } from "./progress.ts";
-import { StopSignals } from "./signals.ts";
-import {
-  isNamedByTime,
-  type ResolvedConfig,
-  resolveTraining,
-  resumedConfig,
-  type TrainFlags,
-  withChosenSizes,
-} from "./train_config.ts";
+import { train } from "./run_training.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -216,144 +190,4 @@ Examples:
 function describeStages(): string {
   const width = Math.max(...STAGES.map(({ length }) => length));
   return STAGES.map((name) => `  ${name.padEnd(width)}  ${kindOf(name).summary}`).join("\n");
-}
-
-/** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, now: Date, given: ResolvedConfig): Promise<number> {
-  const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const [found, config] = await withGpu(device, printError, async (gpu) => {
-    const resolved = await withChosenSizes(gpu, flags, now, given);
-    return [await dryRun(gpu, resolved), resolved.config] as const;
-  });
-  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
-  return 0;
-}
-
-/** Trains alone, or as one process of several. */
-async function train(flags: TrainFlags): Promise<number> {
-  checkMpiFlags(flags);
-  if (flags.mpi === undefined) return await trainAs(flags, null);
-  if (flags.dryRun) {
-    throw new DataError(
-      "Cannot plan a training as one of several processes: expected a plan for one, which all of them " +
-        "need together; leave MPI out",
-      { options: ["mpi", "dryRun"] },
-    );
-  }
-  return await inJob(flags, (job) => trainAs(flags, job));
-}
-
-/** Runs the training; the first process alone prints its progress and result. */
-async function trainAs(flags: TrainFlags, job: Job | null): Promise<number> {
-  const now = new Date();
-  const own = flags.resume === undefined
-    ? await resolveTraining(flags, now)
-    : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, now, own);
-  const resolved = await job?.agree(own, isNamedByTime(flags, own, now)) ?? own;
-  const { config } = resolved; // its folder holds, whatever is chosen
-  const autotune = autotuneOf(flags.autotune, config.out);
-  const isFirst = job?.isFirst ?? true;
-  const output = screen(flags.json ? "stderr" : "stdout");
-  const progress = !isFirst
-    ? SILENCE
-    // Open MPI shows its processes a terminal whatever it writes to.
-    : await openProgress(job ? { ...output, isTerminal: false } : output, config.logEvery);
-  using log = flags.tensorboard && isFirst ? new TensorBoardLog(config.out) : null;
-  const observer = together(progress, ...log ? [log] : [], ...job ? [job.observer] : []);
-  const message = (text: string) => progress.message(text);
-  if (flags.resume !== undefined && isFirst) tellFailure(flags.resume, message);
-  using stop = new StopSignals(message, "step");
-  job?.chooseAdapter();
-  const device = { ...flags, autotune: isFirst ? autotune : undefined, peers: job?.peers };
-  try {
-    const result = await stop.guard(() =>
-      withGpu(device, message, async (gpu) => {
-        if (job) await meetAdapters(gpu, job, message);
-        message(`${gpu.adapter.description}; run folder ${config.out}`);
-        const chosen = await chooseSizes(gpu, flags, now, resolved, { stop, job });
-        for (const reason of chosen.reasons ?? []) message(reason);
-        if (flags.resume === undefined) message(describeRun(chosen.config, flags));
-        const tune = autotune && ((config: RunConfig, classes: number) => {
-          const tuneThis = () => tuneRun(gpu, autotune, { config, classes }, message, stop.signal);
-          return job ? tuneAlike(gpu, { job, stop }, tuneThis) : tuneThis();
-        });
-        const { acceptChangedData, keepGoing } = flags;
-        const ranks = job?.ranks;
-        return flags.resume === undefined
-          ? runTraining(chosen.config, gpu, observer, stop.signal, {
-            tune,
-            keepGoing,
-            causes: chosen.causes,
-            ranks,
-          })
-          : resumeTraining(config.out, gpu, observer, stop.signal, {
-            acceptChangedData,
-            tuneAfresh: autotune?.isAsked,
-            tune,
-            keepGoing,
-            ranks,
-          });
-      })
-    );
-    progress.close();
-    // A signal may have come to one process only; all of them have stopped.
-    const exitCode = await job?.largest(stop.exitCode) ?? stop.exitCode;
-    if (!isFirst) return exitCode;
-    if (result !== null) {
-      const table = classTable(scoredNetworks(result));
-      if (table !== "") progress.message(`\n${table}\n`);
-      if (exitCode === 0) progress.message(nextCommands(result, config.out));
-      if (flags.json) print(JSON.stringify(result, null, 2));
-    }
-    if (exitCode !== 0 && exists(join(config.out, "config.json"))) {
-      stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
-    }
-    return exitCode;
-  } finally {
-    progress.close();
-  }
-}
-
-/** Says what has ended the run that goes on, which is then past. */
-function tellFailure(folder: string, message: (text: string) => void): void {
-  const failure = takeFailure(folder);
-  if (failure !== null) message(failure);
-}
-
-/** Compares the adapters of all processes, and tells of them. */
-async function meetAdapters(
-  { adapter }: Gpu,
-  job: Job,
-  message: (text: string) => void,
-): Promise<void> {
-  const all = await job.gather(job.seen(adapter));
-  job.checkDistinct(all);
-  for (const line of job.describe(all)) message(line);
-}
-
-/** {@link withChosenSizes}; of several processes the first one chooses. */
-async function chooseSizes(
-  gpu: Gpu,
-  flags: TrainFlags,
-  now: Date,
-  resolved: ResolvedConfig,
-  { stop, job }: { readonly stop: StopSignals; readonly job: Job | null },
-): Promise<ResolvedConfig> {
-  const choose = () => withChosenSizes(gpu, flags, now, resolved, stop.signal);
-  if (!job) return await choose();
-  return await job.ofFirst(stop, choose);
-}
-
-/** Tunes on the first process, whose choices all of them take. */
-async function tuneAlike(
-  gpu: Gpu,
-  { job, stop }: { readonly job: Job; readonly stop: StopSignals },
-  tune: () => Promise<void>,
-): Promise<void> {
-  const table = await job.ofFirst(stop, async () => {
-    await tune();
-    return gpu.choices.table;
-  });
-  gpu.choices.add(table);
 }

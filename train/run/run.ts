@@ -8,7 +8,6 @@ import { openRunData, type RunData } from "./run_data.ts";
 import { DataError } from "../base/data_error.ts";
 import type { Cause } from "../evaluation/causes.ts";
 import type { RunState } from "./run_state.ts";
-import type { Collective } from "../parallel/collective.ts";
 import { Fingerprint } from "../data/fingerprint.ts";
 import { afterDevice } from "../parallel/after_device.ts";
 import { differenceBetween } from "../parallel/agreement.ts";
@@ -63,8 +62,6 @@ export interface RunOptions {
   readonly keepGoing?: boolean | undefined;
   /** What was found wrong with the data of a new run before. */
   readonly causes?: readonly Cause[] | undefined;
-  /** The processes that train together; this one alone unless given. */
-  readonly ranks?: Collective | undefined;
 }
 
 /** What a run that goes on is told beside its own configuration. */
