@@ -53,6 +53,16 @@ export async function openProgress(to: Screen, every: number): Promise<Progress>
   return new LiveProgress(to, (options): Bar => new SingleBar({ ...options, stream }));
 }
 
+/** For a process that another one speaks for. */
+export const SILENCE: Progress = {
+  stageStart() {},
+  step() {},
+  evaluation() {},
+  stageEnd() {},
+  message() {},
+  close() {},
+};
+
 /** One line every few steps. */
 export class PlainProgress implements Progress {
   readonly #screen: Screen;
