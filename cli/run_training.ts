@@ -129,7 +129,7 @@ async function runStages(
   const deviceOf = (ranks: Collective): DeviceOptions => ({
     ...flags,
     autotune: ranks.rank === 0 ? autotune : undefined,
-    peers: ranks.size === 1 ? undefined : peersOf(ranks),
+    peers: ranks.size === 1 ? undefined : peersOf(ranks, config.parallel.wire),
   });
   return await withGpu(deviceOf(first), message, async (gpu) => {
     if (job) await meetAdapters(gpu, job, message);

@@ -61,10 +61,13 @@ function isFile(path: string): boolean {
  * @throws {CollectiveError} If it cannot be loaded, or is none of MPI.
  */
 export function interfaceOf(library: string): MpiAbi {
-  const symbols = load(library);
-  if (symbols.ompi_mpi_comm_world) return OPEN_MPI;
-  if (symbols.MPI_Abi_get_version) return STANDARD;
-  if (symbols.MPI_Init_thread) return MPICH;
+  const { ompi_mpi_comm_world, MPI_Abi_get_version, MPI_Init_thread } = load(library);
+  const [major, minor] = [new Int32Array(1), new Int32Array(1)];
+  // Libraries of MPI 5 say -1 where they have an interface of their own.
+  MPI_Abi_get_version?.(new Uint8Array(major.buffer), new Uint8Array(minor.buffer));
+  if (major[0] > 0) return STANDARD;
+  if (ompi_mpi_comm_world) return OPEN_MPI;
+  if (MPI_Init_thread) return MPICH;
   throw new CollectiveError(
     `Cannot use ${library} as it exports no MPI_Init_thread: expected a library of MPI; name another one`,
   );
@@ -74,7 +77,7 @@ function load(library: string) {
   try {
     return Deno.dlopen(library, {
       ompi_mpi_comm_world: { type: "pointer", optional: true },
-      MPI_Abi_get_version: { type: "pointer", optional: true },
+      MPI_Abi_get_version: { parameters: ["buffer", "buffer"], result: "i32", optional: true },
       MPI_Init_thread: { type: "pointer", optional: true },
     }).symbols;
   } catch (error) {

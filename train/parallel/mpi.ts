@@ -8,7 +8,8 @@ import {
   type Reduction,
 } from "./collective.ts";
 import { HalfSums } from "./halves.ts";
-import { findLibrary, loadMpi, type MpiLibrary, type Passed } from "./mpi_library.ts";
+import { findLibrary } from "./library.ts";
+import { loadMpi, type MpiLibrary, type Passed } from "./mpi_library.ts";
 
 /** Bytes of one call: libraries take new memory for larger ones each time, which is ten times slower. */
 const BUCKET_BYTES = 8 * 2 ** 20;
