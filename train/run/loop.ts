@@ -10,6 +10,7 @@ import { checkSameWeights } from "../parallel/agreement.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { Solo } from "../parallel/solo.ts";
 import type { EvaluationReport, StepReport, TrainingObserver } from "./observer.ts";
+import { StepClock, type StepTimes } from "./step_times.ts";
 import { type Losses, prefixed, type Stage } from "../stages/common/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
@@ -68,6 +69,8 @@ export interface LoopResult {
   readonly stopped: boolean;
   /** Scores after the last step; null where it was stopped, or there are none. */
   readonly scores: Evaluation | null;
+  /** What a step has taken here in the mean, where several processes make it. */
+  readonly times?: StepTimes | undefined;
 }
 
 /**
@@ -117,7 +120,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   if (firstStep === steps) scores = await evaluate?.() ?? null;
   else await options.checkpoint(step);
   const stopped = step < steps;
-  return { steps: step, stopped, scores: stopped ? null : scores };
+  return { steps: step, stopped, scores: stopped ? null : scores, times: log.times };
 }
 
 async function inspect<B>(
@@ -213,17 +216,24 @@ class StepLog<B> {
   #since = performance.now();
   #steps = 0;
   #waitedBefore = 0;
-  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare"> | undefined;
+  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare" | "times"> | undefined;
+  readonly #clock: StepClock;
 
   constructor(options: LoopOptions<B>) {
     this.#options = options;
     this.#gpu = options.stage.network.gpu;
+    this.#clock = new StepClock(this.#gpu, options.ranks ?? new Solo());
     this.#reading = options.logEvery === 1 ? IN_STEP : this.#gpu.peers ? TOGETHER : ALONE;
   }
 
   /** Whether the loop is to end; ranks all see it after the same step. */
   get isStopping(): boolean {
     return this.#gpu.peers ? this.#isStopping : this.#options.signal.aborted;
+  }
+
+  /** See {@link LoopResult.times}. */
+  get times(): StepTimes | undefined {
+    return this.#clock.mean;
   }
 
   /** Takes over the losses of a step, with which it is complete. */
@@ -253,6 +263,7 @@ class StepLog<B> {
 
   /** Leaves out the time since the last measurement. */
   skip(): void {
+    this.#clock.skip();
     this.#since = performance.now();
     this.#steps = 0;
   }
@@ -270,11 +281,12 @@ class StepLog<B> {
     if (this.#steps === 0) return;
     const milliseconds = performance.now() - this.#since;
     const stepsPerSecond = 1000 * this.#steps / milliseconds;
+    const times = this.#clock.count(this.#steps, milliseconds);
     const waited = this.#options.waited?.();
-    if (waited === undefined) this.#pace = { stepsPerSecond };
+    if (waited === undefined) this.#pace = { stepsPerSecond, times };
     else {
       const waitShare = (waited - this.#waitedBefore) / milliseconds;
-      this.#pace = { stepsPerSecond, waitShare };
+      this.#pace = { stepsPerSecond, waitShare, times };
       this.#waitedBefore = waited;
     }
     this.skip();

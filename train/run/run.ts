@@ -406,7 +406,7 @@ function failureOf(stage: StageName, error: unknown): unknown {
 
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder, observer }: RunBase,
+  { config: { pipeline, stages, seed }, gpu, folder, observer, ranks }: RunBase,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
@@ -425,6 +425,7 @@ function resultSoFar(
   const begun = isNew ? { started: new Date().toISOString(), version: VERSION } : found;
   const result: RunResult = {
     adapter,
+    ...(ranks.size > 1 ? { ranks: { size: ranks.size, engine: ranks.engine } } : {}),
     seed,
     ...(begun?.started ? { started: begun.started } : {}),
     ...(begun?.version ? { version: begun.version } : {}),

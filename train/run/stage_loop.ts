@@ -88,8 +88,9 @@ export async function loopStage<B>(
     signal,
   });
   if (end.stopped) return undefined;
+  const times = end.times ? { times: end.times } : {};
   if (!scores) {
-    const result = { name, steps: end.steps, ...cost.soFar };
+    const result = { name, steps: end.steps, ...cost.soFar, ...times };
     observer.stageEnd(result);
     return result;
   }
@@ -134,6 +135,7 @@ export async function loopStage<B>(
     ...judgement,
     ...labelFreeOf(evaluation),
     ...cost.soFar,
+    ...times,
   };
   observer.stageEnd(result);
   return result;
