@@ -6,7 +6,7 @@ import { CollectiveError } from "../train/parallel/collective.ts";
 import { launcherOf } from "../train/parallel/launcher.ts";
 import { interfaceOf } from "../train/parallel/library.ts";
 import { AGAIN, diagnose, type Diagnosis } from "./diagnosis.ts";
-import { boundNote, FailedRank, inJob, type Job, type SeenRank } from "./job.ts";
+import { boundNote, FailedRank, inJob, type Job, placeOf, type SeenRank } from "./job.ts";
 import { libraryOf, type MpiFlags } from "./mpi_options.ts";
 
 /** What several processes need. */
@@ -188,11 +188,7 @@ export function mpiLines(mpi: MpiDiagnosis): [string, string][] {
     ["MPI interface", own ?? "unknown"],
     ["launchers", launchers.join(", ") || "none on PATH"],
     ["started by", launcher ?? "no launcher"],
-    ...ranks.map(({ host, description, wanted, processors }, rank): [string, string] => [
-      `rank ${rank}`,
-      `${host}, ${processors} ${processors === 1 ? "processor" : "processors"}, ${description}` +
-      (wanted === null ? "" : ` (${wanted})`),
-    ]),
+    ...ranks.map((seen, rank): [string, string] => [`rank ${rank}`, placeOf(seen)]),
     ...boundNote(ranks).map((note): [string, string] => ["note", note]),
   ];
 }

@@ -32,6 +32,8 @@ const FIRST_SAYS_MILLISECONDS = 500;
 export interface SeenRank extends RankAdapter {
   /** Processors that it may use. */
   readonly processors: number;
+  /** Threads of a software adapter, where ranks share it; null where it takes as many as it likes. */
+  readonly threads: number | null;
 }
 
 /** An error of a rank, which ends its job. */
@@ -81,6 +83,7 @@ export class Job {
   readonly #watchdog: Watchdog;
   #hosts: readonly string[];
   #choice: AdapterChoice | null = null;
+  #threads: number | null = null;
   #folder: string | undefined;
   #stage: string | null = null;
   #step: number | null = null;
@@ -182,10 +185,12 @@ export class Job {
     for (const [name, value] of Object.entries(environment)) Deno.env.set(name, value);
     // Without this Deno would quietly take OpenGL where Vulkan finds no driver.
     if (Deno.build.os === "linux") Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan");
-    if (shareAdapter && !Deno.env.get("LP_NUM_THREADS")) {
-      const threads = threadsFor(navigator.hardwareConcurrency, this.#localRanks);
-      Deno.env.set("LP_NUM_THREADS", `${threads}`); // which Mesa's software adapter alone heeds
-    }
+    if (!shareAdapter) return;
+    const given = Number(Deno.env.get("LP_NUM_THREADS") || NaN);
+    this.#threads = Number.isNaN(given)
+      ? threadsFor(navigator.hardwareConcurrency, this.#localRanks)
+      : given;
+    Deno.env.set("LP_NUM_THREADS", `${this.#threads}`); // which Mesa's software adapter alone heeds
   }
 
   /**
@@ -200,6 +205,7 @@ export class Job {
       description: adapter.description,
       wanted: this.#choice?.wanted ?? null,
       processors: navigator.hardwareConcurrency,
+      threads: adapter.isFallback ? this.#threads : null,
     };
   }
 
@@ -225,10 +231,7 @@ export class Job {
     return [
       `${engine}, ${this.library}: ${count(size, "process", "processes")} on ` +
       count(machines, "machine", "machines"),
-      ...all.map(({ host, description, wanted, processors }, rank) =>
-        `rank ${rank} on ${host}, ${count(processors, "processor", "processors")}: ${description}` +
-        (wanted === null ? "" : ` (${wanted})`)
-      ),
+      ...all.map((seen, rank) => `rank ${rank} on ${placeOf(seen)}`),
       ...boundNote(all).map((note) => `NOTE: ${note}`),
     ];
   }
@@ -322,6 +325,16 @@ export function boundNote(all: readonly SeenRank[]): string[] {
     "a rank may use one processor only, which also prepares its images: if its machine has more, " +
     "mpirun --bind-to none gives it all of them",
   ];
+}
+
+/** `node7, 8 processors: H200 (0000:65:00.0)`. */
+export function placeOf({ host, description, wanted, processors, threads }: SeenRank): string {
+  const parts = [
+    host,
+    count(processors, "processor", "processors"),
+    ...threads === null ? [] : [count(threads, "thread", "threads")],
+  ];
+  return `${parts.join(", ")}: ${description}${wanted === null ? "" : ` (${wanted})`}`;
 }
 
 function count(number: number, one: string, several: string): string {

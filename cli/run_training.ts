@@ -134,7 +134,11 @@ async function runStages(
   return await withGpu(deviceOf(first), message, async (gpu) => {
     if (job) await meetAdapters(gpu, job, message);
     message(`${gpu.adapter.description}; run folder ${config.out}`);
-    const choose = () => withChosenSizes(gpu, flags, now, resolved, stop.signal);
+    const chooseOn = (gpu: Gpu) => withChosenSizes(gpu, flags, now, resolved, stop.signal);
+    const { memoryBudget, kernels } = flags;
+    // What is measured to choose by would wait for peers, which choose nothing.
+    const choose = () =>
+      first.size === 1 ? chooseOn(gpu) : withGpu({ memoryBudget, kernels }, message, chooseOn);
     const chosen = job ? await job.ofFirst(stop, choose) : await choose();
     for (const reason of chosen.reasons ?? []) message(reason);
     if (flags.resume === undefined) message(describeRun(chosen.config, flags));
