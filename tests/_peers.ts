@@ -34,7 +34,9 @@ export async function onPeers<T>(
 ): Promise<T[]> {
   const gpus = await Promise.all(peersInMemory(count).map((peers) => openGpu({ peers, kernels })));
   try {
-    return await Promise.all(gpus.map(use));
+    const found = await Promise.all(gpus.map(use));
+    await Promise.all(gpus.map((gpu) => gpu.finish())); // promises of reads are kept late
+    return found;
   } finally {
     for (const gpu of gpus) gpu.close();
   }
