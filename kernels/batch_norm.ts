@@ -82,7 +82,7 @@ const backward = defineKernel({
  * Images of all peers up to which they tell each other of every image, so that they compute the bits of one
  * device that sees all of them. Of more they add up what they know, which is as many bytes for any number.
  */
-const MOST_GATHERED = 32;
+export const MOST_GATHERED = 32;
 
 /** Parameters and running statistics, each [C]. */
 export interface BatchNormArrays {

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { gigabits, limitOfStaging, modelStep } from "../bench/scale/model.ts";
 
 const MEGABYTE = 1e6;
-/** A step of 300 ms, 12 buckets of gradients, a hundred small sums. */
-const work = { compute: 300, gradientBytes: 12 * 8 * 2 ** 20, smallSums: 100 };
+/** A step of 300 ms, 12 buckets of gradients, a hundred small sums of nothing. */
+const work = { compute: 300, gradientBytes: 12 * 8 * 2 ** 20, smallSums: 100, smallBytes: 0 };
 const host = { staged: 4 * MEGABYTE, smallSum: 0.1, halved: 1 * MEGABYTE };
 const network = { rate: 1 * MEGABYTE, latency: 0.01 };
 /** Gradients in megabytes: at a megabyte a millisecond, what they take to be sent once. */
@@ -31,6 +31,12 @@ Deno.test("two GPUs send all gradients once, four one and a half times, each aft
     near(reduction, gradients / 4 + 12 * 2 * rounds * 0.01 + times * gradients + small(rounds));
     near(step, 300 + reduction);
   }
+});
+
+Deno.test("small sums take their bytes, and a wait each", () => {
+  const of = (smallBytes: number) =>
+    modelStep({ ...work, smallBytes }, host, network, { ranks: 4, overlap: "after" }).reduction;
+  near(of(2 * MEGABYTE), of(0) + 3);
 });
 
 Deno.test("in buckets only the first transfer is not hidden, or the last reduction", () => {

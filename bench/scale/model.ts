@@ -12,6 +12,8 @@ export interface Work {
   readonly gradientBytes: number;
   /** Small sums that the GPU waits for in the middle, such as those of batch norms. */
   readonly smallSums: number;
+  /** Bytes of all of these. */
+  readonly smallBytes: number;
 }
 
 /** How fast numbers come from a GPU's memory to the network and back. */
@@ -59,7 +61,7 @@ export interface ModelledStep {
  * @param halves Whether gradients travel as 16-bit floats.
  */
 export function modelStep(
-  { compute, gradientBytes, smallSums }: Work,
+  { compute, gradientBytes, smallSums, smallBytes }: Work,
   { staged, smallSum, halved }: Host,
   { rate, latency }: Network,
   { ranks, overlap, halves = false }: {
@@ -71,7 +73,8 @@ export function modelStep(
   if (ranks === 1) return { step: compute, reduction: 0 };
   const rounds = Math.ceil(Math.log2(ranks));
   const buckets = Math.ceil(gradientBytes / BUCKET_BYTES);
-  const sent = 2 * (ranks - 1) / ranks * gradientBytes;
+  const times = 2 * (ranks - 1) / ranks;
+  const sent = times * gradientBytes;
   const staging = gradientBytes / staged;
   const pieces = Math.ceil(gradientBytes / 4 / pieceOf(ranks));
   const reducing = halves
@@ -86,7 +89,8 @@ export function modelStep(
     buckets: inBuckets,
     backward: Math.max(inBuckets / buckets, inBuckets - BACKWARD * compute),
   }[overlap];
-  const reduction = smallSums * (smallSum + 2 * rounds * latency) + gradients;
+  const small = smallSums * (smallSum + 2 * rounds * latency) + times * smallBytes / rate;
+  const reduction = small + gradients;
   return { step: compute + reduction, reduction };
 }
 

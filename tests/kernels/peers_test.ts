@@ -33,7 +33,7 @@ async function normalise(
   rank: number,
   ranks: number,
   withResidual: boolean,
-  { count = IMAGES, from = 0 } = {},
+  { count = IMAGES, from = 0 }: { readonly count?: number; readonly from?: number } = {},
 ) {
   const images = count / ranks;
   const length = images * CHANNELS * PLANE;
