@@ -10,7 +10,7 @@ import {
   type PlaneSizes,
   planeSizes,
 } from "./plane_maps.ts";
-import { gatherRows, peerCount } from "./peers.ts";
+import { gatherRows, peerCount, sumOverPeers } from "./peers.ts";
 import { planeMoments, planeSums } from "./plane_sums.ts";
 import { defineKernel, dispatch, formatShape, type Gpu, type GpuArray } from "./runtime/mod.ts";
 import {
@@ -49,6 +49,27 @@ const fromRunning = defineKernel({
   reads: ["weight", "bias", "runningMean", "runningVariance"],
   writes: ["coefficients"],
 });
+const aboutRunning = defineKernel({
+  ...shared,
+  name: "batch_norm.about_running",
+  entry: "about_running",
+  reads: ["moments", "runningMean"],
+  writes: ["totals"],
+});
+const fromTotals = defineKernel({
+  ...shared,
+  name: "batch_norm.from_totals",
+  entry: "from_totals",
+  reads: ["totals", "weight", "bias"],
+  writes: ["runningMean", "runningVariance", "coefficients"],
+});
+const totalSums = defineKernel({
+  ...shared,
+  name: "batch_norm.total_sums",
+  entry: "total_sums",
+  reads: ["sums"],
+  writes: ["totals"],
+});
 const backward = defineKernel({
   ...shared,
   name: "batch_norm.backward",
@@ -56,6 +77,12 @@ const backward = defineKernel({
   reads: ["sums", "coefficients"],
   writes: ["slopes", "gradWeight", "gradBias"],
 });
+
+/**
+ * Images of all peers up to which they tell each other of every image, so that they compute the bits of one
+ * device that sees all of them. Of more they add up what they know, which is as many bytes for any number.
+ */
+export const MOST_GATHERED = 32;
 
 /** Parameters and running statistics, each [C]. */
 export interface BatchNormArrays {
@@ -156,8 +183,16 @@ export function batchNormCoefficients(
   const params = { images, channels, plane, batch, accumulate: 0, momentum, eps };
   if (training) {
     using own = planeMoments(x);
-    using moments = gatherRows(own);
     const all = { ...params, images: images * peerCount(x) };
+    if (all.images > MOST_GATHERED && x.gpu.peers) {
+      using totals = x.gpu.empty([channels, 2], "batch norm totals");
+      const { runningMean } = arrays;
+      dispatch(aboutRunning, { moments: own, runningMean, totals }, params, channels);
+      sumOverPeers([totals]);
+      dispatch(fromTotals, { ...arrays, totals, coefficients }, all, channels);
+      return coefficients;
+    }
+    using moments = gatherRows(own);
     dispatch(fromBatch, { ...arrays, moments, coefficients }, all, channels);
   } else {
     dispatch(fromRunning, { ...arrays, coefficients }, params, channels);
@@ -204,7 +239,7 @@ export function batchNormBackward(
     channels,
   );
   if (!needsInput) return { gradInput: null, ...made };
-  if (shares) slopesOfAll(sums, coefficients, slopes, { ...params, images: images * peerCount(x) });
+  if (shares) slopesOfAll(sums, coefficients, slopes, { ...params, images });
   const gradInput = normalisePlanesBackward(gradOutput, x, forward, slopes);
   return { gradInput, ...made };
 }
@@ -256,11 +291,21 @@ function slopesOfAll(
   slopes: GpuArray,
   params: Readonly<Record<"images" | "channels" | "plane" | "batch" | "momentum" | "eps", number>>,
 ): void {
-  using sums = gatherRows(own);
-  using gradWeight = own.gpu.empty([params.channels], "gradient of all peers");
-  using gradBias = own.gpu.empty([params.channels], "gradient of all peers");
-  const arrays = { sums, coefficients, slopes, gradWeight, gradBias };
-  dispatch(backward, arrays, { ...params, accumulate: 0 }, params.channels);
+  const { images, channels, plane } = params;
+  const all = images * peerCount(own);
+  using gradWeight = own.gpu.empty([channels], "gradient of all peers");
+  using gradBias = own.gpu.empty([channels], "gradient of all peers");
+  const to = { coefficients, slopes, gradWeight, gradBias };
+  if (all > MOST_GATHERED) {
+    using totals = own.gpu.empty([1, channels, 2], "sums of all peers");
+    dispatch(totalSums, { sums: own, totals }, { ...params, accumulate: 0 }, channels);
+    sumOverPeers([totals]);
+    const asOne = { ...params, images: 1, plane: plane * all, accumulate: 0 };
+    dispatch(backward, { ...to, sums: totals }, asOne, channels);
+  } else {
+    using sums = gatherRows(own);
+    dispatch(backward, { ...to, sums }, { ...params, images: all, accumulate: 0 }, channels);
+  }
 }
 
 /** A channel of all images is a set. */

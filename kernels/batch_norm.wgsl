@@ -5,11 +5,15 @@
 // from_batch:   mean and variance (biased) of the batch; moves the running ones by `momentum`,
 //               their variance unbiased
 // from_running: the running mean and variance
+// about_running, from_totals: from_batch in two parts, for batches that several devices see a part of:
+//               totals = (Σ d, Σ d²), d = x - running mean, are added up over the devices in between;
+//               the variance loses the digits of (mean - running mean)² / variance
+// total_sums:   the sums of all images, for the same
 // backward:     grad_bias = Σ g, grad_weight = deviation Σ g (x - mean); and from batch statistics
 //               grad_x = scale (g - Σ g / M - (x - mean) deviation² Σ g (x - mean) / M), M = N H W,
 //               as g * scale + (x - mean) * slope + offset
 //
-// moments, sums: [N, C] pairs of plane_sums; weight, bias, running_*, grad_*: [C]; coefficients =
+// moments, sums: [N, C] pairs of plane_sums; totals: [C] pairs; weight, bias, running_*, grad_*: [C]; coefficients =
 // (mean, scale, bias, deviation), slopes = (slope, offset): [C]. An invocation owns one channel and
 // overwrites what it writes, except that it moves the running statistics in place, and adds to
 // grad_weight and grad_bias where bit 0 and bit 1 of `accumulate` are set.
@@ -24,6 +28,7 @@
 @group(0) @binding(7) var<storage, read_write> slopes: array<vec2f>;
 @group(0) @binding(8) var<storage, read_write> grad_weight: array<f32>;
 @group(0) @binding(9) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(10) var<storage, read_write> totals: array<vec2f>;
 
 struct Params {
   images: u32,
@@ -64,9 +69,44 @@ fn from_batch(@builtin(global_invocation_id) id: vec3u) {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
+fn about_running(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.channels) { return; }
+  let plane = f32(params.plane);
+  var total = vec2f(0);
+  for (var n = 0u; n < params.images; n++) {
+    let part = moments[n * params.channels + c];
+    let d = part.x - running_mean[c];
+    total += vec2f(plane * d, part.y + plane * d * d);
+  }
+  totals[c] = total;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn from_totals(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.channels) { return; }
+  let count = f32(params.plane) * f32(params.images);
+  let d = totals[c].x / count;
+  let squares = max(totals[c].y - totals[c].x * d, 0);
+  set_coefficients(c, running_mean[c] + d, squares / count);
+  running_mean[c] += params.momentum * d;
+  running_variance[c] += params.momentum * (squares / (count - 1) - running_variance[c]);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
 fn from_running(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x;
   if (c < params.channels) { set_coefficients(c, running_mean[c], running_variance[c]); }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn total_sums(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.channels) { return; }
+  var total = vec2f(0);
+  for (var n = 0u; n < params.images; n++) { total += sums[n * params.channels + c]; }
+  totals[c] = total;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

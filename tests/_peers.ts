@@ -24,7 +24,9 @@ export async function onRanks<T>(
 ): Promise<T[]> {
   const gpus = await Promise.all(ranks.map((own) => openGpu({ peers: peersOf(own), kernels })));
   try {
-    return await Promise.all(ranks.map((own, index) => use(gpus[index] as Gpu, own)));
+    const found = await Promise.all(ranks.map((own, index) => use(gpus[index] as Gpu, own)));
+    await Promise.all(gpus.map((gpu) => gpu.finish())); // promises of reads are kept late
+    return found;
   } finally {
     for (const gpu of gpus) gpu.close();
   }

@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { MOST_GATHERED } from "../../kernels/batch_norm.ts";
 import { type Engine, ENGINES, pathOf } from "../../tests/mpi/_engines.ts";
 import { measureHost } from "./host.ts";
 import {
@@ -106,9 +107,21 @@ async function measureNetwork(engine: Engine, name: NetworkName) {
   return { rows, reduced: last! };
 }
 
-function printModel(work: Work, host: Host): void {
+/** What r50 does on each of so many GPUs, from what it has reduced on this machine. */
+function workOn(ranks: number, { gradientBytes, sums, sumBytes }: RankFound): Work {
+  const { batch } = NETWORKS.r50.config.data; // all of it here, on each GPU there
+  const images = ranks * batch;
+  const gathered = images > MOST_GATHERED ? 1 : images;
+  return {
+    ...{ compute: GPU_STEP, gradientBytes, smallSums: sums },
+    smallBytes: sumBytes / batch * gathered,
+  };
+}
+
+function printModel(reduced: RankFound, host: Host): void {
   const rows = GPUS.flatMap((ranks) =>
     GIGABITS.map((count) => {
+      const work = workOn(ranks, reduced);
       const network: Network = { rate: gigabits(count), latency: NETWORK_LATENCY };
       const steps = [
         ...OVERLAPS.map((overlap) => modelStep(work, host, network, { ranks, overlap })),
@@ -173,7 +186,4 @@ console.log(
   } µs between hosts, and the ` +
     "way by the host as it is here\n",
 );
-printModel(
-  { compute: GPU_STEP, gradientBytes: reduced.gradientBytes, smallSums: reduced.sums },
-  host,
-);
+printModel(reduced, host);

@@ -2,6 +2,7 @@
 // networks by the textbook's costs. Times are in milliseconds, bytes per millisecond are rates.
 
 import { BUCKET_BYTES } from "../../kernels/runtime/on_host.ts";
+import { pieceOf } from "../../train/parallel/halves.ts";
 
 /** What a GPU computes between two reductions, and what is reduced. */
 export interface Work {
@@ -11,6 +12,8 @@ export interface Work {
   readonly gradientBytes: number;
   /** Small sums that the GPU waits for in the middle, such as those of batch norms. */
   readonly smallSums: number;
+  /** Bytes of all of these. */
+  readonly smallBytes: number;
 }
 
 /** How fast numbers come from a GPU's memory to the network and back. */
@@ -52,12 +55,13 @@ export interface ModelledStep {
 
 /**
  * A step of `ranks` GPUs, each with a batch of its own. A reduction sends 2 (N - 1) / N times its bytes in
- * each direction in 2 log2 N messages (Rabenseifner's algorithm: Thakur, Rabenseifner and Gropp, 2005).
+ * each direction in 2 log2 N messages (Rabenseifner's algorithm: Thakur, Rabenseifner and Gropp, 2005);
+ * halves go from each GPU to each other one, and come back in log2 N messages.
  *
  * @param halves Whether gradients travel as 16-bit floats.
  */
 export function modelStep(
-  { compute, gradientBytes, smallSums }: Work,
+  { compute, gradientBytes, smallSums, smallBytes }: Work,
   { staged, smallSum, halved }: Host,
   { rate, latency }: Network,
   { ranks, overlap, halves = false }: {
@@ -67,20 +71,26 @@ export function modelStep(
   },
 ): ModelledStep {
   if (ranks === 1) return { step: compute, reduction: 0 };
-  const messages = 2 * Math.ceil(Math.log2(ranks)) * latency;
-  const buckets = Math.max(1, Math.ceil(gradientBytes / BUCKET_BYTES));
-  const sent = 2 * (ranks - 1) / ranks * gradientBytes;
+  const rounds = Math.ceil(Math.log2(ranks));
+  const buckets = Math.ceil(gradientBytes / BUCKET_BYTES);
+  const times = 2 * (ranks - 1) / ranks;
+  const sent = times * gradientBytes;
   const staging = gradientBytes / staged;
-  // Halves are made between the messages of their bucket: neither waits for the other's sake.
-  const reducing = buckets * messages +
-    (halves ? sent / 2 / rate + gradientBytes / halved : sent / rate);
-  const piped = Math.max(staging, reducing) + Math.min(staging, reducing) / buckets;
+  const pieces = Math.ceil(gradientBytes / 4 / pieceOf(ranks));
+  const reducing = halves
+    ? Math.max(
+      gradientBytes / halved,
+      pieces * (ranks - 1 + rounds) * latency + sent / 2 / rate,
+    )
+    : buckets * 2 * rounds * latency + sent / rate;
+  const inBuckets = Math.max(staging, reducing) + Math.min(staging, reducing) / buckets;
   const gradients = {
     after: staging + reducing,
-    buckets: piped,
-    backward: Math.max(piped / buckets, piped - BACKWARD * compute),
+    buckets: inBuckets,
+    backward: Math.max(inBuckets / buckets, inBuckets - BACKWARD * compute),
   }[overlap];
-  const reduction = smallSums * (smallSum + messages) + gradients;
+  const small = smallSums * (smallSum + 2 * rounds * latency) + times * smallBytes / rate;
+  const reduction = small + gradients;
   return { step: compute + reduction, reduction };
 }
 

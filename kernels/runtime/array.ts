@@ -107,8 +107,9 @@ export interface Gpu extends Disposable {
   /**
    * Hands the numbers of arrays to the host in the middle of what is enqueued, and takes back what it has
    * made of them: what is enqueued before has run, and what is enqueued after sees the changed numbers. The
-   * host goes on at once, and the GPU waits for it there. Whatever else the host does in the same order as
-   * on other machines, it does after {@link Gpu.finish}: until then, changes may still be to come.
+   * host goes on at once, and the GPU waits for it there. Where the host asks other machines by itself, too,
+   * the order must be the same on all of them: it does so after it has read something that was enqueued
+   * later, or after {@link Gpu.finish}, when no change is still to come.
    *
    * @param arrays Their numbers count as one row, end to end.
    * @param change Changes a bucket of some megabytes of that row in place. It is called with one after the

@@ -12,6 +12,7 @@ import { Profiler } from "./profile.ts";
 import { CommandQueue } from "./queue.ts";
 import { type HostData, ReadBack, SENTINEL } from "./read_back.ts";
 import { type DType, elementCount, formatBytes, type Shape } from "./shape.ts";
+import { mapEarly, mapForReading } from "./staging.ts";
 import { LONGEST_SUBMISSION } from "./work.ts";
 
 /** An open device; members are documented where {@link Gpu} declares them. */
@@ -65,7 +66,9 @@ export class Device implements Gpu {
         (adapter.isFallback ? Infinity : LONGEST_SUBMISSION),
       onFailure: (error) => this.#fail(error),
     });
-    this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
+    // With peers every wait holds up all of them.
+    const map = this.peers ? mapEarly : mapForReading;
+    this.#readBack = new ReadBack(device, this.queue, this.#guardBytes, map);
     this.#hostChanges = new HostChanges(device, this.queue);
     this.#pipelines = new PipelineCache(
       device,

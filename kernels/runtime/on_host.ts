@@ -3,7 +3,7 @@
 // is given back.
 
 import type { CommandQueue } from "./queue.ts";
-import { arrived } from "./read_back.ts";
+import { mapEarly, stagingBuffer } from "./staging.ts";
 import type { Span } from "./storage.ts";
 
 /** Bytes of a bucket. What connects processes is fastest at 1 to 16 MB: for more it takes new memory. */
@@ -106,18 +106,7 @@ export class HostChanges {
   /** The numbers that were sent, in memory that is good until the next but one is fetched. */
   async #fetch({ staging, at, bytes, label }: Sent): Promise<Float32Array> {
     const done = this.#queue.work.wait();
-    const mapped = Math.ceil(bytes / 8) * 8;
-    const mapping = staging.mapAsync(GPUMapMode.READ, 0, mapped);
-    mapping.catch(() => {}); // below
-    let range: ArrayBuffer;
-    try {
-      // Deno has waited for the GPU when `mapAsync` returns, though its promise takes ten milliseconds
-      // more: a hundred times as long as all the rest of a small change.
-      range = staging.getMappedRange(0, mapped);
-    } catch {
-      await arrived(this.#device, mapping, { label, bytes });
-      range = staging.getMappedRange(0, mapped);
-    }
+    const range = await mapEarly(this.#device, staging, { label, bytes });
     done();
     const numbers = this.#memoryOf(bytes, at);
     numbers.set(new Float32Array(range, 0, bytes / 4));
@@ -139,14 +128,7 @@ export class HostChanges {
     const kept = this.#staging[at];
     if (kept && kept.size >= bytes) return kept;
     kept?.destroy();
-    const staging = this.#device.createBuffer({
-      label: "numbers for the host",
-      size: Math.ceil(bytes / 65536) * 65536,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      mappedAtCreation: true, // Deno panics where a range is asked of a buffer that has never been mapped
-    });
-    staging.unmap();
-    return this.#staging[at] = staging;
+    return this.#staging[at] = stagingBuffer(this.#device, "numbers for the host", bytes);
   }
 
   #memoryOf(bytes: number, at: number): Float32Array<ArrayBuffer> {

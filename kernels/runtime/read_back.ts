@@ -1,9 +1,9 @@
 // Arrays on their way to the host: one transfer through a staging buffer that is kept for the next.
 
 import type { AnyArray } from "./array.ts";
-import { GpuError } from "./errors.ts";
 import type { CommandQueue } from "./queue.ts";
-import { type DType, formatBytes } from "./shape.ts";
+import type { DType } from "./shape.ts";
+import { type MapForReading, stagingBuffer } from "./staging.ts";
 
 /** Stands behind guarded arrays: a NaN, so that a kernel that reads past its array shows it too. */
 export const SENTINEL = 0x7fc0dead;
@@ -27,14 +27,16 @@ export class ReadBack {
   readonly #device: GPUDevice;
   readonly #queue: CommandQueue;
   readonly #guardBytes: number;
+  readonly #map: MapForReading;
   #staging: GPUBuffer | undefined;
   #closed = false;
 
   /** `guardBytes` of sentinel behind every array are read with it and checked. */
-  constructor(device: GPUDevice, queue: CommandQueue, guardBytes: number) {
+  constructor(device: GPUDevice, queue: CommandQueue, guardBytes: number, map: MapForReading) {
     this.#device = device;
     this.#queue = queue;
     this.#guardBytes = guardBytes;
+    this.#map = map;
   }
 
   /**
@@ -85,23 +87,22 @@ export class ReadBack {
    */
   async #receive(staging: GPUBuffer, total: number, parts: readonly Part[]): Promise<HostData[]> {
     const done = this.#queue.work.wait();
-    const mapped = Math.ceil(total / 8) * 8;
-    const mapping = staging.mapAsync(GPUMapMode.READ, 0, mapped);
-    await arrived(this.#device, mapping, { label: parts[0]?.label, bytes: total });
+    const bytes = await this.#map(this.#device, staging, { label: parts[0]?.label, bytes: total });
     done();
-    const bytes = staging.getMappedRange(0, mapped);
-    const data = parts.map((part) => {
-      const { dtype, offset, size } = part;
-      if (part.isGuarded) {
-        this.#checkGuard(part, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
-      }
-      return dtype === "f32"
-        ? new Float32Array(bytes, offset, size).slice()
-        : new Uint32Array(bytes, offset, size).slice();
-    });
-    staging.unmap();
-    this.#keep(staging);
-    return data;
+    try {
+      return parts.map((part) => {
+        const { dtype, offset, size } = part;
+        if (part.isGuarded) {
+          this.#checkGuard(part, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
+        }
+        return dtype === "f32"
+          ? new Float32Array(bytes, offset, size).slice()
+          : new Uint32Array(bytes, offset, size).slice();
+      });
+    } finally {
+      staging.unmap();
+      this.#keep(staging);
+    }
   }
 
   #checkGuard({ label }: Part, guard: Uint32Array): void {
@@ -115,11 +116,7 @@ export class ReadBack {
     this.#staging = undefined;
     if (staging && staging.size >= bytes) return staging;
     staging?.destroy();
-    return this.#device.createBuffer({
-      label: "read-back",
-      size: Math.ceil(bytes / 65536) * 65536,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
+    return stagingBuffer(this.#device, "read-back", bytes);
   }
 
   #keep(staging: GPUBuffer): void {
@@ -131,45 +128,5 @@ export class ReadBack {
   close(): void {
     this.#closed = true;
     this.#staging?.destroy();
-  }
-}
-
-/**
- * Waits until a transfer to the host has been mapped.
- *
- * @throws {GpuError} If it fails.
- */
-export async function arrived(
-  device: GPUDevice,
-  mapping: Promise<undefined>,
-  { label, bytes }: { readonly label: string | undefined; readonly bytes: number },
-): Promise<void> {
-  try {
-    await mapping;
-  } catch (cause) {
-    if (await isLost(device)) throw cause; // the device says more
-    throw new GpuError(
-      `Cannot read back "${label}" as the GPU did not give ${formatBytes(bytes)} to ` +
-        `the host (${
-          (cause as Error).message
-        }): it may be out of memory; use smaller batches or crops`,
-      { cause },
-    );
-  }
-}
-
-/** How long the news of a lost device may come after the failure of what it was asked, in milliseconds. */
-const NEWS_DELAY = 200;
-
-/** Whether the device is lost: that is told a little later than what fails through it. */
-async function isLost(device: GPUDevice): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const isStillThere = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), NEWS_DELAY);
-  });
-  try {
-    return await Promise.race([device.lost.then(() => true), isStillThere]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -10,24 +10,32 @@ import { gatherRows, sumOverPeers } from "../../kernels/peers.ts";
 import { pixelShare } from "../../kernels/pixel_share.ts";
 import type { Gpu } from "../../kernels/runtime/mod.ts";
 import { assertAllClose, seededRandom } from "../_check.ts";
-import { testGpu } from "../_device.ts";
+import { KERNEL_CLASSES, testGpu } from "../_device.ts";
 import { onPeers } from "../_peers.ts";
 
 const [IMAGES, CHANNELS, HEIGHT, WIDTH] = [4, 5, 6, 7] as const;
+/** So many that devices add up what they know of them. */
+const MANY_IMAGES = 36;
 const PLANE = HEIGHT * WIDTH;
 const random = seededRandom(3);
 const numbers = (length: number) => Float32Array.from({ length }, () => 2 * random() - 1);
 const DATA = {
-  x: numbers(IMAGES * CHANNELS * PLANE),
-  residual: numbers(IMAGES * CHANNELS * PLANE),
-  gradOutput: numbers(IMAGES * CHANNELS * PLANE),
+  x: numbers(MANY_IMAGES * CHANNELS * PLANE),
+  residual: numbers(MANY_IMAGES * CHANNELS * PLANE),
+  gradOutput: numbers(MANY_IMAGES * CHANNELS * PLANE),
   weight: numbers(CHANNELS),
   bias: numbers(CHANNELS),
 };
 
 /** A batch norm on the images of one of `ranks`, forward and backward. */
-async function normalise(gpu: Gpu, rank: number, ranks: number, withResidual: boolean) {
-  const images = IMAGES / ranks;
+async function normalise(
+  gpu: Gpu,
+  rank: number,
+  ranks: number,
+  withResidual: boolean,
+  { count = IMAGES, from = 0 }: { readonly count?: number; readonly from?: number } = {},
+) {
+  const images = count / ranks;
   const length = images * CHANNELS * PLANE;
   const rows = (data: Float32Array, label: string) =>
     gpu.upload(
@@ -41,7 +49,7 @@ async function normalise(gpu: Gpu, rank: number, ranks: number, withResidual: bo
   const arrays = {
     weight: gpu.upload(DATA.weight, [CHANNELS], "weight"),
     bias: gpu.upload(DATA.bias, [CHANNELS], "bias"),
-    runningMean: gpu.zeros([CHANNELS], "mean"),
+    runningMean: gpu.upload(new Float32Array(CHANNELS).fill(from), [CHANNELS], "mean"),
     runningVariance: gpu.zeros([CHANNELS], "variance"),
   };
   const options = { training: true, momentum: 0.1, eps: 1e-5, relu: true };
@@ -92,6 +100,45 @@ Deno.test("kernels for GPUs see the images of all devices, too", async () => {
     assertAllClose(name, found, Float64Array.from(whole[name]!));
   }
 });
+
+for (const kernels of KERNEL_CLASSES) {
+  Deno.test(`of many images devices tell each other sums, which come to the same (${kernels})`, async () => {
+    for (const [from, withResidual] of [[0, true], [1.5, false]] as const) {
+      const options = { count: MANY_IMAGES, from };
+      const whole = await normalise(await testGpu(kernels), 0, 1, withResidual, options);
+      const sent: number[] = [];
+      const parts = await onPeers(
+        3,
+        async (gpu, rank) => {
+          const { peers } = gpu;
+          const { sum } = peers!;
+          peers!.sum = (data) => {
+            sent.push(data.length);
+            return sum.call(peers, data);
+          };
+          return await normalise(gpu, rank, 3, withResidual, options);
+        },
+        kernels,
+      );
+      assert.deepEqual(sent, Array(6).fill(2 * CHANNELS), "sums of channels, forward and backward");
+      for (const name of ["output", "toInput"]) {
+        const found = Float32Array.from(parts.flatMap((part) => [...part[name]!]));
+        assertAllClose(name, found, Float64Array.from(whole[name]!));
+      }
+      for (const name of ["mean", "variance"]) {
+        for (const part of parts) {
+          assertAllClose(name, part[name]!, Float64Array.from(whole[name]!));
+        }
+      }
+      for (const name of ["toWeight", "toBias"]) { // added up with all other gradients
+        const sum = parts[0]![name]!.map((value, at) =>
+          value + parts[1]![name]![at]! + parts[2]![name]![at]!
+        );
+        assertAllClose(name, sum, Float64Array.from(whole[name]!));
+      }
+    }
+  });
+}
 
 Deno.test("shares are of the pixels of all devices, in whatever part of a batch they lie", async () => {
   const plane = [3, 5]; // of no multiple of what a binding may begin at

@@ -27,7 +27,7 @@ export const ENGINES: readonly Engine[] = [
   {
     library: "libmpich.so.12",
     launcher: "mpirun.mpich",
-    flags: [],
+    flags: ["-genv", "MPIR_CVAR_POLLS_BEFORE_YIELD", "1"],
     version: /^MPICH Version: \d/,
   },
 ];

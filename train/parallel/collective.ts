@@ -23,7 +23,11 @@ export interface CollectiveTimes {
   wait: number;
 }
 
-/** The processes of a training; each is a rank, and all call the same functions in the same order. */
+/**
+ * The processes of a training; each is a rank, and all call the same functions in the same order. Where a
+ * device has them as its peers, what it asks of them waits for its turn on the GPU: ask by yourself only
+ * after `gpu.finish()`, or after a read of what was enqueued last.
+ */
 export interface Collective {
   /** This process, from 0. */
   readonly rank: number;

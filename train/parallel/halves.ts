@@ -14,52 +14,109 @@ export interface HalfExchange {
   gather(part: Float16Array, all: Float16Array): Promise<void>;
 }
 
+/**
+ * Numbers that are exchanged at once: so few that halves are made of others meanwhile, which takes about as
+ * long, but not so few that what a rank sends to another is short.
+ */
+export function pieceOf(ranks: number): number {
+  return Math.min(Math.max(2 ** 18, 2 ** 14 * ranks), 2 ** 21);
+}
+/** One piece is made, one added up and one taken back at a time. */
+const PIECES_AT_ONCE = 3;
+
+/** Memory for a piece. */
+interface Room {
+  readonly sent: Float16Array;
+  readonly received: Float16Array;
+  /** Sums of the part that is this rank's. */
+  readonly own: Float16Array;
+  readonly all: Float16Array;
+}
+
 /** Adds up numbers of all ranks; keeps the memory that it needs for the next time. */
 export class HalfSums {
   readonly #ranks: HalfExchange;
-  readonly #rooms = new Map<string, Float16Array<ArrayBuffer>>();
-  #sums = new Float32Array(0);
+  readonly #piece: number;
+  readonly #rooms: Room[];
+  readonly #sums: Float32Array;
 
   /** For the ranks between which halves go so. */
   constructor(ranks: HalfExchange) {
     this.#ranks = ranks;
+    this.#piece = pieceOf(ranks.size);
+    const part = Math.ceil(this.#piece / ranks.size);
+    const halves = (length: number) => new Float16Array(length);
+    this.#sums = new Float32Array(part);
+    this.#rooms = Array.from({ length: PIECES_AT_ONCE }, () => ({
+      ...{ sent: halves(part * ranks.size), received: halves(part * ranks.size) },
+      ...{ own: halves(part), all: halves(part * ranks.size) },
+    }));
   }
 
   /**
    * Adds up arrays of all ranks element by element, in place. A power of two brings all numbers into the
    * range of halves; infinities and NaN stay what they are.
    *
-   * A number of each rank and the sum are rounded once, by at most 2^-11 of themselves; the error of what is
-   * 2^-28 times as large as the largest number, divided by the ranks, is not bounded so.
+   * A number of each rank and the sum are rounded once, by at most 2^-11 of themselves; where they are
+   * small, by at most 2^-37 of the largest number of all ranks, times their count.
    */
   async sum(data: Float32Array): Promise<void> {
     const { size } = this.#ranks;
-    const length = Math.ceil(data.length / size);
-    const [sent, received, own, all] = ["sent", "received", "own", "all"].map((name) =>
-      this.#room(name, name === "own" ? length : length * size)
-    ) as [Float16Array, Float16Array, Float16Array, Float16Array];
     const scale = scaleOf(await this.#ranks.greatest(greatestOf(data)), size);
-    for (let at = 0; at < data.length; at++) sent[at] = data[at] * scale;
-    sent.fill(0, data.length);
-    await this.#ranks.exchange(sent, received);
-    if (this.#sums.length < length) this.#sums = new Float32Array(length);
+    const pieces: { readonly numbers: Float32Array; readonly room: Room }[] = [];
+    for (let at = 0; at < data.length; at += this.#piece) {
+      const numbers = data.subarray(at, at + this.#piece);
+      pieces.push({ numbers, room: this.#roomFor(numbers, pieces.length) });
+    }
+    const [exchanged, gathered]: Promise<void>[][] = [[], []];
+    let last = Promise.resolve(); // one call at a time, in an order that is the same on all ranks
+    const inOrder = (call: () => Promise<void>): Promise<void> => {
+      last = last.then(call);
+      last.catch(() => {}); // who waits for it hears of it
+      return last;
+    };
+    for (let turn = 0; turn < pieces.length + PIECES_AT_ONCE - 1; turn++) {
+      const [next, sent, summed] = [pieces[turn], pieces[turn - 1], pieces[turn - 2]];
+      if (next) {
+        const { numbers, room } = next;
+        for (let at = 0; at < numbers.length; at++) room.sent[at] = numbers[at] * scale;
+        exchanged.push(inOrder(() => this.#ranks.exchange(room.sent, room.received)));
+      }
+      if (sent) {
+        await exchanged[turn - 1];
+        this.#addUp(sent.room);
+        const { own, all } = sent.room;
+        gathered.push(inOrder(() => this.#ranks.gather(own, all)));
+      }
+      if (summed) {
+        await gathered[turn - 2];
+        const { numbers, room: { all } } = summed;
+        const back = 1 / scale;
+        for (let at = 0; at < numbers.length; at++) numbers[at] = all[at] * back;
+      }
+    }
+  }
+
+  /** Adds up the parts that all ranks have sent. */
+  #addUp({ received, own }: Room): void {
     const sums = this.#sums;
+    const { length } = own;
     for (let at = 0; at < length; at++) sums[at] = received[at];
-    for (let rank = 1; rank < size; rank++) {
-      const from = rank * length;
+    for (let from = length; from < received.length; from += length) {
       for (let at = 0; at < length; at++) sums[at] += received[from + at];
     }
     for (let at = 0; at < length; at++) own[at] = sums[at];
-    await this.#ranks.gather(own, all);
-    const back = 1 / scale;
-    for (let at = 0; at < data.length; at++) data[at] = all[at] * back;
   }
 
-  #room(name: string, length: number): Float16Array {
-    const kept = this.#rooms.get(name);
-    const room = kept && kept.length >= length ? kept : new Float16Array(length);
-    this.#rooms.set(name, room);
-    return room.subarray(0, length);
+  /** The room of a piece in parts of equal length; what is behind the last number goes along unused. */
+  #roomFor({ length }: Float32Array, piece: number): Room {
+    const part = Math.ceil(length / this.#ranks.size);
+    const whole = part * this.#ranks.size;
+    const { sent, received, own, all } = this.#rooms[piece % PIECES_AT_ONCE] as Room;
+    return {
+      ...{ sent: sent.subarray(0, whole), received: received.subarray(0, whole) },
+      ...{ own: own.subarray(0, part), all: all.subarray(0, whole) },
+    };
   }
 }
 

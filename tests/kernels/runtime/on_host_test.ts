@@ -184,6 +184,21 @@ Deno.test("a small change takes the wait for the GPU, not the ten milliseconds o
   assert.ok(each < 8, `${each} ms`); // of which 0.2 here
 });
 
+Deno.test("a read takes no longer than the GPU where peers wait for it", async () => {
+  const peers = { rank: 0, size: 2, sum: () => Promise.resolve() };
+  using gpu = await openGpu({ peers });
+  using x = upload(gpu, 1);
+  await x.read();
+  const started = performance.now();
+  for (let at = 0; at < 50; at++) {
+    gpu.write(x, Float32Array.of(at));
+    assert.deepEqual([...await x.read()], [at]);
+  }
+  const each = (performance.now() - started) / 50;
+  assert.ok(each < 8, `${each} ms`);
+  await gpu.finish();
+});
+
 Deno.test("times of the host's part are those of the GPU, of copies and of changes", async () => {
   using gpu = await openGpu();
   assert.deepEqual(gpu.hostTimes, { gpu: 0, copy: 0 });

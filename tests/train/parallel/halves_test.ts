@@ -75,7 +75,7 @@ for (const size of [1, 2, 3, 8]) {
           ),
       );
       const found = await sumOf(ranks, data);
-      const most = Math.max(...data.flat().map(Math.abs));
+      const most = 2 ** exponent;
       found.forEach((value, at) => {
         const terms = data.map((numbers) => numbers[at]!);
         const expected = terms.reduce((sum, term) => sum + term, 0);
@@ -93,6 +93,21 @@ for (const size of [1, 2, 3, 8]) {
 Deno.test("small whole numbers are added up exactly", async () => {
   const found = await sumOf(ranksOf(2), [[1, -200, 1000, 0, 7], [2, 200, 24, 0, -8]]);
   assert.deepEqual(found, [3, 0, 1024, 0, -1]);
+});
+
+Deno.test("many numbers are exchanged in pieces, whatever is left for the last", async () => {
+  const ranks = ranksOf(3);
+  for (const length of [4 * 2 ** 18 + 5, 2 ** 18, 2 ** 18 - 1]) {
+    const arrays = [7, 11, 13].map((factor) =>
+      Float32Array.from({ length }, (_, at) => factor * at % 601) // sums are exact in eleven bits
+    );
+    const expected = Float32Array.from(
+      { length },
+      (_, at) => arrays.reduce((sum, numbers) => sum + numbers[at]!, 0),
+    );
+    await Promise.all(ranks.map((rank, at) => rank.sum(arrays[at]!)));
+    assertSame(arrays, [expected, expected, expected]);
+  }
 });
 
 Deno.test("infinities and NaN come through, and do not touch other numbers", async () => {
