@@ -1,6 +1,5 @@
 // Which library of MPI is taken, and which binary interface it has.
 
-import { join, resolve } from "node:path";
 import { CollectiveError } from "./collective.ts";
 import { type MpiAbi, MPICH, OPEN_MPI, STANDARD } from "./mpi_abi.ts";
 
@@ -31,10 +30,10 @@ export function findLibrary(
   name?: string,
   folders: readonly string[] = USUAL_FOLDERS,
 ): string {
-  if (name?.includes("/")) return resolve(name);
+  if (name?.includes("/")) return name.startsWith("/") ? name : `${Deno.cwd()}/${name}`;
   const names = name === undefined ? USUAL_LIBRARIES : [name];
   for (const file of names) {
-    const found = folders.map((folder) => join(folder, file)).find(isFile);
+    const found = folders.map((folder) => `${folder}/${file}`).find(isFile);
     if (found !== undefined) return found;
   }
   const wayOut = name === undefined
