@@ -1,7 +1,7 @@
 // A run on several ranks is the run on one: here all ranks are in one process, over MPI in tests/mpi.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { cpSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { mergeConfig, presetConfig } from "../../../train/config/config.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
@@ -11,6 +11,9 @@ import { Solo } from "../../../train/parallel/solo.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { kindOf, type StageName, STAGES } from "../../../train/stages/kinds.ts";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
+import { unpack } from "../../../train/base/packed.ts";
+import { Checkpoint } from "../../../train/networks/checkpoint.ts";
+import type { CheckpointState, KnownFiles } from "../../../train/run/resume.ts";
 import { onRanks } from "../../_peers.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
@@ -61,6 +64,13 @@ function arraysOf({ out }: RunConfig, stage: string): Map<string, Float32Array> 
   return new Map(names.map((name) => [name, file.floats(name).slice()]));
 }
 
+/** Names of the files that a stage has made, as its checkpoint knows them. */
+function madeBy({ out }: RunConfig, stage: string): string[] {
+  using checkpoint = new Checkpoint(join(out, "checkpoints", `${stage}.safetensors`));
+  const { made } = unpack((checkpoint.state as CheckpointState).files ?? "") as KnownFiles;
+  return Object.keys(made ?? {}).sort();
+}
+
 /** Compares by the largest element. */
 function assertNear(found: Float32Array, expected: Float32Array, tolerance: number, what: string) {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-2);
@@ -101,10 +111,7 @@ Deno.test("every stage on two ranks, and stage 1 on four, is that on one", () =>
           if (name.startsWith("optimizer.")) continue;
           assertNear(arrays.get(name) ?? new Float32Array(), values, 1e-4, `${stage} ${name}`);
         }
-        for (const made of ["soft_labels", "pseudo_labels"]) {
-          if (!existsSync(join(alone.out, made))) continue;
-          assert.deepEqual(namesIn(join(config.out, made)), namesIn(join(alone.out, made)));
-        }
+        assert.deepEqual(madeBy(config, stage), madeBy(alone, stage), "files that it has made");
       }
     }
   }));
@@ -142,16 +149,44 @@ Deno.test("one rank that is to stop stops all, and they go on in other numbers",
       true,
     );
     assert.ok(!existsSync(join(stopped.out, "DONE")));
+    const copy = join(folder, "copy");
+    cpSync(stopped.out, copy, { recursive: true });
     await onRanks(
       shardsOf(new Solo(), 2),
       (gpu, ranks) => resumeTraining(stopped.out, gpu, SILENT, signal, { ranks }),
     );
     assertSameOutcome(outcomeOf(stopped.out, SHORT.pipeline), outcomeOf(whole.out, SHORT.pipeline));
     assert.ok(existsSync(join(stopped.out, "DONE")));
-    // Resumed on one rank where all is done, it finds all done.
+    // The same on one rank: the same batches, and sums that are rounded otherwise.
     await onRanks(
       [new Solo()],
-      (gpu, ranks) => resumeTraining(stopped.out, gpu, SILENT, signal, { ranks }),
+      (gpu, ranks) => resumeTraining(copy, gpu, SILENT, signal, { ranks }),
+    );
+    const expected = new Map(lossesOf(whole));
+    const found = lossesOf({ ...stopped, out: copy });
+    assert.deepEqual(found.map(([name]) => name), [...expected.keys()]);
+    for (const [name, value] of found) {
+      if (!/^stage1 \d+ (source|symmetric)$/.test(name)) continue;
+      assert.ok(Math.abs(value / expected.get(name)! - 1) < 1e-4, `${name}: ${value}`);
+    }
+  }));
+
+Deno.test("a rank whose weights have become others ends the run", () =>
+  withFolder(async (folder) => {
+    const config = configOf(folder, "run", { pipeline: ["source"] });
+    const found = onRanks(shardsOf(new Solo(), 2), (gpu, ranks) => {
+      const run = gpu.run.bind(gpu);
+      if (ranks.rank === 1) { // an adapter that rounds otherwise
+        gpu.run = (kernel, arrays, params, grid, flops) => {
+          const own = params.map((value) => Number.isInteger(value) ? value : value * (1 + 1e-6));
+          run(kernel, arrays, kernel.name.startsWith("sgd") ? own : params, grid, flops);
+        };
+      }
+      return runTraining(config, gpu, SILENT, signal, { ranks });
+    });
+    await assert.rejects(
+      found,
+      /Ranks have drifted apart: after 3 steps the weights of rank 1 are/,
     );
   }));
 
