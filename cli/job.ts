@@ -248,7 +248,7 @@ export class Job {
   async ofFirst<T>(stop: StopSignals | null, find: () => Promise<T> | T): Promise<T> {
     let found: { readonly value?: T; readonly exitCode: number } = { exitCode: 0 };
     if (this.isFirst) {
-      found = await Promise.resolve(find()).then(
+      found = await (async () => await find())().then(
         (value) => ({ value, exitCode: stop?.exitCode ?? 0 }),
         (error) => {
           if (!stop?.signal.aborted || error !== stop.signal.reason) throw error;

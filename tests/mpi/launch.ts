@@ -22,6 +22,9 @@ const RANK = fileURLToPath(new URL("job_rank.ts", import.meta.url));
 /** Seconds after which a job that will fail is given up: enough for all ranks to start. */
 const TIMEOUT = 3;
 
+/** A training that should not begin, which is soon over if it does. */
+const SHORT = ["--preset", "quick", "--stages", "source", "--steps", "1"];
+
 /** A rank that may do what `./run train --mpi` lets it do, and nothing else. */
 function rank({ library }: Engine, what: string, folder: string): string[] {
   const variables = "MPI_LIB,OMPI_COMM_WORLD_SIZE,PMI_SIZE,SLURM_STEP_NUM_TASKS";
@@ -82,7 +85,7 @@ for (const engine of [OPEN_MPI, MPICH]) {
   Deno.test(`a library that ${launcher} does not start for is refused, and no run begins`, () =>
     withFolder(async (folder) => {
       const out = join(folder, "run");
-      const train = program("train", "--preset", "quick", "--out", out, "--mpi", other.library);
+      const train = program("train", ...SHORT, "--out", out, "--mpi", other.library);
       const { code, stderr } = await runJob(engine, [train, train]);
       assert.equal(code, 2, stderr);
       assert.match(
@@ -135,7 +138,7 @@ Deno.test("a job that not all processes join is ended", () =>
 
 Deno.test("two ranks on one adapter are refused before there is a run", () =>
   withFolder(async (folder) => {
-    const train = program("train", "--mpi", "--preset", "quick", "--out", join(folder, "run"));
+    const train = program("train", "--mpi", ...SHORT, "--out", join(folder, "run"));
     const { code, stderr } = await runJob(OPEN_MPI, [train, train]);
     assert.equal(code, 2, stderr);
     const sentences = stderr.split("\n").filter((line) => line.includes("Cannot"));
@@ -178,7 +181,7 @@ Deno.test("a rank that was started with other flags is named, with the first dif
   withFolder(async (folder) => {
     const [one, other] = ["0", "7"].map((seed) =>
       program(
-        ...["train", "--mpi", "--share-adapter", "--preset", "quick", "--seed", seed],
+        ...["train", "--mpi", "--share-adapter", ...SHORT, "--seed", seed],
         ...["--out", join(folder, "run")],
       )
     );
