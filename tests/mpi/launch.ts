@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { JobDiagnosis } from "../../cli/doctor_mpi.ts";
+import { permissionsOf } from "../../cli/permissions.ts";
 import { takeFailure, writeFailure } from "../../train/parallel/failure.ts";
 import { namesIn, withFolder } from "../train/_folder.ts";
 import {
@@ -18,6 +19,7 @@ import {
   startJob,
 } from "./_jobs.ts";
 
+const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 const RANK = fileURLToPath(new URL("job_rank.ts", import.meta.url));
 /** Seconds after which a job that will fail is given up: enough for all ranks to start. */
 const TIMEOUT = 3;
@@ -135,6 +137,29 @@ Deno.test("a job that not all processes join is ended", () =>
       /^Cannot join the job as not all of its processes have come within 3 s: /m,
     );
   }));
+
+Deno.test("doctor is content where a launcher of the library is there, and says where none is", async () => {
+  const doctorIn = async (env: Record<string, string>) => {
+    const permissions = await permissionsOf(["doctor", "--mpi", OPEN_MPI.library]) ?? [];
+    const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--allow-read", ...permissions, MAIN],
+        ...["doctor", "--mpi", OPEN_MPI.library],
+      ],
+      env,
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) };
+  };
+  const { code, text } = await doctorIn({ PATH: "/nowhere:/usr/bin" });
+  assert.equal(code, 0, text);
+  assert.match(text, /\nNext: \/usr\/bin\/mpirun\S* -n 2 --bind-to none \.\/run train --mpi \/usr/);
+  const without = await doctorIn({ PATH: "/nowhere" });
+  assert.equal(without.code, 2, without.text);
+  assert.match(
+    without.text,
+    /^Cannot start several processes as PATH has no launcher of Open MPI: /m,
+  );
+});
 
 Deno.test("two ranks on one adapter are refused before there is a run", () =>
   withFolder(async (folder) => {
