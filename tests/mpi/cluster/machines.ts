@@ -1,6 +1,7 @@
 // Trainings of two ranks on two machines, over TCP, and what befalls them. Run by `deno task test:cluster`.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { withFolder } from "../../train/_folder.ts";
 import { trainInterrupted } from "../../train/_interrupted.ts";
@@ -23,7 +24,9 @@ Deno.test("two machines have the same bits over Open MPI and over MPICH", () =>
       const out = join(folder, launcher.library);
       const args = ["train", ...flags, "--out", out];
       const { code, stdout } = await trainOnBoth(machines, launcher, args);
-      assert.equal(code, 0, stdout);
+      // Debian's MPICH over TCP may never come out of MPI_Finalize, when all is done (openucx/ucx#2254).
+      if (launcher === OPEN_MPI) assert.equal(code, 0, stdout);
+      assert.ok(existsSync(join(out, "DONE")), stdout);
       assert.match(stdout, /2 processes on 2 machines/);
       outcomes.push(outcomeOf(out));
     }
@@ -35,6 +38,7 @@ Deno.test("a rank that is killed, stopped or cut off ends the whole job, which g
     await using machines = await Machines.make();
     let at = 0;
     const { done } = await trainInterrupted(folder, flagsFor(folder, 12), FAULTS.length, {
+      random: () => 0.25, // a run of each is over before the training is
       run: (args) => trainOnBoth(machines, OPEN_MPI, args),
       interrupt: async (args, after) => {
         const fault = FAULTS[at];
