@@ -77,6 +77,11 @@ export async function strike(
   const seconds = (performance.now() - struck) / 1000;
   assert.notEqual(ended.code, 0, ended.text);
   assert.match(ended.text, REASONS[fault]);
+  // Those that have waited leave the reason with the run, where there is one already.
+  if (fault === "stop" && existsSync(join(run, "config.json"))) {
+    const { reason } = JSON.parse(Deno.readTextFileSync(join(run, "failure.json")));
+    assert.match(reason, REASONS.stop);
+  }
   await assertNothingIsLeft(machines, struck);
   if (fault === "cut") await machines.mend();
   return { fault, rank, seconds, ended };
