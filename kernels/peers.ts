@@ -47,13 +47,19 @@ function copyGroups(
   }
 }
 
-/** Adds up arrays of all peers element by element, in place. */
-export function sumOverPeers(arrays: readonly GpuArray[]): void {
+/**
+ * Adds up arrays of all peers element by element, in place.
+ *
+ * @param what Gradients may be added up less exactly, by `sumGradients` of the peers.
+ */
+export function sumOverPeers(
+  arrays: readonly GpuArray[],
+  what: "numbers" | "gradients" = "numbers",
+): void {
   const [{ gpu, gpu: { peers } }] = arrays as [GpuArray];
   if (!peers) return;
-  gpu.onHost(arrays, async (all) => {
-    for (const data of all) await peers.sum(data as Float32Array);
-  });
+  const sum = (what === "gradients" ? peers.sumGradients : undefined) ?? peers.sum;
+  gpu.onHost(arrays, (numbers) => sum.call(peers, numbers));
 }
 
 /** How many times as many images a batch has as this process sees of it. */

@@ -71,9 +71,15 @@ export abstract class Optimiser<Memory> {
   #gather(): void {
     const [first] = this.#gradients.keys();
     if (!first?.gpu.peers) return;
+    for (const [tensor, place] of this.#gradients) {
+      if (!tensor.grad || tensor.grad === place) continue;
+      this.gradientOf(tensor);
+      tensor.zeroGrad();
+      tensor.grad = place.retain(); // where the sum will be
+    }
     const gradients: GpuArray[] = [];
     for (const array of this.gradients()) gradients.push(array.retain());
-    sumOverPeers(gradients);
+    sumOverPeers(gradients, "gradients");
     for (const array of gradients) array.release();
   }
 

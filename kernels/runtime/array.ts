@@ -4,6 +4,7 @@
 
 import type { Choices } from "./choices.ts";
 import type { Kernel } from "./kernel.ts";
+import type { HostTimes } from "./on_host.ts";
 import type { AdapterDescription, KernelClass, Peers } from "./options.ts";
 import type { BufferPool, MemoryUse } from "./pool.ts";
 import type { Profiler } from "./profile.ts";
@@ -29,7 +30,7 @@ export interface Gpu extends Disposable {
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
   readonly offsetAlignment: number;
-  /** Those who work on the same batches, if anyone does. */
+  /** Those who work on the same batches, if anyone does; nobody within {@link Gpu.alone}. */
   readonly peers: Peers | undefined;
   /** Which of several ways launchers take. */
   readonly choices: Choices<GpuArray>;
@@ -37,6 +38,8 @@ export interface Gpu extends Disposable {
   readonly profiler: Profiler | undefined;
   /** Byte counters of all arrays. */
   readonly memory: MemoryUse;
+  /** Where time has gone in {@link Gpu.onHost}. */
+  readonly hostTimes: Readonly<HostTimes>;
   /**
    * Buffers by size class.
    *
@@ -50,6 +53,12 @@ export interface Gpu extends Disposable {
    */
   readonly queue: CommandQueue;
 
+  /**
+   * Records what only this process computes, without its peers.
+   *
+   * @param record Works at once: what it returns later is recorded with the peers again.
+   */
+  alone<T>(record: () => T): T;
   /** Begins the peaks of {@link Gpu.memory} afresh, from what is held now. */
   resetPeak(): void;
   /**
@@ -98,13 +107,17 @@ export interface Gpu extends Disposable {
   /**
    * Hands the numbers of arrays to the host in the middle of what is enqueued, and takes back what it has
    * made of them: what is enqueued before has run, and what is enqueued after sees the changed numbers. The
-   * host goes on at once, and the GPU waits for it there.
+   * host goes on at once, and the GPU waits for it there. Whatever else the host does in the same order as
+   * on other machines, it does after {@link Gpu.finish}: until then, changes may still be to come.
    *
-   * @param change Changes the numbers in place. What it throws is kept, as errors of the GPU are.
+   * @param arrays Their numbers count as one row, end to end.
+   * @param change Changes a bucket of some megabytes of that row in place. It is called with one after the
+   *   other, each once it is done with the one before; which numbers are in one depends on the lengths of
+   *   the arrays alone. What it throws is kept, as errors of the GPU are.
    */
   onHost(
-    arrays: readonly AnyArray[],
-    change: (data: (Float32Array | Uint32Array)[]) => Promise<void>,
+    arrays: readonly GpuArray[],
+    change: (numbers: Float32Array) => Promise<void>,
   ): void;
   /**
    * Runs a kernel; use `dispatch`, which checks what it is given.

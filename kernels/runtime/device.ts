@@ -4,6 +4,7 @@ import { type AnyArray, type Gpu, GpuArray } from "./array.ts";
 import { Choices } from "./choices.ts";
 import { GpuError, MemoryError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
+import { HostChanges, type HostTimes } from "./on_host.ts";
 import type { AdapterDescription, GpuOptions, KernelClass, Peers } from "./options.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool, type MemoryUse } from "./pool.ts";
@@ -21,7 +22,8 @@ export class Device implements Gpu {
   readonly hasHalves: boolean;
   readonly maxBindingBytes: number;
   readonly offsetAlignment: number;
-  readonly peers: Peers | undefined;
+  readonly #peers: Peers | undefined;
+  #isAlone = false;
   readonly choices: Choices<GpuArray>;
   readonly profiler: Profiler | undefined;
   readonly pool: BufferPool;
@@ -31,6 +33,7 @@ export class Device implements Gpu {
   readonly #guardBytes: number;
   readonly #pipelines: PipelineCache;
   readonly #readBack: ReadBack;
+  readonly #hostChanges: HostChanges;
   #failure: Error | undefined;
   #closed = false;
 
@@ -42,7 +45,7 @@ export class Device implements Gpu {
     this.device = device;
     this.adapter = adapter;
     const { kernels = "auto", peers } = options;
-    this.peers = peers && peers.size > 1 ? peers : undefined;
+    this.#peers = peers && peers.size > 1 ? peers : undefined;
     this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
     this.hasHalves = this.kernelClass === "shared" && device.features.has("shader-f16");
     this.maxBindingBytes = Math.min(
@@ -63,6 +66,7 @@ export class Device implements Gpu {
       onFailure: (error) => this.#fail(error),
     });
     this.#readBack = new ReadBack(device, this.queue, this.#guardBytes);
+    this.#hostChanges = new HostChanges(device, this.queue);
     this.#pipelines = new PipelineCache(
       device,
       this.queue.paramsLayout,
@@ -93,6 +97,10 @@ export class Device implements Gpu {
 
   get memory(): MemoryUse {
     return this.pool.use;
+  }
+
+  get hostTimes(): Readonly<HostTimes> {
+    return this.#hostChanges.times;
   }
 
   resetPeak(): void {
@@ -187,20 +195,16 @@ export class Device implements Gpu {
     return () => read().finally(() => this.check());
   }
 
-  onHost(arrays: readonly AnyArray[], change: (data: HostData[]) => Promise<void>): void {
+  onHost(arrays: readonly GpuArray[], change: (numbers: Float32Array) => Promise<void>): void {
     this.check();
     // Arrays may be released until then: what takes their memory does so in what is enqueued later.
-    const places = arrays.map(({ storage, byteOffset, byteLength, label, dtype, size }) => {
-      return { storage, byteOffset, byteLength, label, dtype, size };
+    const places = arrays.map(({ storage, byteOffset, byteLength, label }) => {
+      return { storage, byteOffset, byteLength, label };
     });
     this.queue.onHost(places.map(({ storage }) => storage), async () => {
       await this.#pipelines.built();
       this.check();
-      const data = await this.#readBack.now(places);
-      await change(data);
-      places.forEach(({ storage, byteOffset }, index) =>
-        this.queue.writeNow(storage, byteOffset, data[index] as HostData)
-      );
+      await this.#hostChanges.run(places, change);
     });
     for (const { storage } of arrays) this.pool.dropDerived(storage);
   }
@@ -220,6 +224,20 @@ export class Device implements Gpu {
     this.queue.dispatch(this.#pipelines.get(kernel), arrays, params, grid, flops);
     for (let i = 0; i < arrays.length; i++) {
       if (kernel.arrays[i]?.written) this.pool.dropDerived((arrays[i] as AnyArray).storage);
+    }
+  }
+
+  get peers(): Peers | undefined {
+    return this.#isAlone ? undefined : this.#peers;
+  }
+
+  alone<T>(record: () => T): T {
+    const before = this.#isAlone;
+    this.#isAlone = true;
+    try {
+      return record();
+    } finally {
+      this.#isAlone = before;
     }
   }
 
@@ -260,6 +278,7 @@ export class Device implements Gpu {
     if (this.#closed) return;
     this.#closed = true;
     this.#readBack.close();
+    this.#hostChanges.close();
     this.device.destroy();
   }
 

@@ -15,6 +15,7 @@ export {
   type KernelDefinition,
   type ScalarType,
 } from "./kernel.ts";
+export type { HostTimes } from "./on_host.ts";
 export type { AdapterDescription, GpuOptions, KernelClass, Peers, Precision } from "./options.ts";
 export { planningGpu, type PlanningOptions } from "./plan.ts";
 export type { MemoryUse } from "./pool.ts";

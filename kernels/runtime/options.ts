@@ -23,6 +23,11 @@ export interface Peers {
   readonly size: number;
   /** Adds up arrays of all processes element by element, in place; all of them get the same bits. */
   sum(data: Float32Array): Promise<void>;
+  /**
+   * The same for gradients, by which optimisers step, and for nothing else, as it may be less exact; as
+   * {@link Peers.sum} unless given.
+   */
+  sumGradients?(data: Float32Array): Promise<void>;
 }
 
 /** How to open a device. */

@@ -77,29 +77,6 @@ export class ReadBack {
     };
   }
 
-  /** The numbers that places of arrays have after all that was submitted. */
-  now(
-    arrays: readonly Pick<
-      AnyArray,
-      "storage" | "byteOffset" | "byteLength" | "label" | "dtype" | "size"
-    >[],
-  ): Promise<HostData[]> {
-    const total = Math.max(4, arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
-    const staging = this.#take(total);
-    const encoder = this.#device.createCommandEncoder();
-    let offset = 0;
-    const parts = arrays.map(({ storage, byteOffset, byteLength, label, dtype, size }): Part => {
-      if (byteLength > 0) {
-        encoder.copyBufferToBuffer(storage.buffer, byteOffset, staging, offset, byteLength);
-      }
-      const part = { label, dtype, size, offset, isGuarded: false };
-      offset += byteLength;
-      return part;
-    });
-    this.#device.queue.submit([encoder.finish()]);
-    return this.#receive(staging, total, parts);
-  }
-
   /**
    * Waits for a transfer and takes the numbers out of it.
    *
@@ -109,32 +86,22 @@ export class ReadBack {
   async #receive(staging: GPUBuffer, total: number, parts: readonly Part[]): Promise<HostData[]> {
     const done = this.#queue.work.wait();
     const mapped = Math.ceil(total / 8) * 8;
-    try {
-      await staging.mapAsync(GPUMapMode.READ, 0, mapped);
-      done();
-    } catch (cause) {
-      if (await isLost(this.#device)) throw cause; // the device says more
-      throw new GpuError(
-        `Cannot read back "${parts[0]?.label}" as the GPU did not give ${formatBytes(total)} to ` +
-          `the host (${
-            (cause as Error).message
-          }): it may be out of memory; use smaller batches or crops`,
-        { cause },
-      );
-    }
-    const bytes = staging.getMappedRange(0, mapped).slice(0, total);
-    staging.unmap();
-    this.#keep(staging);
-    return parts.map((part) => {
+    const mapping = staging.mapAsync(GPUMapMode.READ, 0, mapped);
+    await arrived(this.#device, mapping, { label: parts[0]?.label, bytes: total });
+    done();
+    const bytes = staging.getMappedRange(0, mapped);
+    const data = parts.map((part) => {
       const { dtype, offset, size } = part;
-      const data = dtype === "f32"
-        ? new Float32Array(bytes, offset, size)
-        : new Uint32Array(bytes, offset, size);
       if (part.isGuarded) {
         this.#checkGuard(part, new Uint32Array(bytes, offset + size * 4, this.#guardBytes / 4));
       }
-      return parts.length === 1 ? data : data.slice();
+      return dtype === "f32"
+        ? new Float32Array(bytes, offset, size).slice()
+        : new Uint32Array(bytes, offset, size).slice();
     });
+    staging.unmap();
+    this.#keep(staging);
+    return data;
   }
 
   #checkGuard({ label }: Part, guard: Uint32Array): void {
@@ -164,6 +131,30 @@ export class ReadBack {
   close(): void {
     this.#closed = true;
     this.#staging?.destroy();
+  }
+}
+
+/**
+ * Waits until a transfer to the host has been mapped.
+ *
+ * @throws {GpuError} If it fails.
+ */
+export async function arrived(
+  device: GPUDevice,
+  mapping: Promise<undefined>,
+  { label, bytes }: { readonly label: string | undefined; readonly bytes: number },
+): Promise<void> {
+  try {
+    await mapping;
+  } catch (cause) {
+    if (await isLost(device)) throw cause; // the device says more
+    throw new GpuError(
+      `Cannot read back "${label}" as the GPU did not give ${formatBytes(bytes)} to ` +
+        `the host (${
+          (cause as Error).message
+        }): it may be out of memory; use smaller batches or crops`,
+      { cause },
+    );
   }
 }
 

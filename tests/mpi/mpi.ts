@@ -3,36 +3,9 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { type Engine, ENGINES, pathOf } from "./_engines.ts";
 
 const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
-const FOLDERS = ["x86_64", "aarch64"].map((machine) => `/usr/lib/${machine}-linux-gnu`);
-
-interface Engine {
-  readonly library: string;
-  readonly launcher: string;
-  readonly flags: readonly string[];
-  readonly version: RegExp;
-}
-
-const ENGINES: readonly Engine[] = [
-  {
-    library: "libmpi.so.40",
-    launcher: "mpirun.openmpi",
-    // Bound to a core each, ranks would see one processor; idle ones would spin on it.
-    flags: [
-      ...["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"],
-      ...["--mca", "mpi_yield_when_idle", "1"],
-    ],
-    version: /^Open MPI v\d/,
-  },
-  {
-    library: "libmpich.so.12",
-    launcher: "mpirun.mpich",
-    flags: [],
-    version: /^MPICH Version: \d/,
-  },
-];
-
 interface Seen {
   readonly rank: number;
   readonly size: number;
@@ -41,18 +14,10 @@ interface Seen {
   readonly reduced: unknown;
   readonly losses: readonly number[];
   readonly weights: readonly number[];
-}
-
-function pathOf(library: string): string {
-  for (const folder of FOLDERS) {
-    try {
-      Deno.statSync(`${folder}/${library}`);
-      return `${folder}/${library}`;
-    } catch {
-      // the next one
-    }
-  }
-  return assert.fail(`${library} is in none of ${FOLDERS.join(", ")}`);
+  /** Milliseconds, all in all and of what. */
+  readonly took: number;
+  readonly hostTimes: { readonly gpu: number; readonly copy: number };
+  readonly times: { readonly reduce: number; readonly wait: number };
 }
 
 /** Runs ranks that may load that library and nothing else. */
@@ -67,12 +32,16 @@ async function run(engine: Engine, ranks: number, ...args: readonly string[]) {
   return { code, text, errors };
 }
 
-async function seenBy(engine: Engine, ranks: number): Promise<Seen[]> {
-  const { code, text, errors } = await run(engine, ranks);
+async function seenBy(engine: Engine, ranks: number, ...args: string[]): Promise<Seen[]> {
+  const { code, text, errors } = await run(engine, ranks, ...args);
   assert.equal(code, 0, errors);
   const seen = text.trim().split("\n").filter((line) => line.startsWith("{"))
     .map((line): Seen => JSON.parse(line));
   return seen.sort((a, b) => a.rank - b.rank);
+}
+
+function assertNear(found: number, expected = NaN, tolerance: number): void {
+  assert.ok(Math.abs(found / expected - 1) < tolerance, `${found}, not ${expected}`);
 }
 
 for (const engine of ENGINES) {
@@ -90,13 +59,26 @@ for (const engine of ENGINES) {
         most: [1, 1 / 3],
         least: [5, -1],
         bytes: [1, 7, 1],
+        halves: ["1", "13", "NaN", "Infinity", "8.00006091594696e-7"],
       });
       assert.deepEqual(losses, seen[0]?.losses);
       assert.deepEqual(weights, seen[0]?.weights, "the same weights on both");
-      losses.forEach((loss, step) => {
-        const expected = alone?.losses[step] ?? NaN;
-        assert.ok(Math.abs(loss / expected - 1) < 1e-5, `step ${step}: ${loss}, alone ${expected}`);
-      });
+      losses.forEach((loss, step) => assertNear(loss, alone?.losses[step], 1e-5));
+    }
+    for (const { took, hostTimes, times } of seen) {
+      const parts = [hostTimes.gpu, hostTimes.copy, times.reduce, times.wait];
+      assert.ok(parts.every((part) => part > 0), parts.join());
+      assert.ok(parts.reduce((sum, part) => sum + part) < took, parts.join());
+    }
+
+    const halves = await seenBy(engine, 2, "halves");
+    const [first] = seen;
+    for (const { losses, weights } of halves) {
+      assert.deepEqual(losses, halves[0]?.losses);
+      assert.deepEqual(weights, halves[0]?.weights, "the same weights on both");
+      assert.notDeepEqual(weights, first?.weights, "gradients travelled as halves");
+      losses.forEach((loss, step) => assertNear(loss, first?.losses[step], 1e-6));
+      weights.forEach((weight, at) => assertNear(weight, first?.weights[at], 1e-4));
     }
   });
 

@@ -16,6 +16,7 @@ const [library, what] = Deno.args;
 const SIZE = { width: 64, height: 32 };
 const STEPS = 5;
 
+const began = performance.now();
 const mpi = new Mpi({ library, timeout: 4000, onTimeout: (reason) => console.log(reason) });
 const { rank, size, localRank, engine } = mpi;
 if (what === "hang") {
@@ -23,6 +24,10 @@ if (what === "hang") {
   await mpi.barrier();
 }
 
+// More than one bucket of no multiple of ranks, with what halves must not lose.
+const halves = Float32Array.from({ length: 5_000_001 }, (_, at) => rank + at % 7);
+halves.set([NaN, rank === 0 ? Infinity : 1, rank === 0 ? 3e-7 : 5e-7], 4_999_998);
+await mpi.sumInHalves(halves);
 // More than one bucket, so that borders of buckets are crossed.
 const long = Float32Array.from({ length: 5_000_000 }, (_, at) => rank + at % 7);
 await mpi.allReduce(long, "sum");
@@ -37,11 +42,15 @@ const reduced = {
   long: [long[0], long[2_500_000], long[4_999_999]],
   most: [...most],
   least: [...least],
+  halves: [halves[0], halves[2_500_000], ...halves.subarray(-3)].map(String),
   bytes: [...bytes],
 };
 
 const gpu = await openGpu({
-  peers: { rank, size, sum: (data) => mpi.allReduce(data, "sum") },
+  peers: {
+    ...{ rank, size, sum: (data) => mpi.allReduce(data, "sum") },
+    ...what === "halves" ? { sumGradients: (data) => mpi.sumInHalves(data) } : {},
+  },
 });
 using network = new DeepLab(gpu, {
   blocks: [1, 1, 1, 1],
@@ -84,6 +93,11 @@ for (let step = 0; step < STEPS; step++) {
 }
 const [first] = network.namedParameters().values();
 const weights = [...(await first.array.read()).subarray(-20)]; // launchers tear long lines
-console.log(JSON.stringify({ rank, size, localRank, engine, reduced, losses, weights }));
+const { hostTimes } = gpu;
+const { times } = mpi;
+console.log(JSON.stringify({
+  ...{ rank, size, localRank, engine, reduced, losses, weights },
+  ...{ took: performance.now() - began, hostTimes, times },
+}));
 gpu.close();
 mpi.close();

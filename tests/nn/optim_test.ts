@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
-import { type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
+import { gatherRows } from "../../kernels/peers.ts";
+import { type Gpu, GpuArray, openGpu } from "../../kernels/runtime/mod.ts";
 import { conv2d } from "../../nn/functional/conv2d.ts";
 import { linear } from "../../nn/functional/linear.ts";
 import { globalAveragePool } from "../../nn/functional/spatial.ts";
@@ -137,6 +138,33 @@ for (
     assert.throws(() => make(groups), /the parameter "b" occurs in it twice/);
   });
 }
+
+Deno.test("gradients of peers are added up as gradients, all else exactly", async () => {
+  const added: [string, number][] = [];
+  const note = (what: string) => (numbers: Float32Array) => {
+    added.push([what, numbers.length]);
+    numbers.forEach((value, at) => numbers[at] = 2 * value); // the other peer has the same
+    return Promise.resolve();
+  };
+  const peers = { rank: 0, size: 2, sum: note("numbers"), sumGradients: note("gradients") };
+  for (const { sumGradients, ...without } of [peers, { ...peers, sumGradients: undefined }]) {
+    const given = sumGradients ? peers : without;
+    using gpu = await openGpu({ peers: given });
+    for (const make of [Sgd, Adam]) {
+      const weight = tensor(gpu, Float32Array.of(1, 2, 3), [3]);
+      using optimiser = new make([{ parameters: new Map([["weight", weight]]) }]);
+      setGradient(weight, Float32Array.of(1, -2, 4));
+      optimiser.step(0.5);
+      const [found] = await gpu.readAll([weight.array]);
+      if (make === Sgd) assert.deepEqual([...found!], [0, 4, -1]);
+    }
+    using x = gpu.upload(Float32Array.of(1, 2), [1, 2], "x");
+    gatherRows(x).release();
+    await gpu.finish();
+    const what = sumGradients ? "gradients" : "numbers";
+    assert.deepEqual(added.splice(0), [[what, 64], [what, 64], ["numbers", 4]]);
+  }
+});
 
 Deno.test("a parameter without a gradient stays, and zeroGrad drops gradients", async () => {
   const gpu = await testGpu();

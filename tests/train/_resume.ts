@@ -87,7 +87,7 @@ function filesIn(folder: string): string[] {
 
 /** A stage's result without what it took, which differs from run to run. */
 export function withoutCost(result: Partial<PretrainingResult>): Record<string, unknown> {
-  const { seconds: _s, waitShare: _w, peakBytes: _p, ...rest } = result;
+  const { seconds: _s, waitShare: _w, times: _t, peakBytes: _p, ...rest } = result;
   return rest;
 }
 

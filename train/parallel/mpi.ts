@@ -1,22 +1,23 @@
-// MPI by Deno's foreign function interface: no shim, no compiler. Which library is loaded, and which binary
-// interface it has, its exported symbols tell.
+// The ranks of an MPI job. What a library is called by, mpi_library.ts knows.
 
-import { type Collective, CollectiveError, type Reducible, type Reduction } from "./collective.ts";
-import { type Handle, type MpiAbi, MPICH, OPEN_MPI, STANDARD } from "./mpi_abi.ts";
+import {
+  type Collective,
+  CollectiveError,
+  type CollectiveTimes,
+  type Reducible,
+  type Reduction,
+} from "./collective.ts";
+import { HalfSums } from "./halves.ts";
+import { findLibrary } from "./library.ts";
+import { loadMpi, type MpiLibrary, type Passed } from "./mpi_library.ts";
 
 /** Bytes of one call: libraries take new memory for larger ones each time, which is ten times slower. */
 const BUCKET_BYTES = 8 * 2 ** 20;
+/** From here on ranks first wait for each other, so that it is known how long that took. */
+const LARGE_BYTES = 2 ** 20;
 
-/** Names under which libraries are installed, the most portable first. */
-const USUAL_LIBRARIES = ["libmpi_abi.so.0", "libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
-/** Folders that are looked in, as a permission must name the path of a file. */
-const USUAL_FOLDERS = [
-  "/usr/lib/x86_64-linux-gnu",
-  "/usr/lib/aarch64-linux-gnu",
-  "/usr/lib64",
-  "/usr/lib",
-  "/usr/local/lib",
-];
+/** Milliseconds that launchers are given to pass on what a rank has printed, before it ends the job. */
+const PRINTED_WITHIN = 200;
 
 /** How MPI is opened. */
 export interface MpiOptions {
@@ -32,53 +33,18 @@ export interface MpiOptions {
   readonly onTimeout?: ((reason: string) => void) | undefined;
 }
 
-/** The functions that are called; handles are of the interface's own type. */
-function functionsOf(handle: MpiAbi["handle"]) {
-  // One that a call has made, unlike the library's own.
-  const made = handle === "pointer" ? "usize" : handle;
-  return {
-    MPI_Init_thread: { parameters: ["pointer", "pointer", "i32", "buffer"], result: "i32" },
-    MPI_Comm_rank: { parameters: [handle, "buffer"], result: "i32" },
-    rankOfMade: { name: "MPI_Comm_rank", parameters: [made, "buffer"], result: "i32" },
-    MPI_Comm_size: { parameters: [handle, "buffer"], result: "i32" },
-    MPI_Comm_split_type: {
-      parameters: [handle, "i32", "i32", handle, "buffer"],
-      result: "i32",
-    },
-    MPI_Comm_set_errhandler: { parameters: [handle, handle], result: "i32" },
-    MPI_Error_string: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-    MPI_Get_library_version: { parameters: ["buffer", "buffer"], result: "i32" },
-    MPI_Abort: { parameters: [handle, "i32"], result: "i32" },
-    MPI_Finalize: { parameters: [], result: "i32" },
-    MPI_Allreduce: {
-      parameters: ["usize", "buffer", "i32", handle, handle, handle],
-      result: "i32",
-      nonblocking: true,
-    },
-    MPI_Bcast: {
-      parameters: ["buffer", "i32", handle, "i32", handle],
-      result: "i32",
-      nonblocking: true,
-    },
-    MPI_Barrier: { parameters: [handle], result: "i32", nonblocking: true },
-  } as const satisfies Deno.ForeignLibraryInterface;
-}
-
-type Functions = ReturnType<typeof functionsOf>;
-/** A handle as calls take it. */
-type Passed = never;
-
 /** The ranks of an MPI job. */
 export class Mpi implements Collective {
   readonly rank: number;
   readonly size: number;
   readonly localRank: number;
   readonly engine: string;
-  readonly #abi: MpiAbi;
-  readonly #library: Deno.DynamicLibrary<Functions>;
+  readonly times: CollectiveTimes = { reduce: 0, wait: 0 };
+  readonly #library: MpiLibrary;
+  readonly #world: Passed;
   readonly #timeout: number;
   readonly #onTimeout: ((reason: string) => void) | undefined;
-  readonly #handles = new Map<Handle, Passed>();
+  readonly #halfSums: HalfSums;
   /** Calls go one at a time, as the library is opened for. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -88,89 +54,79 @@ export class Mpi implements Collective {
    * @throws {CollectiveError} If no library is found, or it cannot be used.
    */
   constructor({ library = findLibrary(), timeout, onTimeout }: MpiOptions) {
-    this.#abi = abiOf(library);
     this.#timeout = timeout;
     this.#onTimeout = onTimeout;
-    const { handle, world, serialised, errorsReturn, shared, nullInfo } = this.#abi;
-    this.#library = Deno.dlopen(library, functionsOf(handle));
-    this.#resolveHandles(library);
-    const { symbols } = this.#library;
+    this.#library = loadMpi(library);
+    const { symbols, abi } = this.#library;
     const provided = new Int32Array(1);
-    this.#check("start", symbols.MPI_Init_thread(null, null, serialised, bytesOf(provided)));
-    if (provided[0] < serialised) {
+    this.#check("start", symbols.MPI_Init_thread(null, null, abi.serialised, bytesOf(provided)));
+    if (provided[0] < abi.serialised) {
       throw new CollectiveError(
         `Cannot use ${library} as it does not let threads take turns: expected MPI_THREAD_SERIALIZED; ` +
           "give a library that was built with threads",
       );
     }
-    const all = this.#handle(world);
-    this.#check("start", symbols.MPI_Comm_set_errhandler(all, this.#handle(errorsReturn)));
+    this.#world = this.#library.handle(abi.world);
+    const errorsReturn = this.#library.handle(abi.errorsReturn);
+    this.#check("start", symbols.MPI_Comm_set_errhandler(this.#world, errorsReturn));
     const number = (name: string, ask: (out: Uint8Array<ArrayBuffer>) => number): number => {
       const out = new Int32Array(1);
       this.#check(name, ask(bytesOf(out)));
       return out[0];
     };
-    this.rank = number("count ranks", (out) => symbols.MPI_Comm_rank(all, out));
-    this.size = number("count ranks", (out) => symbols.MPI_Comm_size(all, out));
+    this.rank = number("count ranks", (out) => symbols.MPI_Comm_rank(this.#world, out));
+    this.size = number("count ranks", (out) => symbols.MPI_Comm_size(this.#world, out));
+    const nullInfo = this.#library.handle(abi.nullInfo);
     const node = new BigUint64Array(1);
     this.#check(
       "find the ranks of this machine",
-      symbols.MPI_Comm_split_type(all, shared, this.rank, this.#handle(nullInfo), bytesOf(node)),
+      symbols.MPI_Comm_split_type(this.#world, abi.shared, this.rank, nullInfo, bytesOf(node)),
     );
-    const local = handle === "i32" ? new Int32Array(node.buffer)[0] : node[0];
+    const local = abi.handle === "i32" ? new Int32Array(node.buffer)[0] : node[0];
     this.localRank = number(
       "count the ranks of this machine",
       (out) => symbols.rankOfMade(local as Passed, out),
     );
     this.engine = this.#versionOfLibrary();
+    this.#halfSums = new HalfSums(this.#halfExchange());
   }
 
-  async allReduce(data: Reducible, reduction: Reduction): Promise<void> {
-    const { types, operations, inPlace, world } = this.#abi;
-    const type = data instanceof Float32Array
-      ? "f32"
-      : data instanceof Float64Array
-      ? "f64"
-      : "i32";
-    const length = BUCKET_BYTES / data.BYTES_PER_ELEMENT;
-    for (let at = 0; at < data.length; at += length) {
-      const bucket = data.subarray(at, at + length);
-      await this.#call("reduce numbers", () =>
-        this.#library.symbols.MPI_Allreduce(
-          inPlace,
-          bytesOf(bucket),
-          bucket.length,
-          this.#handle(types[type]),
-          this.#handle(operations[reduction]),
-          this.#handle(world),
-        ));
-    }
+  allReduce(data: Reducible, reduction: Reduction): Promise<void> {
+    return this.#inTurn(async () => {
+      if (data.byteLength >= LARGE_BYTES) await this.#meet("reduce numbers");
+      for (const bucket of bucketsOf(data)) await this.#reduce(bucket, reduction, "reduce");
+    });
   }
 
-  async broadcast(data: Uint8Array, root: number): Promise<void> {
-    const { types, world } = this.#abi;
-    for (let at = 0; at < data.length; at += BUCKET_BYTES) {
-      const bucket = data.subarray(at, at + BUCKET_BYTES);
-      await this.#call("hand on bytes", () =>
-        this.#library.symbols.MPI_Bcast(
-          bytesOf(bucket),
-          bucket.length,
-          this.#handle(types.byte),
-          root,
-          this.#handle(world),
-        ));
-    }
+  sumInHalves(data: Float32Array): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const bucket of bucketsOf(data)) await this.#halfSums.sum(bucket);
+    });
   }
 
-  async barrier(): Promise<void> {
-    await this.#call(
-      "wait for each other",
-      () => this.#library.symbols.MPI_Barrier(this.#handle(this.#abi.world)),
-    );
+  broadcast(data: Uint8Array, root: number): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const bucket of bucketsOf(data)) {
+        await this.#call("hand on bytes", "reduce", ({ symbols, abi, handle }) =>
+          symbols.MPI_Bcast(
+            bytesOf(bucket),
+            bucket.length,
+            handle(abi.types.byte),
+            root,
+            this.#world,
+          ));
+      }
+    });
+  }
+
+  barrier(): Promise<void> {
+    return this.#inTurn(() => this.#meet("wait for each other"));
   }
 
   abort(exitCode: number): never {
-    this.#library.symbols.MPI_Abort(this.#handle(this.#abi.world), exitCode);
+    // MPICH's launcher may lose what was printed just before.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PRINTED_WITHIN);
+    this.#library.symbols.MPI_Abort(this.#world, exitCode);
     throw new CollectiveError(`The job could not be ended with ${exitCode}`);
   }
 
@@ -178,24 +134,78 @@ export class Mpi implements Collective {
     this.#check("end", this.#library.symbols.MPI_Finalize());
   }
 
-  /** Makes a call when those before have ended, and ends the job if it takes too long. */
-  #call(what: string, call: () => Promise<number>): Promise<void> {
-    const mine = this.#last.then(async () => {
-      const timer = setTimeout(() => {
-        this.#onTimeout?.(
-          `rank ${this.rank} of ${this.size} could not ${what} within ${this.#timeout / 1000} s: ` +
-            "another rank or the network between them does not answer",
-        );
-        this.abort(EXIT_TIMEOUT);
-      }, this.#timeout);
-      try {
-        this.#check(what, await call());
-      } finally {
-        clearTimeout(timer);
-      }
-    });
+  /** Does all of something once what was asked for before has been done. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#last.then(work);
     this.#last = mine.catch(() => {});
     return mine;
+  }
+
+  #reduce(data: Reducible, reduction: Reduction, spent: keyof CollectiveTimes): Promise<void> {
+    const type = data instanceof Float32Array
+      ? "f32"
+      : data instanceof Float64Array
+      ? "f64"
+      : "i32";
+    return this.#call("reduce numbers", spent, ({ symbols, abi, handle }) =>
+      symbols.MPI_Allreduce(
+        abi.inPlace,
+        bytesOf(data),
+        data.length,
+        handle(abi.types[type]),
+        handle(abi.operations[reduction]),
+        this.#world,
+      ));
+  }
+
+  #meet(what: string): Promise<void> {
+    return this.#call(what, "wait", ({ symbols }) => symbols.MPI_Barrier(this.#world));
+  }
+
+  /** How numbers of 16 bits, which MPI has no type for, go from rank to rank. */
+  #halfExchange(): ConstructorParameters<typeof HalfSums>[0] {
+    return {
+      size: this.size,
+      greatest: async (value) => {
+        const all = Float32Array.of(value);
+        await this.#reduce(all, "max", "wait"); // what comes first waits for all ranks
+        return all[0];
+      },
+      exchange: (sent, received) =>
+        this.#call("reduce numbers", "reduce", ({ symbols, abi, handle }) => {
+          const [byte, length] = [handle(abi.types.byte), sent.byteLength / this.size];
+          const [from, to] = [bytesOf(sent), bytesOf(received)];
+          return symbols.MPI_Alltoall(from, length, byte, to, length, byte, this.#world);
+        }),
+      gather: (part, all) =>
+        this.#call("reduce numbers", "reduce", ({ symbols, abi, handle }) => {
+          const byte = handle(abi.types.byte);
+          const [from, to, length] = [bytesOf(part), bytesOf(all), part.byteLength];
+          return symbols.MPI_Allgather(from, length, byte, to, length, byte, this.#world);
+        }),
+    };
+  }
+
+  /** Makes a call, and ends the job if it takes too long. */
+  async #call(
+    what: string,
+    spent: keyof CollectiveTimes,
+    call: (library: MpiLibrary) => Promise<number>,
+  ): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#onTimeout?.(
+        `rank ${this.rank} of ${this.size} could not ${what} within ${this.#timeout / 1000} s: ` +
+          "another rank or the network between them does not answer",
+      );
+      this.abort(EXIT_TIMEOUT);
+    }, this.#timeout);
+    const began = performance.now();
+    try {
+      this.#check(what, await call(this.#library));
+    } finally {
+      this.times[spent] += performance.now() - began;
+      clearTimeout(timer);
+    }
   }
 
   #check(what: string, code: number): void {
@@ -205,27 +215,6 @@ export class Mpi implements Collective {
     throw new CollectiveError(
       `Ranks could not ${what}: ${new TextDecoder().decode(text.subarray(0, length[0]))}`,
     );
-  }
-
-  #handle(handle: Handle): Passed {
-    return this.#handles.get(handle) as Passed;
-  }
-
-  #resolveHandles(library: string): void {
-    const { world, nullInfo, errorsReturn, types, operations } = this.#abi;
-    const all = [
-      world,
-      nullInfo,
-      errorsReturn,
-      ...Object.values(types),
-      ...Object.values(operations),
-    ];
-    const names = all.filter((name) => typeof name === "string");
-    const statics = Object.fromEntries(names.map((name) => [name, { type: "pointer" } as const]));
-    const { symbols } = Deno.dlopen(library, statics);
-    for (const name of all) {
-      this.#handles.set(name, (typeof name === "string" ? symbols[name] : name) as Passed);
-    }
   }
 
   #versionOfLibrary(): string {
@@ -239,55 +228,10 @@ export class Mpi implements Collective {
 /** The exit code of a job that ends because a rank does not answer; that of a temporary failure. */
 export const EXIT_TIMEOUT = 75;
 
-/**
- * The path of a library in the usual folders.
- *
- * @throws {CollectiveError} If there is none.
- */
-export function findLibrary(): string {
-  for (const name of USUAL_LIBRARIES) {
-    for (const folder of USUAL_FOLDERS) {
-      const path = `${folder}/${name}`;
-      try {
-        Deno.statSync(path);
-        return path;
-      } catch {
-        // the next one
-      }
-    }
-  }
-  throw new CollectiveError(
-    `Cannot find MPI as none of ${USUAL_LIBRARIES.join(", ")} is in ${USUAL_FOLDERS.join(", ")}: ` +
-      "install Open MPI or MPICH (on Debian openmpi-bin or mpich), or name the library",
-  );
-}
-
-/** Which interface a library has, by what it exports. */
-function abiOf(library: string): MpiAbi {
-  const symbols = open(library);
-  if (symbols.ompi_mpi_comm_world) return OPEN_MPI;
-  if (symbols.MPI_Abi_get_version) return STANDARD;
-  if (symbols.MPI_Init_thread) return MPICH;
-  throw new CollectiveError(
-    `Cannot use ${library} as it exports no MPI_Init_thread: expected a library of MPI; name another one`,
-  );
-}
-
-function open(library: string) {
-  try {
-    return Deno.dlopen(library, {
-      ompi_mpi_comm_world: { type: "pointer", optional: true },
-      MPI_Abi_get_version: { type: "pointer", optional: true },
-      MPI_Init_thread: { type: "pointer", optional: true },
-    }).symbols;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CollectiveError(
-      `Cannot load ${library} (${reason}): expected a library of MPI; install one or name its path`,
-      { cause: error },
-    );
-  }
+/** An array in parts of at most {@link BUCKET_BYTES}. */
+function* bucketsOf<T extends Reducible | Uint8Array>(data: T): Iterable<T> {
+  const length = BUCKET_BYTES / data.BYTES_PER_ELEMENT;
+  for (let at = 0; at < data.length; at += length) yield data.subarray(at, at + length) as T;
 }
 
 /** The memory of an array, as calls take it. */

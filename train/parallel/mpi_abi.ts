@@ -63,13 +63,16 @@ export const MPICH: MpiAbi = {
   serialised: 2,
 };
 
-/** The interface of the MPI-5 standard (chapter 20), the same for all libraries that have it. */
+/**
+ * The interface of the MPI-5 standard (chapter 20), the same for all libraries that have it. Compared with
+ * the headers of the MPI Forum and of MPICH; no library with it could be had to try it.
+ */
 export const STANDARD: MpiAbi = {
   name: "the standard interface",
   handle: "usize",
   world: 0x101,
   nullInfo: 0x130,
-  errorsReturn: 0x143,
+  errorsReturn: 0x142,
   types: { f32: 0x210, f64: 0x214, i32: 0x209, byte: 0x247 },
   operations: { sum: 0x21, max: 0x23, min: 0x22 },
   inPlace: 1n,

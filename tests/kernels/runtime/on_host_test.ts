@@ -2,14 +2,17 @@
 
 import assert from "node:assert/strict";
 import { addForward, scaleForward } from "../../../kernels/elementwise.ts";
-import { type Gpu, GpuError, openGpu } from "../../../kernels/runtime/mod.ts";
+import { type Gpu, GpuError, openGpu, planningGpu } from "../../../kernels/runtime/mod.ts";
 import { testGpu } from "../../_device.ts";
+import { assertSame } from "../../_same.ts";
 
-/** Adds to every number of an array on the host, which takes a while. */
-function addOnHost(amount: number): (data: (Float32Array | Uint32Array)[]) => Promise<void> {
-  return async ([data]) => {
+const MEGABYTE = 2 ** 20 / 4; // in numbers
+
+/** Adds to every number on the host, which takes a while. */
+function addOnHost(amount: number): (numbers: Float32Array) => Promise<void> {
+  return async (numbers) => {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    data.forEach((value, at) => data[at] = value + amount);
+    numbers.forEach((value, at) => numbers[at] = value + amount);
   };
 }
 
@@ -89,4 +92,119 @@ Deno.test("an error of the host's part is thrown by the next call, and nothing i
   await assert.rejects(x.read(), /no answer/);
   await assert.rejects(gpu.finish(), /no answer/);
   assert.ok(!isDone);
+});
+
+Deno.test("arrays come end to end, in buckets whose borders their lengths alone say", async () => {
+  const gpu = await testGpu();
+  const sizes = [3 * MEGABYTE, 1, 14 * MEGABYTE, 6];
+  const data = sizes.map((size, at) =>
+    Float32Array.from({ length: size }, (_, i) => i % 1000 + at)
+  );
+  const arrays = data.map((numbers) => gpu.upload(numbers, [numbers.length], "part"));
+  const seen: number[][] = [];
+  for (let time = 0; time < 2; time++) {
+    gpu.onHost(arrays, (numbers) => {
+      seen.push([numbers.length, numbers[0]!, numbers.at(-1)!]);
+      numbers.forEach((value, at) => numbers[at] = 2 * value);
+      return Promise.resolve();
+    });
+  }
+  const found = await gpu.readAll(arrays);
+  for (const array of arrays) array.release();
+  const row = data.flatMap((numbers) => [...numbers]);
+  const borders = [0, 8 * MEGABYTE, 16 * MEGABYTE, row.length];
+  const buckets = (factor: number) =>
+    borders.slice(1).map((end, at) => {
+      const start = borders[at]!;
+      return [end - start, factor * row[start]!, factor * row[end - 1]!];
+    });
+  assert.deepEqual(seen, [...buckets(1), ...buckets(2)]);
+  found.forEach((numbers, at) => assertSame(numbers, data[at]!.map((value) => 4 * value)));
+});
+
+Deno.test("while a bucket is changed the next is fetched, and the one before given back", async () => {
+  const gpu = planningGpu();
+  const noted: string[] = [];
+  const { device } = gpu;
+  const { createBuffer } = device;
+  device.createBuffer = (descriptor) => {
+    const buffer = createBuffer.call(device, descriptor);
+    let mappings = 0;
+    buffer.mapAsync = () => {
+      noted.push(`${descriptor.label} ${mappings++}`);
+      return Promise.resolve(undefined);
+    };
+    return buffer;
+  };
+  device.queue.writeBuffer = (_: unknown, offset: number) => void noted.push(`write ${offset}`);
+  using x = gpu.empty([24 * MEGABYTE], "x");
+  let count = 0;
+  gpu.onHost([x], async () => {
+    const mine = count++;
+    noted.push(`begin ${mine}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    noted.push(`end ${mine}`);
+  });
+  await gpu.finish();
+  const MAP = "numbers for the host";
+  assert.deepEqual(noted, [
+    `${MAP} 0`, // of the few that come first
+    `${MAP} 0`,
+    "begin 0",
+    `${MAP} 0`,
+    "end 0",
+    "begin 1",
+    "write 0",
+    `${MAP} 1`,
+    "end 1",
+    "begin 2",
+    `write ${8 * 2 ** 20}`,
+    "end 2",
+    `write ${16 * 2 ** 20}`,
+  ]);
+});
+
+Deno.test("a small change takes the wait for the GPU, not the ten milliseconds of a promise", async () => {
+  using gpu = await openGpu();
+  using x = upload(gpu, 0);
+  await gpu.finish();
+  const changes = 50;
+  const started = performance.now();
+  for (let at = 0; at < changes; at++) {
+    gpu.onHost([x], (numbers) => {
+      numbers[0]!++;
+      return Promise.resolve();
+    });
+    using same = scaleForward(x, 1);
+    gpu.copy(same, x);
+  }
+  await gpu.queue.submitted();
+  const each = (performance.now() - started) / changes;
+  assert.deepEqual([...await x.read()], [changes]);
+  assert.ok(each < 8, `${each} ms`); // of which 0.2 here
+});
+
+Deno.test("times of the host's part are those of the GPU, of copies and of changes", async () => {
+  using gpu = await openGpu();
+  assert.deepEqual(gpu.hostTimes, { gpu: 0, copy: 0 });
+  using small = upload(gpu, 1, 2);
+  using large = gpu.zeros([20 * MEGABYTE], "large");
+  await gpu.finish();
+  for (const x of [small, large]) {
+    const before = { ...gpu.hostTimes };
+    let changes = 0;
+    const started = performance.now();
+    gpu.onHost([x], async () => {
+      const began = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      changes += performance.now() - began;
+    });
+    gpu.flush();
+    await gpu.queue.submitted();
+    const total = performance.now() - started;
+    const [waited, copied] = [gpu.hostTimes.gpu - before.gpu, gpu.hostTimes.copy - before.copy];
+    assert.ok(waited > 0 && copied > 0, `${waited}, ${copied}`);
+    const rest = total - waited - copied - changes;
+    assert.ok(Math.abs(rest) < 0.2 * total, `${rest} of ${total} ms went elsewhere`);
+  }
 });
