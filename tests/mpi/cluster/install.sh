@@ -10,7 +10,7 @@ refuse() {
 }
 
 [ "$(uname -s)" = Linux ] || refuse "this is $(uname -s)"
-[ "$(id -u)" -eq 0 ] || refuse "this is not root"
+[ "$(id -u)" = 0 ] || refuse "this is not root"
 unshare --net --uts --mount true 2>/dev/null || refuse "this root may not make namespaces"
 PATH=$PATH:/usr/sbin # where a plain shell does not look for daemons
 
