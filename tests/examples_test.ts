@@ -70,7 +70,10 @@ function assertFalls(losses: readonly number[], share: number): void {
 
 Deno.test("every example has a test here", () => {
   const found = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name).sort();
-  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH, ...OF_BROWSER, ...OF_MPI].sort());
+  assert.deepEqual(
+    found,
+    [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH, ...OF_BROWSER, ...OF_MPI].sort(),
+  );
 });
 
 Deno.test("the pixel classifier learns its labels and leaves nothing on the GPU", () =>
