@@ -18,7 +18,7 @@ export interface MpiFlags {
 
 /** The variable that names the library where the flag does not. */
 const LIBRARY_VARIABLE = "MPI_LIB";
-/** The variable in which ./run hands on what `cli/gpus.sh` lists. */
+/** The variable that hands on what `cli/gpus.sh` lists. */
 export const GPUS_VARIABLE = "PRODA_GPUS";
 /** Seconds that ranks wait for each other, unless told. */
 export const DEFAULT_TIMEOUT = 600;

@@ -1,8 +1,8 @@
 // Prints Deno's flags, one a line, for what a command may do beside reading: where it will write, and what
-// one of several processes needs. ./run starts this with the command's arguments: a task cannot know the
-// folders that are named behind it; this reads them as the command will. Exits with 1 where it cannot
-// tell, as with a wrong argument, and leaves the error to the command, and where the arguments are for a
-// task. What is neither may do nothing: the program's help, or its error.
+// one of several processes needs. The program's start runs this with the command's arguments: a task
+// cannot know the folders that are named behind it; this reads them as the command will. Exits with 1
+// where it cannot tell, as with a wrong argument, and leaves the error to the command, and where the
+// arguments are for a task. What is neither may do nothing: the program's help, or its error.
 
 import { dirname, join } from "node:path";
 import { presetConfig } from "../train/config/config.ts";

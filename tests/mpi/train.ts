@@ -36,6 +36,22 @@ for (const golden of GOLDENS) {
   });
 }
 
+Deno.test("the example's loop learns the same on one, two and four ranks, over either engine", async () => {
+  const outputs = [];
+  for (const [engine, count] of [[OPEN_MPI, 1], [OPEN_MPI, 2], [MPICH, 4]] as const) {
+    const { library } = engine;
+    const permissions = [`--allow-ffi=${library}`, `--allow-read=${library}`];
+    const one = ["deno", "run", "--no-prompt", ...permissions, "examples/several_gpus.ts", library];
+    const { code, stdout, stderr } = await runJob(engine, Array(count).fill(one));
+    assert.equal(code, 0, stderr);
+    const lines = stdout.trim().split("\n");
+    assert.match(lines.pop() ?? "", new RegExp(`^${count} ranks, `));
+    outputs.push(lines);
+  }
+  assert.equal(outputs[0]?.length, 3);
+  for (const lines of outputs) assert.deepEqual(lines, outputs[0]);
+});
+
 /** Writes the configuration of a run of seconds, and returns the command line that trains it. */
 function training(folder: string, out: string, parallel: Record<string, unknown>): string[] {
   const tiny = tinyConfig(folder) as { data: object; stages: Record<string, object> };

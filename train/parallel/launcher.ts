@@ -34,8 +34,8 @@ const HYDRA = {
 const SRUN = {
   name: "srun",
   wayOut:
-    "start with srun --mpi=pmix for Open MPI or --mpi=pmi2 for MPICH (srun --mpi=list tells what " +
-    "there is)",
+    "start with srun --mpi=pmix for Open MPI or srun --mpi=pmi2 for MPICH (srun --mpi=list tells " +
+    "what there is)",
 };
 
 /**

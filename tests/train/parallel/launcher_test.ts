@@ -54,7 +54,7 @@ Deno.test("a library that knows of other processes than its launcher is refused"
   const ofSrun = launched({ SLURM_STEP_NUM_TASKS: "2" });
   assert.throws(
     () => checkLauncher(ofSrun, { engine, library, size: 1 }),
-    dataError("as srun has started 2", "srun --mpi=pmix for Open MPI or --mpi=pmi2 for MPICH"),
+    dataError("as srun has started 2", "srun --mpi=pmix for Open MPI or srun --mpi=pmi2 for MPICH"),
   );
   checkLauncher(ofOpen, { engine, library, size: 2 });
 });
