@@ -1,6 +1,6 @@
 // Options and endings that every command with a GPU shares.
 
-import { type Gpu, type GpuOptions, openGpu } from "../kernels/runtime/mod.ts";
+import { type Gpu, type GpuOptions, openGpu, type Peers } from "../kernels/runtime/mod.ts";
 import { type Autotune, checkChoices, loadChoices } from "./autotune.ts";
 import { formatProfile } from "./profile.ts";
 
@@ -11,11 +11,13 @@ export interface DeviceOptions {
   kernels?: GpuOptions["kernels"];
   /** Whether kernels may be tuned; they are not unless given. */
   autotune?: Autotune | undefined;
+  /** The other processes of a job. */
+  peers?: Peers | undefined;
 }
 
 /** Opens the GPU, gives it to `use`, prints the profile if wanted, and closes it whatever happens. */
 export async function withGpu<T>(
-  { memoryBudget, profile, kernels, autotune }: DeviceOptions,
+  { memoryBudget, profile, kernels, autotune, peers }: DeviceOptions,
   report: (text: string) => void,
   use: (gpu: Gpu) => Promise<T>,
 ): Promise<T> {
@@ -23,6 +25,7 @@ export async function withGpu<T>(
     memoryBudget,
     profile,
     kernels,
+    peers,
     autotune: autotune?.isAsked ? true : autotune && "auto",
   });
   try {

@@ -1,12 +1,14 @@
-// Prints where a command will write, for ./run, which starts it with the command's arguments: a task
-// cannot know the folders that are named behind it; this reads them as the command will. Exits
-// with 1 where it cannot tell, as with a wrong argument, and leaves the error to the command, and where the
-// arguments are for a task. What is neither writes nothing: the program's help, or its error.
+// Prints Deno's flags, one a line, for what a command may do beside reading: where it will write, and what
+// one of several processes needs. The program's start runs this with the command's arguments: a task
+// cannot know the folders that are named behind it; this reads them as the command will. Exits with 1
+// where it cannot tell, as with a wrong argument, and leaves the error to the command, and where the
+// arguments are for a task. What is neither may do nothing: the program's help, or its error.
 
 import { dirname, join } from "node:path";
 import { presetConfig } from "../train/config/config.ts";
 import type { RunConfig } from "../train/config/settings.ts";
 import { autotuneOf } from "./autotune.ts";
+import { mpiPermissions } from "./mpi_options.ts";
 import { createProgram } from "./program.ts";
 import { isTask } from "./tasks.ts";
 import { folderFor, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
@@ -68,21 +70,21 @@ function file(path: string): string[] {
   return [path, `${path}.partial`];
 }
 
-/**
- * Where a command will write.
- *
- * @param args What stands after the program's name.
- * @returns Null where the command will refuse its arguments or print its help, or no such command writes.
- */
-export async function writtenBy(args: readonly string[]): Promise<string[] | null> {
-  let written: string[] | null = null;
+/** A command line as its command would take it. */
+interface Parsed {
+  readonly name: string;
+  readonly flags: Flags;
+  readonly args: readonly string[];
+}
+
+/** Null where the command will refuse its arguments or print its help. */
+async function parse(args: readonly string[]): Promise<Parsed | null> {
+  let parsed: Parsed | null = null;
   const program = createProgram(() => {});
   for (const command of program.commands) {
-    command.configureOutput({ writeOut: () => {} }).action(async () => {
-      written = await WRITES[command.name()](
-        command.opts() as Record<string, unknown> & Flags,
-        command.args,
-      );
+    command.configureOutput({ writeOut: () => {} }).action(() => {
+      const flags = command.opts() as Record<string, unknown> & Flags;
+      parsed = { name: command.name(), flags, args: command.args };
     });
   }
   try {
@@ -90,12 +92,52 @@ export async function writtenBy(args: readonly string[]): Promise<string[] | nul
   } catch {
     return null;
   }
-  return written;
+  return parsed;
+}
+
+/**
+ * Where a command will write.
+ *
+ * @param args What stands after the program's name.
+ * @returns Null where the command will refuse its arguments or print its help, or no such command writes.
+ */
+export async function writtenBy(args: readonly string[]): Promise<string[] | null> {
+  const parsed = await parse(args);
+  return parsed && await writesOf(parsed);
+}
+
+async function writesOf({ name, flags, args }: Parsed): Promise<string[] | null> {
+  try {
+    return await WRITES[name]?.(flags, args) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Deno's flags for what a command may do beside reading.
+ *
+ * @param args What stands after the program's name.
+ * @returns Null where that cannot be told; a command that writes nothing and is not named among those that
+ *   do runs as its task.
+ */
+export async function permissionsOf(args: readonly string[]): Promise<string[] | null> {
+  const parsed = await parse(args);
+  if (!parsed) return null;
+  const { name, flags: { mpi } } = parsed;
+  const isDoctor = name === "doctor" && mpi !== undefined;
+  const written = isDoctor ? [] : await writesOf(parsed);
+  // Deno's flag takes a list, in which it knows no way to write a comma.
+  if (written === null || written.some((path) => path.includes(","))) return null;
+  return [
+    ...written.length > 0 ? [`--allow-write=${written.join()}`] : [],
+    ...mpi === undefined ? [] : mpiPermissions(mpi, isDoctor ? ["PATH"] : []),
+  ];
 }
 
 if (import.meta.main) {
-  const written = isTask(Deno.args, createProgram(() => {})) ? await writtenBy(Deno.args) : [];
-  // Deno's flag takes a list, in which it knows no way to write a comma.
-  if (written === null || written.some((path) => path.includes(","))) Deno.exit(1);
-  console.log(written.join());
+  const isForTask = isTask(Deno.args, createProgram(() => {}));
+  const permissions = isForTask ? await permissionsOf(Deno.args) : [];
+  if (permissions === null || permissions.some((flag) => flag.includes("\n"))) Deno.exit(1);
+  console.log(permissions.join("\n"));
 }

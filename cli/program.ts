@@ -11,6 +11,7 @@ import {
 import { GpuError, MemoryError } from "../kernels/runtime/errors.ts";
 import { DataError } from "../train/base/data_error.ts";
 import { describeFailure as reasonOf } from "../train/base/refusal.ts";
+import { CollectiveError } from "../train/parallel/collective.ts";
 import { DivergenceError } from "../train/run/divergence_error.ts";
 import { TrainingError } from "../train/run/training_error.ts";
 import { addAblate } from "./ablate.ts";
@@ -20,6 +21,7 @@ import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { FailedRank } from "./job.ts";
 import { flagsFor } from "./options.ts";
 import { type OutputEnd, outputEnd, printError, writeTo } from "./output.ts";
 import { addShrink } from "./shrink.ts";
@@ -33,7 +35,14 @@ import { usageError } from "./usage_error.ts";
  * The user's fault, or a state of the machine: their messages are sentences for the user. Anything else
  * is a bug, and its stack trace is printed.
  */
-const SENTENCES = [DataError, GpuError, MemoryError, TrainingError, DivergenceError] as const;
+const SENTENCES = [
+  DataError,
+  GpuError,
+  MemoryError,
+  CollectiveError,
+  TrainingError,
+  DivergenceError,
+] as const;
 /** Those of a training that has failed while it ran. */
 const FAILED_TRAINING = [TrainingError, DivergenceError] as const;
 
@@ -61,7 +70,8 @@ export function createProgram(finish: (exitCode: number) => void): Command {
       `
 Each command explains itself: ./run COMMAND --help
 Exit codes: 0; 2 where what was given is wrong; 3 where a training failed while it ran; 1 for a
-mistake of the program, and of inspect where it found problems; 128 + n after signal n.`,
+mistake of the program, and of inspect where it found problems; 75 where one of several processes
+does not answer; 128 + n after signal n.`,
     )
     .helpCommand(false)
     // Commands that are added below take all this over.
@@ -157,9 +167,11 @@ async function runCommand(args: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help was asked for
-    const failure = describeFailure(error, command);
-    printError(typeof failure.shown === "string" ? failure.shown : Deno.inspect(failure.shown));
-    return failure.exitCode;
+    const { exitCode, shown } = describeFailure(error, command);
+    const text = typeof shown === "string" ? shown : Deno.inspect(shown);
+    if (error instanceof FailedRank) return await error.job.end(exitCode, text);
+    printError(text);
+    return exitCode;
   }
 }
 
@@ -168,6 +180,13 @@ export function describeFailure(
   error: unknown,
   command?: CommandUnknownOpts,
 ): { exitCode: number; shown: unknown } {
+  if (error instanceof FailedRank) {
+    // What connects the ranks has failed while they worked together.
+    if (error.cause instanceof CollectiveError) {
+      return { exitCode: EXIT.training, shown: error.cause.message };
+    }
+    return describeFailure(error.cause, command);
+  }
   if (error instanceof SuppressedError) return describeFailure(error.suppressed, command); // the first
   if (error instanceof CommanderError) {
     return { exitCode: EXIT.usage, shown: usageError(error, command) };

@@ -14,6 +14,7 @@ import type {
   StepReport,
   TrainingObserver,
 } from "../train/run/observer.ts";
+import type { StepTimes } from "../train/run/step_times.ts";
 
 /** An observer that owns the screen until it is closed. */
 export interface Progress extends TrainingObserver {
@@ -53,6 +54,16 @@ export async function openProgress(to: Screen, every: number): Promise<Progress>
   return new LiveProgress(to, (options): Bar => new SingleBar({ ...options, stream }));
 }
 
+/** For a process that another one speaks for. */
+export const SILENCE: Progress = {
+  stageStart() {},
+  step() {},
+  evaluation() {},
+  stageEnd() {},
+  message() {},
+  close() {},
+};
+
 /** One line every few steps. */
 export class PlainProgress implements Progress {
   readonly #screen: Screen;
@@ -73,7 +84,7 @@ export class PlainProgress implements Progress {
   }
 
   step(report: StepReport): void {
-    const { stage, steps, losses, stepsPerSecond, waitShare = 0 } = report;
+    const { stage, steps, losses, stepsPerSecond, waitShare = 0, times } = report;
     const step = report.step + 1;
     if (step !== 1 && step !== steps && step % this.#every !== 0) return;
     this.message(
@@ -82,7 +93,7 @@ export class PlainProgress implements Progress {
         lossTerms(losses),
         `${formatSpeed(stepsPerSecond)}/s`,
         `${formatDuration((steps - step) / stepsPerSecond)} left`,
-      ].join(" | ") + waitingFor(waitShare),
+      ].join(" | ") + waitingFor(waitShare) + exchanging(times),
     );
   }
 
@@ -216,6 +227,15 @@ function formatLoss(value: number): string {
 /** Says that the training waits for its data, where it does so for more than a tenth of the time. */
 function waitingFor(share: number): string {
   return share > 0.1 ? ` | ${Math.round(100 * share)} % waiting for data` : "";
+}
+
+/** What a process of several does beside computing, in milliseconds a step. */
+function exchanging(times: StepTimes | undefined): string {
+  if (!times) return "";
+  const { readBack, reduce, wait } = times;
+  const shown = ([["reading back", readBack], ["reducing", reduce], ["waiting", wait]] as const)
+    .map(([what, milliseconds]) => `${what} ${milliseconds.toFixed(1)}`);
+  return ` | ms a step: ${shown.join(", ")}`;
 }
 
 function shownScore(mIoU: number): string {

@@ -48,6 +48,13 @@ export class StopSignals implements Disposable {
     return this.#controller.signal;
   }
 
+  /** Stops as another process does, which has told its exit code. */
+  follow(exitCode: number): void {
+    if (this.signal.aborted) return;
+    this.exitCode = exitCode;
+    this.#controller.abort();
+  }
+
   /** Runs `work`; null where it gave up because of the signal. */
   async guard<T>(work: () => Promise<T>): Promise<T | null> {
     try {

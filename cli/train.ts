@@ -1,31 +1,18 @@
-// `train`: flags and config files to a configuration, then the run.
+// `train`: its flags. What they start is in run_training.ts.
 
-import { join } from "node:path";
 import type { Command } from "@commander-js/extra-typings";
-import { exists } from "../train/base/folders.ts";
-import { together } from "../train/run/observer.ts";
-import { scoredNetworks } from "../train/run/run_folder.ts";
-import { resumeTraining, runTraining } from "../train/run/run.ts";
-import { TensorBoardLog } from "../train/run/tensorboard.ts";
 import { PRESETS } from "../train/config/presets.ts";
 import { kindOf, STAGES } from "../train/stages/kinds.ts";
-import type { RunConfig } from "../train/config/settings.ts";
 import { SELECTIONS } from "../train/evaluation/selection.ts";
-import { describeRun, nextCommands } from "./run_texts.ts";
-import { autotuneOf, tuneRun } from "./autotune.ts";
-import { withGpu } from "./device.ts";
-import { dryRun, formatDryRun } from "./dry_run.ts";
-import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
-import { print, printError } from "./output.ts";
-import { classTable, openProgress, screen } from "./progress.ts";
-import { StopSignals } from "./signals.ts";
 import {
-  type ResolvedConfig,
-  resolveTraining,
-  resumedConfig,
-  type TrainFlags,
-  withChosenSizes,
-} from "./train_config.ts";
+  adaptersOption,
+  collectiveTimeoutOption,
+  MPI_GROUP,
+  mpiOption,
+  shareAdapterOption,
+} from "./mpi_options.ts";
+import { kernelsOption, memoryBudgetOption, profileOption, splitOption } from "./options.ts";
+import { train } from "./run_training.ts";
 import {
   KNOWN_LAYOUTS,
   parseAnother,
@@ -158,6 +145,11 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     )
     .option("--no-autotune", "compute in the ways that are expected to be the fastest")
     .addOption(profileOption)
+    .optionsGroup(MPI_GROUP)
+    .addOption(mpiOption)
+    .addOption(adaptersOption)
+    .addOption(shareAdapterOption)
+    .addOption(collectiveTimeoutOption)
     .optionsGroup("Output:")
     .option(
       "--tensorboard",
@@ -172,7 +164,8 @@ ${describeStages()}
 
 The run folder holds config.json, metrics.jsonl (one line per step), result.json, checkpoints/ and
 samples/. Ctrl+C stops after the current step with everything saved; a second one stops at once.
-SIGUSR2, which schedulers can send before they end a job, does as the first one does.
+SIGUSR2, which schedulers can send before they end a job, does as the first one does. Of several
+processes the first one prints; send SIGUSR2 to mpirun to stop them, as after Ctrl+C it kills them.
 
 Examples:
   ./run train
@@ -185,6 +178,8 @@ Examples:
   ./run train --config runs/first/config.json --out runs/again
   ./run train --config experiments/gta5_to_cityscapes.json --config experiments/one_gpu.json
   ./run train --resume runs/first    after Ctrl+C, a crash or a power cut
+  mpirun -n 2 --bind-to none ./run train --mpi --preset quick
+                                     one network on two GPUs; elsewhere with --share-adapter
   ./run train --until stage1 --out runs/one
   ./run train --from selfsup --base runs/one --out runs/two`,
     )
@@ -195,69 +190,4 @@ Examples:
 function describeStages(): string {
   const width = Math.max(...STAGES.map(({ length }) => length));
   return STAGES.map((name) => `  ${name.padEnd(width)}  ${kindOf(name).summary}`).join("\n");
-}
-
-/** Prints what the training would take. */
-async function showDryRun(flags: TrainFlags, now: Date, given: ResolvedConfig): Promise<number> {
-  const device = { ...flags, autotune: undefined }; // that would time kernels which a plan does not run
-  const [found, config] = await withGpu(device, printError, async (gpu) => {
-    const resolved = await withChosenSizes(gpu, flags, now, given);
-    return [await dryRun(gpu, resolved), resolved.config] as const;
-  });
-  print(flags.json ? JSON.stringify(found, null, 2) : formatDryRun(found, config));
-  return 0;
-}
-
-/** Runs the training and prints its progress and result. */
-async function train(flags: TrainFlags): Promise<number> {
-  const now = new Date();
-  const resolved = flags.resume === undefined
-    ? await resolveTraining(flags, now)
-    : resumedConfig(flags, flags.resume);
-  if (flags.dryRun) return await showDryRun(flags, now, resolved);
-  const { config } = resolved; // its folder holds, whatever is chosen
-  const autotune = autotuneOf(flags.autotune, config.out);
-  const progress = await openProgress(screen(flags.json ? "stderr" : "stdout"), config.logEvery);
-  using log = flags.tensorboard ? new TensorBoardLog(config.out) : null;
-  const observer = log ? together(progress, log) : progress;
-  const message = (text: string) => progress.message(text);
-  using stop = new StopSignals(message, "step");
-  try {
-    const result = await stop.guard(() =>
-      withGpu({ ...flags, autotune }, message, async (gpu) => {
-        message(`${gpu.adapter.description}; run folder ${config.out}`);
-        const chosen = await withChosenSizes(gpu, flags, now, resolved, stop.signal);
-        for (const reason of chosen.reasons ?? []) message(reason);
-        if (flags.resume === undefined) message(describeRun(chosen.config, flags));
-        const tune = autotune && ((config: RunConfig, classes: number) =>
-          tuneRun(gpu, autotune, { config, classes }, message, stop.signal));
-        const { acceptChangedData, keepGoing } = flags;
-        return flags.resume === undefined
-          ? runTraining(chosen.config, gpu, observer, stop.signal, {
-            tune,
-            keepGoing,
-            causes: chosen.causes,
-          })
-          : resumeTraining(config.out, gpu, observer, stop.signal, {
-            acceptChangedData,
-            tuneAfresh: autotune?.isAsked,
-            tune,
-            keepGoing,
-          });
-      })
-    );
-    progress.close();
-    if (result !== null) {
-      const table = classTable(scoredNetworks(result));
-      if (table !== "") progress.message(`\n${table}\n`);
-      if (stop.exitCode === 0) progress.message(nextCommands(result, config.out));
-      if (flags.json) print(JSON.stringify(result, null, 2));
-    }
-    if (stop.exitCode !== 0 && exists(join(config.out, "config.json"))) {
-      stop.message(`Stopped; ./run train --resume ${config.out} goes on`);
-    }
-    return stop.exitCode;
-  } finally {
-    progress.close();
-  }
 }

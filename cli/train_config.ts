@@ -27,10 +27,11 @@ import { readRunConfig, runConfigOf } from "../train/run/run_config.ts";
 import type { Variant } from "../train/stages/common/settings.ts";
 import { type StageName, STAGES } from "../train/stages/kinds.ts";
 import type { DeviceOptions } from "./device.ts";
+import type { MpiFlags } from "./mpi_options.ts";
 import { CONFIG_KEYS } from "./options.ts";
 
 /** The flags of `train`, as commander gives them. */
-export interface TrainFlags extends Omit<DeviceOptions, "autotune"> {
+export interface TrainFlags extends Omit<DeviceOptions, "autotune" | "peers">, MpiFlags {
   source?: string | undefined;
   sourceLayout?: Layout | undefined;
   target?: string | undefined;
@@ -77,6 +78,10 @@ const FREE_WITH_RESUME: readonly string[] = [
   "kernels",
   "autotune",
   "dryRun",
+  "mpi",
+  "adapters",
+  "shareAdapter",
+  "collectiveTimeout",
 ] satisfies (keyof TrainFlags)[];
 
 /** A configuration, and what it was put together from. */
@@ -292,6 +297,15 @@ function onPhotographs(config: RunConfig, { dryRun }: TrainFlags): RunConfig {
 /** The folder of a run where nothing names one: by its preset, or `own` where sizes are chosen for images. */
 export function folderFor({ preset }: TrainFlags, hasOwnData: boolean, now: Date): string {
   return defaultFolder(preset ?? (hasOwnData ? "own" : "default"), now);
+}
+
+/** Whether a configuration's folder is named by the second in which the run starts. */
+export function isNamedByTime(
+  flags: TrainFlags,
+  { config: { out }, hasOwnData }: Pick<ResolvedConfig, "config" | "hasOwnData">,
+  now: Date,
+): boolean {
+  return out === folderFor(flags, hasOwnData, now);
 }
 
 /** `runs/quick-20260131-235959`, in local time: sorts by time and is free for every run. */

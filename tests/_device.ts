@@ -1,6 +1,8 @@
 // One device a test file: opening one takes a second, and every operation shares it.
 
 import { type Gpu, type KernelClass, openGpu } from "../kernels/runtime/mod.ts";
+import { peersOf } from "../train/parallel/peers.ts";
+import { among } from "./_ranks.ts";
 
 const devices = new Map<string, Promise<Gpu>>();
 
@@ -26,7 +28,9 @@ export function narrowGpu(bytes: number, kernels: Kernels = "auto"): Promise<Gpu
 }
 
 function device(name: string, options: Parameters<typeof openGpu>[0]): Promise<Gpu> {
-  const opened = devices.get(name) ?? openGpu(options);
+  const { ranks } = among;
+  const peers = ranks.size > 1 ? { peers: peersOf(ranks) } : {};
+  const opened = devices.get(name) ?? openGpu({ ...options, ...peers });
   devices.set(name, opened);
   return opened;
 }

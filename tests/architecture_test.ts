@@ -17,12 +17,12 @@ const TRAIN_ROOMS = [
   "networks",
   "config",
   "stages",
-  "parallel",
   "streets",
   "evaluation",
   "data",
   "views",
   "images",
+  "parallel",
   "base",
 ].map((room) => `train/${room}`);
 const FOLDERS = ["cli", "train", "nn", "kernels"];

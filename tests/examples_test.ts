@@ -14,6 +14,8 @@ const OF_CLONE = ["own_layout.ts", "predict_folder.ts"];
 const OF_EARTH = ["earth", "earth.ts"];
 /** That of tests/browser/page.ts. */
 const OF_BROWSER = ["browser"];
+/** That of tests/mpi/train.ts, and what tests/mpi/cluster/ runs, with what comes beside it. */
+const OF_MPI = ["kubernetes", "several_gpus.ts", "slurm"];
 
 interface Outcome {
   readonly code: number;
@@ -68,7 +70,10 @@ function assertFalls(losses: readonly number[], share: number): void {
 
 Deno.test("every example has a test here", () => {
   const found = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name).sort();
-  assert.deepEqual(found, [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH, ...OF_BROWSER].sort());
+  assert.deepEqual(
+    found,
+    [...OF_LIBRARY, ...OF_CLONE, ...OF_EARTH, ...OF_BROWSER, ...OF_MPI].sort(),
+  );
 });
 
 Deno.test("the pixel classifier learns its labels and leaves nothing on the GPU", () =>

@@ -1,7 +1,7 @@
 /**
  * The method: losses under the paper's names, prototypes, views, and the stages of training as steps
  * on explicit tensors; streams of images in memory and the batches that are cut from them; scores;
- * and the streets of the built-in benchmark. Data sets of files and run folders belong to the program
+ * several processes that train together over MPI; and the streets of the built-in benchmark. Data sets of files and run folders belong to the program
  * and are not part of the library.
  *
  * @module
@@ -34,6 +34,16 @@ export { ConfusionMatrix, type Evaluation, type Scores } from "./evaluation/metr
 export type { Colour, RgbImage } from "./images/rgb.ts";
 export { DamagedCheckpointError } from "./networks/checkpoint_metadata.ts";
 export { networkFromBytes, type NetworkInMemory } from "./networks/network_in_memory.ts";
+export {
+  type Collective,
+  CollectiveError,
+  type CollectiveTimes,
+  type Reducible,
+  type Reduction,
+} from "./parallel/collective.ts";
+export { peersOf } from "./parallel/peers.ts";
+export { shardsOf } from "./parallel/shards.ts";
+export { Solo } from "./parallel/solo.ts";
 export {
   type Arrays,
   type Counted,

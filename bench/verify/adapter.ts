@@ -1,6 +1,6 @@
 // The adapter: its names, limits and features, what it grants, and whether it computes at all.
 
-import { diagnose } from "../../cli/doctor.ts";
+import { diagnose } from "../../cli/diagnosis.ts";
 import { openGpu } from "../../kernels/runtime/mod.ts";
 import { row, runPart, tableHead } from "./part.ts";
 

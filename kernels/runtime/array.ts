@@ -30,7 +30,7 @@ export interface Gpu extends Disposable {
   readonly maxBindingBytes: number;
   /** Alignment of slices that kernels bind, in bytes. */
   readonly offsetAlignment: number;
-  /** Those who work on the same batches, if anyone does. */
+  /** Those who work on the same batches, if anyone does; nobody within {@link Gpu.alone}. */
   readonly peers: Peers | undefined;
   /** Which of several ways launchers take. */
   readonly choices: Choices<GpuArray>;
@@ -53,6 +53,12 @@ export interface Gpu extends Disposable {
    */
   readonly queue: CommandQueue;
 
+  /**
+   * Records what only this process computes, without its peers.
+   *
+   * @param record Works at once: what it returns later is recorded with the peers again.
+   */
+  alone<T>(record: () => T): T;
   /** Begins the peaks of {@link Gpu.memory} afresh, from what is held now. */
   resetPeak(): void;
   /**

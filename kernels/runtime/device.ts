@@ -23,7 +23,8 @@ export class Device implements Gpu {
   readonly hasHalves: boolean;
   readonly maxBindingBytes: number;
   readonly offsetAlignment: number;
-  readonly peers: Peers | undefined;
+  readonly #peers: Peers | undefined;
+  #isAlone = false;
   readonly choices: Choices<GpuArray>;
   readonly profiler: Profiler | undefined;
   readonly pool: BufferPool;
@@ -45,7 +46,7 @@ export class Device implements Gpu {
     this.device = device;
     this.adapter = adapter;
     const { kernels = "auto", peers } = options;
-    this.peers = peers && peers.size > 1 ? peers : undefined;
+    this.#peers = peers && peers.size > 1 ? peers : undefined;
     this.kernelClass = kernels !== "auto" ? kernels : adapter.isFallback ? "direct" : "shared";
     this.hasHalves = this.kernelClass === "shared" && device.features.has("shader-f16");
     this.maxBindingBytes = Math.min(
@@ -226,6 +227,20 @@ export class Device implements Gpu {
     this.queue.dispatch(this.#pipelines.get(kernel), arrays, params, grid, flops);
     for (let i = 0; i < arrays.length; i++) {
       if (kernel.arrays[i]?.written) this.pool.dropDerived((arrays[i] as AnyArray).storage);
+    }
+  }
+
+  get peers(): Peers | undefined {
+    return this.#isAlone ? undefined : this.#peers;
+  }
+
+  alone<T>(record: () => T): T {
+    const before = this.#isAlone;
+    this.#isAlone = true;
+    try {
+      return record();
+    } finally {
+      this.#isAlone = before;
     }
   }
 

@@ -10,9 +10,13 @@ import { presetConfig } from "../../train/config/config.ts";
 
 const ROOT = join(import.meta.dirname as string, "../..");
 /** A flag, but neither the operator of `--count` nor a rule of dashes. */
-const FLAG = /(?<![\w.)\]-]|var\()--[a-z][a-z-]*[a-z](?!\w|\.\w|[([])/g;
-/** Flags of other programs: V8's. */
-const FOREIGN = ["--expose-gc"];
+const FLAG = /(?<![\w.)\]-]|var\(|srun )--[a-z][a-z-]*[a-z](?!\w|\.\w|[([])/g;
+/** Flags of other programs: V8's, Deno's and mpirun's; srun stands before its own. */
+const FOREIGN = [
+  "--expose-gc",
+  ...["--allow-env", "--allow-ffi", "--allow-read", "--allow-sys", "--allow-write"],
+  "--bind-to",
+];
 const { commands } = createProgram(() => {});
 
 /** The TypeScript and WGSL files of folders. */
@@ -117,7 +121,7 @@ Deno.test("every flag and command that the command line names exists", () => {
   const flags = ["--help", ...commands.flatMap(({ options }) => options.map(({ long }) => long))];
   const names = ["COMMAND", ...commands.map((command) => command.name())];
   const wrong = sources("cli").flatMap(({ path, text }) => [
-    ...[...text.matchAll(FLAG)].filter(([flag]) => !flags.includes(flag))
+    ...[...text.matchAll(FLAG)].filter(([flag]) => !flags.includes(flag) && !FOREIGN.includes(flag))
       .map(([flag]) => `${path} names ${flag}`),
     ...[...text.matchAll(/\.\/run (\w+)/g)].filter(([, name]) => !names.includes(name))
       .map(([found]) => `${path} names ${found}`),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Diagnosis } from "../../cli/doctor.ts";
+import type { Diagnosis } from "../../cli/diagnosis.ts";
 import { runProgram } from "./_program.ts";
 
 Deno.test("doctor finds an adapter that computes, and says so", async () => {

@@ -19,7 +19,7 @@ const ASKED_DENO = (answer: string) =>
   `#!/bin/sh
 case $* in
   --version) echo "deno 2.9.6" ;;
-  "run --allow-read cli/permissions.ts "*) ${answer} ;;
+  "run --allow-read --allow-env=MPI_LIB cli/permissions.ts "*) ${answer} ;;
   *) printf '<%s>' "$@" ;;
 esac
 `;
@@ -216,12 +216,16 @@ async function hasTool(name: string): Promise<boolean> {
 }
 
 Deno.test({
-  name: "the launcher lets a command write where its arguments say, and nowhere else",
+  name: "the launcher lets a command do what its arguments need, and nothing else",
   ignore,
   fn: async () => {
     for (
       const [answer, permissions] of [
-        ["echo 'runs/a b,data'", "<--allow-read><--allow-write=runs/a b,data>"],
+        ["echo '--allow-write=runs/a b,data'", "<--allow-read><--allow-write=runs/a b,data>"],
+        [
+          "echo '--allow-write=*,it'\\''s'; echo '--allow-ffi=/opt/a b/libmpi.so'",
+          "<--allow-read><--allow-write=*,it's><--allow-ffi=/opt/a b/libmpi.so>",
+        ],
         ["echo", "<--allow-read>"],
       ]
     ) {
@@ -235,6 +239,30 @@ Deno.test({
     await withLauncher({ deno: ASKED_DENO("exit 1") }, async (launch) => {
       assert.equal((await launch()).stdout, TASK, "what is no command is a task");
     });
+  },
+});
+
+Deno.test({
+  name: "the launcher lists GPUs for a command that asks for them, and for no other",
+  ignore,
+  fn: async () => {
+    for (
+      const [answer, gpus] of [
+        ["echo --allow-env=MPI_LIB,PRODA_GPUS", "0000:65:00.0 10de:2330\n"],
+        ["echo --allow-write=runs", "none"],
+      ]
+    ) {
+      const deno = ASKED_DENO(answer).replace(
+        "*) printf",
+        '*) printf "%s\n" "${PRODA_GPUS-none}" #',
+      );
+      await withLauncher({ deno }, async (launch, folder) => {
+        await Deno.mkdir(join(folder, "cli"));
+        await Deno.writeTextFile(join(folder, "cli", "gpus.sh"), "echo 0000:65:00.0 10de:2330");
+        const { code, stdout, stderr } = await launch();
+        assert.deepEqual([code, stdout.trim(), stderr], [0, gpus.trim(), ""]);
+      });
+    }
   },
 });
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { writtenBy } from "../../cli/permissions.ts";
+import { permissionsOf, writtenBy } from "../../cli/permissions.ts";
 import { createProgram } from "../../cli/program.ts";
 import golden from "../goldens/jpeg.json" with { type: "json" };
 import { namesIn } from "../train/_folder.ts";
@@ -258,5 +258,28 @@ Deno.test("where a command writes is not told where it would refuse its argument
     ]
   ) {
     assert.equal(await writtenBy(args), null, args.join(" "));
+  }
+});
+
+Deno.test("one of several processes may load its library and read what launchers set, no other", async () => {
+  const train = ["train", "--out", "/x/y", "--no-autotune"];
+  const alone = ["--allow-write=/x/y,data"];
+  assert.deepEqual(await permissionsOf(train), alone);
+  const library = "/opt/mpi/lib/libmpi.so.40";
+  assert.deepEqual(await permissionsOf([...train, "--mpi", library]), [
+    ...alone,
+    `--allow-ffi=${library}`,
+    "--allow-env=DENO_WEBGPU_BACKEND,DRI_PRIME,LP_NUM_THREADS,MESA_VK_DEVICE_SELECT,MPI_LIB," +
+    "OMPI_COMM_WORLD_SIZE,PMI_SIZE,PRODA_GPUS,SLURM_STEP_NUM_TASKS",
+    "--allow-sys=hostname",
+  ]);
+  const [, , doctor] = await permissionsOf(["doctor", "--mpi", library]) ?? [];
+  assert.equal(doctor, "--allow-sys=hostname");
+  const unfound = await permissionsOf([...train, "--mpi", "libnone.so"]);
+  assert.ok(!unfound?.some((flag) => flag.includes("ffi")), "which the command will say");
+  assert.equal(await permissionsOf(["doctor"]), null, "runs as its task");
+  assert.equal(await permissionsOf([...train, "--out", "a,b"]), null);
+  for (const command of ["ablate", "eval", "predict", "report", "inspect", "generate"]) {
+    assert.equal(await permissionsOf([command, "--mpi"]), null, `${command} has no such flag`);
   }
 });

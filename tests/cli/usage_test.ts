@@ -51,6 +51,27 @@ const MISUSES: readonly (readonly [string[], string])[] = [
     ["train", "--source", "here"],
     "Cannot use this configuration as only one domain has a folder: expected folders of both, or of neither for the built-in benchmark; set data.targetDirectory too (--target)",
   ],
+  [
+    ["train", "--mpi", "--adapters", "10de:2330,nvidia"],
+    "Cannot run train as --adapters is 10de:2330,nvidia: expected PCI addresses such as 0000:65:00.0, or vendor:device such as 10de:2330; see ./run train --help",
+  ],
+  [
+    ["train", "--share-adapter"],
+    "Cannot take sharing for several processes as there is one: expected a job over MPI; leave it out, or ask for MPI (--mpi, --share-adapter)",
+  ],
+  [
+    ["doctor", "--collective-timeout", "1m"],
+    "Cannot take a timeout for several processes as there is one: expected a job over MPI; leave it out, or ask for MPI (--mpi, --collective-timeout)",
+  ],
+  [
+    ["train", "--mpi", "--dry-run"],
+    "Cannot plan a training as one of several processes: expected a plan for one, which all of them need together; leave MPI out (--dry-run, --mpi)",
+  ],
+  [
+    ["train", "--mpi", "libnone.so"],
+    "Cannot find libnone.so as no file of that name is in /usr/lib/x86_64-linux-gnu, /usr/lib/aarch64-linux-gnu, /usr/lib64, /usr/lib, /usr/local/lib: expected a library of MPI; give its path",
+  ],
+  [["eval", "--mpi"], "Cannot run eval as it has no option --mpi; see ./run eval --help"],
 ];
 
 for (const [args, sentence] of MISUSES) {

@@ -23,6 +23,7 @@ import {
   take,
   type Values,
 } from "./_stages.ts";
+import { among, onPart } from "../_ranks.ts";
 import { assertSame } from "../_same.ts";
 
 const LOSS = 1e-4;
@@ -95,9 +96,9 @@ function summaryOf([norm, stride, ...sample]: Row): Summary {
 
 /**
  * Makes every step, compares its losses, and checks that a step keeps no memory and leaves the batch
- * to the caller.
+ * to the caller. Of several ranks, each takes its part of a batch.
  */
-export async function runSteps<B>(
+export async function runSteps<B extends object>(
   gpu: Gpu,
   stage: Stage<B>,
   batches: readonly B[],
@@ -108,7 +109,11 @@ export async function runSteps<B>(
     // Packed weights come and go with the weights.
     const held = () => gpu.memory.live - gpu.memory.derived;
     const before = held();
-    const found = await take(stage.step(batch, step));
+    const { ranks } = among;
+    const found = await take(onPart(batch, ranks, (part) => stage.step(part, step)));
+    const shares = Float64Array.from(Object.values(found));
+    await ranks.allReduce(shares, "sum");
+    Object.keys(found).forEach((name, at) => found[name] = shares[at]!);
     assert.equal(held(), before, `bytes left behind by step ${step}`);
     assertSame(await gpu.readAll(arraysIn(batch)), given, "the batch stays as it is");
     assert.deepEqual(Object.keys(found), Object.keys(expected[step] ?? {}), "names of the losses");

@@ -53,7 +53,7 @@ export function tinyConfig(folder: string, steps = STEPS): Record<string, unknow
   };
 }
 
-/** Every tensor of every last checkpoint, the records of all steps, and the scores. */
+/** Every tensor of every last checkpoint, the records of all steps, the scores, and all labels that were made. */
 export function outcomeOf(
   run: string,
   names: readonly string[] = STAGES,
@@ -71,17 +71,23 @@ export function outcomeOf(
   const { stages, pretraining } = JSON.parse(Deno.readTextFileSync(join(run, "result.json")));
   outcome.stages = [pretraining ?? {}, ...stages].map(withoutCost);
   outcome.metrics = Deno.readTextFileSync(join(run, "metrics.jsonl"));
-  const labels = join(run, "soft_labels");
-  const hasLabels = existsSync(labels);
-  outcome.labels = (hasLabels ? namesIn(labels) : []).map((name) =>
-    Deno.readFileSync(join(labels, name))
-  );
+  for (const labels of ["soft_labels", "pseudo_labels"]) {
+    outcome[labels] = filesIn(join(run, labels)).map((path) => Deno.readFileSync(path));
+  }
   return outcome;
+}
+
+/** The paths of all files in a folder and in those in it; none where there is no such folder. */
+function filesIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return namesIn(folder).map((name) => join(folder, name)).flatMap((path) =>
+    Deno.statSync(path).isDirectory ? filesIn(path) : [path]
+  );
 }
 
 /** A stage's result without what it took, which differs from run to run. */
 export function withoutCost(result: Partial<PretrainingResult>): Record<string, unknown> {
-  const { seconds: _s, waitShare: _w, peakBytes: _p, ...rest } = result;
+  const { seconds: _s, waitShare: _w, times: _t, peakBytes: _p, ...rest } = result;
   return rest;
 }
 

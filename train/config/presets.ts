@@ -66,6 +66,7 @@ const DEFAULT: RunConfig = {
     initialisation: "he",
   },
   memory: { recompute: false, accumulate: 1, activations: "f32", compute: "f32" },
+  parallel: { shards: 0, wire: "f32" },
   data: {
     sourceDirectory: null,
     sourceLayout: "gta5",

@@ -92,6 +92,17 @@ export const RUN_SETTINGS = {
      */
     compute: ["f32", "f16"],
   },
+  /** How several processes train together; one that trains alone is not concerned. */
+  parallel: {
+    /**
+     * Ranks that a batch is divided among, whatever the number of processes, which divides them: sums are
+     * added up in the order of ranks, so that a run has the same bits on any such number of processes. 0
+     * makes every process one rank, which is faster and takes less memory.
+     */
+    shards: "whole",
+    /** The numbers in which gradients travel between processes: 32-bit floats, or half the bytes. */
+    wire: ["f32", "f16"],
+  },
   /** Where images come from and how they are cut. */
   data: {
     /** Folder of the labelled source images; null for the built-in benchmark, streets. */
@@ -125,7 +136,7 @@ export const RUN_SETTINGS = {
      * `choose`, on which settings are chosen.
      */
     evaluateOn: ["val", "choose"],
-    /** Images of each domain in a step. */
+    /** Images of each domain in a step, of all processes together that train; their number divides it. */
     batch: "images",
     /** Height of a training crop in pixels. */
     cropHeight: "pixels",

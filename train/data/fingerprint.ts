@@ -80,6 +80,14 @@ export class Fingerprint implements Disposable {
     ]));
   }
 
+  /** The paths and bytes of all files, without what differs from one copy of the data to another. */
+  get list(): string {
+    return JSON.stringify([...this.#sets].map(([name, { root, files }]) => [
+      name,
+      ...files.map(({ path, bytes }) => [relative(root, path), bytes]),
+    ]));
+  }
+
   /**
    * Compares with what a checkpoint knows, and takes over its digests of files that are the same.
    *

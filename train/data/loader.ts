@@ -41,7 +41,7 @@ export interface LoaderOptions {
   ahead?: number;
   /** Decoded pixels that are kept for later epochs (256 MiB). */
   cacheBytes?: number;
-  /** Which part of every batch is loaded here, of a stream that goes on for ever (all of it). */
+  /** Which part of every batch is loaded here (all of it). */
   share?: StreamShare | null;
   /** How to draw the views that the decoding threads render of every image (none). */
   views?: ViewOptions | null;

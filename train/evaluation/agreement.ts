@@ -12,6 +12,9 @@ import { warpLabelMaps, warpMaps, type WarpView } from "../../kernels/warp.ts";
 import type { DeepLab } from "../../nn/deeplab.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { addUp, shareOf } from "../parallel/peers.ts";
+import { Solo } from "../parallel/solo.ts";
 import { fullView, type ViewOperation } from "../views/views.ts";
 import { predictLabels } from "./evaluate.ts";
 import { forEachImageBatch, networkSize } from "./image_batches.ts";
@@ -56,7 +59,8 @@ export interface Sights {
 }
 
 /**
- * Looks at images and at other views of them.
+ * Looks at images and at other views of them. Several processes look at a share of the images each, and all
+ * get what all have seen.
  *
  * @param dataset Its labels are not read; of more than 100 images, 100 spread over it are looked at.
  * @param longSide What an image's long side is resized to.
@@ -69,11 +73,17 @@ export async function lookAgain(
   dataset: Dataset,
   longSide: number,
   signal?: AbortSignal,
+  ranks: Collective = new Solo(),
 ): Promise<Sights> {
   const { gpu, classes } = network;
   const counts = VIEWS.map(() => gpu.zeros([classes, classes], "agreement", "u32"));
   const unlabelled = { ...spreadOver(dataset, MOST_IMAGES), trainIds: null };
-  using loader = new Loader({ dataset: unlabelled, order: "sequential", cacheBytes: 0 });
+  using loader = new Loader({
+    dataset: unlabelled,
+    order: "sequential",
+    cacheBytes: 0,
+    share: shareOf(ranks),
+  });
   try {
     await forEachImageBatch(network, loader, { longSide, signal }, ({ size, images }) => {
       using plain = predictLabels(network, images, size);
@@ -91,6 +101,7 @@ export async function lookAgain(
       matrix.add(await own.read());
       matrices.push(matrix);
     }
+    await addUp(ranks, matrices.map(({ counts }) => counts));
     return sightsOf(matrices);
   } finally {
     for (const array of counts) array.release();

@@ -15,13 +15,14 @@
  * and 1 / √K where all are of one class, however sure.
  */
 export class ClassCorrelation {
-  readonly #sums: Float64Array;
+  /** C, row by row. */
+  readonly totals: Float64Array;
   readonly #classes: number;
 
   /** Starts without a pixel. */
   constructor(classCount: number) {
     this.#classes = classCount;
-    this.#sums = new Float64Array(classCount * classCount);
+    this.totals = new Float64Array(classCount * classCount);
   }
 
   /**
@@ -48,8 +49,8 @@ export class ClassCorrelation {
           let sum = 0;
           const [a, b] = [(image + k) * plane, (image + l) * plane];
           for (let i = 0; i < plane; i++) sum += probabilities[a + i] * probabilities[b + i];
-          this.#sums[k * classes + l] += sum;
-          if (l > k) this.#sums[l * classes + k] += sum;
+          this.totals[k * classes + l] += sum;
+          if (l > k) this.totals[l * classes + k] += sum;
         }
       }
     }
@@ -58,7 +59,7 @@ export class ClassCorrelation {
   /** The cosine so far in percent; 0 without pixels. */
   get percent(): number {
     let [trace, squares] = [0, 0];
-    this.#sums.forEach((sum, index) => {
+    this.totals.forEach((sum, index) => {
       if (index % (this.#classes + 1) === 0) trace += sum;
       squares += sum * sum;
     });

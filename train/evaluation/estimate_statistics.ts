@@ -7,7 +7,8 @@ import { forEachImageBatch } from "./image_batches.ts";
 
 /**
  * Sets the running statistics of a network's batch norms to the mean over all images of a data set,
- * whole and as evaluation sees them; no weight changes. Labels are not read.
+ * whole and as evaluation sees them; no weight changes. Labels are not read. Peers do not take part: each
+ * process that calls this goes through all images.
  *
  * @throws {DataError} If an image cannot be read.
  * @throws {Error} The signal's reason, if it is aborted.
@@ -30,8 +31,9 @@ export async function estimateStatistics(
         // Weighted so, every image counts the same in the end.
         norm.momentum = samples.length / seen;
       }
-      noGrad(() => scope(() => void network.forward(input(images))));
-      network.gpu.flush();
+      const { gpu } = network;
+      gpu.alone(() => noGrad(() => scope(() => void network.forward(input(images)))));
+      gpu.flush();
     });
   } finally {
     norms.forEach((norm, index) => norm.momentum = momenta[index] as number);

@@ -11,6 +11,9 @@ import type { Synchronous } from "../../nn/synchronous.ts";
 import { input, noGrad, scope } from "../../nn/tape.ts";
 import { DataError, shortList } from "../base/data_error.ts";
 import type { Sample, SampleStream } from "../data/samples.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { addUp } from "../parallel/peers.ts";
+import { Solo } from "../parallel/solo.ts";
 import { ClassCorrelation } from "./class_correlation.ts";
 import { forEachImageBatch } from "./image_batches.ts";
 import { Information } from "./information.ts";
@@ -128,7 +131,8 @@ const MAX_COUNT = 2 ** 31;
 
 /**
  * Measures a network on every image of a sequential loader, from its first. The network's mode is
- * restored.
+ * restored. Where several processes measure together, each has a loader of its share of the images, and all
+ * get what all images say.
  *
  * @param longSide What an image's long side is resized to, `data.longSide` of the training.
  * @param signal Stops before the next batch.
@@ -141,13 +145,14 @@ export async function measure(
   loader: SampleStream,
   longSide: number,
   signal?: AbortSignal,
+  ranks: Collective = new Solo(),
 ): Promise<Measurement> {
   const { gpu, classes } = network;
   const confusionMatrix = new ConfusionMatrix(classes);
   const information = new Information(classes);
   const correlation = new ClassCorrelation(classes);
-  const confidence = { sum: 0, pixels: 0 };
-  let isLabelled = true;
+  /** The sum over pixels of their largest probability, the pixels, and images without a label. */
+  const sums = new Float64Array(3);
   let counts = gpu.zeros([classes, classes], "confusion", "u32");
   let counted = 0;
   try {
@@ -160,7 +165,7 @@ export async function measure(
         [counts, counted] = [gpu.zeros([classes, classes], "confusion", "u32"), 0];
       }
       counted += pixels;
-      isLabelled &&= labels !== null;
+      if (!labels) sums[2] += samples.length;
       const { predicted, probabilities, nonfinite } = infer(network, images, (logits) => ({
         predicted: labels && labelsOf(logits, size),
         probabilities: softmaxForward(logits),
@@ -172,19 +177,21 @@ export async function measure(
         const p = await probabilities.read();
         information.add(p, probabilities.shape);
         correlation.add(p, probabilities.shape);
-        confidence.sum += sumOfMaxima(p, probabilities.shape);
-        confidence.pixels += p.length / classes;
+        sums[0] += sumOfMaxima(p, probabilities.shape);
+        sums[1] += p.length / classes;
       } finally {
         for (const array of [predicted, probabilities, nonfinite]) array?.release();
       }
     });
     confusionMatrix.add(await counts.read());
+    await addUp(ranks, [confusionMatrix.counts, information.totals, correlation.totals, sums]);
+    const [surest = 0, pixels = 0, unlabelled = 0] = sums;
     return {
       confusion: confusionMatrix,
       information,
       correlation,
-      confidence: 100 * confidence.sum / Math.max(1, confidence.pixels),
-      isLabelled,
+      confidence: 100 * surest / Math.max(1, pixels),
+      isLabelled: unlabelled === 0,
     };
   } finally {
     counts.release();

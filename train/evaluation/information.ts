@@ -15,13 +15,14 @@
  * that has collapsed to one class, or is sure of nothing, has none.
  */
 export class Information {
-  readonly #sums: Float64Array;
-  #entropy = 0;
-  #pixels = 0;
+  readonly #classes: number;
+  /** By class the sum of its probabilities; then the sum of entropies, and the pixels. */
+  readonly totals: Float64Array;
 
   /** Starts without a pixel. */
   constructor(classCount: number) {
-    this.#sums = new Float64Array(classCount);
+    this.#classes = classCount;
+    this.totals = new Float64Array(classCount + 2);
   }
 
   /**
@@ -34,11 +35,11 @@ export class Information {
     const [images = 0, classes = 0, height = 0, width = 0] = shape;
     const plane = height * width;
     if (
-      classes !== this.#sums.length || shape.length !== 4 ||
+      classes !== this.#classes || shape.length !== 4 ||
       probabilities.length !== images * classes * plane
     ) {
       throw new RangeError(
-        `Cannot add probabilities as they must be [N, ${this.#sums.length}, h, w]: found ` +
+        `Cannot add probabilities as they must be [N, ${this.#classes}, h, w]: found ` +
           `[${shape.join(", ")}] with ${probabilities.length} values`,
       );
     }
@@ -49,21 +50,22 @@ export class Information {
         sum += p;
         if (p > 0) entropy -= p * Math.log(p);
       }
-      this.#sums[row % classes] += sum;
-      this.#entropy += entropy;
+      this.totals[row % classes] += sum;
+      this.totals[classes] += entropy;
     }
-    this.#pixels += images * plane;
+    this.totals[classes + 1] += images * plane;
   }
 
   /** The information so far in percent of its most, ln K; 0 without pixels. */
   get percent(): number {
-    if (this.#pixels === 0) return 0;
+    const [entropy = 0, pixels = 0] = this.totals.subarray(this.#classes);
+    if (pixels === 0) return 0;
     let entropyOfMean = 0;
-    for (const sum of this.#sums) {
-      const p = sum / this.#pixels;
+    for (const sum of this.totals.subarray(0, this.#classes)) {
+      const p = sum / pixels;
       if (p > 0) entropyOfMean -= p * Math.log(p);
     }
-    const information = entropyOfMean - this.#entropy / this.#pixels;
-    return 100 * information / Math.log(this.#sums.length);
+    const information = entropyOfMean - entropy / pixels;
+    return 100 * information / Math.log(this.#classes);
   }
 }

@@ -28,10 +28,11 @@ export interface TargetSamplesOptions {
 /**
  * Writes one PNG of rows: image, label, prediction, denoised labels.
  *
+ * @param path Null where another process that does the same writes it.
  * @throws {DataError} If a file cannot be read or written.
  */
 export async function writeTargetSamples(
-  path: string,
+  path: string | null,
   { network, dataset, longSide, palette, rows: count = 4, makeLabels }: TargetSamplesOptions,
 ): Promise<void> {
   using loader = new Loader({ dataset, order: "sequential", ahead: count });
@@ -47,7 +48,7 @@ export async function writeTargetSamples(
       images.release();
     }
   });
-  writeSamples(path, rows, palette);
+  if (path !== null) writeSamples(path, rows, palette);
 }
 
 async function takeMap(labels: GpuArray<"u32">): Promise<LabelMap> {

@@ -1,4 +1,9 @@
-// The ranks of an MPI job. What a library is called by, mpi_library.ts knows.
+/**
+ * The ranks of an MPI job, for Deno: what `openGpu({ peers: peersOf(ranks) })` and a training of several
+ * processes take. Needs `--allow-ffi` and `--allow-read` for the library's file.
+ *
+ * @module
+ */
 
 import {
   type Collective,
@@ -8,7 +13,10 @@ import {
   type Reduction,
 } from "./collective.ts";
 import { HalfSums } from "./halves.ts";
-import { findLibrary, loadMpi, type MpiLibrary, type Passed } from "./mpi_library.ts";
+import { findLibrary } from "./library.ts";
+import { loadMpi, type MpiLibrary, type Passed } from "./mpi_library.ts";
+
+export type { Collective, CollectiveError, CollectiveTimes, Reducible, Reduction };
 
 /** Bytes of one call: libraries take new memory for larger ones each time, which is ten times slower. */
 const BUCKET_BYTES = 8 * 2 ** 20;
@@ -52,7 +60,14 @@ export class Mpi implements Collective {
    *
    * @throws {CollectiveError} If no library is found, or it cannot be used.
    */
-  constructor({ library = findLibrary(), timeout, onTimeout }: MpiOptions) {
+  constructor({ library: given, timeout, onTimeout }: MpiOptions) {
+    if (typeof Deno === "undefined") {
+      throw new CollectiveError(
+        "Cannot join a job over MPI as this is not Deno: expected a runtime that calls libraries by itself; " +
+          "start the program by deno run",
+      );
+    }
+    const library = given ?? findLibrary();
     this.#timeout = timeout;
     this.#onTimeout = onTimeout;
     this.#library = loadMpi(library);

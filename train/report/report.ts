@@ -12,6 +12,7 @@ import { card, escape, page, type Section, table } from "./page.ts";
 import { presetOf, type PresetOfRun } from "./preset_of.ts";
 import { classesOf, readRunRecord, type RunRecord } from "./run_record.ts";
 import { scoreSections } from "./score_sections.ts";
+import type { StepTimes } from "../run/step_times.ts";
 import { foundCauses, verdict } from "./verdict.ts";
 
 /** What to report on. */
@@ -65,26 +66,40 @@ function causeSections({ result }: RunRecord): Section[] {
 function costSection({ result: { stages, pretraining }, config }: RunRecord): Section {
   const images = config.data.batch;
   const all = [...stages, ...(pretraining ? [pretraining] : [])];
+  const isShared = all.some(({ times }) => times !== undefined);
   const costs = table(
     {
       title: "What each stage has cost",
       text:
-        "Time by the clock, evaluations included; images are of each domain; GPU memory is the most at once.",
+        "Time by the clock, evaluations included; images are of each domain; GPU memory is the most at once." +
+        (isShared
+          ? " Of several processes rank 0 says what share of a step it has spent reading back, reducing and waiting."
+          : ""),
     },
     [
-      ["stage", "steps", "time", "steps per s", "images per s", "waiting for pixels", "GPU memory"],
-      ...all.map(({ name, steps, seconds, waitShare, peakBytes }) => [
+      [
+        ...["stage", "steps", "time", "steps per s", "images per s", "waiting for pixels"],
+        ...isShared ? ["with other processes"] : [],
+        "GPU memory",
+      ],
+      ...all.map(({ name, steps, seconds, waitShare, times, peakBytes }) => [
         name,
         String(steps),
         formatDuration(seconds),
         (steps / seconds).toFixed(2),
         (images * steps / seconds).toFixed(1),
         waitShare === undefined ? "–" : `${(100 * waitShare).toFixed(1)} %`,
+        ...isShared ? [times === undefined ? "–" : shareOfOthers(times)] : [],
         peakBytes === undefined ? "–" : formatBytes(peakBytes),
       ]),
     ],
   );
   return { title: "Time and memory", body: card(costs) };
+}
+
+function shareOfOthers({ compute, readBack, reduce, wait }: StepTimes): string {
+  const others = readBack + reduce + wait;
+  return `${(100 * others / (compute + others)).toFixed(1)} %`;
 }
 
 function configSection({ config }: RunRecord): Section {

@@ -7,6 +7,7 @@ import { exchangedPairs } from "../evaluation/causes.ts";
 import { estimateStatistics } from "../evaluation/estimate_statistics.ts";
 import { labelFreeScore } from "../evaluation/label_free.ts";
 import { movesBetween, predictedClasses } from "../evaluation/moves.ts";
+import { addUp } from "../parallel/peers.ts";
 import { comparedImages } from "./judgement.ts";
 import { type FullScores, scoreNetwork, withSights } from "./network_scores.ts";
 import type { RunState } from "./run_state.ts";
@@ -28,7 +29,7 @@ export async function takeBetterStatistics(
   network: DeepLab,
   own: FullScores,
 ): Promise<FullScores | null> {
-  const { config, data, signal } = run;
+  const { config, data, ranks, signal } = run;
   const { longSide } = config.data;
   using kept = new Statistics(network);
   using compared = comparedImages(run);
@@ -37,7 +38,9 @@ export async function takeBetterStatistics(
     const before = await predictedClasses(network, compared, longSide, signal);
     await estimateStatistics(network, target, longSide, signal);
     const now = await predictedClasses(network, compared, longSide, signal);
-    const isExchanged = exchangedPairs(movesBetween(before, now, network.classes)).length > 0;
+    const moves = movesBetween(before, now, network.classes);
+    await addUp(ranks, [moves.counts]);
+    const isExchanged = exchangedPairs(moves).length > 0;
     const found = await withSights(run, network, await scoreNetwork(run, network));
     if (scoreOf(found) > scoreOf(own) && !isExchanged) return found;
   } catch (error) {

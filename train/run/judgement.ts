@@ -12,6 +12,7 @@ import { predictionScores, sourceScores } from "../evaluation/findings.ts";
 import { spreadOver } from "../evaluation/label_scores.ts";
 import { movesBetween, predictedClasses } from "../evaluation/moves.ts";
 import { Loader } from "../data/loader.ts";
+import { addUp, shareOf } from "../parallel/peers.ts";
 import { Checkpoint, DamagedCheckpointError } from "../networks/checkpoint.ts";
 import { kindOf, type StageName } from "../stages/kinds.ts";
 import type { FullScores } from "./network_scores.ts";
@@ -61,10 +62,12 @@ export async function judgeStage(
   return { ...found, causes };
 }
 
-/** The target's images on which predictions of two networks are compared, without their labels. */
-export function comparedImages({ config, data }: Pick<RunState, "config" | "data">): Loader {
+/** This rank's share of the target's images on which two networks are compared, without their labels. */
+export function comparedImages(
+  { config, data, ranks }: Pick<RunState, "config" | "data" | "ranks">,
+): Loader {
   const dataset = { ...spreadOver(data.validation, config.data.heldOut.images), trainIds: null };
-  return new Loader({ dataset, order: "sequential", cacheBytes: 0 });
+  return new Loader({ dataset, order: "sequential", cacheBytes: 0, share: shareOf(ranks) });
 }
 
 /** The cause that classes have changed places since the best network before a stage. */
@@ -73,7 +76,7 @@ async function exchangedIn(
   name: StageName,
   network: DeepLab,
 ): Promise<Cause | null> {
-  const { config, data, folder, gpu, observer } = run;
+  const { config, data, folder, gpu, observer, ranks } = run;
   const path = bestBefore(folder, config, config.pipeline.indexOf(name));
   if (path === null) return null;
   const { longSide } = config.data;
@@ -94,6 +97,7 @@ async function exchangedIn(
     await predictedClasses(network, loader, longSide),
     names.length,
   );
+  await addUp(ranks, [moves.counts]);
   return classesExchanged(names, moves, (checkpoint.state as CheckpointState).stage);
 }
 

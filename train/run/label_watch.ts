@@ -21,7 +21,7 @@ export interface LabelWatchOptions {
   /** What an image's long side is resized to. */
   readonly longSide: number;
   /** The path of the picture of a step. */
-  readonly picturePath: (name: string) => string;
+  readonly picturePath: (name: string) => string | null;
   /** Hears the scores. */
   readonly message: (text: string) => void;
 }

@@ -2,10 +2,15 @@
 // which stage runs.
 
 import { countNonfinite } from "../../kernels/nonfinite.ts";
+import { sumOverPeers } from "../../kernels/peers.ts";
 import { type Gpu, GpuArray } from "../../kernels/runtime/mod.ts";
 import { byName, type Evaluation, publishedMeans, type Scores } from "../evaluation/metrics.ts";
 import { checkDiverged, diverged, DivergenceError } from "./divergence_error.ts";
+import { checkSameWeights } from "../parallel/agreement.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { Solo } from "../parallel/solo.ts";
 import type { EvaluationReport, StepReport, TrainingObserver } from "./observer.ts";
+import { StepClock, type StepTimes } from "./step_times.ts";
 import { type Losses, prefixed, type Stage } from "../stages/common/stage.ts";
 
 /** Something that is measured of a stage beside its scores. */
@@ -50,7 +55,9 @@ export interface LoopOptions<B> {
   readonly inspection?: Inspection | null;
   /** Hears of progress. */
   readonly observer: TrainingObserver;
-  /** Asks for a stop after the current step. */
+  /** The processes that train together; this one alone unless given. */
+  readonly ranks?: Collective;
+  /** Asks for a stop after the current step; where one rank asks, all stop after the same one. */
   readonly signal: AbortSignal;
 }
 
@@ -62,21 +69,24 @@ export interface LoopResult {
   readonly stopped: boolean;
   /** Scores after the last step; null where it was stopped, or there are none. */
   readonly scores: Evaluation | null;
+  /** What a step has taken here in the mean, where several processes make it. */
+  readonly times?: StepTimes | undefined;
 }
 
 /**
  * Runs a stage to its end or until it is asked to stop.
  *
  * @throws {DivergenceError} If a loss, or what the network makes of an image, is not finite.
+ * @throws {CollectiveError} If ranks have drifted apart.
  */
 export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
-  const { stage, steps, evaluate, signal } = options;
+  const { stage, steps, evaluate, ranks = new Solo() } = options;
   const firstStep = options.firstStep ?? 0;
   using log = new StepLog(options);
   let scores: Evaluation | null = null;
   let step = firstStep;
   if (firstStep === 0) await inspect(options, 0);
-  for (; step < steps && !signal.aborted; step++) {
+  for (; step < steps && !log.isStopping; step++) {
     const batch = await options.nextBatch(step);
     const losses = stage.step(batch, step);
     options.releaseBatch(batch);
@@ -86,9 +96,11 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
     const evaluated = evaluate !== null && (done % options.evalEvery === 0 || last);
     const inspected = options.inspection && (done % options.inspection.every === 0 || last);
     const saved = done % options.checkpointEvery === 0 && !last;
+    const compared = ranks.size > 1 && (done % COMPARED_EVERY === 0 || last);
     // Before a checkpoint too: it never holds what diverged, and the records of its steps are written.
-    if (evaluated || inspected || saved) {
+    if (evaluated || inspected || saved || compared) {
       await log.measure();
+      if (compared) await compareWeights(stage, ranks, done);
       if (evaluated) {
         scores = await evaluate().catch(async (error) => {
           await log.record(null); // which says so where a loss tells it already
@@ -108,7 +120,7 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   if (firstStep === steps) scores = await evaluate?.() ?? null;
   else await options.checkpoint(step);
   const stopped = step < steps;
-  return { steps: step, stopped, scores: stopped ? null : scores };
+  return { steps: step, stopped, scores: stopped ? null : scores, times: log.times };
 }
 
 async function inspect<B>(
@@ -118,6 +130,18 @@ async function inspect<B>(
   if (!inspection) return;
   const content = await inspection.inspect(updates);
   record({ stage: stage.name, step: Math.max(0, updates - 1), updates, ...content });
+}
+
+/** Steps between two comparisons of the weights of all ranks. */
+const COMPARED_EVERY = 100;
+
+async function compareWeights<B>(
+  { network }: Stage<B>,
+  ranks: Collective,
+  step: number,
+): Promise<void> {
+  const weights = await network.gpu.readAll([...network.stateDict().values()]);
+  await checkSameWeights(ranks, weights as Float32Array[], step);
 }
 
 /** Scores with the names of the classes. */
@@ -142,13 +166,22 @@ function recordOf(
   };
 }
 
-/** Steps whose losses are read together. */
-const GROUP = 2;
-/**
- * Groups that may be under way, while the GPU runs the steps after them: enough that it never waits
- * for the host, so few that it is not given much more than it can run.
- */
-const UNDER_WAY = 2;
+/** How losses are read. */
+interface Reading {
+  /** Steps whose losses are read together. */
+  readonly group: number;
+  /**
+   * Groups that may be under way, while the GPU runs the steps after them: enough that it never waits
+   * for the host, so few that it is not given much more than it can run.
+   */
+  readonly underWay: number;
+}
+
+const ALONE: Reading = { group: 2, underWay: 2 };
+/** Ranks learn with the losses whether one of them is to stop, which should not come many steps late. */
+const TOGETHER: Reading = { group: 1, underWay: 1 };
+/** Each step is waited for. */
+const IN_STEP: Reading = { group: 1, underWay: 0 };
 
 /** A step that has been enqueued, and the names of its losses. */
 interface EnqueuedStep {
@@ -159,41 +192,62 @@ interface EnqueuedStep {
 /** What is read of a group: the losses of its steps, and how many weights are not finite after it. */
 interface Group {
   readonly steps: readonly EnqueuedStep[];
-  read(): Promise<{ readonly losses: number[]; readonly nonfinite: number }>;
+  read(): Promise<{
+    readonly losses: number[];
+    readonly nonfinite: number;
+    readonly isStopping: boolean;
+  }>;
 }
 
 /**
  * Reads losses while later steps run, and records them in order. Losses may hide a NaN, as adapters
- * need not compute with it; the weights cannot, as theirs are found by their bits.
+ * need not compute with it; the weights cannot, as theirs are found by their bits. Of several ranks, each
+ * has a share of a loss, and all read the sum.
  */
 class StepLog<B> {
   readonly #options: LoopOptions<B>;
   readonly #gpu: Gpu;
+  readonly #reading: Reading;
+  /** Whether a rank has asked for a stop, as far as all know. */
+  #isStopping = false;
   #open: { readonly step: number; readonly losses: Losses }[] = [];
   #underWay: Group[] = [];
   /** When the steps began by which the speed is measured, their number, and the wait before. */
   #since = performance.now();
   #steps = 0;
   #waitedBefore = 0;
-  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare"> | undefined;
+  #pace: Pick<StepReport, "stepsPerSecond" | "waitShare" | "times"> | undefined;
+  readonly #clock: StepClock;
 
   constructor(options: LoopOptions<B>) {
     this.#options = options;
     this.#gpu = options.stage.network.gpu;
+    this.#clock = new StepClock(this.#gpu, options.ranks ?? new Solo());
+    this.#reading = options.logEvery === 1 ? IN_STEP : this.#gpu.peers ? TOGETHER : ALONE;
+  }
+
+  /** Whether the loop is to end; ranks all see it after the same step. */
+  get isStopping(): boolean {
+    return this.#gpu.peers ? this.#isStopping : this.#options.signal.aborted;
+  }
+
+  /** See {@link LoopResult.times}. */
+  get times(): StepTimes | undefined {
+    return this.#clock.mean;
   }
 
   /** Takes over the losses of a step, with which it is complete. */
   add(step: number, losses: Losses): void {
     this.#open.push({ step, losses });
     this.#steps++;
-    if (this.#open.length === Math.min(GROUP, this.#options.logEvery)) this.#readOpen();
+    if (this.#open.length === this.#reading.group) this.#readOpen();
     this.#gpu.flush();
   }
 
   /** Records steps that are long done. */
   async recordOld(): Promise<void> {
     const { logEvery } = this.#options;
-    while (this.#underWay.length > (logEvery === 1 ? 0 : UNDER_WAY)) {
+    while (this.#underWay.length > this.#reading.underWay) {
       if (!this.#pace || this.#steps >= logEvery) this.#takeTime();
       await this.#recordOldest(null);
     }
@@ -209,6 +263,7 @@ class StepLog<B> {
 
   /** Leaves out the time since the last measurement. */
   skip(): void {
+    this.#clock.skip();
     this.#since = performance.now();
     this.#steps = 0;
   }
@@ -226,11 +281,12 @@ class StepLog<B> {
     if (this.#steps === 0) return;
     const milliseconds = performance.now() - this.#since;
     const stepsPerSecond = 1000 * this.#steps / milliseconds;
+    const times = this.#clock.count(this.#steps, milliseconds);
     const waited = this.#options.waited?.();
-    if (waited === undefined) this.#pace = { stepsPerSecond };
+    if (waited === undefined) this.#pace = { stepsPerSecond, times };
     else {
       const waitShare = (waited - this.#waitedBefore) / milliseconds;
-      this.#pace = { stepsPerSecond, waitShare };
+      this.#pace = { stepsPerSecond, waitShare, times };
       this.#waitedBefore = waited;
     }
     this.skip();
@@ -240,14 +296,21 @@ class StepLog<B> {
     const open = this.#open.splice(0);
     if (open.length === 0) return;
     const nonfinite = this.#countNonfiniteWeights();
-    const arrays = [nonfinite, ...open.flatMap(({ losses }) => Object.values(losses))];
+    const stop = this.#gpu.upload(
+      Float32Array.of(Number(this.#options.signal.aborted)),
+      [],
+      "stop",
+    );
+    const sums = [stop, ...open.flatMap(({ losses }) => Object.values(losses))];
+    sumOverPeers(sums);
+    const arrays = [nonfinite, ...sums];
     const read = this.#gpu.readLater(arrays);
     for (const array of arrays) array.release();
     this.#underWay.push({
       steps: open.map(({ step, losses }) => ({ step, names: Object.keys(losses) })),
       async read() {
-        const [[nonfinite = NaN], ...losses] = await read();
-        return { losses: losses.map(([value = NaN]) => value), nonfinite };
+        const [[nonfinite = NaN], [stop = 0], ...losses] = await read();
+        return { losses: losses.map(([value = NaN]) => value), nonfinite, isStopping: stop > 0 };
       },
     });
   }
@@ -262,7 +325,8 @@ class StepLog<B> {
   async #recordOldest(scores: Evaluation | null): Promise<void> {
     const oldest = this.#underWay.shift();
     if (!oldest) return;
-    const { losses: values, nonfinite } = await oldest.read();
+    const { losses: values, nonfinite, isStopping } = await oldest.read();
+    this.#isStopping ||= isStopping;
     const last = oldest.steps.at(-1);
     for (const enqueued of oldest.steps) {
       const losses = Object.fromEntries(

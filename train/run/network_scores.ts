@@ -1,6 +1,7 @@
 // What a run measures of a network: scores on both domains, and what can be said of it without labels.
 
 import type { DeepLab } from "../../nn/deeplab.ts";
+import type { Loader } from "../data/loader.ts";
 import { lookAgain, type Sights } from "../evaluation/agreement.ts";
 import { evaluationOf, measure, type Measurement } from "../evaluation/evaluate.ts";
 import type { Evaluation } from "../evaluation/metrics.ts";
@@ -23,12 +24,13 @@ export interface NetworkScores {
  * @throws {DataError} If an image cannot be read.
  */
 export async function scoreNetwork(
-  { config, validation, sourceValidation }: RunState,
+  { config, ranks, validation, sourceValidation }: RunState,
   network: DeepLab,
 ): Promise<NetworkScores> {
   const { longSide } = config.data;
-  const onTarget = await measure(network, validation, longSide);
-  const onSource = sourceValidation && await measure(network, sourceValidation, longSide);
+  const measured = (loader: Loader) => measure(network, loader, longSide, undefined, ranks);
+  const onTarget = await measured(validation);
+  const onSource = sourceValidation && await measured(sourceValidation);
   return { evaluation: evaluationOf(onTarget, onSource), onTarget, onSource };
 }
 
@@ -42,11 +44,11 @@ export type FullScores = Required<NetworkScores>;
  * @throws {DataError} If an image cannot be read.
  */
 export async function withSights(
-  { config, data }: RunState,
+  { config, data, ranks }: RunState,
   network: DeepLab,
   scores: NetworkScores,
 ): Promise<FullScores> {
   const sights = scores.sights ??
-    await lookAgain(network, data.validation, config.data.longSide);
+    await lookAgain(network, data.validation, config.data.longSide, undefined, ranks);
   return { ...scores, sights, evaluation: { ...scores.evaluation, agreement: sights.agreement } };
 }

@@ -1,5 +1,6 @@
 // What a running training tells whoever watches: the seam between the loop and the screen.
 
+import type { StepTimes } from "./step_times.ts";
 import type { PretrainingResult, RunResult, StageResult } from "./run_folder.ts";
 
 export type { PretrainingResult, RunResult, StageResult };
@@ -30,6 +31,8 @@ export interface StepReport {
   readonly stepsPerSecond: number;
   /** Share of that time that was spent waiting for pixels, 0 to 1, where that is known. */
   readonly waitShare?: number | undefined;
+  /** Where that time goes, where several processes train together. */
+  readonly times?: StepTimes | undefined;
 }
 
 /** Scores of a set of images, in percent. */

@@ -9,6 +9,7 @@ import type { Cause } from "../evaluation/causes.ts";
 import type { PredictionScores, SourceScores } from "../evaluation/findings.ts";
 import type { Best } from "../evaluation/selection.ts";
 import { STAGES } from "../stages/kinds.ts";
+import type { StepTimes } from "./step_times.ts";
 
 /** What `result.json` says about a stage whatever it trains. */
 export interface PretrainingResult {
@@ -20,6 +21,8 @@ export interface PretrainingResult {
   seconds: number;
   /** Share of the time, from 0 to 1, that steps have waited for pixels since the start or the last resume. */
   waitShare?: number;
+  /** What a step has taken rank 0 since the start or the last resume, where several processes trained. */
+  times?: StepTimes;
   /** Most bytes that arrays on the GPU have held at once meanwhile, evaluation included. */
   peakBytes?: number;
 }
@@ -53,6 +56,8 @@ export interface StageResult extends PretrainingResult {
 export interface RunResult {
   /** The adapter's description. */
   adapter: string;
+  /** The processes or shards that train together since the start or the last resume, where they are several. */
+  ranks?: { size: number; engine: string };
   /** The seed of everything drawn at random. */
   seed: number;
   /** When the run began, as `2026-11-29T07:55:52.000Z`, and in which version; earlier versions say neither. */
@@ -94,6 +99,12 @@ const cost = {
   steps: whole,
   seconds: amount,
   waitShare: v.optional(amount),
+  times: v.optional(
+    v.looseObject(
+      { compute: v.number(), readBack: amount, reduce: amount, wait: amount },
+      "milliseconds of a step",
+    ),
+  ),
   peakBytes: v.optional(whole),
 };
 const selected = v.looseObject({
@@ -131,6 +142,9 @@ const stage = v.looseObject({
 const schema = v.looseObject({
   adapter: text,
   seed: whole,
+  ranks: v.optional(
+    v.looseObject({ size: whole, engine: text }, "their number and what connects them"),
+  ),
   started: v.optional(text),
   version: v.optional(text),
   start: v.optional(stage),

@@ -9,6 +9,12 @@ import { DataError } from "../base/data_error.ts";
 import type { Cause } from "../evaluation/causes.ts";
 import type { RunState } from "./run_state.ts";
 import { Fingerprint } from "../data/fingerprint.ts";
+import { afterDevice } from "../parallel/after_device.ts";
+import { differenceBetween } from "../parallel/agreement.ts";
+import { type Collective, CollectiveError } from "../parallel/collective.ts";
+import { leaderAlone, leaderFirst } from "../parallel/leader.ts";
+import { shareOf } from "../parallel/peers.ts";
+import { Solo } from "../parallel/solo.ts";
 import { Loader } from "../data/loader.ts";
 import type { MetricLine } from "./metrics_file.ts";
 import type { TrainingObserver } from "./observer.ts";
@@ -21,7 +27,7 @@ import {
   type StageResult,
 } from "./run_folder.ts";
 import { markHandedOn, reasonFor } from "./handing_on.ts";
-import { restoreChoices, settleChoices } from "./run_choices.ts";
+import { libraryName, restoreChoices, settleChoices } from "./run_choices.ts";
 import { refuseUnlearnt } from "./judgement.ts";
 import { sourceOrder } from "./source_order.ts";
 import { runStage } from "./stage_run.ts";
@@ -41,6 +47,12 @@ import { VERSION } from "../base/version.ts";
 
 /** What a run is told beside its configuration: nothing that changes what it computes, but for last bits. */
 export interface RunOptions {
+  /**
+   * The processes that train together; this one alone unless given. All call the same function with the same
+   * arguments, each with a device of its own that was opened with `peersOf(ranks)`. Rank 0 alone writes to the
+   * run folder, which all see under the same path.
+   */
+  readonly ranks?: Collective | undefined;
   /** Chooses them for a new run, with so many classes, and adds them to those of the device. */
   readonly tune?: ((config: RunConfig, classes: number) => Promise<void>) | undefined;
   /**
@@ -70,6 +82,7 @@ export interface ResumeOptions extends RunOptions {
  * @throws {TrainingError} If the GPU fails, or the source is not learnt after a stage, with everything
  *   saved.
  * @throws {DivergenceError} If the loss is not finite.
+ * @throws {CollectiveError} If ranks were told different things, or one of them has failed.
  * @throws The signal's reason, if it comes between stages, while soft labels are made.
  */
 export async function runTraining(
@@ -77,21 +90,31 @@ export async function runTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { tune, keepGoing = false, causes = [] }: RunOptions = {},
+  { ranks: given = new Solo(), tune, keepGoing = false, causes = [] }: RunOptions = {},
 ): Promise<RunResult> {
-  const data = await openRunData(config.data, (text) => observer.message(text), signal);
+  const ranks = afterDevice(given, gpu);
+  checkRanks(config, gpu, ranks);
+  const data = await leaderFirst(
+    ranks,
+    () => openRunData(config.data, (text) => observer.message(text), signal),
+  );
   checkSelection(config, data);
   for (const name of config.pipeline) {
     kindOf(name).check?.(config.stages[name], data.classes.names);
   }
   const taken = checkpointsBefore(config); // before there is a folder
   using fingerprint = fingerprintOf(config, data);
-  fingerprint.start();
-  using folder = RunFolder.create(config.out, config);
+  await checkAlike(ranks, config, fingerprint, null);
+  if (ranks.rank === 0) fingerprint.start();
+  using folder = await leaderFirst(
+    ranks,
+    () => RunFolder.create(config.out, config),
+    () => RunFolder.follow(config.out),
+  );
   try {
-    folder.adopt(taken);
-    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
-    const base = { config, gpu, data, fingerprint, folder, observer, signal };
+    const base = { config, gpu, ranks, data, fingerprint, folder, observer, signal };
+    await leaderAlone(ranks, () => folder.adopt(taken));
+    await settle(base, tune);
     return await trainStages(base, null, keepGoing, causes);
   } catch (error) {
     if (!signal.aborted) folder.discardUnlessBegun();
@@ -114,22 +137,106 @@ export async function resumeTraining(
   gpu: Gpu,
   observer: TrainingObserver,
   signal: AbortSignal,
-  { acceptChangedData = false, tuneAfresh = false, tune, keepGoing = false }: ResumeOptions = {},
+  options: ResumeOptions = {},
 ): Promise<RunResult> {
-  using folder = RunFolder.open(path);
-  const config = configOf(folder);
-  const point = findResumePoint(folder, config, (text) => observer.message(text));
-  const data = await openRunData(config.data, (text) => observer.message(text), signal);
-  using fingerprint = fingerprintOf(config, data);
+  const { acceptChangedData = false, keepGoing = false } = options;
+  const ranks = afterDevice(options.ranks ?? new Solo(), gpu);
   const message = (text: string) => observer.message(text);
-  if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
-  else folder.adopt(checkpointsBefore(config));
-  if (restoreChoices(gpu, folder, point !== null, message) || tuneAfresh) {
-    await settleChoices(gpu, folder, signal, () => tune?.(config, data.classes.names.length));
-  }
-  fingerprint.start();
-  const base = { config, gpu, data, fingerprint, folder, observer, signal };
+  using folder = await leaderFirst(
+    ranks,
+    () => RunFolder.open(path),
+    () => RunFolder.follow(path),
+  );
+  const config = configOf(folder);
+  checkRanks(config, gpu, ranks);
+  const point = await leaderFirst(ranks, () => findResumePoint(folder, config, message));
+  const data = await leaderFirst(ranks, () => openRunData(config.data, message, signal));
+  using fingerprint = fingerprintOf(config, data);
+  await checkAlike(ranks, config, fingerprint, point);
+  await leaderAlone(ranks, () => {
+    if (point) checkData(folder, point, fingerprint, acceptChangedData, message);
+    else folder.adopt(checkpointsBefore(config));
+  });
+  const base = { config, gpu, ranks, data, fingerprint, folder, observer, signal };
+  const { tune, tuneAfresh = false } = options;
+  const isUnsettled = restoreChoices(gpu, folder, point !== null, message) || tuneAfresh;
+  const unsettled = Int32Array.of(Number(isUnsettled));
+  await ranks.allReduce(unsettled, "max"); // adapters may differ
+  if (unsettled[0] > 0) await settle(base, tune);
+  if (ranks.rank === 0) fingerprint.start();
   return await trainStages(base, point, keepGoing);
+}
+
+/**
+ * Refuses a number of ranks that a run cannot be divided among.
+ *
+ * @throws {DataError} If there is none.
+ */
+function checkRanks(
+  { data: { batch }, memory: { accumulate }, parallel: { shards } }: RunConfig,
+  gpu: Gpu,
+  { size }: Collective,
+): void {
+  if ((gpu.peers?.size ?? 1) !== size) {
+    throw new TypeError(
+      `Cannot train on ${size} ranks with a device of ${
+        gpu.peers?.size ?? 1
+      }: expected one that was opened ` +
+        "with peersOf(ranks)",
+    );
+  }
+  if (shards > 0 && size !== shards) {
+    throw new DataError(
+      `Cannot train on ${size} ranks as parallel.shards is ${shards}: expected as many; start a number of ` +
+        `processes that divides ${shards}`,
+    );
+  }
+  if (batch % (size * accumulate) !== 0) {
+    const parts = accumulate > 1 ? `, each of which takes its share in ${accumulate} parts` : "";
+    throw new DataError(
+      `Cannot divide a batch of ${batch} images among ${size} ranks${parts}: expected a number that divides ` +
+        "data.batch; start another number of processes, or change the batch of a new run",
+    );
+  }
+}
+
+/**
+ * Refuses to begin where ranks were told different things.
+ *
+ * @throws {CollectiveError} On all ranks.
+ */
+async function checkAlike(
+  ranks: Collective,
+  config: RunConfig,
+  { list }: Fingerprint,
+  point: ResumePoint | null,
+): Promise<void> {
+  if (ranks.size === 1) return;
+  const difference = await differenceBetween(ranks, {
+    "its version of the program": `${VERSION} ${libraryName()}`,
+    "its configuration": JSON.stringify(config),
+    "its data": list,
+    "the checkpoint that it goes on from": point ? `${point.stage} ${point.step}` : "none",
+  });
+  if (difference === null) return;
+  throw new CollectiveError(
+    `Cannot train together as rank ${difference.rank} differs from rank 0 in ${difference.what}: expected the ` +
+      "same on all ranks; start all by one command, with the same files under the same paths",
+  );
+}
+
+/** Has rank 0 settle the ways of computing, which the others then take over. */
+async function settle(
+  { config, data, folder, gpu, observer, ranks, signal }: RunBase,
+  tune: RunOptions["tune"],
+): Promise<void> {
+  const batch = config.data.batch / ranks.size;
+  const own = { ...config, data: { ...config.data, batch } };
+  await leaderFirst(
+    ranks,
+    () => settleChoices(gpu, folder, signal, () => tune?.(own, data.classes.names.length)),
+    () => void restoreChoices(gpu, folder, false, (text) => observer.message(text)),
+  );
 }
 
 /** The files that a run trains and measures on. */
@@ -193,24 +300,24 @@ async function trainStages(
   keepGoing: boolean,
   causes: readonly Cause[] = [],
 ): Promise<RunResult> {
-  const { config, gpu, data, folder } = given;
+  const { config, gpu, data, folder, ranks } = given;
   const { done, result } = resultSoFar(given, point);
   if (causes.length > 0) result.causes = causes;
   if (keepGoing) result.keepGoing = true;
   const resumed = point && !done.includes(point.stage) ? point : null;
   checkBackbones(config, folder, done.length + Number(resumed !== null));
-  using validation = new Loader({ dataset: data.validation, order: "sequential" });
+  const share = shareOf(ranks);
+  using validation = new Loader({ dataset: data.validation, order: "sequential", share });
   using sourceValidation = data.sourceValidation &&
-    new Loader({ dataset: data.sourceValidation, order: "sequential" });
+    new Loader({ dataset: data.sourceValidation, order: "sequential", share });
   const warn = (text: string) => given.observer.message(text);
   const stepsDone = new Map<string, number>(done.map((name) => [name, config.stages[name].steps]));
   if (point) stepsDone.set(point.stage, point.step);
-  const records = folder.rewindMetrics(
-    ({ stage, step }) => step < (stepsDone.get(stage) ?? 0),
-    warn,
-  );
-  warnOfGaps(folder, records, stepsDone, warn);
-  folder.writeResult(result); // also where the first stage is stopped
+  await leaderAlone(ranks, () => {
+    const isKept = ({ stage, step }: MetricLine) => step < (stepsDone.get(stage) ?? 0);
+    warnOfGaps(folder, folder.rewindMetrics(isKept, warn), stepsDone, warn);
+    folder.writeResult(result); // also where the first stage is stopped
+  });
   const isAtStageEnd = point !== null && resumed === null;
   if (isAtStageEnd) refuseUnlearnt(result, folder.path, warn);
   if (!data.sourceValidation && config.data.heldOut.share > 0) {
@@ -239,20 +346,21 @@ async function trainStages(
         .catch((error) => {
           throw failureOf(name, error);
         });
-      if (!stage) break;
+      if (!stage) return result;
       addResult(result, stage);
       const best = markHandedOn(result);
-      folder.writeResult(result);
+      await leaderAlone(ranks, () => folder.writeResult(result));
       if ("mIoU" in stage) {
         refuseUnlearnt(result, folder.path, warn);
         if (best && best !== stage) handOnEarlier(run, best, stage);
       }
       gpu.pool.trim();
     }
+    folder.markDone();
+    return result;
   } finally {
     run.network.dispose();
   }
-  return result;
 }
 
 /** Puts the best network so far in the place of that of the stage that has just ended, and says so. */
@@ -298,7 +406,7 @@ function failureOf(stage: StageName, error: unknown): unknown {
 
 /** The stages that have run to their end, and what is known of them. */
 function resultSoFar(
-  { config: { pipeline, stages, seed }, gpu, folder, observer }: RunBase,
+  { config: { pipeline, stages, seed }, gpu, folder, observer, ranks }: RunBase,
   point: ResumePoint | null,
 ): { done: StageName[]; result: RunResult } {
   const found = folder.readResult();
@@ -317,6 +425,7 @@ function resultSoFar(
   const begun = isNew ? { started: new Date().toISOString(), version: VERSION } : found;
   const result: RunResult = {
     adapter,
+    ...(ranks.size > 1 ? { ranks: { size: ranks.size, engine: ranks.engine } } : {}),
     seed,
     ...(begun?.started ? { started: begun.started } : {}),
     ...(begun?.version ? { version: begun.version } : {}),

@@ -1,6 +1,6 @@
 /**
  * The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, `checkpoints/`, `samples/`
- * `confusion/`, where kernels were tuned for it `choices.json`, and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`.
+ * `confusion/`, where kernels were tuned for it `choices.json`, and, from stage 1 on, `soft_labels/`, from stage 2 on, `pseudo_labels/`; at its end, `DONE`.
  *
  * @module
  */
@@ -21,17 +21,26 @@ export {
   type StageResult,
 } from "./result_file.ts";
 
-/** A run folder that this process alone may write to, until it is closed. */
+/**
+ * A run folder that this process alone may write to, until it is closed. Where several processes train, the
+ * others read what that one has written: for them, what writes does nothing.
+ */
 export class RunFolder implements Disposable {
   /** The folder's path. */
   readonly path: string;
   /** The content of `config.json`. */
   readonly config: unknown;
-  readonly #metrics: Deno.FsFile;
+  /** Null for those who only read. */
+  readonly #metrics: Deno.FsFile | null;
   /** Whether there was no folder before. */
   readonly #isNew: boolean;
 
-  private constructor(path: string, config: unknown, metrics: Deno.FsFile, isNew = false) {
+  private constructor(
+    path: string,
+    config: unknown,
+    metrics: Deno.FsFile | null,
+    isNew = false,
+  ) {
     this.path = path;
     this.config = config;
     this.#metrics = metrics;
@@ -100,7 +109,7 @@ export class RunFolder implements Disposable {
     }
     const folder = new RunFolder(path, config, metrics);
     try {
-      if (folder.#onMetrics("lock", () => folder.#metrics.tryLockSync(true))) return folder;
+      if (folder.#onMetrics("lock", (file) => file.tryLockSync(true))) return folder;
     } catch (error) {
       metrics.close();
       throw error;
@@ -111,14 +120,44 @@ export class RunFolder implements Disposable {
     );
   }
 
+  /**
+   * The folder of a run that another process creates or has opened, to read from.
+   *
+   * @throws {DataError} If it is no run folder.
+   */
+  static follow(path: string): RunFolder {
+    try {
+      return new RunFolder(
+        path,
+        JSON.parse(Deno.readTextFileSync(join(path, "config.json"))),
+        null,
+      );
+    } catch (error) {
+      throw new DataError(
+        `Cannot read run folder ${path} as ${
+          describeFailure(error)
+        }: expected what rank 0 has written; ` +
+          `give a folder that all ranks see under the same path`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Whether another process writes to the folder. */
+  get isFollowed(): boolean {
+    return this.#metrics === null;
+  }
+
   /** Appends one line to `metrics.jsonl`. Numbers that are not finite become null. */
   appendMetrics(record: Record<string, unknown>): void {
     const line = new TextEncoder().encode(JSON.stringify(record) + "\n");
-    this.#onMetrics("write", () => writeWhole(this.#metrics, line));
+    this.#onMetrics("write", (file) => writeWhole(file, line));
   }
 
-  #onMetrics<T>(action: string, use: () => T): T {
-    return onDisk(`${action} ${join(this.path, "metrics.jsonl")}`, "make room", use);
+  #onMetrics<T>(action: string, use: (file: Deno.FsFile) => T): T | undefined {
+    const file = this.#metrics;
+    if (!file) return undefined;
+    return onDisk(`${action} ${join(this.path, "metrics.jsonl")}`, "make room", () => use(file));
   }
 
   /**
@@ -146,12 +185,12 @@ export class RunFolder implements Disposable {
           `it: ${those} not as a run writes it`,
       );
     }
-    this.#onMetrics("cut", () => {
+    this.#onMetrics("cut", (file) => {
       if (bytes.some((byte, at) => byte !== before[at])) {
-        this.#metrics.truncateSync(0);
-        writeWhole(this.#metrics, bytes); // it is open for appending
+        file.truncateSync(0);
+        writeWhole(file, bytes); // it is open for appending
       } else {
-        this.#metrics.truncateSync(bytes.length);
+        file.truncateSync(bytes.length);
       }
     });
     return records;
@@ -164,7 +203,14 @@ export class RunFolder implements Disposable {
 
   /** Writes or replaces `result.json`. */
   writeResult(result: RunResult): void {
-    writeJson(join(this.path, "result.json"), result);
+    if (!this.isFollowed) writeJson(join(this.path, "result.json"), result);
+  }
+
+  /** Leaves the mark of a run that has come to its end, `DONE`: an exit code may be lost on its way. */
+  markDone(): void {
+    if (this.isFollowed) return;
+    const text = "All stages have run to their end: result.json says what they have come to.\n";
+    writeFileAtomic(join(this.path, "DONE"), [new TextEncoder().encode(text)]);
   }
 
   /** The content of `choices.json`; null where it was not written. */
@@ -199,6 +245,7 @@ export class RunFolder implements Disposable {
    * own resolution; row is the label, column the prediction.
    */
   writeConfusion(stage: string, classes: readonly string[], counts: readonly number[][]): void {
+    if (this.isFollowed) return;
     const folder = join(this.path, "confusion");
     makeFolder(folder);
     writeJson(join(folder, `${stage}.json`), { stage, classes, counts });
@@ -224,12 +271,12 @@ export class RunFolder implements Disposable {
 
   /** Puts the metrics on the disk, so that they are there if a checkpoint is. */
   syncMetrics(): void {
-    this.#onMetrics("write", () => this.#metrics.syncDataSync());
+    this.#onMetrics("write", (file) => file.syncDataSync());
   }
 
-  /** The path of a sample image: `samples/<name>.png`. */
-  samplePath(name: string): string {
-    return join(this.path, "samples", `${name}.png`);
+  /** The path of a sample image, `samples/<name>.png`; null where another process writes it. */
+  samplePath(name: string): string | null {
+    return this.isFollowed ? null : join(this.path, "samples", `${name}.png`);
   }
 
   /**
@@ -237,7 +284,7 @@ export class RunFolder implements Disposable {
    * recorded yet: the same command, once it is corrected, then finds its folder free.
    */
   discardUnlessBegun(): void {
-    if (this.#metrics.statSync().size > 0) return;
+    if (!this.#metrics || this.#metrics.statSync().size > 0) return;
     for (const { name } of Deno.readDirSync(this.path)) {
       if (isMadeByRun(name)) removeAll(join(this.path, name));
     }
@@ -249,7 +296,7 @@ export class RunFolder implements Disposable {
     try {
       this.syncMetrics();
     } finally {
-      this.#metrics.close();
+      this.#metrics?.close();
     }
   }
 
@@ -266,7 +313,7 @@ export function checkpointPathIn(folder: string, name: string): string {
 
 /** Whether a run makes a file or folder of this name in its folder. */
 function isMadeByRun(name: string): boolean {
-  return /^(metrics\.jsonl|(config|result|choices)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
+  return /^(metrics\.jsonl|DONE|(config|result|choices)\.json(\.partial)?|events\.out\.tfevents\..+|checkpoints|samples|confusion|soft_labels|pseudo_labels)$/
     .test(name);
 }
 

@@ -6,6 +6,7 @@ import type { RunConfig } from "../config/settings.ts";
 import type { Fingerprint } from "../data/fingerprint.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Loader, LoaderOptions } from "../data/loader.ts";
+import type { Collective } from "../parallel/collective.ts";
 import type { StageName } from "../stages/kinds.ts";
 import type { TrainingObserver } from "./observer.ts";
 import type { RunData } from "./run_data.ts";
@@ -15,6 +16,8 @@ import type { RunFolder, StageResult } from "./run_folder.ts";
 export interface RunState {
   readonly config: RunConfig;
   readonly gpu: Gpu;
+  /** The processes that train together. */
+  readonly ranks: Collective;
   readonly data: RunData;
   /** What the data are. */
   readonly fingerprint: Fingerprint;

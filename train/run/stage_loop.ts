@@ -8,6 +8,7 @@ import type { LabelMaker } from "../evaluation/label_scores.ts";
 import { byName, type Evaluation } from "../evaluation/metrics.ts";
 import { type Best, BestNetwork } from "../evaluation/selection.ts";
 import { writeTargetSamples } from "../evaluation/target_samples.ts";
+import { leaderAlone } from "../parallel/leader.ts";
 import { Checkpoint, writeCheckpoint } from "../networks/checkpoint.ts";
 import { savedClasses } from "../networks/saved_classes.ts";
 import { releaseBatch } from "../stages/common/batch.ts";
@@ -48,7 +49,7 @@ export async function loopStage<B>(
   input: StageInput<B>,
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
-  const { config, data, folder, observer, signal } = run;
+  const { config, data, folder, observer, ranks, signal } = run;
   const { stage, nextBatch, batches, makeLabels, isPretraining } = input;
   const { name, network } = stage;
   const { steps } = config.stages[name as StageName];
@@ -83,11 +84,13 @@ export async function loopStage<B>(
     checkpointEvery: config.checkpointEvery,
     inspection: inspectionOf(run, name, makeLabels),
     observer,
+    ranks,
     signal,
   });
   if (end.stopped) return undefined;
+  const times = end.times ? { times: end.times } : {};
   if (!scores) {
-    const result = { name, steps: end.steps, ...cost.soFar };
+    const result = { name, steps: end.steps, ...cost.soFar, ...times };
     observer.stageEnd(result);
     return result;
   }
@@ -132,6 +135,7 @@ export async function loopStage<B>(
     ...judgement,
     ...labelFreeOf(evaluation),
     ...cost.soFar,
+    ...times,
   };
   observer.stageEnd(result);
   return result;
@@ -186,7 +190,7 @@ class StageSaves<B> {
       steps: run.config.stages[stage.name as StageName].steps,
       best: point?.best ?? null,
       path: run.folder.bestPath(stage.name),
-      save: (best) => this.#saveBest(best),
+      save: (best) => leaderAlone(run.ranks, () => this.#saveBest(best)),
     });
   }
 
@@ -208,19 +212,23 @@ class StageSaves<B> {
   async saveTargetStatistics(step: number): Promise<void> {
     this.#statistics = "target";
     const { best } = this.best;
-    if (this.isBestEarlier && best) await this.#saveBest(best);
-    else await this.#saveLast(step);
+    await leaderAlone(
+      this.#run.ranks,
+      () => this.isBestEarlier && best ? this.#saveBest(best) : this.#saveLast(step),
+    );
   }
 
   /** Saves all that the next step depends on. The checkpoint before stays until this one stands. */
   async checkpoint(step: number): Promise<void> {
-    const { folder, fingerprint } = this.#run;
+    const { folder, fingerprint, ranks } = this.#run;
     const { name } = this.#stage;
-    await fingerprint.settle(LONGEST_WAIT);
-    await checkDiverged(this.#stage.state(), name, step);
-    folder.syncMetrics();
-    folder.keepPreviousCheckpoint(name);
-    await this.#saveLast(step);
+    await leaderAlone(ranks, async () => {
+      await fingerprint.settle(LONGEST_WAIT);
+      await checkDiverged(this.#stage.state(), name, step);
+      folder.syncMetrics();
+      folder.keepPreviousCheckpoint(name);
+      await this.#saveLast(step);
+    });
   }
 
   #saveLast(step: number): Promise<void> {

@@ -25,9 +25,8 @@ export async function runStage(
   name: StageName,
   point: ResumePoint | null,
 ): Promise<StageResult | PretrainingResult | undefined> {
-  const { config, data, gpu } = run;
+  const { config, data, gpu, ranks } = run;
   const {
-    batch,
     cropHeight,
     cropWidth,
     longSide,
@@ -37,6 +36,8 @@ export async function runStage(
     middle,
     sourceColours,
   } = config.data;
+  const batch = config.data.batch / ranks.size;
+  const share = ranks.size === 1 ? null : { rank: ranks.rank, size: ranks.size, batch };
   const kind = kindOf(name);
   const views: ViewOptions = {
     seed: config.seed,
@@ -55,6 +56,7 @@ export async function runStage(
       seed: config.seed,
       stream: `${name}/${stream}`,
       workers: DECODING_THREADS,
+      share,
       views,
     });
   const [isReference, isPretraining] = [kind.role === "reference", kind.role === "pretraining"];
@@ -67,7 +69,8 @@ export async function runStage(
     using loader = load(data.target, "passes");
     const options = { ...views, stage: `${name}/passes`, gpu, batch, middle };
     const batches = new Batches(options, loader, loader);
-    const count = Math.max(1, Math.floor(passes * data.target.items.length / batch));
+    const { length } = data.target.items;
+    const count = Math.max(1, Math.floor(passes * length / config.data.batch));
     for (let index = 0; index < count; index++) yield await batches.nextTarget();
   };
   const context = contextOf(run, name, point);
@@ -101,9 +104,10 @@ function contextOf(
   name: StageName,
   point: ResumePoint | null,
 ): Omit<RunContext<AnySettings>, "weakViews"> {
-  const { config, data, folder, observer, signal } = run;
+  const { config, data, folder, observer, ranks, signal } = run;
   return {
     ...stageContext(run, name),
+    ranks,
     target: data.target,
     classes: data.classes,
     longSide: config.data.longSide,

@@ -16,13 +16,14 @@ import type { RunState } from "./run_state.ts";
  * @throws {Error} The signal's reason, if it is aborted.
  */
 export async function scoresOfStart(
-  { config, data, network, observer, signal, validation }: RunState,
+  { config, data, network, observer, ranks, signal, validation }: RunState,
 ): Promise<StageResult | undefined> {
   const { init } = config;
   if (init === null || config.base !== null || !isCheckpoint(init)) return undefined;
   using checkpoint = new Checkpoint(init);
   const { stage, step, seconds } = checkpoint.state as CheckpointState;
-  const scores = evaluationOf(await measure(network, validation, config.data.longSide, signal));
+  const { longSide } = config.data;
+  const scores = evaluationOf(await measure(network, validation, longSide, signal, ranks));
   const known = Number.isNaN(scores.mIoU) ? "unknown" : `${scores.mIoU.toFixed(1)} %`;
   observer.message(`starts from ${init}: ${stage}, ${step} steps, mIoU ${known}`);
   return {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
+import project from "../../../deno.json" with { type: "json" };
 import { VERSION } from "../../../train/base/version.ts";
 
 Deno.test("runs record the version of deno.json", () => {
-  const path = new URL("../../../deno.json", import.meta.url);
-  assert.equal(VERSION, JSON.parse(Deno.readTextFileSync(path)).version);
+  assert.equal(VERSION, project.version);
 });

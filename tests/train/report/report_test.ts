@@ -232,7 +232,7 @@ Deno.test("what a run started from is shown, unless another network lies in its 
     assert.deepEqual(await rows(), without, "nothing");
   }));
 
-Deno.test("the page shows the network that was selected", () =>
+Deno.test("the page shows the network that was selected, and what several processes cost", () =>
   withFolder(async (folder) => {
     const gpu = await testGpu();
     const config = { ...tinyConfig(folder), pipeline: ["source" as const] };
@@ -240,7 +240,8 @@ Deno.test("the page shows the network that was selected", () =>
     // As if an earlier network had been the best, and nothing were left of the last one.
     const [stage] = result.stages;
     const selected = { value: stage.mIoU, step: 2 };
-    const stages = [{ ...stage, selected, handedOn: true }];
+    const times = { compute: 90, readBack: 1, reduce: 7, wait: 2 };
+    const stages = [{ ...stage, selected, handedOn: true, times }];
     Deno.writeTextFileSync(join(config.out, "result.json"), JSON.stringify({ ...result, stages }));
     const checkpoint = (name: string) => join(config.out, "checkpoints", `${name}.safetensors`);
     Deno.renameSync(checkpoint("source"), checkpoint("source.best"));
@@ -251,6 +252,7 @@ Deno.test("the page shows the network that was selected", () =>
     assert.ok(titlesOf(html).includes("Confusions"));
     assert.ok(html.includes('<tr class="kept"><th scope="row">source*</th>'));
     assert.ok(html.includes("The star marks the one handed on."));
+    assert.match(html, /with other processes<\/th>[^]*<td>10\.0 %<\/td>/);
   }));
 
 Deno.test("a torn last line of the metrics is left out, a broken one before it is refused", () =>

@@ -68,6 +68,8 @@ interface Trial {
   readonly kernels?: KernelClass;
   /** With another value the run is refused, with these words. */
   readonly refused?: RegExp;
+  /** The file whose tests see it, where a run of one process cannot. */
+  readonly seenBy?: string;
 }
 
 const HALF_SEEN: Trial = {
@@ -102,6 +104,8 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   "network.dilations": { values: () => [[2]] },
   "memory.accumulate": { values: () => [2] },
   "memory.compute": { kernels: "shared" },
+  "parallel.wire": { seenBy: "tests/mpi/train.ts" },
+  "parallel.shards": { values: () => [2], refused: /on 1 ranks as parallel.shards is 2/ },
   "data.sourceDirectory": {
     given: ownData,
     values: (folder) => [join(folder, "moved", "source")],
@@ -346,6 +350,12 @@ Deno.test("every setting of a configuration makes a difference to the run that i
     const unseen: string[] = [];
     for (const [key, setting] of SETTINGS) {
       const trial = TRIALS[key] ?? {};
+      if (trial.seenBy) {
+        const test = Deno.readTextFileSync(new URL(`../../../${trial.seenBy}`, import.meta.url));
+        const [name] = key.split(".").slice(-1);
+        assert.match(test, new RegExp(`\\b${name}: `), `${trial.seenBy} says nothing of ${key}`);
+        continue;
+      }
       const own = /^stages\.(\w+)\./.exec(key)?.[1] as StageName | undefined;
       const stage = trial.stage ?? own ?? "source";
       const given = trial.given?.(folder) ?? {};

@@ -11,6 +11,7 @@ import { Loader } from "../../../train/data/loader.ts";
 import { evaluationOf, measure } from "../../../train/evaluation/evaluate.ts";
 import { loadTrainedNetwork } from "../../../train/networks/trained_network.ts";
 import { runTraining } from "../../../train/run/run.ts";
+import { Solo } from "../../../train/parallel/solo.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
 import type { RunResult } from "../../../train/run/run_folder.ts";
 import { stageContext } from "../../../train/run/stage_context.ts";
@@ -142,6 +143,7 @@ Deno.test("stage 1 by the released code asks for four passes, and sees images as
       target,
       classes,
       longSide,
+      ranks: new Solo(),
       isResumed: false,
       made: null,
       signal,

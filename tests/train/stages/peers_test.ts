@@ -4,9 +4,9 @@ import { strict as assert } from "node:assert";
 import { type Gpu, openGpu } from "../../../kernels/runtime/mod.ts";
 import { DeepLab } from "../../../nn/deeplab.ts";
 import { Discriminator } from "../../../nn/discriminator.ts";
-import { byParts, joinedRows } from "../../../train/stages/common/accumulate.ts";
+import { joinedRows } from "../../../train/stages/common/accumulate.ts";
 import { releaseBatch } from "../../../train/stages/common/batch.ts";
-import type { Losses, Stage } from "../../../train/stages/common/stage.ts";
+import type { Stage } from "../../../train/stages/common/stage.ts";
 import { Denoise } from "../../../train/stages/denoise/denoise.ts";
 import { PrototypeBank } from "../../../train/stages/denoise/prototypes.ts";
 import { Distil } from "../../../train/stages/distil/distil.ts";
@@ -17,6 +17,7 @@ import {
 import { SourceOnly } from "../../../train/stages/source_only/source_only.ts";
 import { WarmUp } from "../../../train/stages/warm_up/warm_up.ts";
 import { onPeers } from "../../_peers.ts";
+import { onPart } from "../../_ranks.ts";
 import { Fill } from "../../goldens/fill.ts";
 import {
   classes,
@@ -36,11 +37,10 @@ const RANKS = 2;
 /** Of an image, for self-supervised pre-training. */
 const PLACES = 3;
 
-/** A stage, its batches, and the part of a batch that a rank has. */
+/** A stage and its batches. */
 interface Case<B extends object = object> {
   readonly stage: Stage<B>;
   readonly batches: readonly B[];
-  readonly partOf?: (batch: B, rank: number) => B;
 }
 
 const rates = { learningRate: 2e-4, scheduleSteps: 100, rampSteps: 3, seed: 5 };
@@ -139,51 +139,17 @@ const CASES: Readonly<Record<string, (gpu: Gpu) => Case>> = {
         projectionChannels: 6,
       }),
       batches: [{ source: views("source"), target: views("target") }],
-      partOf: (batch: Record<string, ContrastViews>, rank: number) =>
-        Object.fromEntries(
-          Object.entries(batch).map(([name, views]) => [name, ownViews(views, rank)]),
-        ),
     } as unknown as Case;
   },
 };
 
-/** The rows of a rank, of the first views and of the second. */
-function ownViews({ images, places }: ContrastViews, rank: number): ContrastViews {
-  const [count = 0] = images.shape;
-  const rows = count / 2 / RANKS;
-  const first = [rank * rows, count / 2 + rank * rows];
-  const own = images.gpu.empty([2 * rows, ...images.shape.slice(1)], "own views");
-  first.forEach((from, half) => {
-    using part = images.slice(from, rows);
-    using place = own.slice(half * rows, rows);
-    images.gpu.copy(part, place);
-  });
-  const length = places.length / count;
-  const ownPlaces = first.flatMap((from) => [
-    ...places.subarray(from * length, (from + rows) * length),
-  ]);
-  return { images: own, places: Float32Array.from(ownPlaces) };
-}
-
 /** The losses of every step, and what the stage is then. */
-async function train(gpu: Gpu, make: (gpu: Gpu) => Case, rank: number | null) {
-  const { stage, batches, partOf } = make(gpu);
+async function train(gpu: Gpu, make: (gpu: Gpu) => Case, ranks: { rank: number; size: number }) {
+  const { stage, batches } = make(gpu);
   const losses: Record<string, number>[] = [];
-  const step = (batch: object, at: number) => stage.step(batch, at);
   for (let at = 0; at < STEPS; at++) {
     const batch = batches[at % batches.length]!;
-    let found: Losses | undefined;
-    if (rank === null) found = step(batch, at);
-    else if (partOf) {
-      const part = partOf(batch, rank);
-      found = step(part, at);
-      releaseBatch(part);
-    } else {
-      byParts(batch, RANKS, (part, index) => {
-        if (index === rank) found = step(part, at);
-      });
-    }
-    losses.push(await take(found!));
+    losses.push(await take(onPart(batch, ranks, (part) => stage.step(part, at))));
   }
   const state: Values = await readAll(stage.state());
   stage[Symbol.dispose]();
@@ -196,8 +162,8 @@ async function train(gpu: Gpu, make: (gpu: Gpu) => Case, rank: number | null) {
 for (const [name, make] of Object.entries(CASES)) {
   Deno.test(`steps of ${name} on two devices are those of one with all images`, async () => {
     using gpu = await openGpu();
-    const whole = await train(gpu, make, null);
-    const parts = await onPeers(RANKS, (gpu, rank) => train(gpu, make, rank));
+    const whole = await train(gpu, make, { rank: 0, size: 1 });
+    const parts = await onPeers(RANKS, (gpu, rank) => train(gpu, make, { rank, size: RANKS }));
     let worst = 0;
     whole.losses.forEach((expected, step) => {
       for (const [loss, value] of Object.entries(expected)) {

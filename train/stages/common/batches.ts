@@ -40,7 +40,7 @@ export interface WeakViews {
 export interface BatchOptions extends ViewOptions {
   /** Where batches are made. */
   readonly gpu: Gpu;
-  /** Images of a domain per step. */
+  /** Images of a domain per step, without those of peers. */
   readonly batch: number;
   /** K, to find labels that are none of the classes; they are not looked for unless given. */
   readonly classes?: number;
@@ -54,7 +54,7 @@ export interface BatchOptions extends ViewOptions {
 export interface SourceOptions {
   /** Target images of the same step, whose colours they may be given. */
   readonly beside?: readonly Sample[];
-  /** How much labels of frequent classes are thinned out, 0 to 1, by the samples' place in the stream. */
+  /** How much labels of frequent classes are thinned out, 0 to 1, by the place of the step's first in the stream. */
   readonly thinning?: ((position: number) => number) | undefined;
 }
 
@@ -100,12 +100,14 @@ export class Batches {
    * @param options.beside Target images of the same step, whose colours they are given in turn where
    * `sourceColours` wants that.
    * @param options.thinning How much labels of frequent classes are thinned out, 0 to 1, see `thinned`; by
-   * the samples' place in the stream. Not at all unless given.
+   * the place of the step's first in the stream. Not at all unless given.
    */
   async nextSource({ beside = [], thinning }: SourceOptions = {}): Promise<SourceBatch> {
     const { gpu, view: { crop }, sourceColours } = this.options;
     const samples = await this.nextSamples("source");
-    const strength = thinning?.(samples[0].position) ?? 0;
+    const { position } = samples[0];
+    const whole = this.options.batch * (gpu.peers?.size ?? 1);
+    const strength = thinning?.(position - position % whole) ?? 0;
     const labelled = strength > 0
       ? thinned(samples, strength, (sample) => this.random(sample, "thinning"))
       : samples;

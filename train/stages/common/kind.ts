@@ -6,6 +6,7 @@ import type { DeepLab } from "../../../nn/deeplab.ts";
 import type { SettingTable } from "../../base/settings.ts";
 import type { ClassSet } from "../../data/class_set.ts";
 import type { Dataset } from "../../data/dataset.ts";
+import type { Collective } from "../../parallel/collective.ts";
 import type { LabelMaker } from "../../evaluation/label_scores.ts";
 import type { Batches, WeakViews } from "./batches.ts";
 import type { PlannedBatches } from "./planned_batches.ts";
@@ -43,6 +44,8 @@ export interface PlanContext<S> extends StageContext<S> {
 export interface RunContext<S> extends StageContext<S> {
   /** The target images to adapt to; their labels are not read. */
   readonly target: Dataset;
+  /** The processes that train together: files are made by each for a share of the images. */
+  readonly ranks: Collective;
   /** What the network predicts. */
   readonly classes: ClassSet;
   /** What an image's long side is resized to. */

@@ -2,6 +2,8 @@
 
 import { makeFolder } from "../../base/folders.ts";
 import { Loader } from "../../data/loader.ts";
+import { leaderAlone } from "../../parallel/leader.ts";
+import { shareOf } from "../../parallel/peers.ts";
 import type { PlannedBatches } from "../common/planned_batches.ts";
 import type { Pasted } from "./class_mix.ts";
 import type { PlanContext, Prepared, RunContext, StageContext, StageKind } from "../common/kind.ts";
@@ -125,7 +127,7 @@ function plannedAnchor(
 async function softLabelsOf(
   context: RunContext<DenoiseSettings>,
 ): Promise<{ readonly softLabels: SoftLabels; readonly bank: PrototypeBank }> {
-  const { network, options, target, longSide, signal } = context;
+  const { network, options, ranks, target, longSide, signal } = context;
   const folder = context.pathOf("soft_labels");
   const variants = {
     startVariant: options.prototypeStart,
@@ -136,6 +138,7 @@ async function softLabelsOf(
     const { classes } = network;
     const softLabels = new SoftLabels(folder, { classes, digests: context.made });
     const missing = softLabels.missing(target.items);
+    await ranks.barrier(); // all have looked before one makes some again
     if (missing.length === 0) return { softLabels, bank: bankFor(network, variants) };
     context.message(
       `${missing.length} of ${count} soft labels are missing, such as ${
@@ -146,9 +149,9 @@ async function softLabelsOf(
   } else context.message(`soft labels and prototypes of ${count} target images`);
   await context.adaptStatistics();
   const views = options.prototypeStart === "official" ? context.weakViews(OFFICIAL_PASSES) : null;
-  makeFolder(folder);
+  await leaderAlone(ranks, () => makeFolder(folder));
   const softLabels = new SoftLabels(folder, { classes: network.classes });
-  using images = new Loader({ dataset: target, order: "sequential" });
+  using images = new Loader({ dataset: target, order: "sequential", share: shareOf(ranks) });
   const bank = await labelTarget(network, images, softLabels, {
     ...variants,
     views,
@@ -156,6 +159,10 @@ async function softLabelsOf(
     longSide,
     signal,
   });
+  if (ranks.size > 1) {
+    await ranks.barrier();
+    softLabels.missing(target.items); // notes the digests of those that others have made
+  }
   return { softLabels, bank };
 }
 

@@ -7,7 +7,7 @@ import {
   updateCentroids,
 } from "../../../kernels/centroids.ts";
 import { type ClassSums, classSums } from "../../../kernels/class_sums.ts";
-import { gatherRows } from "../../../kernels/peers.ts";
+import { gatherRows, sumOverPeers } from "../../../kernels/peers.ts";
 import { prototypeDistancesForward } from "../../../kernels/prototype_distances.ts";
 import type { Gpu, GpuArray } from "../../../kernels/runtime/mod.ts";
 import { prototypeDistances } from "../../../nn/functional/prototypes.ts";
@@ -58,39 +58,47 @@ export class PrototypeBank {
   }
 
   /**
-   * Adds a batch to the mean that the prototypes start from.
+   * Adds a batch to the mean that the prototypes start from. With peers, in the official way, all add as many
+   * images at the same time: it takes them one after the other.
    *
    * @param features [N, C, H, W].
    * @param predictions Predicted classes, [N, H, W]; ids that are no class count for none.
    * @throws {TypeError} If the shapes do not fit.
    */
   collect(features: GpuArray, predictions: GpuArray<"u32">): void {
-    const { classes, channels, minimumPixels, startVariant } = this.#options;
-    const { gpu } = this.prototypes;
+    const { minimumPixels, startVariant } = this.#options;
     const sums = this.sums(features, predictions);
     if (startVariant === "official") {
-      this.#collected ??= gpu.zeros([classes], "images in the prototypes");
+      this.#collected ??= this.#nothing();
       const options = { minimumPixels, most: MOST_IMAGES };
-      runningCentroids(this.prototypes, this.#collected, sums, options);
+      using sumsOfAll = gatherRows(sums.sums);
+      using countsOfAll = gatherRows(sums.counts);
+      const ofAll = { sums: sumsOfAll, counts: countsOfAll };
+      runningCentroids(this.prototypes, this.#collected, ofAll, options);
     } else {
-      this.#collected ??= gpu.zeros([classes, channels + 1, 2], "prototype totals");
+      this.#collected ??= this.#nothing();
       accumulateCentroids(this.#collected, sums, { minimumPixels, perImage: false });
     }
     releaseSums(sums);
   }
 
   /**
-   * Sets the prototypes to the mean of what was collected (equation 4).
+   * Sets the prototypes to the mean of what was collected (equation 4), by all peers.
    *
    * @throws {Error} If that is nothing.
    */
   start(): void {
+    const { gpu } = this.prototypes;
+    if (!this.#collected && gpu.peers) this.#collected = this.#nothing(); // peers have all images
     if (!this.#collected) {
       throw new Error(
         "Cannot start prototypes as no features were collected: call collect() first",
       );
     }
-    if (this.#options.startVariant === "paper") meanCentroids(this.prototypes, this.#collected);
+    if (this.#options.startVariant === "paper") {
+      sumOverPeers([this.#collected]);
+      meanCentroids(this.prototypes, this.#collected);
+    }
     this.#collected.release();
     this.#collected = null;
   }
@@ -108,6 +116,15 @@ export class PrototypeBank {
     const sums = this.sums(features, predictions);
     this.move(sums, decay);
     releaseSums(sums);
+  }
+
+  /** What is collected before the first batch. */
+  #nothing(): GpuArray {
+    const { classes, channels, startVariant } = this.#options;
+    const { gpu } = this.prototypes;
+    return startVariant === "official"
+      ? gpu.zeros([classes], "images in the prototypes")
+      : gpu.zeros([classes, channels + 1, 2], "prototype totals");
   }
 
   /** The class sums of features [N, C, H, W] for {@link PrototypeBank.move}; release them. */

@@ -71,12 +71,13 @@ export function distil(summary: string, officialStart: DistilSettings["studentSt
 async function pseudoLabelled(
   context: RunContext<DistilSettings>,
 ): Promise<{ readonly target: Dataset; readonly made: Record<string, string> }> {
-  const { classes, name, network, options: { threshold, keep }, target, longSide, signal } =
+  const { classes, name, network, options: { threshold, keep }, ranks, target, longSide, signal } =
     context;
   const folder = context.pathOf("pseudo_labels", name);
-  const options = { folder, classes, threshold, keep, longSide, signal };
+  const options = { folder, classes, threshold, keep, longSide, signal, ranks };
   const missing = context.isResumed ? missingPseudoLabels(target, options) : null;
   const isComplete = missing?.length === 0;
+  await ranks.barrier(); // all have looked before one makes some again
   if (!isComplete) {
     if (missing) context.returnToStart();
     await context.adaptStatistics();
@@ -89,6 +90,7 @@ async function pseudoLabelled(
         : `pseudo labels of ${all} target images`,
     );
     await writePseudoLabels(network, target, options);
+    await ranks.barrier();
   }
   return {
     target: withPseudoLabels(target, options),

@@ -22,6 +22,9 @@ import { encodeLabel, readLabel } from "../../images/image.ts";
 import { PLAIN_CODE } from "../../data/label_code.ts";
 import { writeLabelPictures } from "../../data/label_pictures.ts";
 import { Loader } from "../../data/loader.ts";
+import type { Collective } from "../../parallel/collective.ts";
+import { addUp, shareOf } from "../../parallel/peers.ts";
+import { Solo } from "../../parallel/solo.ts";
 import { picturePath, writePicture } from "../../images/pictures.ts";
 
 /** How pseudo labels are made. */
@@ -41,6 +44,8 @@ export interface PseudoLabelOptions {
   readonly longSide: number;
   /** Stops before the next image. */
   readonly signal: AbortSignal;
+  /** The processes that make them together, each of its share of the images; this one alone unless given. */
+  readonly ranks?: Collective;
 }
 
 /** The target images of a data set with the pseudo labels of {@link writePseudoLabels}. */
@@ -127,9 +132,10 @@ export async function writePseudoLabels(
   dataset: Dataset,
   options: PseudoLabelOptions,
 ): Promise<void> {
-  const { longSide, signal, threshold, keep = 0, classes } = options;
+  const { longSide, signal, threshold, keep = 0, classes, ranks = new Solo() } = options;
+  const share = shareOf(ranks);
   const found = new Confidences(classes.names.length);
-  using loader = new Loader({ dataset, order: "sequential" });
+  using loader = new Loader({ dataset, order: "sequential", share });
   await forEachImageBatch(network, loader, { longSide, signal }, async (batch) => {
     const { samples, size, images } = batch;
     const hard = hardLabels(network, images, size, keep > 0 ? 0 : threshold);
@@ -149,29 +155,35 @@ export async function writePseudoLabels(
       writePicture(options.folder, "confidence", name, encodeLabel({ data: bytes, width, height }));
     });
   });
-  if (keep > 0) removeUnsure(dataset, found.thresholds(keep, threshold), options);
+  if (keep === 0) return;
+  await addUp(ranks, [found.counts]);
+  const { rank, size } = ranks;
+  const items = dataset.items.filter((_, index) => index % size === rank);
+  removeUnsure({ ...dataset, items }, found.thresholds(keep, threshold), options);
 }
 
 /** How sure a network is of the pixels of every class. */
 class Confidences {
   /** Pixels by class and confidence, 256 per class. */
-  readonly #counts: Uint32Array[];
+  readonly counts: Float64Array;
+  readonly #classes: number;
 
   constructor(classes: number) {
-    this.#counts = Array.from({ length: classes }, () => new Uint32Array(256));
+    this.#classes = classes;
+    this.counts = new Float64Array(256 * classes);
   }
 
   add(trainIds: Uint32Array, confidence: Uint8Array): void {
     // A pixel below the threshold has no class and counts for none.
     trainIds.forEach((id, at) => {
-      const counts = this.#counts[id];
-      if (counts) counts[confidence[at] as number]++;
+      if (id < this.#classes) this.counts[256 * id + (confidence[at] as number)]++;
     });
   }
 
   /** The least confidence that is labelled, 0 to 255, for every class. */
   thresholds(keep: number, threshold: number): number[] {
-    return this.#counts.map((counts) => {
+    return Array.from({ length: this.#classes }, (_, id) => {
+      const counts = this.counts.subarray(256 * id, 256 * (id + 1));
       const total = counts.reduce((sum, count) => sum + count, 0);
       let least = 255;
       for (let kept = counts[255] as number; kept < keep * total; kept += counts[least] as number) {

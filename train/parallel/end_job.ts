@@ -1,0 +1,52 @@
+// The end of a job from beside: by a thread that was never part of it, while the one that was is blocked.
+
+import { interfaceOf } from "./library.ts";
+
+/** Seconds that a job has to end itself before this process ends alone: MPI_Abort may block for ever. */
+const GRACE = 5;
+/** Milliseconds that launchers are given to pass on what was printed: some lose it otherwise. */
+const PRINTED_WITHIN = 200;
+
+/**
+ * Ends all ranks of a job, and this process whatever comes of that.
+ *
+ * @param library The path of the library of MPI.
+ */
+export async function endJob(library: string, exitCode: number): Promise<void> {
+  const end = endSoon(library, exitCode);
+  await new Promise((resolve) => setTimeout(resolve, PRINTED_WITHIN));
+  await abort(library, exitCode).catch(() => {}); // then the process alone
+  await end;
+}
+
+/** Ends this process when a job that is about to end has had time for it. */
+export async function endSoon(library: string, exitCode: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 1000 * GRACE));
+  endProcess(library, exitCode);
+}
+
+/**
+ * Ends this process, for which its launcher ends the others. The exit of a thread ends no process whose first
+ * one is blocked; that of the C library, which is reached through the library of MPI and needs no
+ * permission beside its own, does.
+ */
+export function endProcess(library: string, exitCode: number): void {
+  const { symbols } = Deno.dlopen(library, { _exit: { parameters: ["i32"], result: "void" } });
+  symbols._exit(exitCode);
+}
+
+/** Calls MPI_Abort on a thread of its own, as it may block as well. */
+async function abort(library: string, exitCode: number): Promise<void> {
+  const { handle, world } = interfaceOf(library);
+  const signature = { parameters: [handle, "i32"], result: "i32", nonblocking: true } as const;
+  if (typeof world === "string") {
+    const { symbols } = Deno.dlopen(library, {
+      MPI_Abort: { parameters: ["pointer", "i32"], result: "i32", nonblocking: true },
+      world: { name: world, type: "pointer" },
+    });
+    await symbols.MPI_Abort(symbols.world, exitCode);
+    return;
+  }
+  const { symbols } = Deno.dlopen(library, { MPI_Abort: signature });
+  await symbols.MPI_Abort(world as never, exitCode);
+}
