@@ -37,8 +37,8 @@ const WAYS: readonly Way[] = [
 const TCP: Way = { name: "2 over TCP", ranks: 2, flags: ["--mca", "btl", "tcp,self"] };
 /** Steps of a round, and rounds: some seconds of each network. */
 const LENGTHS: Readonly<Record<NetworkName, readonly [number, number]>> = {
-  streets: [10, 7],
-  r50: [1, 5],
+  streets: [10, 5],
+  r50: [1, 3],
 };
 const PARTS = ["compute", "readBack", "reduce", "wait"] as const;
 
