@@ -19,6 +19,7 @@ import {
 import { type NetworkName, NETWORKS, type RankFound, type StepTimes } from "./networks.ts";
 
 const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
+
 /** How a network is measured. */
 interface Way {
   readonly name: string;
@@ -35,6 +36,7 @@ const WAYS: readonly Way[] = [
   { name: "2, gradients in 16 bits", ranks: 2, wire: "f16" },
 ];
 const TCP: Way = { name: "2 over TCP", ranks: 2, flags: ["--mca", "btl", "tcp,self"] };
+
 /** Steps of a round, and rounds: some seconds of each network. */
 const LENGTHS: Readonly<Record<NetworkName, readonly [number, number]>> = {
   streets: [10, 5],
