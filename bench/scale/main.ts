@@ -19,11 +19,28 @@ import {
 import { type NetworkName, NETWORKS, type RankFound, type StepTimes } from "./networks.ts";
 
 const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
-const RANKS = [1, 2, 4];
+
+/** How a network is measured. */
+interface Way {
+  readonly name: string;
+  readonly ranks: number;
+  readonly wire?: "f16";
+  /** For the launcher. */
+  readonly flags?: readonly string[];
+}
+
+const WAYS: readonly Way[] = [
+  { name: "1", ranks: 1 },
+  { name: "2", ranks: 2 },
+  { name: "4", ranks: 4 },
+  { name: "2, gradients in 16 bits", ranks: 2, wire: "f16" },
+];
+const TCP: Way = { name: "2 over TCP", ranks: 2, flags: ["--mca", "btl", "tcp,self"] };
+
 /** Steps of a round, and rounds: some seconds of each network. */
 const LENGTHS: Readonly<Record<NetworkName, readonly [number, number]>> = {
-  streets: [10, 7],
-  r50: [1, 5],
+  streets: [10, 5],
+  r50: [1, 3],
 };
 const PARTS = ["compute", "readBack", "reduce", "wait"] as const;
 
@@ -38,19 +55,21 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-/** Lets so many ranks measure a network; each has its share of the processors. */
+/** Lets ranks measure a network, each with its share of the processors. */
 async function measure(
   engine: Engine,
-  ranks: number,
   name: NetworkName,
-  wire: "f32" | "f16" = "f32",
+  { ranks, wire, flags = [] }: Way,
 ): Promise<RankFound[]> {
   const threads = Math.max(1, Math.floor(navigator.hardwareConcurrency / ranks));
   const library = pathOf(engine.library);
   const permissions = [`--allow-ffi=${library}`, `--allow-read=${library}`];
   const rank = ["deno", "run", "--no-prompt", "--no-check", ...permissions, RANK, library];
   const { code, stdout, stderr } = await new Deno.Command(engine.launcher, {
-    args: [...engine.flags, "-n", `${ranks}`, ...rank, name, ...LENGTHS[name].map(String), wire],
+    args: [
+      ...[...engine.flags, ...flags, "-n", `${ranks}`],
+      ...[...rank, name, ...LENGTHS[name].map(String), wire ?? "f32"],
+    ],
     env: { LP_NUM_THREADS: `${threads}` },
   }).output();
   const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
@@ -87,16 +106,14 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 async function measureNetwork(engine: Engine, name: NetworkName) {
   const rows: string[][] = [];
   let last: RankFound | undefined;
-  for (
-    const [ranks, wire] of [...RANKS.map((ranks) => [ranks, "f32"] as const), [2, "f16"] as const]
-  ) {
-    const found = await measure(engine, ranks, name, wire);
+  for (const way of engine.launcher === "mpirun.openmpi" ? [...WAYS, TCP] : WAYS) {
+    const found = await measure(engine, name, way);
     const times = summarise(found);
     [last] = found;
     const { batch } = NETWORKS[name].config.data;
     const lost = times.readBack + times.reduce + times.wait;
     rows.push([
-      wire === "f32" ? `${name}, ${ranks}` : `${name}, ${ranks}, gradients in 16 bits`,
+      `${name}, ${way.name}`,
       times.step.toFixed(0),
       (1000 * batch / times.step).toFixed(1),
       ...PARTS.map((part) => times[part].toFixed(1)),
