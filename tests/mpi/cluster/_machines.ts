@@ -13,7 +13,7 @@ export type Fault = typeof FAULTS[number];
 /** Seconds after which Open MPI takes a machine for lost that does not answer; less than ranks wait. */
 const LOST_AFTER = 3;
 
-/** What starts ranks over TCP on both machines, one on each. */
+/** What starts two ranks: over TCP, one on each machine, unless it says otherwise. */
 export interface Launcher {
   readonly library: string;
   command(machines: Machines): string[];
@@ -31,6 +31,15 @@ export const OPEN_MPI: Launcher = {
     ...["--mca", "oob_tcp_keepalive_time", "1", "--mca", "oob_tcp_keepalive_intvl", "1"],
     ...["--mca", "oob_tcp_keepalive_probes", `${LOST_AFTER - 1}`],
     ...["PATH", "DENO_WEBGPU_BACKEND", "NO_COLOR"].flatMap((name) => ["-x", name]),
+  ],
+};
+
+/** Both ranks on the first machine, over shared memory. */
+export const ONE_MACHINE: Launcher = {
+  library: "libmpi.so.40",
+  command: () => [
+    ...["mpirun.openmpi", "--allow-run-as-root", "-n", "2", "--oversubscribe"],
+    ...["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"],
   ],
 };
 
