@@ -28,6 +28,9 @@ import type { ResolvedConfig } from "./train_config.ts";
 /** How long another rank lets the first say what has ended the job: they often meet the same. */
 const FIRST_SAYS_MILLISECONDS = 500;
 
+/** How long ranks that have done everything may take to leave their job. */
+const SECONDS_TO_LEAVE = 10;
+
 /** What a rank's log tells of it. */
 export interface SeenRank extends RankAdapter {
   /** Processors that it may use. */
@@ -66,7 +69,7 @@ export async function inJob(
   try {
     await job.meet();
     const exitCode = await job.largest(await work(job));
-    await job.leave();
+    await job.leave(exitCode);
     return exitCode;
   } catch (error) {
     throw new FailedRank(job, error);
@@ -283,9 +286,14 @@ export class Job {
     return largestOf(this.ranks, value);
   }
 
-  /** Leaves the job in good order, when all do. */
-  async leave(): Promise<void> {
+  /**
+   * Leaves the job in good order, when all do.
+   *
+   * @param exitCode That of a process that cannot leave: UCX, which MPICH may use, hangs at times there.
+   */
+  async leave(exitCode: number): Promise<void> {
     await this.ranks.barrier();
+    this.#watchdog.ending(exitCode, SECONDS_TO_LEAVE);
     this.ranks.close();
     this.#watchdog[Symbol.dispose]();
   }

@@ -1,6 +1,7 @@
 // One rank that does as it is told, within what the command line does around a training.
 
 import { inJob } from "../../cli/job.ts";
+import { StopSignals } from "../../cli/signals.ts";
 import { presetConfig } from "../../train/config/config.ts";
 
 const [library, what, folder, timeout] = Deno.args;
@@ -50,6 +51,15 @@ const exitCode = await inJob({ mpi: library, collectiveTimeout: Number(timeout) 
     if (what === "hang") await hangGpu();
   }
   await job.ranks.barrier();
-  return rank === 1 ? 140 : 0;
+  using stop = new StopSignals(() => {}, "step");
+  const found = await stop.guard(() => job.ofFirst(stop, () => ["found by rank", rank]));
+  console.log(`rank ${rank} hears ${found?.join(" ")}`);
+  const given = await stop.guard(() =>
+    job.ofFirst(stop, () => {
+      stop.follow(140); // as where a signal comes to the first rank alone
+      throw stop.signal.reason;
+    })
+  );
+  return given === null && rank === 1 ? stop.exitCode : 0;
 });
 Deno.exit(exitCode);

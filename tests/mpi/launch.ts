@@ -48,13 +48,15 @@ function begin(folder: string): string {
 
 for (const engine of [OPEN_MPI, MPICH]) {
   const { launcher, library } = engine;
-  Deno.test(`ranks of ${launcher} agree on the first one's folder and on the largest exit code`, () =>
+  Deno.test(`ranks of ${launcher} agree on the first one's folder, on what it finds, and on a stop`, () =>
     withFolder(async (folder) => {
       const one = rank(engine, "work", begin(folder));
       const { code, stdout, stderr } = await runJob(engine, [one, one]);
       assert.equal(code, 140, stderr);
       assert.deepEqual(stdout.trim().split("\n").sort(), [
+        "rank 0 hears found by rank 0",
         `rank 0 runs in ${folder}/run0`,
+        "rank 1 hears found by rank 0",
         `rank 1 runs in ${folder}/run0`,
       ]);
     }));
@@ -214,15 +216,22 @@ function tinyTraining(folder: string): string[] {
   ];
 }
 
-/** Runs a job that is told to stop as soon as it prints some words. */
-async function stopAt(words: string, ...job: Parameters<typeof startJob>): Promise<Ended> {
-  const running = startJob(...job);
+/** The command line of a rank that leaves its process number in a file. */
+function numbered(path: string, command: readonly string[]): string[] {
+  return ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', path, ...command];
+}
+
+/** Runs a job whose second rank alone is told to stop, as soon as it prints a loss. */
+async function stopSecond(engine: Engine, folder: string, command: string[]): Promise<Ended> {
+  const path = join(folder, "second");
+  const running = startJob(engine, [command, numbered(path, command)]);
   let stdout = "";
   const reading = (async () => {
     for await (const text of running.stdout.pipeThrough(new TextDecoderStream())) {
-      const isAsked = stdout.includes(words);
+      const isStopping = stdout.includes("| loss");
       stdout += text;
-      if (!isAsked && stdout.includes(words)) running.kill("SIGUSR2");
+      if (isStopping || !stdout.includes("| loss")) continue;
+      await new Deno.Command("/bin/sh", { args: ["-c", 'kill -USR2 $(cat "$0")', path] }).output();
     }
   })();
   const [stderr, { code }] = await Promise.all([
@@ -233,23 +242,23 @@ async function stopAt(words: string, ...job: Parameters<typeof startJob>): Promi
   return { code, stdout: stdout.replaceAll("\r", ""), stderr };
 }
 
-Deno.test("a training stops on all ranks at once, and goes on under another launcher, which hears of failures", () =>
+Deno.test("a signal to one rank stops all, and the run goes on under another launcher, which hears of failures", () =>
   withFolder(async (folder) => {
     const out = join(folder, "run");
     const flags = ["--mpi", "--share-adapter", "--collective-timeout", "60s", "--steps", "200"];
     const train = program("train", ...flags, ...tinyTraining(folder));
-    const first = await stopAt("| loss", OPEN_MPI, [train, train]);
+    const first = await stopSecond(OPEN_MPI, folder, train);
     assert.equal(first.code, 140, first.stderr);
-    assert.equal(first.stdout.match(/^Stopping after this step/gm)?.length, 1, "one rank prints");
     assert.match(first.stdout, /^Stopped; \.\/run train --resume .*run goes on$/m);
+    assert.equal(first.stdout.match(/^source +1\/200 /gm)?.length, 1, "one rank prints");
     const steps = Deno.readTextFileSync(join(out, "metrics.jsonl")).trim().split("\n").length;
-    assert.ok(steps < 50, `stopped after ${steps} steps`);
+    assert.ok(steps < 100, `stopped after ${steps} steps`);
     writeFailure(out, {
       ...{ rank: 1, size: 2, host: "node7", stage: "source", step: 3 },
       ...{ time: "2026-11-29T12:00:00.000Z", reason: "its GPU hangs" },
     });
     const resume = program("train", "--mpi", MPICH.library, "--share-adapter", "--resume", out);
-    const second = await stopAt("| loss", MPICH, [resume, resume]);
+    const second = await stopSecond(MPICH, folder, resume);
     assert.equal(second.code, 140, second.stderr);
     assert.match(
       second.stdout,

@@ -3,7 +3,7 @@
 import { interfaceOf } from "./library.ts";
 
 /** Seconds that a job has to end itself before this process ends alone: MPI_Abort may block for ever. */
-const GRACE = 5;
+export const GRACE = 5;
 /** Milliseconds that launchers are given to pass on what was printed: some lose it otherwise. */
 const PRINTED_WITHIN = 200;
 
@@ -13,15 +13,15 @@ const PRINTED_WITHIN = 200;
  * @param library The path of the library of MPI.
  */
 export async function endJob(library: string, exitCode: number): Promise<void> {
-  const end = endSoon(library, exitCode);
+  const end = endSoon(library, exitCode, GRACE);
   await new Promise((resolve) => setTimeout(resolve, PRINTED_WITHIN));
   await abort(library, exitCode).catch(() => {}); // then the process alone
   await end;
 }
 
-/** Ends this process when a job that is about to end has had time for it. */
-export async function endSoon(library: string, exitCode: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 1000 * GRACE));
+/** Ends this process when it has had so many seconds to end by itself. */
+export async function endSoon(library: string, exitCode: number, seconds: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   endProcess(library, exitCode);
 }
 

@@ -1,7 +1,7 @@
 // A process that does not answer any more: a GPU that hangs blocks the thread that waits for it, with all
 // its timers. So that thread counts beats in shared memory, and another one looks whether they go on.
 
-import { endJob, endProcess, endSoon } from "./end_job.ts";
+import { endJob, endProcess, endSoon, GRACE } from "./end_job.ts";
 import { type Failure, writeFailure } from "./failure.ts";
 import { EXIT_TIMEOUT } from "./mpi.ts";
 
@@ -29,8 +29,8 @@ interface WatchUpdate {
   readonly member?: { readonly rank: number; readonly size: number; readonly host: string };
   readonly folder?: string;
   readonly stage?: string;
-  /** The exit code of a process that is about to end its job. */
-  readonly ending?: number;
+  /** How a process ends in any case that is about to end, and when. */
+  readonly ending?: { readonly exitCode: number; readonly seconds: number };
 }
 
 /** Places of the shared memory. */
@@ -79,9 +79,13 @@ export class Watchdog implements Disposable {
     Atomics.store(this.#shared, STEP, done);
   }
 
-  /** Tells that the process is about to end its job, and sees to it that it ends in any case. */
-  ending(exitCode: number): void {
-    this.#tell({ ending: exitCode });
+  /**
+   * Tells that the process is about to end its job, or to leave it, and sees to it that it ends in any case.
+   *
+   * @param seconds How long it may take.
+   */
+  ending(exitCode: number, seconds: number = GRACE): void {
+    this.#tell({ ending: { exitCode, seconds } });
   }
 
   #tell(update: WatchUpdate): void {
@@ -111,7 +115,7 @@ export function watch(scope: Watching, say: (text: string) => void): void {
   scope.onmessage = ({ data: start }: MessageEvent<WatchStart>) => {
     scope.onmessage = ({ data }: MessageEvent<WatchUpdate>) => {
       known = { ...known, ...data };
-      if (data.ending !== undefined) endSoon(start.library, data.ending);
+      if (data.ending) endSoon(start.library, data.ending.exitCode, data.ending.seconds);
     };
     const shared = new Int32Array(start.memory);
     let [last, missed] = [-1, 0];

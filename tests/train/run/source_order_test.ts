@@ -9,6 +9,8 @@ import { RareClasses } from "../../../train/data/rare_classes.ts";
 import type { RunConfig } from "../../../train/config/settings.ts";
 import type { TrainingObserver } from "../../../train/run/observer.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
+import { shardsOf } from "../../../train/parallel/shards.ts";
+import { Solo } from "../../../train/parallel/solo.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
 import { sourceOrder } from "../../../train/run/source_order.ts";
 import { STREETS_CLASSES } from "../../../train/data/class_set.ts";
@@ -85,7 +87,7 @@ Deno.test("an order is made of the labels, the temperature and the crop of a run
     const config = configOf(folder, "none", { data: { rareClassSampling: 0.3, longSide: 128 } });
     const data = await openRunData(config.data, () => {});
     const messages: string[] = [];
-    const options = { config, classes: STREETS_CLASSES, signal };
+    const options = { config, ranks: new Solo(), classes: STREETS_CLASSES, signal };
     const orderOf = sourceOrder({ ...options, message: (text) => messages.push(text) });
     const order = await orderOf(data.source) as Exclude<LoaderOptions["order"], string>;
     const counts = await countClasses(data.source, { classes: 8 });
@@ -96,6 +98,13 @@ Deno.test("an order is made of the labels, the temperature and the crop of a run
       assert.deepEqual(order.draw(0, "a", position), expected.draw(0, "a", position));
     }
     assert.equal(await orderOf(data.source), order);
+    const others = shardsOf(new Solo(), 3).map((ranks) =>
+      // each counts a third of the labels
+      sourceOrder({ ...options, ranks, message() {} })(data.source)
+    );
+    for (const other of await Promise.all(others)) {
+      assert.deepEqual((other as RareClasses).probabilities, expected.probabilities);
+    }
     assert.equal(messages.length, 2, messages.join("\n"));
     assert.match(messages[1], /drawn for \S+ \d+ %/);
     const rarest = configOf(folder, "rarest", { data: { rareClassSampling: 0.001 } });
