@@ -84,26 +84,28 @@ export async function strike(
     const { reason } = JSON.parse(Deno.readTextFileSync(join(run, "failure.json")));
     assert.match(reason, REASONS.stop);
   }
-  await untilNoneTrains(machines, struck);
   // A daemon that was sending when its machine was cut off waits until TCP gives up: it has no GPU.
-  if (fault !== "cut") await job.closed();
+  const ranks = () => Promise.all(machines.hosts.map((host) => machines.ranks(host)));
+  await untilNone(
+    struck,
+    fault === "cut" ? async () => (await ranks()).flat() : () => machines.processes(),
+  );
   const left = await machines.processes();
   if (fault === "cut") {
     await machines.sweep();
     await machines.mend();
   }
   await job.closed();
-  assert.ok(fault === "cut" || left.length === 0, left.join("\n"));
   return { fault, rank, seconds, ended, left };
 }
 
 /** What is cut off has to end by itself. */
-async function untilNoneTrains(machines: Machines, since: number): Promise<void> {
+async function untilNone(since: number, find: () => Promise<readonly unknown[]>): Promise<void> {
   for (;;) {
-    const ranks = (await Promise.all(machines.hosts.map((host) => machines.ranks(host)))).flat();
-    if (ranks.length === 0) return;
+    const left = await find();
+    if (left.length === 0) return;
     const seconds = (performance.now() - since) / 1000;
-    assert.ok(seconds < MOST_SECONDS, `${ranks.length} ranks are left after ${seconds} s`);
+    assert.ok(seconds < MOST_SECONDS, `left after ${seconds} s: ${left.join("\n")}`);
     await pause(100);
   }
 }

@@ -93,7 +93,11 @@ export class Job {
     }, 1000 * seconds);
     const { code } = await this.#process.status;
     clearTimeout(timer);
-    await Promise.race([this.#outputs, pause(500)]); // others may hold its outputs open
+    // Others may hold its outputs open.
+    let grace: ReturnType<typeof setTimeout> | undefined;
+    const waited = new Promise((resolve) => grace = setTimeout(resolve, 500));
+    await Promise.race([this.#outputs, waited]);
+    clearTimeout(grace);
     if (isLate) throw new Error(`the job has not ended within ${seconds} s:\n${this.#text}`);
     return { code, text: this.#text };
   }

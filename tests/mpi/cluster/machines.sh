@@ -90,7 +90,8 @@ case $what in
   processes)
     for host in "${name}a" "${name}b"; do
       for pid in $(ip netns pids "$host"); do
-        echo "$host $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+        command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) || continue
+        [ -z "$command" ] || echo "$host $pid $command" # it has ended otherwise
       done
     done
     ;;
