@@ -6,8 +6,9 @@ import { CollectiveError } from "../train/parallel/collective.ts";
 import { launcherOf } from "../train/parallel/launcher.ts";
 import { interfaceOf } from "../train/parallel/library.ts";
 import { AGAIN, diagnose, type Diagnosis } from "./diagnosis.ts";
-import { boundNote, FailedRank, inJob, type Job, placeOf, type SeenRank } from "./job.ts";
+import { FailedRank, inJob, type Job } from "./job.ts";
 import { libraryOf, type MpiFlags } from "./mpi_options.ts";
+import { boundNote, placeOf, type SeenRank } from "./seen_rank.ts";
 
 /** What several processes need. */
 export interface MpiDiagnosis {
@@ -60,6 +61,9 @@ export async function diagnoseMpi(
     const library = libraryOf(flags.mpi ?? true);
     found = { ...found, library };
     found = { ...found, interface: interfaceOf(library).name };
+    // A library that no launcher has started may look for its own, and end the process without it.
+    const problem = launcher === null ? missingLauncher(found) : null;
+    if (problem !== null) return show(withMpi(await diagnose(), found, { flags, problem }));
     return await inJob(flags, (job) => diagnoseRank(job, found, { flags, show }));
   } catch (error) {
     const cause = error instanceof FailedRank && error.job.ranks.size === 1 ? error.cause : error;
@@ -93,7 +97,7 @@ async function diagnoseRank(
   const { engine: version, size } = job.ranks;
   const problem = rank >= 0
     ? size === 1 ? all[rank].problem : `Rank ${rank}: ${all[rank].problem}`
-    : problemOf(() => job.checkDistinct(ranks)) ?? (size === 1 ? missingLauncher(found) : null);
+    : problemOf(() => job.checkDistinct(ranks));
   return show(withMpi(own, { ...found, version, ranks }, { flags, problem }));
 }
 
@@ -124,7 +128,7 @@ function withMpi(
   }
   const size = found.ranks.length;
   const command = [
-    size > 1 ? "mpirun" : fitting(found)[0].path,
+    size > 1 ? "mpirun" : fitting(found)[0]?.path ?? "mpirun",
     `-n ${size > 1 ? size : 2}`,
     ...found.interface === "Open MPI" ? ["--bind-to none"] : [],
     "./run train --mpi",

@@ -2,7 +2,6 @@
 // one fails.
 
 import type { AdapterDescription } from "../kernels/runtime/mod.ts";
-import { DataError } from "../train/base/data_error.ts";
 import { checkThreadsCanStart } from "../train/base/thread.ts";
 import {
   type AdapterChoice,
@@ -10,11 +9,9 @@ import {
   checkDistinct,
   checkLayer,
   chooseAdapter,
-  type RankAdapter,
   readGpus,
   threadsFor,
 } from "../train/parallel/adapters.ts";
-import type { RunConfig } from "../train/config/settings.ts";
 import { gatherTexts, largestOf, textOfFirst } from "../train/parallel/gather.ts";
 import { checkLauncher, launcherOf } from "../train/parallel/launcher.ts";
 import { EXIT_TIMEOUT, Mpi } from "../train/parallel/mpi.ts";
@@ -22,6 +19,8 @@ import { leave, Watchdog } from "../train/parallel/watchdog.ts";
 import type { TrainingObserver } from "../train/run/observer.ts";
 import { DEFAULT_TIMEOUT, GPUS_VARIABLE, libraryOf, type MpiFlags } from "./mpi_options.ts";
 import { printError } from "./output.ts";
+import { checkSame } from "./same_config.ts";
+import { boundNote, count, placeOf, type SeenRank } from "./seen_rank.ts";
 import type { StopSignals } from "./signals.ts";
 import type { ResolvedConfig } from "./train_config.ts";
 
@@ -30,14 +29,6 @@ const FIRST_SAYS_MILLISECONDS = 500;
 
 /** How long ranks that have done everything may take to leave their job. */
 const SECONDS_TO_LEAVE = 10;
-
-/** What a rank's log tells of it. */
-export interface SeenRank extends RankAdapter {
-  /** Processors that it may use. */
-  readonly processors: number;
-  /** Threads of a software adapter, where ranks share it; null where it takes as many as it likes. */
-  readonly threads: number | null;
-}
 
 /** An error of a rank, which ends its job. */
 export class FailedRank extends Error {
@@ -248,7 +239,7 @@ export class Job {
   async ofFirst<T>(stop: StopSignals | null, find: () => Promise<T> | T): Promise<T> {
     let found: { readonly value?: T; readonly exitCode: number } = { exitCode: 0 };
     if (this.isFirst) {
-      found = await Promise.resolve(find()).then(
+      found = await (async () => await find())().then(
         (value) => ({ value, exitCode: stop?.exitCode ?? 0 }),
         (error) => {
           if (!stop?.signal.aborted || error !== stop.signal.reason) throw error;
@@ -324,58 +315,4 @@ export class Job {
     printError(`On ${host}, ${reason}`);
     this.#watchdog.ending(EXIT_TIMEOUT);
   }
-}
-
-/** What to say of ranks that have been bound to one processor each, as Open MPI does unless told; else nothing. */
-export function boundNote(all: readonly SeenRank[]): string[] {
-  if (all.length === 1 || all.every(({ processors }) => processors > 1)) return [];
-  return [
-    "a rank may use one processor only, which also prepares its images: if its machine has more, " +
-    "mpirun --bind-to none gives it all of them",
-  ];
-}
-
-/** `node7, 8 processors: H200 (0000:65:00.0)`. */
-export function placeOf({ host, description, wanted, processors, threads }: SeenRank): string {
-  const parts = [
-    host,
-    count(processors, "processor", "processors"),
-    ...threads === null ? [] : [count(threads, "thread", "threads")],
-  ];
-  return `${parts.join(", ")}: ${description}${wanted === null ? "" : ` (${wanted})`}`;
-}
-
-function count(number: number, one: string, several: string): string {
-  return `${number} ${number === 1 ? one : several}`;
-}
-
-/**
- * Refuses a configuration that is not that of the first rank.
- *
- * @throws {DataError} If they differ; it names the first difference.
- */
-function checkSame(rank: number, own: RunConfig, first: RunConfig): void {
-  const difference = differenceOf(own, first, "");
-  if (difference === null) return;
-  throw new DataError(
-    `Cannot train as rank ${rank} was started with another configuration than rank 0: ${difference}; ` +
-      "start all processes with the same options and files",
-  );
-}
-
-/** `seed is 1 in place of 0`, of the first value that differs. */
-function differenceOf(own: unknown, first: unknown, path: string): string | null {
-  if (isObject(own) && isObject(first)) {
-    for (const key of Object.keys({ ...first, ...own })) {
-      const found = differenceOf(own[key], first[key], path === "" ? key : `${path}.${key}`);
-      if (found !== null) return found;
-    }
-    return null;
-  }
-  const [a, b] = [own, first].map((value) => JSON.stringify(value) ?? "nothing");
-  return a === b ? null : `${path} is ${a} in place of ${b}`;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

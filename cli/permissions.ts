@@ -11,7 +11,7 @@ import { autotuneOf } from "./autotune.ts";
 import { mpiPermissions } from "./mpi_options.ts";
 import { createProgram } from "./program.ts";
 import { isTask } from "./tasks.ts";
-import { folderFor, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
+import { isNamedByTime, resolveConfig, resumedConfig, type TrainFlags } from "./train_config.ts";
 
 /** The flags that say where a command writes, and those of `train`. */
 interface Flags extends TrainFlags {
@@ -51,10 +51,10 @@ async function writtenByTraining(flags: Flags): Promise<string[]> {
     : resumedConfig(flags, flags.resume).config;
   const parent = dirname(config.out);
   // By default the folder is named by the second in which the run starts, which is a later one.
-  const isNamedByTime = config.out === folderFor(flags, config.data.sourceDirectory !== null, now);
+  const hasOwnData = config.data.sourceDirectory !== null;
   const autotune = autotuneOf(flags.autotune, config.out);
   return [
-    isNamedByTime ? parent : config.out,
+    isNamedByTime(flags, { config, hasOwnData }, now) ? parent : config.out,
     ...streetsOf(config),
     ...autotune ? file(autotune.path) : [],
   ];
@@ -118,20 +118,21 @@ async function writesOf({ name, flags, args }: Parsed): Promise<string[] | null>
  * Deno's flags for what a command may do beside reading.
  *
  * @param args What stands after the program's name.
- * @returns Null where that cannot be told; a command that writes nothing and is not named among those that
- *   do runs as its task.
+ * @returns Null where that cannot be told, or the command writes nothing that would have to be: its task will
+ *   do, which lets no command be one of several processes.
  */
 export async function permissionsOf(args: readonly string[]): Promise<string[] | null> {
   const parsed = await parse(args);
   if (!parsed) return null;
   const { name, flags: { mpi } } = parsed;
-  const isDoctor = name === "doctor" && mpi !== undefined;
-  const written = isDoctor ? [] : await writesOf(parsed);
+  const written = name === "doctor" ? null : await writesOf(parsed);
   // Deno's flag takes a list, in which it knows no way to write a comma.
-  if (written === null || written.some((path) => path.includes(","))) return null;
+  const isKnown = written !== null && !written.some((path) => path.includes(","));
+  // What one of several processes would write, where it is wrong, it will not come to.
+  if (!isKnown && mpi === undefined) return null;
   return [
-    ...written.length > 0 ? [`--allow-write=${written.join()}`] : [],
-    ...mpi === undefined ? [] : mpiPermissions(mpi, isDoctor ? ["PATH"] : []),
+    ...isKnown && written.length > 0 ? [`--allow-write=${written.join()}`] : [],
+    ...mpi === undefined ? [] : mpiPermissions(mpi, name === "doctor" ? ["PATH"] : []),
   ];
 }
 

@@ -295,7 +295,7 @@ function onPhotographs(config: RunConfig, { dryRun }: TrainFlags): RunConfig {
 }
 
 /** The folder of a run where nothing names one: by its preset, or `own` where sizes are chosen for images. */
-export function folderFor({ preset }: TrainFlags, hasOwnData: boolean, now: Date): string {
+function folderFor({ preset }: TrainFlags, hasOwnData: boolean, now: Date): string {
   return defaultFolder(preset ?? (hasOwnData ? "own" : "default"), now);
 }
 

@@ -279,6 +279,10 @@ Deno.test("one of several processes may load its library and read what launchers
   assert.ok(!unfound?.some((flag) => flag.includes("ffi")), "which the command will say");
   assert.equal(await permissionsOf(["doctor"]), null, "runs as its task");
   assert.equal(await permissionsOf([...train, "--out", "a,b"]), null);
+  const wrong = await permissionsOf(["train", "--mpi", library, "--source", "alone"]) ?? [];
+  assert.deepEqual(wrong.map((flag) => flag.split("=")[0]), [
+    ...["--allow-ffi", "--allow-env", "--allow-sys"], // enough for the error
+  ]);
   for (const command of ["ablate", "eval", "predict", "report", "inspect", "generate"]) {
     assert.equal(await permissionsOf([command, "--mpi"]), null, `${command} has no such flag`);
   }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { JobDiagnosis } from "../../cli/doctor_mpi.ts";
+import { permissionsOf } from "../../cli/permissions.ts";
 import { takeFailure, writeFailure } from "../../train/parallel/failure.ts";
 import { namesIn, withFolder } from "../train/_folder.ts";
 import {
@@ -18,9 +19,13 @@ import {
   startJob,
 } from "./_jobs.ts";
 
+const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 const RANK = fileURLToPath(new URL("job_rank.ts", import.meta.url));
 /** Seconds after which a job that will fail is given up: enough for all ranks to start. */
 const TIMEOUT = 3;
+
+/** A training that should not begin, which is soon over if it does. */
+const SHORT = ["--preset", "quick", "--stages", "source", "--steps", "1"];
 
 /** A rank that may do what `./run train --mpi` lets it do, and nothing else. */
 function rank({ library }: Engine, what: string, folder: string): string[] {
@@ -82,7 +87,7 @@ for (const engine of [OPEN_MPI, MPICH]) {
   Deno.test(`a library that ${launcher} does not start for is refused, and no run begins`, () =>
     withFolder(async (folder) => {
       const out = join(folder, "run");
-      const train = program("train", "--preset", "quick", "--out", out, "--mpi", other.library);
+      const train = program("train", ...SHORT, "--out", out, "--mpi", other.library);
       const { code, stderr } = await runJob(engine, [train, train]);
       assert.equal(code, 2, stderr);
       assert.match(
@@ -133,9 +138,32 @@ Deno.test("a job that not all processes join is ended", () =>
     );
   }));
 
+Deno.test("doctor is content where a launcher of the library is there, and says where none is", async () => {
+  const doctorIn = async (env: Record<string, string>) => {
+    const permissions = await permissionsOf(["doctor", "--mpi", OPEN_MPI.library]) ?? [];
+    const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--allow-read", ...permissions, MAIN],
+        ...["doctor", "--mpi", OPEN_MPI.library],
+      ],
+      env,
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) };
+  };
+  const { code, text } = await doctorIn({ PATH: "/nowhere:/usr/bin" });
+  assert.equal(code, 0, text);
+  assert.match(text, /\nNext: \/usr\/bin\/mpirun\S* -n 2 --bind-to none \.\/run train --mpi \/usr/);
+  const without = await doctorIn({ PATH: "/nowhere" });
+  assert.equal(without.code, 2, without.text);
+  assert.match(
+    without.text,
+    /^Cannot start several processes as PATH has no launcher of Open MPI: /m,
+  );
+});
+
 Deno.test("two ranks on one adapter are refused before there is a run", () =>
   withFolder(async (folder) => {
-    const train = program("train", "--mpi", "--preset", "quick", "--out", join(folder, "run"));
+    const train = program("train", "--mpi", ...SHORT, "--out", join(folder, "run"));
     const { code, stderr } = await runJob(OPEN_MPI, [train, train]);
     assert.equal(code, 2, stderr);
     const sentences = stderr.split("\n").filter((line) => line.includes("Cannot"));
@@ -178,7 +206,7 @@ Deno.test("a rank that was started with other flags is named, with the first dif
   withFolder(async (folder) => {
     const [one, other] = ["0", "7"].map((seed) =>
       program(
-        ...["train", "--mpi", "--share-adapter", "--preset", "quick", "--seed", seed],
+        ...["train", "--mpi", "--share-adapter", ...SHORT, "--seed", seed],
         ...["--out", join(folder, "run")],
       )
     );

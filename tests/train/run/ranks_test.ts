@@ -8,6 +8,7 @@ import type { RunConfig } from "../../../train/config/settings.ts";
 import { type Collective, CollectiveError } from "../../../train/parallel/collective.ts";
 import { shardsOf } from "../../../train/parallel/shards.ts";
 import { Solo } from "../../../train/parallel/solo.ts";
+import { readRunResult } from "../../../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
 import { kindOf, type StageName, STAGES } from "../../../train/stages/kinds.ts";
 import { Safetensors } from "../../../nn/formats/safetensors.ts";
@@ -71,6 +72,22 @@ function madeBy({ out }: RunConfig, stage: string): string[] {
   return Object.keys(made ?? {}).sort();
 }
 
+/** Compares what is measured at the end: each image counts once, and all of them do. */
+function assertSameScores(found: RunConfig, expected: RunConfig, stage: StageName): void {
+  if (kindOf(stage).role === "pretraining") return;
+  const scoresOf = ({ out }: RunConfig) =>
+    readRunResult(out)!.stages.find(({ name }) => name === stage)!;
+  const [scores, wanted] = [scoresOf(found), scoresOf(expected)];
+  assert.ok(Math.abs(scores.agreement! / wanted.agreement! - 1) < 0.02, `${scores.agreement}`);
+  assert.ok(Math.abs(scores.correlation! / wanted.correlation! - 1) < 1e-4);
+  const pixelsOf = ({ out }: RunConfig) => {
+    const path = join(out, "confusion", `${stage}.json`);
+    return (JSON.parse(Deno.readTextFileSync(path)).counts as number[][]).flat()
+      .reduce((sum, count) => sum + count, 0);
+  };
+  assert.equal(pixelsOf(found), pixelsOf(expected), "labelled pixels that were measured");
+}
+
 /** Compares by the largest element. */
 function assertNear(found: Float32Array, expected: Float32Array, tolerance: number, what: string) {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-2);
@@ -112,6 +129,7 @@ Deno.test("every stage on two ranks, and stage 1 on four, is that on one", () =>
           assertNear(arrays.get(name) ?? new Float32Array(), values, 1e-4, `${stage} ${name}`);
         }
         assert.deepEqual(madeBy(config, stage), madeBy(alone, stage), "files that it has made");
+        assertSameScores(config, alone, stage);
       }
     }
   }));
