@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Outcome } from "../../cli/_program.ts";
 import type { Ended, Fault, Job, Launcher, Machines } from "./_machines.ts";
-import { program } from "./_machines.ts";
+import { pause, program } from "./_machines.ts";
 
 /** Seconds that ranks wait for each other. */
 export const TIMEOUT = 6;
@@ -17,7 +17,7 @@ const FLAGS = ["--mpi", "--share-adapter", "--collective-timeout", `${TIMEOUT}s`
 
 /** What a job says that ends by a fault: the launcher, or a rank that has waited for another. */
 const REASONS: Readonly<Record<Fault, RegExp>> = {
-  kill: /exited on signal 9|EXIT CODE: 9|could not .+ within 6 s/,
+  kill: /exited on signal 9|EXIT CODE: 9|a non-zero exit code|could not .+ within 6 s/,
   stop: /could not .+ within 6 s|not all of its processes have come|has not answered for/,
   cut: /lost communication with a remote daemon|could not .+ within 6 s|not all of its processes/,
 };
@@ -29,6 +29,8 @@ export interface Struck {
   /** Seconds from the fault to the end of the launcher. */
   readonly seconds: number;
   readonly ended: Ended;
+  /** What was left of the launcher on the machine that was cut off: none of it trains. */
+  readonly left: readonly string[];
 }
 
 function start(machines: Machines, launcher: Launcher, args: readonly string[]): Job {
@@ -49,7 +51,7 @@ export async function trainOnBoth(
 
 /**
  * Trains until something befalls a rank some time after it is there, and sees to it that the whole job ends
- * in time, with an exit code that is none of success, a reason, and nothing left on either machine.
+ * in time, with an exit code that is none of success, a reason, and no rank left on either machine.
  *
  * @returns Null where the training has ended well before.
  */
@@ -82,22 +84,28 @@ export async function strike(
     const { reason } = JSON.parse(Deno.readTextFileSync(join(run, "failure.json")));
     assert.match(reason, REASONS.stop);
   }
-  await assertNothingIsLeft(machines, struck);
-  if (fault === "cut") await machines.mend();
-  return { fault, rank, seconds, ended };
+  // A daemon that was sending when its machine was cut off waits until TCP gives up: it has no GPU.
+  const ranks = () => Promise.all(machines.hosts.map((host) => machines.ranks(host)));
+  await untilNone(
+    struck,
+    fault === "cut" ? async () => (await ranks()).flat() : () => machines.processes(),
+  );
+  const left = await machines.processes();
+  if (fault === "cut") {
+    await machines.sweep();
+    await machines.mend();
+  }
+  await job.closed();
+  return { fault, rank, seconds, ended, left };
 }
 
 /** What is cut off has to end by itself. */
-async function assertNothingIsLeft(machines: Machines, since: number): Promise<void> {
+async function untilNone(since: number, find: () => Promise<readonly unknown[]>): Promise<void> {
   for (;;) {
-    const left = await machines.processes();
+    const left = await find();
     if (left.length === 0) return;
     const seconds = (performance.now() - since) / 1000;
-    assert.ok(seconds < MOST_SECONDS, `left after ${seconds} s:\n${left.join("\n")}`);
+    assert.ok(seconds < MOST_SECONDS, `left after ${seconds} s: ${left.join("\n")}`);
     await pause(100);
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -13,7 +13,7 @@ export type Fault = typeof FAULTS[number];
 /** Seconds after which Open MPI takes a machine for lost that does not answer; less than ranks wait. */
 const LOST_AFTER = 3;
 
-/** What starts ranks over TCP on both machines, one on each. */
+/** What starts two ranks: over TCP, one on each machine, unless it says otherwise. */
 export interface Launcher {
   readonly library: string;
   command(machines: Machines): string[];
@@ -34,6 +34,15 @@ export const OPEN_MPI: Launcher = {
   ],
 };
 
+/** Both ranks on the first machine, over shared memory. */
+export const ONE_MACHINE: Launcher = {
+  library: "libmpi.so.40",
+  command: () => [
+    ...["mpirun.openmpi", "--allow-run-as-root", "-n", "2", "--oversubscribe"],
+    ...["--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"],
+  ],
+};
+
 export const MPICH: Launcher = {
   library: "libmpich.so.12",
   command: ({ hosts }) => [
@@ -48,16 +57,60 @@ export const MPICH: Launcher = {
 /** How a job has ended. */
 export interface Ended {
   readonly code: number;
-  /** What it has printed, standard output first. */
+  /** What it has printed, on both outputs. */
   readonly text: string;
 }
 
 /** A job that runs. */
-export interface Job {
-  /** Its end; a job that does not come to it is killed after that many seconds, and fails the test. */
-  end(seconds: number): Promise<Ended>;
-  /** Whether it has ended. */
-  readonly hasEnded: boolean;
+export class Job {
+  /** Whether its launcher has ended. */
+  hasEnded = false;
+  readonly #process: Deno.ChildProcess;
+  readonly #outputs: Promise<unknown>;
+  #text = "";
+
+  constructor(args: string[]) {
+    const piped = { stdout: "piped", stderr: "piped", env: { NO_COLOR: "1" } } as const;
+    this.#process = new Deno.Command("/bin/sh", { args, cwd: ROOT, ...piped }).spawn();
+    this.#process.status.then(() => this.hasEnded = true);
+    const { stdout, stderr } = this.#process;
+    this.#outputs = Promise.all([stdout, stderr].map(async (output) => {
+      const decoder = new TextDecoder();
+      for await (const chunk of output) this.#text += decoder.decode(chunk, { stream: true });
+    }));
+  }
+
+  /**
+   * Its end, by which some of what it has started may still be there.
+   *
+   * @throws If it takes longer than that many seconds, in which case it is killed.
+   */
+  async end(seconds: number): Promise<Ended> {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#process.kill("SIGKILL");
+    }, 1000 * seconds);
+    const { code } = await this.#process.status;
+    clearTimeout(timer);
+    // Others may hold its outputs open.
+    let grace: ReturnType<typeof setTimeout> | undefined;
+    const waited = new Promise((resolve) => grace = setTimeout(resolve, 500));
+    await Promise.race([this.#outputs, waited]);
+    clearTimeout(grace);
+    if (isLate) throw new Error(`the job has not ended within ${seconds} s:\n${this.#text}`);
+    return { code, text: this.#text };
+  }
+
+  /** The end of all that it has started, as far as that prints. */
+  async closed(): Promise<void> {
+    await this.#outputs;
+  }
+}
+
+/** Waits. */
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** The two machines, until they are disposed. */
@@ -80,38 +133,11 @@ export class Machines implements AsyncDisposable {
 
   /** Starts a command as both ranks, from the first machine. */
   start(launcher: Launcher, command: readonly string[]): Job {
-    const process = new Deno.Command("/bin/sh", {
-      args: [SCRIPT, "on", this.hosts[0], "nice", "-n", "5", ...launcher.command(this), ...command],
-      cwd: ROOT,
-      stdout: "piped",
-      stderr: "piped",
-      env: { NO_COLOR: "1" },
-    }).spawn();
-    let hasEnded = false;
-    const output = process.output().then(({ code, stdout, stderr }) => {
-      hasEnded = true;
-      const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-      return { code, text: text + errors };
-    });
-    return {
-      get hasEnded() {
-        return hasEnded;
-      },
-      end: async (seconds) => {
-        let isLate = false;
-        const timer = setTimeout(() => {
-          isLate = true;
-          process.kill("SIGKILL");
-        }, 1000 * seconds);
-        const ended = await output;
-        clearTimeout(timer);
-        if (isLate) throw new Error(`the job has not ended within ${seconds} s:\n${ended.text}`);
-        return ended;
-      },
-    };
+    const args = [SCRIPT, "on", this.hosts[0], "nice", "-n", "5"];
+    return new Job([...args, ...launcher.command(this), ...command]);
   }
 
-  /** The processes of Deno on a machine. */
+  /** The processes on a machine that train. */
   async ranks(host: string): Promise<number[]> {
     return (await script("ranks", host)).split("\n").filter(Boolean).map(Number);
   }
@@ -128,6 +154,11 @@ export class Machines implements AsyncDisposable {
     if (fault === "cut") await script("link", this.#name, "down");
     else await script("signal", this.hosts[rank], fault === "kill" ? "KILL" : "STOP");
     return true;
+  }
+
+  /** Ends all that runs on both machines. */
+  async sweep(): Promise<void> {
+    await script("sweep", this.#name);
   }
 
   /** Plugs the cable in again. */

@@ -9,6 +9,7 @@
 #   machines.sh ranks HOST          prints the numbers of the processes there that train
 #   machines.sh signal HOST SIGNAL  sends them a signal
 #   machines.sh processes NAME      prints all that runs on both
+#   machines.sh sweep NAME          ends all that runs on both
 #   machines.sh down NAME           ends all that runs on them, and removes them
 set -eu
 
@@ -89,9 +90,14 @@ case $what in
   processes)
     for host in "${name}a" "${name}b"; do
       for pid in $(ip netns pids "$host"); do
-        echo "$host $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
+        command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) || continue
+        [ -z "$command" ] || echo "$host $pid $command" # it has ended otherwise
       done
     done
+    ;;
+  sweep)
+    end_all "${name}a"
+    end_all "${name}b"
     ;;
   down)
     for host in "${name}a" "${name}b"; do

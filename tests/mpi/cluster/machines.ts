@@ -7,7 +7,7 @@ import { withFolder } from "../../train/_folder.ts";
 import { trainInterrupted } from "../../train/_interrupted.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../../train/_resume.ts";
 import { strike, trainOnBoth } from "./_faults.ts";
-import { FAULTS, Machines, MPICH, OPEN_MPI } from "./_machines.ts";
+import { FAULTS, Machines, MPICH, ONE_MACHINE, OPEN_MPI } from "./_machines.ts";
 
 function flagsFor(folder: string, steps?: number): string[] {
   const config = join(folder, "tiny.json");
@@ -15,22 +15,23 @@ function flagsFor(folder: string, steps?: number): string[] {
   return ["--config", config];
 }
 
-Deno.test("two machines have the same bits over Open MPI and over MPICH", () =>
+Deno.test("two machines have the same bits over Open MPI and over MPICH, and one has them too", () =>
   withFolder(async (folder) => {
     await using machines = await Machines.make();
     const flags = flagsFor(folder);
     const outcomes = [];
-    for (const launcher of [OPEN_MPI, MPICH]) {
-      const out = join(folder, launcher.library);
+    for (const [index, launcher] of [OPEN_MPI, MPICH, ONE_MACHINE].entries()) {
+      const out = join(folder, `run ${index}`);
       const args = ["train", ...flags, "--out", out];
       const { code, stdout } = await trainOnBoth(machines, launcher, args);
       // Debian's MPICH over TCP may never come out of MPI_Finalize, when all is done (openucx/ucx#2254).
-      if (launcher === OPEN_MPI) assert.equal(code, 0, stdout);
+      if (launcher !== MPICH) assert.equal(code, 0, stdout);
       assert.ok(existsSync(join(out, "DONE")), stdout);
-      assert.match(stdout, /2 processes on 2 machines/);
+      const machinesUsed = launcher === ONE_MACHINE ? "1 machine" : "2 machines";
+      assert.match(stdout, new RegExp(`2 processes on ${machinesUsed}\\b`));
       outcomes.push(outcomeOf(out));
     }
-    assertSameOutcome(outcomes[1], outcomes[0]);
+    for (const outcome of outcomes.slice(1)) assertSameOutcome(outcome, outcomes[0]);
   }));
 
 Deno.test("a rank that is killed, stopped or cut off ends the whole job, which goes on to the same bits", () =>

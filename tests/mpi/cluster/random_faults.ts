@@ -25,10 +25,10 @@ try {
       const rank = random.below(2);
       const struck = await strike(machines, OPEN_MPI, args, { fault, rank, after });
       if (!struck) return false;
-      const { seconds, ended: { code } } = struck;
+      const { seconds, ended: { code }, left } = struck;
       console.log(
         `${fault} rank ${rank} after ${(after / 1000).toFixed(1)} s: exit code ${code} within ` +
-          `${seconds.toFixed(1)} s`,
+          `${seconds.toFixed(1)} s${left.length > 0 ? `; left: ${left.join(", ")}` : ""}`,
       );
       return true;
     },
