@@ -120,7 +120,8 @@ export async function runLoop<B>(options: LoopOptions<B>): Promise<LoopResult> {
   if (firstStep === steps) scores = await evaluate?.() ?? null;
   else await options.checkpoint(step);
   const stopped = step < steps;
-  return { steps: step, stopped, scores: stopped ? null : scores, times: log.times };
+  const { times } = log;
+  return { steps: step, stopped, scores: stopped ? null : scores, ...(times ? { times } : {}) };
 }
 
 async function inspect<B>(
@@ -282,11 +283,12 @@ class StepLog<B> {
     const milliseconds = performance.now() - this.#since;
     const stepsPerSecond = 1000 * this.#steps / milliseconds;
     const times = this.#clock.count(this.#steps, milliseconds);
+    const shown = times ? { times } : {};
     const waited = this.#options.waited?.();
-    if (waited === undefined) this.#pace = { stepsPerSecond, times };
+    if (waited === undefined) this.#pace = { stepsPerSecond, ...shown };
     else {
       const waitShare = (waited - this.#waitedBefore) / milliseconds;
-      this.#pace = { stepsPerSecond, waitShare, times };
+      this.#pace = { stepsPerSecond, waitShare, ...shown };
       this.#waitedBefore = waited;
     }
     this.skip();
@@ -295,22 +297,23 @@ class StepLog<B> {
   #readOpen(): void {
     const open = this.#open.splice(0);
     if (open.length === 0) return;
+    const gpu = this.#gpu;
     const nonfinite = this.#countNonfiniteWeights();
-    const stop = this.#gpu.upload(
-      Float32Array.of(Number(this.#options.signal.aborted)),
-      [],
-      "stop",
-    );
-    const sums = [stop, ...open.flatMap(({ losses }) => Object.values(losses))];
-    sumOverPeers(sums);
+    const sums = open.flatMap(({ losses }) => Object.values(losses));
+    if (gpu.peers) {
+      const stop = Number(this.#options.signal.aborted);
+      sums.push(gpu.upload(Float32Array.of(stop), [], "ranks that are to stop"));
+      sumOverPeers(sums);
+    }
     const arrays = [nonfinite, ...sums];
-    const read = this.#gpu.readLater(arrays);
+    const read = gpu.readLater(arrays);
     for (const array of arrays) array.release();
     this.#underWay.push({
       steps: open.map(({ step, losses }) => ({ step, names: Object.keys(losses) })),
       async read() {
-        const [[nonfinite = NaN], [stop = 0], ...losses] = await read();
-        return { losses: losses.map(([value = NaN]) => value), nonfinite, isStopping: stop > 0 };
+        const [[nonfinite = NaN], ...values] = await read();
+        const [stop = 0] = gpu.peers ? values.pop() ?? [] : [];
+        return { losses: values.map(([value = NaN]) => value), nonfinite, isStopping: stop > 0 };
       },
     });
   }
