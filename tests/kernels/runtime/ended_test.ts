@@ -46,7 +46,7 @@ const OTHER_CALLS: Calls = {
   sliceByElement: (_, x, y) => sliceByElement([x], [y], () => {}),
 };
 /** These count, or give back: what `using` and `finally` do after an error must not throw another. */
-const GO_ON = ["resetPeak", "retain", "release", "close"];
+const GO_ON = ["alone", "resetPeak", "retain", "release", "close"];
 
 /** How devices end, and the sentence that says so. */
 const ENDS: Record<string, { end: (gpu: Gpu) => Promise<void> | void; sentence: RegExp }> = {

@@ -17,6 +17,7 @@ import type { CheckpointState } from "../../../train/run/resume.ts";
 import { openRunData } from "../../../train/run/run_data.ts";
 import type { RunResult } from "../../../train/run/run_folder.ts";
 import { resumeTraining, runTraining } from "../../../train/run/run.ts";
+import { Solo } from "../../../train/parallel/solo.ts";
 import type { RunState } from "../../../train/run/run_state.ts";
 import { createNetwork } from "../../../train/run/stage_context.ts";
 import { seededRandom } from "../../_check.ts";
@@ -52,7 +53,9 @@ async function valuesOf(network: DeepLab): Promise<Record<string, unknown>> {
 async function measuring(config: RunConfig) {
   const data = await openRunData(config.data, () => {});
   const validation = new Loader({ dataset: data.validation, order: "sequential" });
-  const run = { config, data, signal, validation, sourceValidation: null } as unknown as RunState;
+  const ranks = new Solo();
+  const state = { config, ranks, data, signal, validation, sourceValidation: null };
+  const run = state as unknown as RunState;
   return { run, [Symbol.dispose]: () => validation[Symbol.dispose]() };
 }
 
