@@ -103,13 +103,13 @@ case $what in
     for host in "${name}a" "${name}b"; do
       end_all "$host"
       ip netns delete "$host" 2>/dev/null || :
-      rm -f "/etc/netns/$host/hosts"
+      rm -rf "/etc/netns/$host/hosts" "${TMPDIR:-/tmp}/ompi.$host".* # Open MPI's, where it was killed
       rmdir "/etc/netns/$host" 2>/dev/null || :
     done
     rmdir /etc/netns 2>/dev/null || :
     ;;
   *)
-    echo "Cannot do $what: expected up, link, on, ssh, ranks or down; see the head of $0" >&2
+    echo "Cannot do $what: expected what is listed at the head of $0" >&2
     exit 2
     ;;
 esac
