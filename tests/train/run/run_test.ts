@@ -144,6 +144,7 @@ Deno.test("a run writes what its folder is said to hold, and one seed gives the 
       ]),
     );
     assert.deepEqual(namesIn(config.out), [
+      "DONE",
       "checkpoints",
       "config.json",
       "confusion",
