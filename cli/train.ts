@@ -38,7 +38,7 @@ export function addTrain(program: Command, finish: (exitCode: number) => void): 
     .optionsGroup("For the first day:")
     .option(
       "--preset <name>",
-      "for streets: default, on two cores without a GPU, or quick, in two minutes, from a network that comes with the project to stage 1;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
+      "for streets: default, on two cores without a GPU, or quick, in a minute and a half, from a network that comes with the project to stage 1;\nfor your data: small, on two cores or an integrated GPU, medium, ResNet-50 for hours of a desktop's GPU, or full, the published recipe, for days of a large one (default: for your data what suits it, the adapter and --time)",
       parsePreset,
     )
     .option("--source <dir>", "labelled source images (default: streets)")
