@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { MOST_GATHERED } from "../../kernels/batch_norm.ts";
-import { type Engine, ENGINES, pathOf } from "../../tests/mpi/_engines.ts";
+import { type Engine, ENGINES } from "../../tests/mpi/_engines.ts";
 import { measureHost } from "./host.ts";
 import {
   gigabits,
@@ -62,7 +62,7 @@ async function measure(
   { ranks, wire, flags = [] }: Way,
 ): Promise<RankFound[]> {
   const threads = Math.max(1, Math.floor(navigator.hardwareConcurrency / ranks));
-  const library = pathOf(engine.library);
+  const { library } = engine;
   const permissions = [`--allow-ffi=${library}`, `--allow-read=${library}`];
   const rank = ["deno", "run", "--no-prompt", "--no-check", ...permissions, RANK, library];
   const { code, stdout, stderr } = await new Deno.Command(engine.launcher, {

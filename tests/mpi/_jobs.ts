@@ -2,32 +2,9 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { findLibrary } from "../../train/parallel/library.ts";
+import type { Engine } from "./_engines.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-
-/** A library, and what starts processes that it knows. */
-export interface Engine {
-  readonly library: string;
-  readonly launcher: string;
-  readonly flags: readonly string[];
-}
-
-export const OPEN_MPI: Engine = {
-  library: findLibrary("libmpi.so.40"),
-  launcher: "mpirun.openmpi",
-  // Bound to a core each, ranks would see one processor; idle ones would spin on it.
-  flags: [
-    ...["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"],
-    ...["--mca", "mpi_yield_when_idle", "1"],
-  ],
-};
-
-export const MPICH: Engine = {
-  library: findLibrary("libmpich.so.12"),
-  launcher: "mpirun.mpich",
-  flags: [],
-};
 
 /** How a job has ended. */
 export interface Ended {

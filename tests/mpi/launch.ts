@@ -8,16 +8,8 @@ import type { JobDiagnosis } from "../../cli/doctor_mpi.ts";
 import { permissionsOf } from "../../cli/permissions.ts";
 import { takeFailure, writeFailure } from "../../train/parallel/failure.ts";
 import { namesIn, withFolder } from "../train/_folder.ts";
-import {
-  type Ended,
-  type Engine,
-  MPICH,
-  OPEN_MPI,
-  printed,
-  program,
-  runJob,
-  startJob,
-} from "./_jobs.ts";
+import { type Engine, MPICH, OPEN_MPI } from "./_engines.ts";
+import { type Ended, printed, program, runJob, startJob } from "./_jobs.ts";
 
 const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 const RANK = fileURLToPath(new URL("job_rank.ts", import.meta.url));

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { type Engine, ENGINES, pathOf } from "./_engines.ts";
+import { findLibrary } from "../../train/parallel/library.ts";
+import { type Engine, ENGINES, MPICH } from "./_engines.ts";
 
 const RANK = fileURLToPath(new URL("rank.ts", import.meta.url));
 interface Seen {
@@ -22,7 +23,7 @@ interface Seen {
 
 /** Runs ranks that may load that library and nothing else. */
 async function run(engine: Engine, ranks: number, ...args: readonly string[]) {
-  const library = pathOf(engine.library);
+  const { library } = engine;
   const permissions = [`--allow-ffi=${library}`, `--allow-read=${library}`];
   const rank = ["deno", "run", "--no-prompt", "--no-check", ...permissions, RANK, library, ...args];
   const { code, stdout, stderr } = await new Deno.Command(engine.launcher, {
@@ -90,10 +91,7 @@ for (const engine of ENGINES) {
 }
 
 Deno.test("a library that is none of MPI is refused in a sentence", async () => {
-  const { code, errors } = await run(
-    { ...ENGINES[1]!, library: "libc.so.6" } as Engine,
-    1,
-  );
+  const { code, errors } = await run({ ...MPICH, library: findLibrary("libc.so.6") }, 1);
   assert.notEqual(code, 0);
   assert.match(errors, /Cannot use \S+libc\.so\.6 as it exports no MPI_Init_thread: expected/);
 });

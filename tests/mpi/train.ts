@@ -7,16 +7,8 @@ import { join } from "node:path";
 import { withFolder } from "../train/_folder.ts";
 import { assertSameOutcome, outcomeOf, tinyConfig } from "../train/_resume.ts";
 import { until } from "../train/_until.ts";
-import {
-  endOf,
-  type Engine,
-  MPICH,
-  OPEN_MPI,
-  printed,
-  program,
-  runJob,
-  startJob,
-} from "./_jobs.ts";
+import { type Engine, MPICH, OPEN_MPI } from "./_engines.ts";
+import { endOf, printed, program, runJob, startJob } from "./_jobs.ts";
 
 /** Soft labels, pseudo labels, and what comes before them. */
 const STAGES = ["source", "stage1", "stage2"] as const;
