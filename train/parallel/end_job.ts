@@ -1,6 +1,7 @@
 // The end of a job from beside: by a thread that was never part of it, while the one that was is blocked.
 
 import { interfaceOf } from "./library.ts";
+import { MPICH } from "./mpi_abi.ts";
 
 /** Seconds that a job has to end itself before this process ends alone: MPI_Abort may block for ever. */
 export const GRACE = 5;
@@ -33,6 +34,16 @@ export async function endSoon(library: string, exitCode: number, seconds: number
 export function endProcess(library: string, exitCode: number): void {
   const { symbols } = Deno.dlopen(library, { _exit: { parameters: ["i32"], result: "void" } });
   symbols._exit(exitCode);
+}
+
+/**
+ * Ends this process before it has joined a job, so that its launcher ends the others. That of MPICH waits for
+ * them where a process has only left, whatever its exit code; one that a signal has ended it takes for lost.
+ */
+export function endUnjoined(library: string, exitCode: number): void {
+  if (interfaceOf(library) !== MPICH) return endProcess(library, exitCode);
+  const { symbols } = Deno.dlopen(library, { abort: { parameters: [], result: "void" } });
+  symbols.abort();
 }
 
 /** Calls MPI_Abort on a thread of its own, as it may block as well. */

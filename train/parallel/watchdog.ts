@@ -1,7 +1,7 @@
 // A process that does not answer any more: a GPU that hangs blocks the thread that waits for it, with all
 // its timers. So that thread counts beats in shared memory, and another one looks whether they go on.
 
-import { endJob, endProcess, endSoon, GRACE } from "./end_job.ts";
+import { endJob, endSoon, endUnjoined, GRACE } from "./end_job.ts";
 import { type Failure, writeFailure } from "./failure.ts";
 import { EXIT_TIMEOUT } from "./mpi.ts";
 
@@ -142,7 +142,7 @@ export function watch(scope: Watching, say: (text: string) => void): void {
       leave(failure, folder, say);
       say(saidOf(failure, member !== undefined));
       if (member) await endJob(start.library, EXIT_TIMEOUT);
-      else endProcess(start.library, EXIT_TIMEOUT);
+      else endUnjoined(start.library, EXIT_TIMEOUT);
     }, start.between);
   };
 }
