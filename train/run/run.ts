@@ -177,12 +177,10 @@ function checkRanks(
   gpu: Gpu,
   { size }: Collective,
 ): void {
-  if ((gpu.peers?.size ?? 1) !== size) {
+  const { size: opened } = gpu.peers ?? { size: 1 };
+  if (opened !== size) {
     throw new TypeError(
-      `Cannot train on ${size} ranks with a device of ${
-        gpu.peers?.size ?? 1
-      }: expected one that was opened ` +
-        "with peersOf(ranks)",
+      `Cannot train on ${size} ranks with a device of ${opened}: expected one opened with peersOf(ranks)`,
     );
   }
   if (shards > 0 && size !== shards) {
@@ -208,14 +206,14 @@ function checkRanks(
 async function checkAlike(
   ranks: Collective,
   config: RunConfig,
-  { list }: Fingerprint,
+  fingerprint: Fingerprint,
   point: ResumePoint | null,
 ): Promise<void> {
   if (ranks.size === 1) return;
   const difference = await differenceBetween(ranks, {
     "its version of the program": `${VERSION} ${libraryName()}`,
     "its configuration": JSON.stringify(config),
-    "its data": list,
+    "its data": fingerprint.list,
     "the checkpoint that it goes on from": point ? `${point.stage} ${point.step}` : "none",
   });
   if (difference === null) return;
@@ -316,6 +314,7 @@ async function trainStages(
   await leaderAlone(ranks, () => {
     const isKept = ({ stage, step }: MetricLine) => step < (stepsDone.get(stage) ?? 0);
     warnOfGaps(folder, folder.rewindMetrics(isKept, warn), stepsDone, warn);
+    folder.unmarkDone();
     folder.writeResult(result); // also where the first stage is stopped
   });
   const isAtStageEnd = point !== null && resumed === null;

@@ -213,6 +213,11 @@ export class RunFolder implements Disposable {
     writeFileAtomic(join(this.path, "DONE"), [new TextEncoder().encode(text)]);
   }
 
+  /** Takes that mark away, as the run goes on. */
+  unmarkDone(): void {
+    if (!this.isFollowed) removeIfPossible(join(this.path, "DONE"));
+  }
+
   /** The content of `choices.json`; null where it was not written. */
   readChoices(): unknown {
     const path = join(this.path, "choices.json");

@@ -15,6 +15,7 @@ import { Safetensors } from "../../../nn/formats/safetensors.ts";
 import { unpack } from "../../../train/base/packed.ts";
 import { Checkpoint } from "../../../train/networks/checkpoint.ts";
 import type { CheckpointState, KnownFiles } from "../../../train/run/resume.ts";
+import { testGpu } from "../../_device.ts";
 import { onRanks } from "../../_peers.ts";
 import { dataError, namesIn, withFolder } from "../_folder.ts";
 import { SILENT } from "../_observer.ts";
@@ -187,6 +188,22 @@ Deno.test("one rank that is to stop stops all, and they go on in other numbers",
       if (!/^stage1 \d+ (source|symmetric)$/.test(name)) continue;
       assert.ok(Math.abs(value / expected.get(name)! - 1) < 1e-4, `${name}: ${value}`);
     }
+  }));
+
+Deno.test("the mark of a run that has ended goes where the run goes on", () =>
+  withFolder(async (folder) => {
+    const config = configOf(folder, "run", { pipeline: ["source"] });
+    await train(config, 1);
+    const mark = join(config.out, "DONE");
+    assert.ok(existsSync(mark));
+    Deno.removeSync(join(config.out, "checkpoints/source.safetensors")); // its end is lost
+    const stop = AbortSignal.abort();
+    const gpu = await testGpu();
+    const resumed = resumeTraining(config.out, gpu, SILENT, stop);
+    await resumed.catch((reason) => assert.equal(reason, stop.reason));
+    assert.ok(!existsSync(mark));
+    await resumeTraining(config.out, gpu, SILENT, signal);
+    assert.ok(existsSync(mark));
   }));
 
 Deno.test("a rank whose weights have become others ends the run", () =>
