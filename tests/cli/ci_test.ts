@@ -38,7 +38,7 @@ Deno.test("CI closes with the counts of all runs and names each one's", { ignore
     lines.includes("test: 90 passed, 0 failed, 2 skipped, exit status 0"),
     lines.join("\n"),
   );
-  assert.ok(lines.includes("test:gpu: 1 passed, 0 failed, exit status 0"), lines.join("\n"));
+  assert.ok(lines.includes("test:gpu:runs: 1 passed, 0 failed, exit status 0"), lines.join("\n"));
   assert.equal(code, 0);
 });
 
@@ -47,13 +47,13 @@ Deno.test(
   { ignore },
   async () => {
     const { code, lines } = await ci({
-      "test:gpu":
+      "test:gpu:runs":
         "echo 'some output'; echo ' ERRORS '; echo 'a test'; echo '3 passed, 2 failed'; exit 7",
       "test:dawn": "echo '4 passed, 1 failed'; exit 1",
     });
     assert.equal(lines.at(-1), "12 passed, 3 failed");
     assert.equal(code, 7);
-    const [again, summary] = ["test:gpu:", "test: 1 passed, 0 failed, exit status 0"];
+    const [again, summary] = ["test:gpu:runs:", "test: 1 passed, 0 failed, exit status 0"];
     const said = lines.slice(lines.indexOf(again), lines.indexOf(summary));
     assert.deepEqual(said.slice(0, 3), [again, " ERRORS ", "a test"], "errors are said again");
     assert.ok(!said.includes("some output"));
