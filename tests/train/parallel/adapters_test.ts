@@ -1,6 +1,7 @@
 // Which adapter a rank takes: by what is listed, named or given.
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import {
   type AdapterFacts,
   checkChosen,
@@ -141,6 +142,6 @@ Deno.test("without Mesa's layer nothing is chosen", () =>
       () => checkLayer([folder]),
       dataError("VkLayer_MESA_device_select.json is in none"),
     );
-    Deno.writeTextFileSync(`${folder}/VkLayer_MESA_device_select.json`, "{}");
+    Deno.writeTextFileSync(join(folder, "VkLayer_MESA_device_select.json"), "{}");
     checkLayer(["/nowhere", folder]);
   }));
