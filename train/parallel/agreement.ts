@@ -1,10 +1,9 @@
 // Whether all ranks have the same: what they are told before they begin, and their weights while they train.
 
 import { createHash } from "node:crypto";
+import { digestOf } from "../base/digest.ts";
 import { type Collective, CollectiveError } from "./collective.ts";
-
-/** 32-bit words of a digest that are compared. */
-const WORDS = 4;
+import { gatherTexts } from "./gather.ts";
 
 /**
  * Compares texts of all ranks.
@@ -14,18 +13,14 @@ const WORDS = 4;
  */
 export async function differenceBetween(
   ranks: Collective,
-  texts: Readonly<Record<string, string | Uint8Array>>,
+  texts: Readonly<Record<string, string>>,
 ): Promise<{ readonly what: string; readonly rank: number } | null> {
   const names = Object.keys(texts);
-  const length = names.length * WORDS;
-  const words = new Int32Array(ranks.size * length);
-  Object.values(texts).forEach((text, index) =>
-    words.set(digestOf(text), ranks.rank * length + index * WORDS)
-  );
-  await ranks.allReduce(words, "sum"); // the others hold zeros where this one has its digests
-  for (let rank = 1; rank < ranks.size; rank++) {
-    const at = words.subarray(0, length).findIndex((word, i) => word !== words[rank * length + i]);
-    if (at >= 0) return { what: names[Math.floor(at / WORDS)] as string, rank };
+  const own = Object.values(texts).map((text) => digestOf(new TextEncoder().encode(text)));
+  const all = (await gatherTexts(ranks, own.join(" "))).map((digests) => digests.split(" "));
+  for (const [rank, digests] of all.entries()) {
+    const at = digests.findIndex((digest, index) => digest !== all[0]?.[index]);
+    if (at >= 0) return { what: names[at] as string, rank };
   }
   return null;
 }
@@ -46,16 +41,11 @@ export async function checkSameWeights(
   for (const { buffer, byteOffset, byteLength } of weights) {
     hash.update(new Uint8Array(buffer, byteOffset, byteLength));
   }
-  const difference = await differenceBetween(ranks, { weights: hash.digest() });
+  const difference = await differenceBetween(ranks, { weights: hash.digest("hex") });
   if (difference === null) return;
   throw new CollectiveError(
     `Ranks have drifted apart: after ${step} steps the weights of rank ${difference.rank} are not those of ` +
       `rank 0: expected the same bits, as all add the same gradients; use adapters and drivers of one kind, ` +
       `and resume from the last checkpoint`,
   );
-}
-
-function digestOf(text: string | Uint8Array): Int32Array {
-  const { buffer, byteOffset } = new Uint8Array(createHash("sha256").update(text).digest());
-  return new Int32Array(buffer, byteOffset, WORDS);
 }

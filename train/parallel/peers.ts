@@ -28,6 +28,11 @@ export function shareOf(
   return size === 1 ? null : { rank, size, batch: 1 };
 }
 
+/** Those of the items that a rank takes where all together take each once: as {@link shareOf} says. */
+export function ownItems<T>({ rank, size }: Collective, items: readonly T[]): T[] {
+  return items.filter((_, index) => index % size === rank);
+}
+
 /** Adds up arrays of all ranks, one after the other. */
 export async function addUp(ranks: Collective, arrays: readonly Reducible[]): Promise<void> {
   if (ranks.size === 1) return;

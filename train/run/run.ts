@@ -12,6 +12,7 @@ import { Fingerprint } from "../data/fingerprint.ts";
 import { afterDevice } from "../parallel/after_device.ts";
 import { differenceBetween } from "../parallel/agreement.ts";
 import { type Collective, CollectiveError } from "../parallel/collective.ts";
+import { largestOf } from "../parallel/gather.ts";
 import { leaderAlone, leaderFirst } from "../parallel/leader.ts";
 import { shareOf } from "../parallel/peers.ts";
 import { Solo } from "../parallel/solo.ts";
@@ -160,9 +161,8 @@ export async function resumeTraining(
   const base = { config, gpu, ranks, data, fingerprint, folder, observer, signal };
   const { tune, tuneAfresh = false } = options;
   const isUnsettled = restoreChoices(gpu, folder, point !== null, message) || tuneAfresh;
-  const unsettled = Int32Array.of(Number(isUnsettled));
-  await ranks.allReduce(unsettled, "max"); // adapters may differ
-  if (unsettled[0] > 0) await settle(base, tune);
+  // Adapters may differ, and what one lacks all settle.
+  if (await largestOf(ranks, Number(isUnsettled)) > 0) await settle(base, tune);
   if (ranks.rank === 0) fingerprint.start();
   return await trainStages(base, point, keepGoing);
 }

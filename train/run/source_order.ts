@@ -8,7 +8,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { LoaderOptions } from "../data/loader.ts";
 import { RareClasses } from "../data/rare_classes.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { addUp } from "../parallel/peers.ts";
+import { addUp, ownItems } from "../parallel/peers.ts";
 
 const COUNTING_THREADS = Math.min(8, navigator.hardwareConcurrency);
 
@@ -54,8 +54,8 @@ async function countTogether(
   options: CountOptions,
 ): Promise<ClassCounts[]> {
   const { rank, size } = ranks;
-  const own = items.filter((_, index) => index % size === rank);
-  const counted = await countClasses({ ...labelled, items: own }, options);
+  const own = { ...labelled, items: ownItems(ranks, items) };
+  const counted = await countClasses(own, options);
   if (size === 1) return counted;
   const length = options.classes + 2;
   const all = new Float64Array(items.length * length);

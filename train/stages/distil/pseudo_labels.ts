@@ -23,7 +23,7 @@ import { PLAIN_CODE } from "../../data/label_code.ts";
 import { writeLabelPictures } from "../../data/label_pictures.ts";
 import { Loader } from "../../data/loader.ts";
 import type { Collective } from "../../parallel/collective.ts";
-import { addUp, shareOf } from "../../parallel/peers.ts";
+import { addUp, ownItems, shareOf } from "../../parallel/peers.ts";
 import { Solo } from "../../parallel/solo.ts";
 import { picturePath, writePicture } from "../../images/pictures.ts";
 
@@ -157,8 +157,7 @@ export async function writePseudoLabels(
   });
   if (keep === 0) return;
   await addUp(ranks, [found.counts]);
-  const { rank, size } = ranks;
-  const items = dataset.items.filter((_, index) => index % size === rank);
+  const items = ownItems(ranks, dataset.items);
   removeUnsure({ ...dataset, items }, found.thresholds(keep, threshold), options);
 }
 
