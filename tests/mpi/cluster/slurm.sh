@@ -24,16 +24,8 @@ inside() {
     "$name" "$folder" "$@"
 }
 
-end_all() {
-  # Repeated, as what is ended may just have started something.
-  for _ in 1 2 3 4 5; do
-    pids=$(ip netns pids "$name" 2>/dev/null) || return 0
-    [ -n "$pids" ] || return 0
-    # shellcheck disable=SC2086 # a list of numbers
-    kill -KILL $pids 2>/dev/null || :
-    sleep 0.1
-  done
-}
+# shellcheck source=tests/mpi/cluster/end_all.sh
+. "$(dirname "$0")/end_all.sh"
 
 up() {
   mkdir -p "$folder/state" "$folder/spool"
@@ -66,7 +58,7 @@ NodeName=$name CPUs=$(nproc) Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=$name Default=YES MaxTime=INFINITE State=UP
 END
   printf 'Name=gpu File=%s\n' /dev/null /dev/zero >"$folder/gres.conf"
-  trap 'end_all; ip netns delete "$name" 2>/dev/null || :' EXIT
+  trap 'end_all "$name"; ip netns delete "$name" 2>/dev/null || :' EXIT
   ip netns add "$name"
   ip -netns "$name" link set lo up
   # Daemons find no address to listen on where there is none but the loopback's.
@@ -91,7 +83,7 @@ case $what in
   up) up ;;
   in) inside "$@" ;;
   down)
-    end_all
+    end_all "$name"
     ip netns delete "$name" 2>/dev/null || :
     ;;
   *)
